@@ -1,0 +1,79 @@
+"""What can go wrong, one class for each stage, and the exit code that each calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from harness.schema import Stage
+
+CONFORMS = 0
+DOES_NOT_CONFORM = 1
+UNUSABLE = 2
+UNAVAILABLE = 3
+NOTHING_COMPARED = 4
+
+
+class HarnessError(Exception):
+    """A failure that is told in one line; ``exit_code`` is what the command ends with."""
+
+    exit_code = UNUSABLE
+
+
+class UsageError(HarnessError):
+    """The call or an input file is not usable."""
+
+
+class GoldenError(HarnessError):
+    """A golden is missing, corrupt, or not worth recording."""
+
+
+class NothingSelectedError(HarnessError):
+    """The selection is empty: nothing would be compared."""
+
+    exit_code = NOTHING_COMPARED
+
+
+class UnavailableError(HarnessError):
+    """A runtime or a framework that was asked for is not available here."""
+
+    exit_code = UNAVAILABLE
+
+
+class StageError(HarnessError):
+    """A cell failed at a stage; becomes a result, not an exit."""
+
+    exit_code = DOES_NOT_CONFORM
+    stage = Stage.EXPORT
+
+
+class ExportError(StageError):
+    stage = Stage.EXPORT
+
+
+class CheckError(StageError):
+    stage = Stage.CHECK
+
+
+class LoadError(StageError):
+    stage = Stage.LOAD
+
+
+class RunError(StageError):
+    stage = Stage.RUN
+
+
+def unknown(kind: str, given: str, choices: Iterable[str]) -> UsageError:
+    """The one-line error for a name that is not one of ``choices``, which it lists."""
+    names = sorted(choices)
+    near = get_close_matches(given, names, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return UsageError(f"unknown {kind} {given!r}{hint}; choose from: {', '.join(names)}")
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """An exception as one line: its last non-empty line, or its type where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

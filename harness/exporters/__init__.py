@@ -1,0 +1,15 @@
+"""Exporters: framework model in, ``onnx.ModelProto`` out, one file each.
+
+``export(model, spec, example, opset)`` takes a model built by ``harness.frameworks``, its
+specification and example inputs whose batch and lengths coincide with no other size in the model.
+It raises ExportError with one line that says what could not be exported.
+"""
+
+EXPORTERS: dict[str, str] = {
+    "native/keras": "harness.exporters.native_keras:export",
+    "native/torch": "harness.exporters.native_torch:export",
+    "tf2onnx/keras": "harness.exporters.stock_tf2onnx:export",
+    "keras-export/keras": "harness.exporters.stock_keras:export",
+    "torch-dynamo/torch": "harness.exporters.stock_torch_dynamo:export",
+    "torch-script/torch": "harness.exporters.stock_torch_script:export",
+}

@@ -1,0 +1,224 @@
+"""The words of the harness as types: standard library and NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+Axis = str | int
+Lengths = Mapping[str, int]
+BATCH = "batch"
+
+
+class Stage(StrEnum):
+    """Where in a cell's life something went wrong, in order."""
+
+    EXPORT = "export"
+    CHECK = "check"
+    LOAD = "load"
+    RUN = "run"
+    COMPARE = "compare"
+
+
+class Status(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    XFAIL = "xfail"
+    XPASS = "xpass"
+    UNAVAILABLE = "unavailable"
+    ERROR = "error"
+
+
+class Raggedness(StrEnum):
+    """Where the valid steps of a case's rows lie; ``NONE`` has no padding at all."""
+
+    NONE = "none"
+    RIGHT = "right"
+    LEFT = "left"
+    GAPPED = "gapped"
+    EMPTY = "empty"
+
+
+PaddedSteps = Literal["repeat", "zero"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One named input or output.
+
+    ``axes`` holds a name for every dynamic axis (``"batch"`` or a sequence axis) and the
+    size of every fixed one; ``low`` and ``high`` bound the values an input may take, the upper
+    bound excluded.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[Axis, ...]
+    low: float = -1.0
+    high: float = 1.0
+
+    @property
+    def step_axis(self) -> int | None:
+        """The position of the time axis: the first dynamic axis that is not the batch."""
+        return next((i for i, a in enumerate(self.axes) if isinstance(a, str) and a != BATCH), None)
+
+    def shape(self, batch: int, lengths: Lengths) -> tuple[int, ...]:
+        """The concrete shape at a batch size and a length per sequence axis."""
+        sizes = {BATCH: batch, **lengths}
+        return tuple(sizes[a] if isinstance(a, str) else a for a in self.axes)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the catalog says of one reference model; imports no framework.
+
+    ``package`` is the folder that holds its oracle, data and twins. ``padded`` names the input
+    whose value 0 marks a padded step. ``padded_steps`` declares, for each framework, what a
+    recurrent layer yields at a padded step: its last valid output (``repeat``) or ``zero``.
+    ``weights`` names the model that is trained and whose weights this one shares. ``lengths``
+    names the inputs that are themselves a length: they are filled with it, not drawn.
+    """
+
+    name: str
+    package: str
+    summary: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    weights: str
+    padded: str | None = None
+    padded_steps: Mapping[str, PaddedSteps] = field(default_factory=dict)
+    lengths: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The sequence axes, in order of first appearance."""
+        named = [a for t in self.inputs + self.outputs for a in t.axes if isinstance(a, str)]
+        return tuple(dict.fromkeys(a for a in named if a != BATCH))
+
+    def output(self, name: str) -> TensorSpec:
+        return next(t for t in self.outputs if t.name == name)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One golden input: a length for each sequence axis, a batch and a raggedness."""
+
+    lengths: Lengths
+    batch: int
+    raggedness: Raggedness = Raggedness.NONE
+    repeat: bool = False
+
+    @property
+    def id(self) -> str:
+        sizes = "-".join(f"{axis}{length}" for axis, length in self.lengths.items())
+        return f"{sizes}-b{self.batch}-{self.raggedness.value}"
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """A case with its inputs and the oracle's float64 outputs.
+
+    ``outputs`` hold only ``steps`` of the time axis where that is not None. ``noise_floor``
+    is, for each output, the largest absolute error of the framework's own float32 run at
+    these lengths.
+    """
+
+    case: Case
+    inputs: Arrays
+    outputs: Arrays
+    steps: Array | None
+    noise_floor: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One square of the matrix."""
+
+    model: str
+    framework: str
+    exporter: str
+    variant: str
+    runtime: str
+
+    @property
+    def id(self) -> str:
+        return "/".join((self.model, self.framework, self.exporter, self.variant, self.runtime))
+
+
+@dataclass(frozen=True)
+class OutputComparison:
+    """How far one output of one case is from the oracle; NaN never stands in these figures."""
+
+    name: str
+    max_abs: float
+    max_rel: float
+    max_ulp: int
+    noise_floor: float
+    tolerance: float
+    ratio: float
+    worst_index: tuple[int, ...]
+    worst_step: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    case: Case
+    status: Status
+    stage: Stage
+    reason: str = ""
+    outputs: tuple[OutputComparison, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CellResult:
+    cell: Cell
+    status: Status
+    stage: Stage
+    reason: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    cases: tuple[CaseResult, ...] = ()
+    seconds: float = 0.0
+    replay: str = ""
+
+
+class Session(Protocol):
+    """A model loaded in a runtime, ready to run any number of cases."""
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Run one case; the outputs keep the graph's order, duplicates included."""
+
+    def evidence(self) -> dict[str, Any]:
+        """What is known of where and how it ran; asked once, after the last case."""
+
+
+Progress = Callable[[str], None]
+
+
+def lengths_text(lengths: Lengths) -> str:
+    return ", ".join(f"{axis}={length}" for axis, length in lengths.items())
+
+
+def nbytes(arrays: Mapping[str, Array]) -> int:
+    return int(np.sum([a.nbytes for a in arrays.values()])) if arrays else 0
+
+
+class Runtime(Protocol):
+    """Something that runs ONNX; ``check`` and ``version`` are cheap and start nothing."""
+
+    def check(self) -> str | None:
+        """None where the runtime is available here, else the reason and what would install it."""
+
+    def version(self) -> str:
+        """The version of the library behind it."""
+
+    def prepare(self, path: str) -> Session:
+        """Load the model file; LoadError says why it cannot be."""

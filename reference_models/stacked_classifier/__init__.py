@@ -1,0 +1,1 @@
+"""Two stacked LSTMs and a label, over a whole sequence or over pieces of one."""
