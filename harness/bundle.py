@@ -1,0 +1,136 @@
+"""An exported model in a folder: ``model.onnx`` with its manifest, or the reason there is none.
+
+The only module that knows the layout of ``build/artifacts/<model>/<framework>/<exporter>/
+<variant>/`` and of a deployable bundle, which holds its golden besides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from harness.atomic import replacing
+from harness.errors import CheckError, ExportError, StageError, UsageError
+from harness.schema import Cell, Stage
+
+SCHEMA = 1
+MODEL, MANIFEST, GOLDEN = "model.onnx", "manifest.json", "golden"
+LIBRARIES = {
+    "keras": ("keras", "tensorflow", "tensorflow-cpu", "tf2onnx", "onnx"),
+    "torch": ("torch", "onnxscript", "onnx"),
+}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An export as stored: either ``model`` exists, or ``failure`` says why it does not."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / MODEL
+
+    @property
+    def failure(self) -> StageError | None:
+        failure = self.manifest.get("failure")
+        if failure is None:
+            return None
+        kind = {Stage.EXPORT: ExportError, Stage.CHECK: CheckError}[Stage(failure["stage"])]
+        return kind(failure["reason"])
+
+
+def folder(artifacts: Path, cell: Cell) -> Path:
+    """Where the export that ``cell`` needs is kept; the runtime has no part in it."""
+    return artifacts / cell.model / cell.framework / cell.exporter / cell.variant
+
+
+def read(path: Path) -> Bundle:
+    """The bundle in ``path``; UsageError where it is incomplete or its model was altered."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        raise UsageError(f"{path} is not a bundle: no readable {MANIFEST} in it") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise UsageError(f"{path / MANIFEST}: expected a bundle manifest of schema {SCHEMA}")
+    bundle = Bundle(path, manifest)
+    if bundle.failure is None:
+        if not bundle.model.is_file():
+            raise UsageError(f"{path} is not a bundle: {MODEL} is missing")
+        if sha256(bundle.model) != manifest["sha256"]:
+            raise UsageError(f"{bundle.model} was altered: its SHA-256 is not the manifest's")
+    return bundle
+
+
+def write(path: Path, model: bytes | None, about: Mapping[str, Any], golden: Path | None) -> None:
+    """Replace the bundle in ``path``: the model (None where ``about`` tells the failure)."""
+    manifest = {"schema": SCHEMA, **about}
+    with replacing(path) as new:
+        if model is not None:
+            (new / MODEL).write_bytes(model)
+            manifest["sha256"] = sha256(new / MODEL)
+        if golden is not None:
+            _copy_golden(golden, new / GOLDEN)
+        (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def key(cell: Cell, target: str, weights: str, opset: int) -> dict[str, Any]:
+    """What an export depends on: weights, code and library versions.
+
+    ``target`` is the exporter's ``"module:attribute"``. A library that is not installed has no
+    version here, so that a machine without frameworks can tell an old export from a foreign one.
+    """
+    return {
+        "weights": weights,
+        "opset": opset,
+        "code": _code(target),
+        "versions": versions(cell.framework),
+    }
+
+
+def current(bundle: Bundle, wanted: Mapping[str, Any]) -> bool:
+    """Whether a stored export is what exporting now would give.
+
+    Where the framework is not installed here nothing can be exported anew: then the weights alone
+    decide.
+    """
+    have = bundle.manifest.get("key", {})
+    if not wanted["versions"]:
+        return bool(have.get("weights") == wanted["weights"])
+    return dict(have) == dict(wanted)
+
+
+def versions(framework: str) -> dict[str, str]:
+    """The installed versions of what exports from ``framework``; empty if it is not installed."""
+    found = {}
+    for name in LIBRARIES.get(framework, ()):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found if framework in found else {}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _code(target: str) -> str:
+    """A hash of the sources that an export runs through: a changed exporter exports anew."""
+    found = util.find_spec(target.partition(":")[0].rpartition(".")[0])
+    places = list(found.submodule_search_locations or ()) if found else []
+    sources = [path for place in places for path in sorted(Path(place).glob("*.py"))]
+    sources.append(Path(__file__).with_name("graph.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def _copy_golden(source: Path, target: Path) -> None:
+    target.mkdir()
+    for name in ("manifest.json", "cases.safetensors"):
+        (target / name).write_bytes((source / name).read_bytes())

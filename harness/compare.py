@@ -1,0 +1,113 @@
+"""The verdict: is this output the oracle's, as far as float32 can tell? All in float64."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.schema import Array, GoldenCase, ModelSpec, OutputComparison, TensorSpec
+from harness.tolerance import tolerance
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def structure(spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]]) -> str:
+    """Why names, count, dtypes or shapes differ from the specification; empty if they do not."""
+    expected = [t.name for t in spec.outputs]
+    given = [name for name, _ in actual]
+    for what, more, fewer in (("missing", expected, given), ("extra", given, expected)):
+        names = sorted((Counter(more) - Counter(fewer)).elements())
+        if names:
+            return f"{what} output {', '.join(names)}; expected {expected}, got {given}"
+    arrays = dict(actual)
+    for tensor in spec.outputs:
+        value = arrays[tensor.name]
+        if value.dtype != np.dtype(tensor.dtype):
+            return f"output {tensor.name} is {value.dtype}, expected {tensor.dtype}"
+        shape = tensor.shape(golden.case.batch, golden.case.lengths)
+        if value.shape != shape:
+            return f"output {tensor.name} has shape {value.shape}, expected {shape}"
+    return ""
+
+
+def compare(
+    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], runtime: str
+) -> tuple[OutputComparison, ...]:
+    """Every output against the oracle; ``structure`` must have found nothing.
+
+    An output whose ``reason`` is not empty does not conform.
+    """
+    arrays = dict(actual)
+    return tuple(
+        _output(t, arrays[t.name], golden.outputs[t.name], golden, runtime) for t in spec.outputs
+    )
+
+
+def _output(
+    tensor: TensorSpec, actual: Array, expected: Array, golden: GoldenCase, runtime: str
+) -> OutputComparison:
+    finite_golden = bool(np.isfinite(expected).all())
+    stray = "" if np.isfinite(actual).all() or not finite_golden else _not_finite(actual)
+    steps, axis = golden.steps, tensor.step_axis
+    if steps is not None and axis is not None:
+        actual = actual.take(steps, axis=axis)
+    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(expected) & np.isfinite(actual)
+    agree = finite | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    error = np.zeros(expected.shape)
+    np.subtract(actual, expected, out=error, where=finite)
+    error = np.abs(error)
+    scale = float(np.abs(expected[finite]).max(initial=0.0))
+    floor = golden.noise_floor[tensor.name]
+    exact = np.dtype(tensor.dtype).kind not in "fc"
+    allowed = 0.0 if exact else tolerance(runtime, floor, scale)
+    largest = float(error.max(initial=0.0))
+    ratio = largest / allowed if allowed > 0 else largest
+    disagreeing = np.argwhere(~agree)
+    worst = _index(disagreeing[0] if len(disagreeing) else _argmax(error))
+    if axis is not None and worst and steps is not None:
+        worst = (*worst[:axis], int(steps[worst[axis]]), *worst[axis + 1 :])
+    reason = stray
+    if len(disagreeing) and not reason:
+        reason = f"NaN or infinity in other places than expected, first at {list(worst)}"
+    if not reason and not ratio <= (0.0 if exact else 1.0):
+        reason = f"error {largest:.3g} is {ratio:.3g} times the tolerance {allowed:.3g}"
+    return OutputComparison(
+        name=tensor.name,
+        max_abs=largest,
+        max_rel=float((error / np.maximum(np.abs(expected), _TINY))[finite].max(initial=0.0)),
+        max_ulp=_ulps(actual[finite], expected[finite]),
+        noise_floor=floor,
+        tolerance=allowed,
+        ratio=ratio,
+        worst_index=worst,
+        worst_step=worst[axis] if axis is not None and worst else None,
+        reason=reason,
+    )
+
+
+def _not_finite(actual: Array) -> str:
+    places = np.argwhere(~np.isfinite(actual))
+    first = _index(places[0])
+    return f"{len(places)} values are not finite, first {actual[first]} at {list(first)}"
+
+
+def _index(place: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(int(i) for i in place)
+
+
+def _argmax(error: Array) -> tuple[int, ...]:
+    return _index(np.unravel_index(error.argmax(), error.shape)) if error.size else ()
+
+
+def _ulps(actual: Array, expected: Array) -> int:
+    """The largest number of float32 values between the two, as their bits count them."""
+
+    def ordered(x: Array) -> Array:
+        raw = np.clip(x, -3.4e38, 3.4e38).astype(np.float32).view(np.int32).astype(np.int64)
+        return np.where(raw < 0, -(raw & 0x7FFFFFFF), raw)
+
+    return int(np.abs(ordered(actual) - ordered(expected)).max(initial=0))

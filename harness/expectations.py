@@ -1,0 +1,77 @@
+"""Strict expected failures: a side table of reviewed rows, one cell or glob of cells each."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.schema import CellResult, Stage, Status
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Cells that fail today: at which stage, why, and where upstream it is told."""
+
+    cell: str
+    stage: Stage
+    reason: str
+    upstream: str
+
+    def matches(self, cell_id: str) -> bool:
+        return fnmatchcase(cell_id, self.cell)
+
+
+def load(path: Path) -> list[Expectation]:
+    """The rows of ``[[expect]]`` tables; UsageError names the row that is not usable."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is not usable TOML: {error}") from None
+    rows = []
+    for number, row in enumerate(table.get("expect", ()), 1):
+        try:
+            rows.append(Expectation(**{**row, "stage": Stage(row["stage"])}))
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(
+                f"{path}: row {number} needs exactly cell, stage ({', '.join(Stage)}),"
+                f" reason and upstream; it has: {', '.join(row)}"
+            ) from None
+    return rows
+
+
+def judge(result: CellResult, rows: Sequence[Expectation]) -> CellResult:
+    """The result in the light of the expectations.
+
+    A failure at the expected stage becomes ``xfail``; a pass becomes ``xpass``, and a failure at
+    another stage stays a failure and says which one was expected.
+    """
+    row = next((row for row in rows if row.matches(result.cell.id)), None)
+    if row is None or result.status is Status.UNAVAILABLE:
+        return result
+    if result.status is Status.PASS:
+        return replace(
+            result,
+            status=Status.XPASS,
+            reason=f"expected to fail at {row.stage} ({row.reason}), but it conforms:"
+            " remove the expectation",
+        )
+    if result.status is Status.FAIL and result.stage is row.stage:
+        upstream = f" [{row.upstream}]" if row.upstream else ""
+        return replace(
+            result, status=Status.XFAIL, reason=f"{row.reason}{upstream}: {result.reason}"
+        )
+    return replace(
+        result, reason=f"expected to fail at {row.stage} ({row.reason}), but: {result.reason}"
+    )
+
+
+def unused(rows: Iterable[Expectation], cell_ids: Iterable[str]) -> list[Expectation]:
+    """Rows that match no cell of the whole matrix: left over, or misspelt."""
+    ids = list(cell_ids)
+    return [row for row in rows if not any(row.matches(cell_id) for cell_id in ids)]

@@ -1,0 +1,250 @@
+"""Keras' recurrent wrappers traced as native nodes; nothing stays patched afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from harness.errors import ExportError
+from harness.exporters.keras_cells import fusable, recurrent_node, unpack
+from harness.exporters.keras_mask import ValidSteps
+from harness.exporters.tf_to_onnx import Tensor, node
+
+States = dict[int, list[Tensor]]
+_RECURRENT = (layers.RNN, layers.LSTM, layers.GRU, layers.SimpleRNN)
+
+
+@contextmanager
+def native_layers(carried: States) -> Iterator[None]:
+    """Inside, recurrent layers and TimeDistributed trace as native ONNX nodes.
+
+    ``carried`` holds the flat state of each stateful layer by ``id(layer)``: what its next call
+    starts from, replaced by what that call ends with.
+    """
+    replacements: dict[type, Callable[..., Any]] = {
+        layers.RNN: _rnn_call(carried),
+        layers.Bidirectional: _bidirectional_call(carried),
+        layers.TimeDistributed: _time_distributed_call,
+    }
+    originals = {kind: kind.call for kind in replacements}  # type: ignore[attr-defined]
+    try:
+        for kind, call in replacements.items():
+            kind.call = call  # type: ignore[attr-defined]
+        yield
+    finally:
+        for kind, call in originals.items():
+            kind.call = call  # type: ignore[attr-defined]
+
+
+def _rnn_call(carried: States) -> Callable[..., Any]:
+    def call(
+        self: layers.RNN,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: Any = False,
+    ) -> Any:
+        output, states = _run(self, sequences, initial_state, mask, training, carried)
+        return (output, *states) if self.return_state else output
+
+    return call
+
+
+def _bidirectional_call(carried: States) -> Callable[..., Any]:
+    def call(
+        self: layers.Bidirectional,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: Any = None,
+    ) -> Any:
+        directions = (self.forward_layer, self.backward_layer)
+        for layer in directions:
+            if not isinstance(layer, layers.RNN) or _definer(layer, "call") not in _RECURRENT:
+                raise ExportError(
+                    f"layer {self.name!r}: Bidirectional of a custom {type(layer).__name__} "
+                    f"cannot be exported; expected one of: {_names(_RECURRENT)}"
+                )
+        half = [None, None]
+        if initial_state is not None:
+            middle = len(initial_state) // 2
+            half = [initial_state[:middle], initial_state[middle:]]
+        (y, states), (y_back, states_back) = (
+            _run(layer, sequences, state, mask, training, carried, flip=flip)
+            for layer, state, flip in zip(
+                directions, half, (False, self.return_sequences), strict=True
+            )
+        )
+        merged = _MERGES[self.merge_mode](y, y_back)
+        if not self.return_state:
+            return merged
+        return (*(merged if self.merge_mode is None else (merged,)), *states, *states_back)
+
+    return call
+
+
+_MERGES: dict[str | None, Callable[[Tensor, Tensor], Any]] = {
+    "concat": lambda a, b: tf.concat([a, b], axis=-1),
+    "sum": lambda a, b: a + b,
+    "ave": lambda a, b: (a + b) / 2,
+    "mul": lambda a, b: a * b,
+    None: lambda a, b: (a, b),
+}
+
+
+def _run(
+    layer: layers.RNN,
+    x: Tensor,
+    initial_state: Any,
+    mask: Any,
+    training: Any,
+    carried: States,
+    flip: bool = False,
+) -> tuple[Tensor, list[Any]]:
+    """The layer's output and its final states, nested as Keras nests them.
+
+    Outputs over time come in processing order, as Keras gives them, or with ``flip`` the other
+    way round.
+    """
+    mask = _checked(layer, x, mask, training)
+    cells = unpack(layer)
+    stateful = layer.stateful and initial_state is None
+    if layer.stateful and id(layer) not in carried:
+        raise ExportError(f"layer {layer.name!r}: stateful, but no part of the model's own layers")
+    nested = _nested(layer, carried[id(layer)] if stateful else initial_state)
+    steps = None if mask is None else ValidSteps(mask, layer.go_backwards)
+    y = node("Transpose", x if steps is None else steps.to_front(x), perm=[1, 0, 2])
+    direction = "reverse" if layer.go_backwards and steps is None else "forward"
+    lengths = steps.lengths if steps and (layer.return_state or layer.stateful) else None
+    finals = []
+    for cell, initial in zip(cells, nested, strict=True):
+        y, *final = recurrent_node(
+            [cell],
+            y,
+            [None if s is None else node("Unsqueeze", s, np.array([0])) for s in initial],
+            direction,
+            lengths if len(initial) == 2 else None,
+        )
+        y = node("Squeeze", y, np.array([1]))
+        final = [node("Squeeze", s, np.array([0])) for s in final]
+        if steps is not None:
+            h = steps.final(node("Transpose", y, perm=[1, 0, 2]), initial[0])
+            final = [h, *(steps.kept(c, i) for c, i in zip(final[1:], initial[1:], strict=True))]
+        finals.append(final)
+    flat = [s for final in finals for s in final]
+    if layer.stateful:
+        carried[id(layer)] = flat
+    y_batch = node("Transpose", y, perm=[1, 0, 2])
+    zero = bool(layer.zero_output_for_mask)
+    if not layer.return_sequences:
+        output = finals[-1][0] if steps is None else steps.last(y_batch, zero)
+    else:
+        output = y_batch if steps is None else steps.spread(y_batch, zero)
+        if layer.go_backwards != flip:
+            output = _reversed(output)
+    if initial_state is not None and not stateful:
+        states = keras.tree.pack_sequence_as(_as_list(initial_state), flat)
+    else:
+        states = finals if _stacked(layer) else finals[0]
+    return output, states
+
+
+def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | None:
+    """The mask as a boolean [batch, steps]; ExportError for what has no exact native form."""
+    where = f"layer {layer.name!r}"
+    for method in ("inner_loop", "get_initial_state"):
+        if _definer(layer, method) not in _RECURRENT:
+            raise ExportError(f"{where}: {type(layer).__name__} overrides {method}; cannot export")
+    if keras.tree.is_nested(x) or len(x.shape) != 3:
+        shape = "several tensors" if keras.tree.is_nested(x) else x.shape
+        raise ExportError(f"{where}: expected one input [batch, steps, features], got {shape}")
+    if training:
+        raise ExportError(f"{where}: called with training=True; only inference can be exported")
+    if keras.tree.is_nested(mask):
+        mask = keras.tree.flatten(mask)[0]
+    if mask is None:
+        return None
+    if len(mask.shape) != 2:
+        raise ExportError(f"{where}: expected a mask [batch, steps], got {mask.shape}")
+    return tf.cast(mask, tf.bool)
+
+
+def _nested(layer: layers.RNN, state: Any) -> list[list[Tensor | None]]:
+    """The initial state as one list per cell: [h], or [h, c] for an LSTM; None means zeros."""
+    counts = [2 if type(c) is layers.LSTMCell else 1 for c in unpack(layer)]
+    flat = [None] * sum(counts) if state is None else keras.tree.flatten(state)
+    if len(flat) != sum(counts):
+        raise ExportError(
+            f"layer {layer.name!r}: expected {sum(counts)} initial states, got {len(flat)}"
+        )
+    remaining = iter(flat)
+    return [[next(remaining) for _ in range(count)] for count in counts]
+
+
+def _stacked(layer: layers.RNN) -> bool:
+    return type(layer.cell) is layers.StackedRNNCells
+
+
+def _as_list(state: Any) -> list[Any]:
+    return list(state) if keras.tree.is_nested(state) else [state]
+
+
+def _reversed(x: Tensor) -> Tensor:
+    start, end = np.array([-1]), np.array([np.iinfo(np.int64).min])
+    return node("Slice", x, start, end, np.array([1]), np.array([-1]))
+
+
+def _definer(layer: Any, method: str) -> type:
+    """The class that defines the method that ``layer`` uses."""
+    return next(kind for kind in type(layer).__mro__ if method in vars(kind))
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    return ", ".join(kind.__name__ for kind in kinds)
+
+
+def _time_distributed_call(
+    self: layers.TimeDistributed, inputs: Tensor, training: Any = None, mask: Any = None
+) -> Tensor:
+    """The wrapped layer over every step at once: time joins the batch, in which rows stand alone."""
+    layer = self.layer
+    _check_rowwise(self, layer)
+    kwargs = {}
+    if layer._call_has_training_arg:
+        kwargs["training"] = training
+    if layer._call_has_mask_arg and mask is not None:
+        kwargs["mask"] = _fold(mask)
+    return _unfold(layer.call(_fold(inputs), **kwargs), inputs)
+
+
+def _check_rowwise(wrapper: layers.TimeDistributed, layer: Any) -> None:
+    inner = layer._flatten_layers(include_self=True) if hasattr(layer, "_flatten_layers") else []
+    for part in inner:
+        ours = type(part).__module__.startswith("keras.")
+        if not ours or isinstance(part, layers.Lambda):
+            raise ExportError(
+                f"layer {wrapper.name!r}: TimeDistributed of {type(part).__name__} {part.name!r} "
+                "cannot be exported: it may mix rows; expected a layer of Keras' own"
+            )
+        if getattr(part, "stateful", False):
+            raise ExportError(
+                f"layer {wrapper.name!r}: TimeDistributed of the stateful layer {part.name!r} "
+                "cannot be exported: its state would pass from step to step"
+            )
+
+
+def _fold(x: Tensor) -> Tensor:
+    """[batch, steps, ...] as [batch * steps, ...]."""
+    return tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0))
+
+
+def _unfold(y: Tensor, like: Tensor) -> Tensor:
+    """[batch * steps, ...] as [batch, steps, ...], with batch and steps from ``like``."""
+    shaped = tf.reshape(y, tf.concat([tf.shape(like)[:2], tf.shape(y)[1:]], axis=0))
+    return tf.ensure_shape(shaped, [*like.shape[:2], *y.shape[1:]])

@@ -1,0 +1,150 @@
+"""The last step of every native export: the specification's names, the opset, and the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import onnx
+from onnx import ModelProto, NodeProto, helper, version_converter
+
+from harness.errors import ExportError, one_line
+from harness.schema import ModelSpec, TensorSpec
+
+CONTROL_FLOW = {"Loop", "Scan", "If"}
+RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform"}
+RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
+OPSETS = range(18, 27)
+
+
+def finish(
+    model: ModelProto, spec: ModelSpec, opset: int, metadata: Mapping[str, str]
+) -> ModelProto:
+    """``model`` at ``opset`` with the names and axes of ``spec``, checked.
+
+    The graph's inputs and outputs are in the order of ``spec``. ExportError where a declared
+    dtype, rank or fixed size is not what the graph computes, or where it holds control flow.
+    """
+    _refuse(model.graph.node)
+    graph = model.graph
+    _expect_count(spec, "input", spec.inputs, graph.input)
+    _expect_count(spec, "output", spec.outputs, graph.output)
+    _drop_unused_outputs(model)
+    if opset != 18:
+        model = version_converter.convert_version(model, opset)
+    graph = model.graph
+    _rename(model, spec)
+    del graph.value_info[:]
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", opset))
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    graph.name = spec.name
+    model.producer_name, model.producer_version, model.doc_string = "onnx-sequence-harness", "", ""
+    graph.doc_string = ""
+    for value, tensor in zip(graph.input, spec.inputs, strict=True):
+        value.CopyFrom(_declared(tensor))
+    _declare_outputs(model, spec)
+    helper.set_model_props(model, dict(metadata))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise ExportError(f"the graph does not pass ONNX's check: {one_line(error)}") from error
+    return model
+
+
+def _refuse(nodes: Iterable[NodeProto]) -> None:
+    for found in nodes:
+        if found.op_type in CONTROL_FLOW:
+            raise ExportError(f"{found.name}: needs {found.op_type}, which is no native node")
+        if found.op_type in RANDOM:
+            raise ExportError(f"{found.name}: draws random numbers at inference")
+        if found.domain not in ("", "ai.onnx"):
+            raise ExportError(f"{found.name}: {found.domain}.{found.op_type} is not an ONNX op")
+
+
+def _expect_count(
+    spec: ModelSpec, kind: str, wanted: Sequence[TensorSpec], got: Sequence[onnx.ValueInfoProto]
+) -> None:
+    if len(wanted) != len(got):
+        names = ", ".join(t.name for t in wanted)
+        raise ExportError(
+            f"model {spec.name!r}: its specification has {len(wanted)} {kind}s ({names}), "
+            f"the model {len(got)}"
+        )
+
+
+def _drop_unused_outputs(model: ModelProto) -> None:
+    """Leave out what a node could give and nothing reads, so that no runtime computes it."""
+    graph = model.graph
+    used = {name for found in graph.node for name in found.input}
+    used |= {value.name for value in graph.output}
+    for found in graph.node:
+        names = [name if name in used else "" for name in found.output]
+        while len(names) > 1 and not names[-1]:
+            names.pop()
+        if any(names):
+            found.output[:] = names
+
+
+def _rename(model: ModelProto, spec: ModelSpec) -> None:
+    """Give graph inputs and outputs their names; move any other value out of the way."""
+    graph = model.graph
+    public = dict(zip((v.name for v in graph.input), (t.name for t in spec.inputs), strict=True))
+    public |= dict(zip((v.name for v in graph.output), (t.name for t in spec.outputs), strict=True))
+    taken = set(public.values())
+
+    def new(name: str) -> str:
+        return public.get(name, f"{name}/inner" if name in taken else name)
+
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = new(value.name)
+    for found in graph.node:
+        found.input[:] = [new(name) for name in found.input]
+        found.output[:] = [new(name) for name in found.output]
+
+
+def _declared(tensor: TensorSpec) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(
+        tensor.name, helper.np_dtype_to_tensor_dtype(_dtype(tensor)), list(tensor.axes)
+    )
+
+
+def _dtype(tensor: TensorSpec) -> "onnx.helper.np.dtype":  # type: ignore[name-defined]
+    return helper.np.dtype(tensor.dtype)  # type: ignore[attr-defined,no-any-return]
+
+
+def _declare_outputs(model: ModelProto, spec: ModelSpec) -> None:
+    """Declare the outputs as the specification does, unless inference says otherwise."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for value in bare.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
+    except Exception as error:
+        raise ExportError(f"ONNX cannot infer the graph's shapes: {one_line(error)}") from error
+    del model.graph.output[:]
+    for value, tensor in zip(inferred.graph.output, spec.outputs, strict=True):
+        declared = _declared(tensor)
+        _compare(value, declared, tensor)
+        model.graph.output.append(declared)
+
+
+def _compare(
+    got: onnx.ValueInfoProto, declared: onnx.ValueInfoProto, tensor: TensorSpec
+) -> None:
+    found, wanted = got.type.tensor_type, declared.type.tensor_type
+    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in found.shape.dim]
+    ranked = not found.HasField("shape") or len(dims) == len(tensor.axes)
+    fits = found.elem_type == wanted.elem_type and ranked and all(
+        d is None or not isinstance(a, int) or not isinstance(d, int) or d == a
+        for d, a in zip(dims, tensor.axes, strict=False)
+    )
+    baked = ranked and any(
+        isinstance(d, int) and isinstance(a, str) for d, a in zip(dims, tensor.axes, strict=False)
+    )
+    if not fits or baked:
+        name = helper.tensor_dtype_to_np_dtype(found.elem_type)
+        raise ExportError(
+            f"output {tensor.name!r}: expected {tensor.dtype} {list(tensor.axes)}, "
+            f"the graph gives {name} {dims}"
+        )

@@ -1,0 +1,248 @@
+"""The golden store: the only module that knows the layout of ``golden/<model>/<framework>/``.
+
+A golden is three files. ``weights.safetensors`` holds the trained parameters (or the manifest
+points to the golden that has them), ``cases.safetensors`` the oracle's float64 outputs and the
+inputs that are no formula, ``manifest.json`` everything else: the specification, the cases, a
+SHA-256 of every tensor and of itself, and where it all came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from harness.atomic import replacing
+from harness.errors import GoldenError
+from harness.formula import Formula, evaluate
+from harness.schema import (
+    Array,
+    Arrays,
+    Case,
+    GoldenCase,
+    Lengths,
+    ModelSpec,
+    Raggedness,
+    TensorSpec,
+)
+
+SCHEMA = 1
+MANIFEST, WEIGHTS, CASES = "manifest.json", "weights.safetensors", "cases.safetensors"
+INLINE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class RecordedCase:
+    """What ``write`` needs of one case: its formulas, inputs, outputs and float32 errors."""
+
+    case: Case
+    formulas: Mapping[str, Formula]
+    inputs: Arrays
+    outputs: Arrays
+    steps: Array | None
+    noise: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden as read: its manifest is verified, its tensors when they are asked for."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    spec: ModelSpec
+    tensors: Mapping[str, Array]
+
+    @property
+    def framework(self) -> str:
+        return str(self.manifest["framework"])
+
+    @property
+    def cases(self) -> list[Case]:
+        return [_case(entry) for entry in self.manifest["cases"]]
+
+    @property
+    def weights_sha256(self) -> str:
+        """One hash for all parameters, to tell whether an exported model is up to date."""
+        return _sha256_json(self.manifest["weights"]["tensors"])
+
+    def parameters(self) -> Arrays:
+        """The trained parameters; GoldenError where one is missing or altered."""
+        entry = self.manifest["weights"]
+        tensors = _load(self.folder / entry["file"])
+        _verify(self.folder, set(entry["tensors"]), set(tensors), "parameters")
+        for name, expected in entry["tensors"].items():
+            _same(self.folder, name, tensors[name], expected)
+        return tensors
+
+    def load(self, case: Case) -> GoldenCase:
+        """One case with its inputs and outputs; GoldenError where a tensor was altered."""
+        entry = next(e for e in self.manifest["cases"] if _case(e).id == case.id)
+        inputs, outputs = {}, {}
+        for tensor in self.spec.inputs:
+            about = entry["inputs"][tensor.name]
+            key = f"{case.id}/input/{tensor.name}"
+            if key in self.tensors:
+                value = self.tensors[key]
+            else:
+                shape = tensor.shape(case.batch, case.lengths)
+                value = evaluate(about["formula"], shape, tensor.dtype)
+            inputs[tensor.name] = _same(self.folder, key, value, about["sha256"])
+        for tensor in self.spec.outputs:
+            key = f"{case.id}/output/{tensor.name}"
+            if key not in self.tensors:
+                raise GoldenError(f"{self.folder / CASES}: tensor {key!r} is missing")
+            sha256 = entry["outputs"][tensor.name]["sha256"]
+            outputs[tensor.name] = _same(self.folder, key, self.tensors[key], sha256)
+        steps = None if entry["steps"] is None else np.asarray(entry["steps"], np.int64)
+        floors = {t.name: self.noise_floor(t.name, case.lengths) for t in self.spec.outputs}
+        return GoldenCase(case, inputs, outputs, steps, floors)
+
+    def noise_floor(self, output: str, lengths: Lengths) -> float:
+        """The largest float32 error of ``output`` at lengths within a factor of two.
+
+        One run's largest error is a matter of luck; its neighbours say what rounding can do.
+        """
+        return max(
+            float(entry["outputs"][output]["noise"])
+            for entry in self.manifest["cases"]
+            if all(0.5 <= entry["lengths"][axis] / n <= 2 for axis, n in lengths.items())
+        )
+
+
+def read(folder: Path) -> Golden:
+    """The golden in ``folder``; GoldenError says what is missing or altered."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise GoldenError(f"no golden at {folder}: {MANIFEST} is missing") from None
+    except ValueError as error:
+        raise GoldenError(f"{path} is not JSON: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise GoldenError(f"{path}: expected a manifest of schema {SCHEMA}")
+    if manifest.get("sha256") != _manifest_sha256(manifest):
+        raise GoldenError(f"{path} was altered: its SHA-256 is not the one it states")
+    tensors = _load(folder / CASES)
+    stated = set(manifest["stored"])
+    _verify(folder, stated, set(tensors), "case tensors")
+    return Golden(folder, manifest, _spec(manifest["spec"]), tensors)
+
+
+def write(
+    folder: Path,
+    spec: ModelSpec,
+    parameters: Arrays | Path,
+    cases: list[RecordedCase],
+    about: Mapping[str, Any],
+) -> None:
+    """Replace the golden in ``folder`` by a new one, all of it or nothing.
+
+    ``parameters`` are the weights, or the folder of the golden that holds them.
+    """
+    if isinstance(parameters, Path):
+        owner = read(parameters)
+        file = os.path.relpath(parameters / owner.manifest["weights"]["file"], folder)
+        weights = {"file": file, "tensors": owner.manifest["weights"]["tensors"]}
+    else:
+        hashes = {name: sha256(value) for name, value in sorted(parameters.items())}
+        weights = {"file": WEIGHTS, "tensors": hashes}
+    tensors: Arrays = {}
+    entries = [_entry(recorded, tensors) for recorded in cases]
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        **about,
+        "spec": asdict(spec),
+        "weights": weights,
+        "stored": sorted(tensors),
+        "cases": entries,
+    }
+    manifest["sha256"] = _manifest_sha256(manifest)
+    with replacing(folder) as new:
+        if not isinstance(parameters, Path):
+            (new / WEIGHTS).write_bytes(save(parameters))
+        (new / CASES).write_bytes(save(tensors))
+        (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def goldens(root: Path) -> Iterator[Path]:
+    """Every golden's folder under ``root``."""
+    return (path.parent for path in sorted(root.glob(f"*/*/{MANIFEST}")))
+
+
+def sha256(array: Array) -> str:
+    """A hash of the dtype, the shape and the bytes in little-endian C order."""
+    data = np.ascontiguousarray(array)
+    head = f"{data.dtype.str.lstrip('<>=|')}{list(data.shape)}".encode()
+    return hashlib.sha256(head + data.astype(data.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
+    case = recorded.case
+    inputs: dict[str, Any] = {}
+    for name, value in recorded.inputs.items():
+        inputs[name] = {"sha256": sha256(value), "formula": dict(recorded.formulas[name])}
+        if value.nbytes <= INLINE_BYTES:
+            tensors[f"{case.id}/input/{name}"] = np.ascontiguousarray(value)
+    outputs: dict[str, Any] = {}
+    for name, value in recorded.outputs.items():
+        outputs[name] = {"sha256": sha256(value), "noise": recorded.noise[name]}
+        tensors[f"{case.id}/output/{name}"] = np.ascontiguousarray(value)
+    return {
+        "lengths": dict(case.lengths),
+        "batch": case.batch,
+        "raggedness": case.raggedness.value,
+        "steps": None if recorded.steps is None else recorded.steps.tolist(),
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+
+
+def _case(entry: Mapping[str, Any]) -> Case:
+    return Case(entry["lengths"], entry["batch"], Raggedness(entry["raggedness"]))
+
+
+def _spec(entry: Mapping[str, Any]) -> ModelSpec:
+    def tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(**{**item, "axes": tuple(item["axes"])}) for item in items)
+
+    inputs, outputs = tensors(entry["inputs"]), tensors(entry["outputs"])
+    return ModelSpec(**{**entry, "inputs": inputs, "outputs": outputs})
+
+
+def _load(path: Path) -> Arrays:
+    try:
+        tensors: Arrays = load_file(path)
+    except FileNotFoundError:
+        raise GoldenError(f"{path} is missing") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise GoldenError(f"{path} is not a safetensors file: {error}") from None
+    return tensors
+
+
+def _verify(folder: Path, stated: set[str], found: set[str], what: str) -> None:
+    if stated != found:
+        name = min(stated ^ found)
+        kind = "missing" if name in stated else "not in the manifest"
+        raise GoldenError(f"{folder}: of the {what}, {name!r} is {kind}")
+
+
+def _same(folder: Path, name: str, value: Array, expected: str) -> Array:
+    if sha256(value) != expected:
+        raise GoldenError(f"{folder}: {name!r} was altered: its SHA-256 is not the manifest's")
+    return value
+
+
+def _manifest_sha256(manifest: Mapping[str, Any]) -> str:
+    return _sha256_json({key: value for key, value in manifest.items() if key != "sha256"})
+
+
+def _sha256_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

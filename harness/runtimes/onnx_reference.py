@@ -1,0 +1,73 @@
+"""The reference evaluator of onnx: NumPy on the CPU, node by node, in the graph's own dtypes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version as distribution_version
+from typing import Any
+
+import numpy as np
+
+from harness.errors import LoadError, RunError, one_line
+from harness.schema import Array, Arrays
+
+PROVIDER = "onnx.reference"
+
+
+class ReferenceSession:
+    """A model held by ``onnx.reference.ReferenceEvaluator``."""
+
+    def __init__(self, evaluator: Any, model: Any) -> None:
+        self._evaluator = evaluator
+        self._outputs = [value.name for value in model.graph.output]
+        initializers = {tensor.name for tensor in model.graph.initializer}
+        self._inputs = [v.name for v in model.graph.input if v.name not in initializers]
+        self._ops = Counter(node.op_type for node in model.graph.node)
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Run one case; RunError where the input names differ or a node fails."""
+        if set(inputs) != set(self._inputs):
+            raise RunError(
+                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
+                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
+            )
+        try:
+            with np.errstate(all="ignore"):
+                values = self._evaluator.run(None, inputs)
+        except Exception as error:
+            raise RunError(one_line(error)) from error
+        return [(n, np.asarray(v)) for n, v in zip(self._outputs, values, strict=True)]
+
+    def evidence(self) -> dict[str, Any]:
+        """As ONNX Runtime's; nested graphs' nodes are not counted."""
+        return {
+            "providers": [PROVIDER],
+            "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
+            "tf32": False,
+            "optimization": "none",
+            "version": distribution_version("onnx"),
+        }
+
+
+class ReferenceRuntime:
+    """onnx's reference evaluator, which is a core dependency and so always available."""
+
+    def check(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return distribution_version("onnx")
+
+    def prepare(self, path: str) -> ReferenceSession:
+        """Load the model file; LoadError where it cannot be read or has an unknown op."""
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        try:
+            model = onnx.load(path)
+            return ReferenceSession(ReferenceEvaluator(model), model)
+        except Exception as error:
+            raise LoadError(one_line(error)) from error
+
+
+REFERENCE = ReferenceRuntime()

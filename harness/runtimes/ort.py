@@ -1,0 +1,264 @@
+"""ONNX Runtime on the CPU and on CUDA, with proof of where each node was placed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as distribution_version
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from harness.errors import LoadError, RunError
+from harness.schema import Array, Arrays
+
+CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+INSTALL_CUDA = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+# fmt: off
+SHAPE_ARITHMETIC = frozenset({
+    "Shape", "Size", "Constant", "ConstantOfShape", "Identity", "Cast", "Gather", "Slice",
+    "Concat", "Squeeze", "Unsqueeze", "Reshape", "Range", "Add", "Sub", "Mul", "Div", "Mod",
+    "Min", "Max", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or",
+    "Not", "Where", "ReduceProd", "ReduceMax", "ReduceMin",
+})
+# fmt: on
+"""What ONNX Runtime keeps on the CPU by choice, since it works on sizes rather than on data."""
+
+_SILENT = 4
+_PLACEMENT = "session.record_ep_graph_assignment_info"
+
+
+class Placement(NamedTuple):
+    """Where the runtime put one node."""
+
+    provider: str
+    op_type: str
+    node: str
+
+
+def misplaced(placements: Iterable[Placement], provider: str = CUDA_PROVIDER) -> str:
+    """Why a session does not run on ``provider``, in one line; empty where it does.
+
+    Elsewhere may run only shape arithmetic; and something must run on ``provider``.
+    """
+    placements = list(placements)
+    elsewhere = [
+        p for p in placements if p.provider != provider and p.op_type not in SHAPE_ARITHMETIC
+    ]
+    if elsewhere:
+        recurrent = [p for p in elsewhere if p.op_type in RECURRENT]
+        told = [*recurrent, *(p for p in elsewhere if p not in recurrent)]
+        names = ", ".join(f"{p.op_type} {p.node!r} on {p.provider}" for p in told[:4])
+        more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+        return f"{len(told)} of {len(placements)} nodes not on {provider}: {names}{more}"
+    if not any(p.provider == provider for p in placements):
+        return f"none of {len(placements)} nodes is on {provider}"
+    return ""
+
+
+def shortened(error: BaseException, limit: int = 300) -> str:
+    """ONNX Runtime's message without its codes, source paths and advice, as one line."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
+    text = re.sub(r"/\S*onnxruntime\S*\.(?:cc|cu|h|hpp|cuh):\d+ ", "", text)
+    text = text.removesuffix("Please fix either the inputs/outputs or the model.").strip()
+    text = text or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class OrtSession:
+    """A loaded model; judges the placement of its nodes when it first runs."""
+
+    def __init__(self, session: Any, provider: str, version: str) -> None:
+        self._session = session
+        self._provider = provider
+        self._version = version
+        self._inputs = [value.name for value in session.get_inputs()]
+        self._outputs = [value.name for value in session.get_outputs()]
+        self._judged = provider == CPU_PROVIDER
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Run one case; the outputs keep the graph's order, duplicates included.
+
+        RunError where the input names differ, the run fails, or the placement is not as asked.
+        """
+        if set(inputs) != set(self._inputs):
+            raise RunError(
+                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
+                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
+            )
+        try:
+            values = self._session.run(None, inputs)
+        except Exception as error:
+            raise RunError(shortened(error)) from error
+        if not self._judged:
+            if reason := misplaced(self.placements(), self._provider):
+                raise RunError(reason)
+            self._judged = True
+        return list(zip(self._outputs, values, strict=True))
+
+    def placements(self) -> list[Placement]:
+        """Where each node was placed, those of nested graphs included."""
+        return [
+            Placement(part.ep_name, node.op_type, node.name)
+            for part in self._session.get_provider_graph_assignment_info()
+            for node in part.get_nodes()
+        ]
+
+    def evidence(self) -> dict[str, Any]:
+        """Providers, nodes per provider and op, whether TF32 is on, and the version."""
+        by_provider: dict[str, Counter[str]] = {}
+        for placement in self.placements():
+            by_provider.setdefault(placement.provider, Counter())[placement.op_type] += 1
+        options = self._session.get_provider_options().get(CUDA_PROVIDER)
+        return {
+            "providers": list(self._session.get_providers()),
+            "nodes_by_provider": {p: dict(sorted(ops.items())) for p, ops in by_provider.items()},
+            "tf32": options is not None and options.get("use_tf32") != "0",
+            "optimization": "all",
+            "version": self._version,
+        }
+
+
+@dataclass(frozen=True)
+class OrtRuntime:
+    """ONNX Runtime with one execution provider; ``tf32`` is what CUDA may use."""
+
+    provider: str
+    tf32: bool = False
+
+    def check(self) -> str | None:
+        """None where available; CUDA is looked for before anything is imported."""
+        if self.provider == CUDA_PROVIDER:
+            return self._check_cuda()
+        if find_spec("onnxruntime") is None:
+            return "onnxruntime is not installed: pip install onnxruntime"
+        return _check_recorder()
+
+    def version(self) -> str:
+        """The version of the installed distribution; empty where there is none."""
+        installed = installed_distributions()
+        return next(iter(installed.values()), "")
+
+    def prepare(self, path: str) -> OrtSession:
+        """Load a model file, with all graph optimisations and the default threads.
+
+        LoadError where ONNX Runtime refuses it or leaves the provider out.
+        """
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(_SILENT)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _SILENT
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry(_PLACEMENT, "1")
+        providers: list[Any] = [CPU_PROVIDER]
+        if self.provider == CUDA_PROVIDER:
+            _preload(onnxruntime)
+            providers.insert(0, (CUDA_PROVIDER, {"use_tf32": "1" if self.tf32 else "0"}))
+        try:
+            session = onnxruntime.InferenceSession(
+                path, options, providers=providers, enable_fallback=0
+            )
+        except Exception as error:
+            raise LoadError(shortened(error)) from error
+        loaded = session.get_providers()
+        if self.provider not in loaded:
+            raise LoadError(
+                f"{self.provider} was asked for, the session fell back to {', '.join(loaded)}"
+            )
+        return OrtSession(session, self.provider, onnxruntime.__version__)
+
+    def _check_cuda(self) -> str | None:
+        if reason := no_cuda_device():
+            return reason
+        installed = installed_distributions()
+        if len(installed) > 1:
+            return (
+                f"{' and '.join(installed)} are both installed and overwrite each other: "
+                f"pip uninstall {' '.join(installed)}, then {INSTALL_CUDA}"
+            )
+        if find_spec("onnxruntime") is None:
+            return f"onnxruntime is not installed: {INSTALL_CUDA}"
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        if CUDA_PROVIDER not in available:
+            return (
+                f"onnxruntime {onnxruntime.__version__} is built without {CUDA_PROVIDER}: "
+                f"pip uninstall {' '.join(installed) or 'onnxruntime'}, then {INSTALL_CUDA}"
+            )
+        _preload(onnxruntime)
+        return missing_libraries(cuda_libraries(onnxruntime.cuda_version)) or _check_recorder()
+
+
+def installed_distributions() -> dict[str, str]:
+    """The installed distributions of ONNX Runtime and their versions."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = distribution_version(name)
+    return found
+
+
+def no_cuda_device() -> str | None:
+    """Why there is no CUDA device here, or None where the driver reports one."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no CUDA device: the NVIDIA driver (libcuda.so.1) is not installed"
+    if code := driver.cuInit(0):
+        return f"no CUDA device: the NVIDIA driver does not start (cuInit gives {code})"
+    number = ctypes.c_int(0)
+    code = driver.cuDeviceGetCount(ctypes.byref(number))
+    return None if not code and number.value else "no CUDA device: the NVIDIA driver reports none"
+
+
+def cuda_libraries(cuda_version: str) -> tuple[str, ...]:
+    """The shared libraries that ONNX Runtime's CUDA provider needs at a CUDA version."""
+    major = cuda_version.partition(".")[0]
+    versioned = tuple(f"lib{name}.so.{major}" for name in ("cudart", "cublas", "cublasLt"))
+    fft = ("libcufft.so.11",) if major == "12" else ()
+    return (*versioned, *fft, "libcurand.so.10", "libcudnn.so.9")
+
+
+def missing_libraries(names: Iterable[str]) -> str | None:
+    """Which of the shared libraries cannot be loaded and what installs them, or None."""
+    missing = []
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            missing.append(name)
+    return f"{', '.join(missing)} cannot be loaded: {INSTALL_CUDA}" if missing else None
+
+
+def _preload(onnxruntime: Any) -> None:
+    """Load CUDA and cuDNN from the installed wheels, if any; it prints what it cannot find."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(RuntimeError):
+        onnxruntime.preload_dlls()
+
+
+def _check_recorder() -> str | None:
+    """A reason where the installed version cannot tell which provider a node was given to.
+
+    The interface came with 1.24.1: https://github.com/microsoft/onnxruntime/pull/26781
+    """
+    installed: Mapping[str, str] = installed_distributions()
+    for name, number in installed.items():
+        release = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
+        if release < (1, 24):
+            return f"{name} {number} cannot tell where a node runs: pip install '{name}>=1.24.1'"
+    return None
+
+
+CPU = OrtRuntime(CPU_PROVIDER)
+CUDA = OrtRuntime(CUDA_PROVIDER)

@@ -1,0 +1,97 @@
+"""Which cases a reference model is recorded at, and the formulas of their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+
+import numpy as np
+
+from harness.formula import Formula, bits
+from harness.schema import Array, Case, ModelSpec, Raggedness
+
+LENGTHS = (
+    *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 20, 23, 31, 32, 33, 50, 60, 63, 64, 65),
+    *(97, 100, 127, 128, 129, 200, 255, 256, 257, 500, 511, 512, 513, 1000, 1009, 1023, 1024),
+    *(1025, 2003, 2047, 2048, 2049, 3000, 4093, 4095, 4096),
+)
+BATCHES = (1, 3, 2)
+EVERY_RAGGEDNESS = (3, 5, 8, 16, 33)
+OTHER_LENGTHS = (3, 1, 7, 2, 40, 12, 5, 128)
+WIDE = ((1, 8), (7, 5), (16, 8), (33, 5))
+KEPT_STEPS = 8
+
+
+def plan(spec: ModelSpec) -> list[Case]:
+    """Every case of ``spec``: all lengths, several batch sizes, every raggedness it knows."""
+    if len(spec.axes) == 2:
+        return list(dict.fromkeys(_two_lengths(spec)))
+    (axis,) = spec.axes
+    cases = [
+        Case({axis: length}, batch) for length, batch in zip(LENGTHS, cycle(BATCHES), strict=False)
+    ]
+    if spec.padded is None:
+        return cases + [Case({axis: length}, batch) for length, batch in WIDE]
+    ragged = [
+        Case(case.lengths, case.batch, _possible(case.lengths[axis], kind))
+        for case, kind in zip(cases, cycle(Raggedness), strict=False)
+    ]
+    ragged += [
+        Case({axis: length}, 2, _possible(length, kind))
+        for length in EVERY_RAGGEDNESS
+        for kind in Raggedness
+    ]
+    return list({case.id: case for case in ragged}.values())
+
+
+def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
+    """The formula of every input of ``spec`` at ``case``."""
+    result: dict[str, Formula] = {}
+    for number, tensor in enumerate(spec.inputs):
+        if tensor.name in spec.lengths:
+            result[tensor.name] = {"constant": case.lengths[spec.lengths[tensor.name]]}
+            continue
+        formula = {"seed": seed * 16 + 2 * number, "low": tensor.low, "high": tensor.high}
+        if tensor.name == spec.padded and case.raggedness is not Raggedness.NONE:
+            steps = tensor.shape(case.batch, case.lengths)[1]
+            counts = _counts(case, steps, seed)
+            formula |= {"raggedness": case.raggedness.value, "counts": counts}
+        result[tensor.name] = formula
+    return result
+
+
+def kept_steps(steps: int, seed: int) -> Array | None:
+    """The steps whose outputs are stored: all (None), or the ends and some in between."""
+    if steps <= KEPT_STEPS:
+        return None
+    between = KEPT_STEPS - 3
+    edges = np.linspace(1, steps - 2, between + 1).astype(np.int64)
+    width = np.maximum(np.diff(edges), 1)
+    chosen = edges[:-1] + (bits(seed, between) % width.astype(np.uint64)).astype(np.int64)
+    return np.unique(np.concatenate([[0], chosen, [steps - 2, steps - 1]]))
+
+
+def _two_lengths(spec: ModelSpec) -> Iterator[Case]:
+    first, second = spec.axes
+    for length, other, batch in zip(LENGTHS, cycle(OTHER_LENGTHS), cycle(BATCHES), strict=False):
+        yield Case({first: length, second: other}, batch)
+    for length, other in zip(LENGTHS[3::4], cycle(OTHER_LENGTHS), strict=False):
+        yield Case({first: other, second: length}, 2)
+    for length, batch in WIDE:
+        yield Case({first: length, second: length}, batch)
+
+
+def _possible(length: int, kind: Raggedness) -> Raggedness:
+    """One step has nothing to pad, two have no gap between them."""
+    if length == 1 and kind is not Raggedness.EMPTY:
+        return Raggedness.NONE
+    return Raggedness.RIGHT if length == 2 and kind is Raggedness.GAPPED else kind
+
+
+def _counts(case: Case, steps: int, seed: int) -> list[int]:
+    """Valid steps of each row: the first row is padded least, or empty where that is the case."""
+    draws = bits(seed, case.batch) % np.uint64(max(steps - 1, 1))
+    counts = [1 + int(draw) for draw in draws]
+    if case.raggedness is Raggedness.EMPTY:
+        return [0, *counts[1:]]
+    return [max(steps - 1, 1), *counts[1:]] if case.batch > 1 else [max(steps - steps // 3 - 1, 1)]

@@ -1,0 +1,1 @@
+"""A word-level language model that carries the state of two stacked LSTM cells."""

@@ -1,0 +1,36 @@
+"""The language model in PyTorch."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from reference_models.language_model.spec import DIM, DROPOUT, UNITS, VOCABULARY
+from reference_models.torch_masking import Steps
+
+
+class LanguageModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, DIM)
+        self.lstm = nn.LSTM(DIM, UNITS, num_layers=2, dropout=DROPOUT, batch_first=True)
+        self.logits = nn.Linear(UNITS, VOCABULARY)
+
+    def forward(
+        self, tokens: Tensor, h0_1: Tensor, c0_1: Tensor, h0_2: Tensor, c0_2: Tensor
+    ) -> tuple[Tensor, ...]:
+        steps = Steps(tokens)
+        h0, c0 = torch.stack((h0_1, h0_2)), torch.stack((c0_1, c0_2))
+        packed = pack_padded_sequence(
+            self.embedding(steps.ids),
+            steps.counts.clamp(min=1),
+            batch_first=True,
+            enforce_sorted=False,
+        )
+        packed, (h, c) = self.lstm(packed, (h0, c0))
+        x, _ = pad_packed_sequence(packed, batch_first=True)
+        h, c = torch.where(steps.any, h, h0), torch.where(steps.any, c, c0)
+        return self.logits(steps.spread(x)), h[0], c[0], h[1], c[1]
+
+
+def build(name: str) -> nn.Module:
+    return LanguageModel()

@@ -1,0 +1,1 @@
+"""A text and a question, each through its own LSTM, to one answer among 500."""

@@ -1,0 +1,51 @@
+"""Facts to answer from: a text tells one place and one object, and the question asks for one."""
+
+import numpy as np
+
+from harness.schema import Array
+from reference_models.task import Batch, Task, accuracy
+from reference_models.two_input_qa.spec import ANSWERS, WORDS
+
+LENGTHS = ((10, 4), (25, 7), (40, 3))
+ROWS = 32
+FACTS = 20
+ASKS = 2
+COMMON = 100
+RARE = 0.1
+_FILLER = ASKS + ASKS * FACTS
+
+
+def _fillers(rng: np.random.Generator, length: int) -> Array:
+    """[rows, length] words that tell nothing: mostly common ones, some from all that are left."""
+    common = rng.integers(_FILLER, _FILLER + COMMON, (ROWS, length))
+    rare = rng.integers(_FILLER, WORDS, (ROWS, length))
+    return np.where(rng.random((ROWS, length)) < RARE, rare, common)
+
+
+def _batch(rng: np.random.Generator) -> Batch:
+    """Words 0 and 1 ask; the next 20 are places and the next 20 objects, and so the answers."""
+    text_length, question_length = LENGTHS[rng.integers(len(LENGTHS))]
+    text, question = _fillers(rng, text_length), _fillers(rng, question_length)
+    rows = np.arange(ROWS)
+    asked = rng.integers(0, ASKS, ROWS)
+    facts = rng.integers(0, FACTS, (ROWS, ASKS)) + FACTS * np.arange(ASKS)
+    where = rng.random((ROWS, text_length)).argsort(axis=1)[:, :ASKS]
+    text[rows[:, None], where] = ASKS + facts
+    question[rows, rng.integers(0, question_length, ROWS)] = asked
+    inputs = {"text": text.astype(np.int32), "question": question.astype(np.int32)}
+    return Batch(inputs, facts[rows, asked])
+
+
+assert ASKS * FACTS <= ANSWERS
+
+TASK = Task(
+    output="answer",
+    loss="categorical",
+    batch=_batch,
+    score=accuracy,
+    unit="accuracy",
+    chance=1 / (ASKS * FACTS),
+    best=1.0,
+    steps=1000,
+    learning_rate=1e-2,
+)
