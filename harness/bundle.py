@@ -80,17 +80,18 @@ def write(path: Path, model: bytes | None, about: Mapping[str, Any], golden: Pat
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def key(cell: Cell, target: str, weights: str, opset: int) -> dict[str, Any]:
+def key(framework: str, target: str, package: str, weights: str, opset: int) -> dict[str, Any]:
     """What an export depends on: weights, code and library versions.
 
-    ``target`` is the exporter's ``"module:attribute"``. A library that is not installed has no
-    version here, so that a machine without frameworks can tell an old export from a foreign one.
+    ``target`` is the exporter's ``"module:attribute"``, ``package`` the twin's. A library that is
+    not installed has no version here, so that a machine without frameworks can tell an old export
+    from a foreign one.
     """
     return {
         "weights": weights,
         "opset": opset,
-        "code": _code(target),
-        "versions": versions(cell.framework),
+        "code": _code(target.partition(":")[0].rpartition(".")[0], package),
+        "versions": versions(framework),
     }
 
 
@@ -121,11 +122,11 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _code(target: str) -> str:
+def _code(*packages: str) -> str:
     """A hash of the sources that an export runs through: a changed exporter exports anew."""
-    found = util.find_spec(target.partition(":")[0].rpartition(".")[0])
-    places = list(found.submodule_search_locations or ()) if found else []
-    sources = [path for place in places for path in sorted(Path(place).glob("*.py"))]
+    found = [spec for spec in map(util.find_spec, packages) if spec is not None]
+    places = [Path(place) for spec in found for place in spec.submodule_search_locations or ()]
+    sources = [path for place in places for path in sorted(place.glob("*.py"))]
     sources.append(Path(__file__).with_name("graph.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 

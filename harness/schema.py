@@ -222,3 +222,24 @@ class Runtime(Protocol):
 
     def prepare(self, path: str) -> Session:
         """Load the model file; LoadError says why it cannot be."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run: what was asked, where, and every cell's result."""
+
+    command: str
+    environment: Mapping[str, Any]
+    results: tuple[CellResult, ...]
+
+    @property
+    def comparisons(self) -> int:
+        """Outputs compared with their golden."""
+        return sum(len(case.outputs) for result in self.results for case in result.cases)
+
+    @property
+    def summary(self) -> dict[str, int]:
+        counts = {status.value: 0 for status in Status}
+        for result in self.results:
+            counts[result.status.value] += 1
+        return {"cells": len(self.results), "comparisons": self.comparisons, **counts}

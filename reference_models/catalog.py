@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+from harness.registry import resolve
 from harness.schema import ModelSpec
 
 MODELS: dict[str, str] = {
@@ -21,12 +22,6 @@ MODELS: dict[str, str] = {
     "dialog_act_tagger": "reference_models.dialog_act.spec:DIALOG_ACT_TAGGER",
     "dialog_act_classifier": "reference_models.dialog_act.spec:DIALOG_ACT_CLASSIFIER",
 }
-
-
-def resolve(target: str) -> object:
-    """The attribute that ``"module:attribute"`` names."""
-    module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
 
 
 def load(name: str) -> ModelSpec:

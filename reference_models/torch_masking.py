@@ -33,5 +33,5 @@ class Steps:
 
     def last(self, outputs: Tensor) -> Tensor:
         """The output of each row's last valid step [batch, features]; zero where there is none."""
-        index = (self.counts - 1).clamp(min=0)[:, None, None].expand(-1, -1, outputs.shape[2])
+        index = self._place[:, -1:, None].expand(-1, -1, outputs.shape[2])
         return torch.where(self.any, outputs.gather(1, index)[:, 0], 0.0)

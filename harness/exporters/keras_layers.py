@@ -14,6 +14,7 @@ from keras import layers
 from harness.errors import ExportError
 from harness.exporters.keras_cells import fusable, recurrent_node, unpack
 from harness.exporters.keras_mask import ValidSteps
+from harness.exporters.keras_rowwise import ROWWISE
 from harness.exporters.tf_to_onnx import Tensor, node
 
 States = dict[int, list[Tensor]]
@@ -22,7 +23,7 @@ _RECURRENT = (layers.RNN, layers.LSTM, layers.GRU, layers.SimpleRNN)
 
 @contextmanager
 def native_layers(carried: States) -> Iterator[None]:
-    """Inside, recurrent layers and TimeDistributed trace as native ONNX nodes.
+    """Inside, recurrent layers and those of ``keras_rowwise`` trace as native ONNX nodes.
 
     ``carried`` holds the flat state of each stateful layer by ``id(layer)``: what its next call
     starts from, replaced by what that call ends with.
@@ -30,7 +31,7 @@ def native_layers(carried: States) -> Iterator[None]:
     replacements: dict[type, Callable[..., Any]] = {
         layers.RNN: _rnn_call(carried),
         layers.Bidirectional: _bidirectional_call(carried),
-        layers.TimeDistributed: _time_distributed_call,
+        **ROWWISE,
     }
     originals = {kind: kind.call for kind in replacements}  # type: ignore[attr-defined]
     try:
@@ -207,44 +208,3 @@ def _definer(layer: Any, method: str) -> type:
 
 def _names(kinds: tuple[type, ...]) -> str:
     return ", ".join(kind.__name__ for kind in kinds)
-
-
-def _time_distributed_call(
-    self: layers.TimeDistributed, inputs: Tensor, training: Any = None, mask: Any = None
-) -> Tensor:
-    """The wrapped layer over every step at once: time joins the batch, in which rows stand alone."""
-    layer = self.layer
-    _check_rowwise(self, layer)
-    kwargs = {}
-    if layer._call_has_training_arg:
-        kwargs["training"] = training
-    if layer._call_has_mask_arg and mask is not None:
-        kwargs["mask"] = _fold(mask)
-    return _unfold(layer.call(_fold(inputs), **kwargs), inputs)
-
-
-def _check_rowwise(wrapper: layers.TimeDistributed, layer: Any) -> None:
-    inner = layer._flatten_layers(include_self=True) if hasattr(layer, "_flatten_layers") else []
-    for part in inner:
-        ours = type(part).__module__.startswith("keras.")
-        if not ours or isinstance(part, layers.Lambda):
-            raise ExportError(
-                f"layer {wrapper.name!r}: TimeDistributed of {type(part).__name__} {part.name!r} "
-                "cannot be exported: it may mix rows; expected a layer of Keras' own"
-            )
-        if getattr(part, "stateful", False):
-            raise ExportError(
-                f"layer {wrapper.name!r}: TimeDistributed of the stateful layer {part.name!r} "
-                "cannot be exported: its state would pass from step to step"
-            )
-
-
-def _fold(x: Tensor) -> Tensor:
-    """[batch, steps, ...] as [batch * steps, ...]."""
-    return tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0))
-
-
-def _unfold(y: Tensor, like: Tensor) -> Tensor:
-    """[batch * steps, ...] as [batch, steps, ...], with batch and steps from ``like``."""
-    shaped = tf.reshape(y, tf.concat([tf.shape(like)[:2], tf.shape(y)[1:]], axis=0))
-    return tf.ensure_shape(shaped, [*like.shape[:2], *y.shape[1:]])

@@ -10,7 +10,7 @@ for the next ones, in the same order (h, then c for an LSTM).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.exporters.keras_layers import States, native_layers  # sets TensorFlow's log level
@@ -23,7 +23,7 @@ import onnx
 import tensorflow as tf
 
 from harness.errors import ExportError, StageError, one_line
-from harness.schema import Arrays, ModelSpec, TensorSpec
+from harness.schema import BATCH, Arrays, ModelSpec, TensorSpec
 
 
 def export(
@@ -31,23 +31,22 @@ def export(
 ) -> onnx.ModelProto:
     """``model`` in inference mode as ONNX; ``example`` is not needed, nothing is sized by it."""
     layers = list(model._flatten_layers(include_self=True))
-    _check(layers, model)
+    _check(model, layers)
     stateful = [x for x in layers if isinstance(x, keras.layers.RNN) and x.stateful]
-    states = [len(keras.tree.flatten(layer.states)) for layer in stateful]
-    own = _own_inputs(spec, stateful, sum(states))
+    sizes = [[state.shape[-1] for state in keras.tree.flatten(x.states)] for x in stateful]
+    inputs, outputs = _without_states(spec, stateful, sum(sizes, []))
 
     def function(*tensors: Tensor) -> list[Tensor]:
-        carried: States = {}
-        remaining = iter(tensors[len(own) :])
-        for layer, count in zip(stateful, states, strict=True):
-            carried[id(layer)] = [next(remaining) for _ in range(count)]
-        arguments, named = bind_inputs(model, own, tensors[: len(own)])
+        remaining = iter(tensors[len(inputs) :])
+        carried: States = {
+            id(layer): [next(remaining) for _ in size]
+            for layer, size in zip(stateful, sizes, strict=True)
+        }
+        arguments, named = bind_inputs(model, inputs, tensors[: len(inputs)])
         with native_layers(carried):
             result = model(*arguments, **named, training=False)
-        own_outputs = spec.outputs[: len(spec.outputs) - sum(states)]
-        outputs = flat_outputs(result, own_outputs)
-        outputs += [s for layer in stateful for s in carried[id(layer)]]
-        return [tf.identity(output) for output in outputs]
+        states = [state for layer in stateful for state in carried[id(layer)]]
+        return [tf.identity(output) for output in (*flat_outputs(result, outputs), *states)]
 
     try:
         graph = convert(
@@ -70,7 +69,7 @@ def export(
     return finish(graph, spec, opset, made_by)
 
 
-def _check(layers: Sequence[Any], model: keras.Model) -> None:
+def _check(model: keras.Model, layers: Iterable[Any]) -> None:
     if not model.built:
         raise ExportError(f"model {model.name!r} has no weights yet; call it once on real inputs")
     for layer in layers:
@@ -80,7 +79,18 @@ def _check(layers: Sequence[Any], model: keras.Model) -> None:
             )
 
 
-def _own_inputs(
-    spec: ModelSpec, stateful: Sequence[keras.layers.RNN], states: int
-) -> tuple[TensorSpec, ...]:
-    return spec.inputs[: len(spec.inputs) - states]
+def _without_states(
+    spec: ModelSpec, stateful: Sequence[keras.layers.RNN], sizes: Sequence[int]
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """The inputs and outputs that are the model's own; ExportError where states are not named."""
+    count = len(sizes)
+    inputs, outputs = (tensors[: len(tensors) - count] for tensors in (spec.inputs, spec.outputs))
+    wanted = [(BATCH, size) for size in sizes]
+    for kind, tensors in (("inputs", spec.inputs), ("outputs", spec.outputs)):
+        last = [t.axes for t in tensors[len(tensors) - count :]]
+        if last != wanted:
+            raise ExportError(
+                f"layer {stateful[0].name!r} is stateful: expected the specification's {kind} to "
+                f"end with the states {wanted}, got {[t.axes for t in tensors]}"
+            )
+    return inputs, outputs

@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, helper, version_converter
 from harness.errors import ExportError, one_line
 from harness.schema import ModelSpec, TensorSpec
 
+RECURRENT = {"LSTM", "GRU", "RNN"}
 CONTROL_FLOW = {"Loop", "Scan", "If"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform"}
 RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
@@ -28,7 +29,7 @@ def finish(
     graph = model.graph
     _expect_count(spec, "input", spec.inputs, graph.input)
     _expect_count(spec, "output", spec.outputs, graph.output)
-    _drop_unused_outputs(model)
+    _drop_unused(model)
     if opset != 18:
         model = version_converter.convert_version(model, opset)
     graph = model.graph
@@ -72,17 +73,22 @@ def _expect_count(
         )
 
 
-def _drop_unused_outputs(model: ModelProto) -> None:
-    """Leave out what a node could give and nothing reads, so that no runtime computes it."""
+def _drop_unused(model: ModelProto) -> None:
+    """Leave out what a recurrent node could give and nothing reads, so that nothing computes it."""
     graph = model.graph
     used = {name for found in graph.node for name in found.input}
     used |= {value.name for value in graph.output}
     for found in graph.node:
-        names = [name if name in used else "" for name in found.output]
-        while len(names) > 1 and not names[-1]:
-            names.pop()
-        if any(names):
-            found.output[:] = names
+        if found.op_type in RECURRENT:
+            found.output[:] = _trimmed(name if name in used else "" for name in found.output)
+            found.input[:] = _trimmed(found.input)
+
+
+def _trimmed(names: Iterable[str]) -> list[str]:
+    kept = list(names)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept
 
 
 def _rename(model: ModelProto, spec: ModelSpec) -> None:

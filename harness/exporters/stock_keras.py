@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import onnx
+import tensorflow as tf
 
 from harness.errors import ExportError
 from harness.schema import Arrays, ModelSpec
 
 
 def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.ModelProto:
-    """The Keras model at ``opset``, with the dynamic axes that its inputs were built with.
+    """The Keras model at ``opset`` (18 at most); every named axis has an unknown size.
 
-    ``spec`` and ``example`` are not needed: the tool reads the model's own inputs.
+    ``example`` is not needed: the tool takes a signature.
     """
+    signature = {
+        t.name: tf.TensorSpec([a if isinstance(a, int) else None for a in t.axes], t.dtype, t.name)
+        for t in spec.inputs
+    }
     log = logging.getLogger("tf2onnx")
     before = log.level
     with (
@@ -34,7 +40,13 @@ def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
         log.setLevel(logging.CRITICAL)
         path = Path(folder) / "model.onnx"
         try:
-            model.export(path, format="onnx", verbose=False, opset_version=opset)
+            model.export(
+                path,
+                format="onnx",
+                verbose=False,
+                input_signature=[signature],
+                opset_version=opset,
+            )
             return onnx.load(path)
         except Exception as error:
             raise ExportError(f"model.export: {_point(error)}") from error
@@ -43,5 +55,8 @@ def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
 
 
 def _point(error: BaseException, limit: int = 300) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    """TensorFlow's message without the stack, the arguments and the colours that it carries."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("Arguments received by")[0]
+    text = re.sub(r'File "[^"]*", line \d+, in .*\n.*\n', "", text)
+    text = " ".join(text.removeprefix("in user code:").split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from typing import Any
 
@@ -59,7 +60,8 @@ def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
         raise ExportError(f"tf2onnx: {_point(error)}") from error
     finally:
         log.removeHandler(errors)
-        log.level, log.propagate = before
+        log.setLevel(before[0])
+        log.propagate = before[1]
     if errors.messages:
         raise ExportError(f"tf2onnx: {errors.messages[0][:300]}")
     assert isinstance(proto, onnx.ModelProto)
@@ -67,5 +69,8 @@ def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
 
 
 def _point(error: BaseException, limit: int = 300) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    """TensorFlow's message without the stack, the arguments and the colours that it carries."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("Arguments received by")[0]
+    text = re.sub(r'File "[^"]*", line \d+, in .*\n.*\n', "", text)
+    text = " ".join(text.removeprefix("in user code:").split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
+import os
+import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,8 @@ def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
         t.name: {i: a for i, a in enumerate(t.axes) if isinstance(a, str)}
         for t in spec.inputs + spec.outputs
     }
-    logged = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
     try:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
+        with tempfile.TemporaryDirectory() as folder, _silence():
             path = Path(folder) / "model.onnx"
             torch.onnx.export(
                 model.eval(),
@@ -50,7 +44,28 @@ def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
             return onnx.load(path)
     except Exception as error:
         raise ExportError(f"torch.onnx.export: {_point(error)}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No warnings, log lines, prints or lines from C++ on standard error."""
+    logged = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with (
+            open(os.devnull, "w") as sink,
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(sink),
+            contextlib.redirect_stderr(sink),
+        ):
+            warnings.simplefilter("ignore")
+            os.dup2(sink.fileno(), 2)
+            yield
     finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
         logging.disable(logged)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -74,11 +74,14 @@ def _shape_of(value: TypeProto) -> Shape:
     return [d.dim_value if d.HasField("dim_value") else None for d in dims]
 
 
-def convert(function: Callable[..., Any], signature: Sequence[tf.TensorSpec]) -> onnx.ModelProto:
+def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProto:
     """The function as an ONNX model at opset 18; its inputs and outputs keep their order.
 
     ExportError names the first TensorFlow op that has no ONNX equivalent.
     """
+    for operation in function.get_concrete_function(*signature).graph.get_operations():
+        if operation.type.startswith("Assign"):
+            raise ExportError(f"{operation.name}: changes a variable, which ONNX cannot hold")
     refused = _Refusals()
     logger = logging.getLogger("tf2onnx")
     propagate, level = logger.propagate, logger.level

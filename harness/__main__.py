@@ -1,0 +1,13 @@
+"""``python -m harness``: the commands."""
+
+COMMANDS = {
+    "validate": "compare exported models with their goldens",
+    "export": "write a deployable bundle of a model that conforms",
+    "record": "train reference models and record their goldens",
+    "list": "models, exporters, variants and runtimes, and whether each is available here",
+}
+
+if __name__ == "__main__":
+    print("usage: python -m harness.COMMAND [--help]")
+    for name, about in COMMANDS.items():
+        print(f"  {name:<10}{about}")

@@ -1,0 +1,24 @@
+"""What a whole run comes to: its exit code and the line that says so."""
+
+from __future__ import annotations
+
+from harness.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED
+from harness.schema import Report, Status
+
+BAD = (Status.FAIL, Status.XPASS, Status.ERROR)
+
+
+def exit_code(report: Report) -> int:
+    """0 only where something was compared and nothing failed, passed unexpectedly or crashed."""
+    if any(result.status in BAD for result in report.results):
+        return DOES_NOT_CONFORM
+    return CONFORMS if report.comparisons else NOTHING_COMPARED
+
+
+def line(report: Report) -> str:
+    """``40 cells, 4,120 comparisons: 38 pass, 2 xfail``."""
+    summary = report.summary
+    counts = [f"{summary[s.value]} {s.value}" for s in Status if summary[s.value]]
+    nothing = "" if report.comparisons else "; nothing was compared"
+    cells = f"{summary['cells']} cell{'' if summary['cells'] == 1 else 's'}"
+    return f"{cells}, {report.comparisons:,} comparisons: {', '.join(counts)}{nothing}"

@@ -1,0 +1,132 @@
+"""``python -m harness.record``: train reference models and record their goldens."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import arguments
+from harness.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = arguments.Parser(
+        prog="python -m harness.record",
+        description="Train each reference model in its framework, check it against the float64"
+        " oracle, and write golden/<model>/<framework>/.",
+    )
+    parser.add_argument("model", nargs="*", help="names or globs (default: every reference model)")
+    parser.add_argument("--framework", action="append", metavar="NAME", help="keras, torch")
+    parser.add_argument("--golden", type=Path, default=arguments.GOLDEN, metavar="DIR")
+    parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+    parser.add_argument(
+        "--reuse-weights",
+        action="store_true",
+        help="do not train: record the cases anew from the stored weights",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="derive every golden anew from its stored weights, print the largest relative"
+        " difference, write nothing",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = sys.argv[1:] if argv is None else list(argv)
+    args = parser().parse_args(given)
+
+    from harness import plan
+    from harness.frameworks import FRAMEWORKS
+    from reference_models import catalog
+
+    models = plan.names("model", args.model or [plan.ALL], catalog.MODELS)
+    frameworks = plan.names("framework", args.framework or [plan.ALL], FRAMEWORKS)
+    if args.check:
+        return _check(models, frameworks, args.golden)
+    if len(frameworks) > 1:
+        return _each_in_a_child(given, frameworks)
+    return _record(models, frameworks[0], args)
+
+
+def _check(models: list[str], frameworks: list[str], root: Path) -> int:
+    from harness import recording
+    from harness.errors import GoldenError
+
+    worst, missing = 0.0, []
+    for model in models:
+        for framework in frameworks:
+            try:
+                difference = recording.check(root / model / framework)
+            except GoldenError as error:
+                missing.append(str(error))
+                print(f"error: {error}", file=sys.stderr)
+                continue
+            worst = max(worst, difference)
+            agrees = difference <= recording.FLOAT64_AGREEMENT
+            print(f"{'ok' if agrees else 'DIFFERS':<8}{model}/{framework}: {difference:.2e}")
+    print(f"largest relative difference {worst:.2e}, at most {recording.FLOAT64_AGREEMENT:.0e}")
+    if missing:
+        raise UsageError(f"{len(missing)} goldens could not be read")
+    return CONFORMS if worst <= recording.FLOAT64_AGREEMENT else DOES_NOT_CONFORM
+
+
+def _each_in_a_child(given: list[str], frameworks: list[str]) -> int:
+    """One process for each framework: their runtimes do not share one well."""
+    for framework in frameworks:
+        command = [sys.executable, "-m", "harness.record", *given, "--framework", framework]
+        status = subprocess.run(_without_framework(command, framework), check=False).returncode
+        if status:
+            return status
+    return CONFORMS
+
+
+def _without_framework(command: list[str], framework: str) -> list[str]:
+    """The command with its own ``--framework`` options replaced by one."""
+    kept, skip = [], False
+    for word in command:
+        if skip or word.startswith("--framework="):
+            skip = False
+        elif word == "--framework":
+            skip = True
+        else:
+            kept.append(word)
+    return [*kept, "--framework", framework]
+
+
+def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from harness import recording
+    from reference_models import catalog
+
+    console = Console(stderr=True)
+    specs = sorted((catalog.load(m) for m in models), key=lambda spec: spec.weights != spec.name)
+    for spec in specs:
+        started = time.monotonic()
+        with console.status(f"{spec.name}/{framework}") as status:
+            told = recording.record(
+                spec,
+                framework,
+                args.golden,
+                args.seed,
+                train=not args.reuse_weights,
+                progress=(lambda text: None) if args.quiet else status.update,
+            )
+        print(
+            f"recorded {spec.name}/{framework}: score {told['score']:.4f},"
+            f" oracle against float64 twin {told['float64']:.1e},"
+            f" largest float32 error {told['noise']:.1e}, {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
+    return CONFORMS
+
+
+if __name__ == "__main__":
+    sys.exit(arguments.ended(main))

@@ -1,0 +1,1 @@
+"""Reports: one file each, from the same ``harness.schema.Report``."""

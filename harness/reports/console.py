@@ -1,0 +1,102 @@
+"""The console: progress on standard error, one line a cell, and where a failing one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from harness.schema import CaseResult, CellResult, OutputComparison, Status, lengths_text
+
+STYLES = {
+    Status.PASS: "green",
+    Status.FAIL: "bold red",
+    Status.XFAIL: "yellow",
+    Status.XPASS: "bold red",
+    Status.UNAVAILABLE: "dim",
+    Status.ERROR: "bold red",
+}
+SHOWN_CASES = 5
+
+
+@contextmanager
+def progress(console: Console, enabled: bool) -> Iterator[Progress]:
+    """A bar with the count, the time spent and the time left; nothing off a terminal."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (enabled and console.is_terminal),
+    )
+    with bar:
+        yield bar
+
+
+def cell(console: Console, result: CellResult, verbose: bool) -> None:
+    """One line for a cell; for one that does not conform, the cases that show it."""
+    style = STYLES[result.status]
+    label = f"[{style}]{result.status.value:<11}[/{style}] {escape(result.cell.id)}"
+    tail = f"  {len(result.cases)} cases" if result.cases else ""
+    worst = _worst(result)
+    if result.status is Status.PASS and worst is not None:
+        case, output = worst
+        tail += f", worst {output.ratio:.2f} x tolerance ({output.name}, {_where(case)})"
+    console.print(label + escape(tail), highlight=False, soft_wrap=True)
+    if result.status not in (Status.PASS, Status.UNAVAILABLE) or result.reason:
+        console.print(f"            {result.stage.value}: {escape(result.reason)}", soft_wrap=True)
+    if result.status in (Status.FAIL, Status.ERROR):
+        _cases(console, result, None if verbose else SHOWN_CASES)
+        console.print(f"            [dim]{escape(result.replay)}[/dim]", soft_wrap=True)
+    elif verbose:
+        _cases(console, result, None)
+
+
+def _cases(console: Console, result: CellResult, limit: int | None) -> None:
+    cases = [case for case in result.cases if case.status is not Status.PASS]
+    if limit is None and not cases:
+        cases = list(result.cases)
+    for case in cases[:limit]:
+        if not case.outputs:
+            console.print(f"            {_where(case)}: {escape(case.reason)}", soft_wrap=True)
+        for output in case.outputs:
+            if output.reason or limit is None:
+                console.print(
+                    f"            {_where(case)}: {escape(_output(output))}", soft_wrap=True
+                )
+    if limit is not None and len(cases) > limit:
+        console.print(f"            … and {len(cases) - limit} more cases (-v shows all)")
+
+
+def _output(output: OutputComparison) -> str:
+    step = "" if output.worst_step is None else f" step {output.worst_step}"
+    said = f"; {output.reason}" if output.reason else ""
+    return (
+        f"{output.name}{step} {list(output.worst_index)}: error {output.max_abs:.3g}"
+        f" = {output.ratio:.3g} x tolerance {output.tolerance:.3g}"
+        f" (would pass at {output.max_abs:.3g}){said}"
+    )
+
+
+def _where(case: CaseResult) -> str:
+    ragged = "" if case.case.raggedness.value == "none" else f", {case.case.raggedness.value}"
+    again = ", run again" if case.case.repeat else ""
+    return f"{lengths_text(case.case.lengths)}, batch={case.case.batch}{ragged}{again}"
+
+
+def _worst(result: CellResult) -> tuple[CaseResult, OutputComparison] | None:
+    pairs = [(case, output) for case in result.cases for output in case.outputs]
+    return max(pairs, key=lambda pair: pair[1].ratio, default=None)

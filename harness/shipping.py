@@ -1,0 +1,50 @@
+"""From a model that conforms to a bundle: nothing is shipped unproven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import bundle, outcome, validation
+from harness.errors import CONFORMS, UsageError
+from harness.schema import CellResult, Report
+from harness.validation import Selection
+
+
+def ship(
+    selection: Selection, folder: Path, done: Callable[[CellResult], None]
+) -> tuple[Report, bool]:
+    """Validate the selection's one model; write its bundle to ``folder`` only if it conforms.
+
+    Where it does not, a bundle that an earlier export left in ``folder`` loses its model too.
+    UsageError where the selection is more than one model or ``folder`` holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or _foreign(folder)):
+        raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
+    prepared = validation.prepare(selection, lambda text: None)
+    models = {(w.cell.model, w.cell.framework, w.cell.exporter) for w in prepared.works}
+    if len(models) != 1:
+        told = ", ".join("/".join(model) for model in sorted(models))
+        raise UsageError(f"one model can be exported at a time; the selection has: {told}")
+    report = validation.judge(prepared, "harness.export", done, lambda work: None)
+    work = prepared.works[0]
+    conforms = outcome.exit_code(report) == CONFORMS and all(
+        result.status == "pass" for result in report.results if result.status != "unavailable"
+    )
+    if not conforms or work.model is None:
+        (folder / bundle.MODEL).unlink(missing_ok=True)
+        return report, False
+    stored = bundle.read(work.model.parent)
+    about = {name: value for name, value in stored.manifest.items() if name != "sha256"}
+    about["validated"] = {
+        "comparisons": report.comparisons,
+        "environment": dict(report.environment),
+        "evidence": {r.cell.runtime: dict(r.evidence) for r in report.results},
+    }
+    bundle.write(folder, work.model.read_bytes(), about, work.golden.folder)
+    return report, True
+
+
+def _foreign(folder: Path) -> bool:
+    known = {bundle.MODEL, bundle.MANIFEST, bundle.GOLDEN}
+    return any(entry.name not in known for entry in folder.iterdir())

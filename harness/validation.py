@@ -1,0 +1,227 @@
+"""The validate phase: subjects and selectors to works, works to a report."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+
+from harness import bundle, engine, expectations, exporting, golden, plan
+from harness.engine import Work
+from harness.errors import NothingSelectedError, UnavailableError, UsageError
+from harness.exporters import EXPORTERS
+from harness.frameworks import FRAMEWORKS
+from harness.golden import Golden
+from harness.registry import resolve
+from harness.runtimes import RUNTIMES
+from harness.schema import Cell, CellResult, Progress, Report, Runtime
+from harness.variants import VARIANTS
+from reference_models import catalog
+
+EXPECTATIONS = Path(catalog.__file__).with_name("expectations.toml")
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch", "tensorflow-cpu", "keras")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What ``validate`` was asked to judge; empty selectors mean their defaults."""
+
+    subjects: Sequence[str] = ()
+    frameworks: Sequence[str] = ()
+    exporters: Sequence[str] = ()
+    variants: Sequence[str] = ()
+    runtimes: Sequence[str] = ()
+    require: Sequence[str] = ()
+    lengths: Sequence[str] = ()
+    batch: Sequence[str] = ()
+    keyword: str | None = None
+    shard: str | None = None
+    golden: Path | None = None
+    artifacts: Path = Path("build/artifacts")
+    opset: int = exporting.DEFAULT_OPSET
+
+
+@dataclass
+class Prepared:
+    """The works of a selection and the runtimes they run on."""
+
+    works: list[Work]
+    runtimes: Mapping[str, Runtime]
+    rows: list[expectations.Expectation] = field(default_factory=list)
+
+
+def prepare(selection: Selection, progress: Progress) -> Prepared:
+    """Resolve the selection, export what is missing, and lay out the works.
+
+    UsageError for a name or number that selects nothing, NothingSelectedError where no cell is
+    left, UnavailableError where a required runtime is not available here.
+    """
+    runtimes = _runtimes(selection)
+    files = [s for s in selection.subjects if _is_path(s)]
+    named = [s for s in selection.subjects if s not in files]
+    works = [_from_path(Path(text), selection, list(runtimes)) for text in files]
+    flat = [work for group in works for work in group]
+    if named or not files:
+        flat += _from_catalog(named or [plan.ALL], selection, list(runtimes), progress)
+    flat = _select_cases(flat, selection)
+    return Prepared(flat, runtimes, [] if files else expectations.load(EXPECTATIONS))
+
+
+def judge(
+    prepared: Prepared,
+    command: str,
+    done: Callable[[CellResult], None],
+    step: Callable[[Work], None],
+    fail_fast: bool = False,
+) -> Report:
+    """Run every work; ``done`` gets each result as soon as it is known."""
+    results = []
+    for raw in engine.run(prepared.works, prepared.runtimes, step):
+        result = expectations.judge(raw, prepared.rows)
+        results.append(result)
+        done(result)
+        if fail_fast and result.status in ("fail", "xpass", "error"):
+            break
+    return Report(command, environment(), tuple(results))
+
+
+def environment() -> dict[str, str | int]:
+    """The machine and the versions of the libraries installed on it."""
+    found: dict[str, str | int] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count() or 0,
+    }
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _runtimes(selection: Selection) -> dict[str, Runtime]:
+    required = plan.names("runtime", selection.require, RUNTIMES)
+    chosen = plan.names("runtime", selection.runtimes, RUNTIMES)
+    if not selection.runtimes:
+        cuda = resolve(RUNTIMES["ort-cuda"]).check() is None
+        chosen = ["ort-cpu", "ort-cuda"] if cuda else ["ort-cpu"]
+    chosen = list(dict.fromkeys([*chosen, *required]))
+    runtimes: dict[str, Runtime] = {name: resolve(RUNTIMES[name]) for name in chosen}
+    for name in required:
+        if reason := runtimes[name].check():
+            raise UnavailableError(f"runtime {name} is required and not available: {reason}")
+    return runtimes
+
+
+def _is_path(subject: str) -> bool:
+    return subject.endswith(".onnx") or os.sep in subject or Path(subject).is_dir()
+
+
+def _from_path(path: Path, selection: Selection, runtimes: list[str]) -> list[Work]:
+    """A bundle, or a bare ONNX file with ``--golden``."""
+    if path.is_dir():
+        stored = bundle.read(path)
+        source = golden.read(selection.golden or path / bundle.GOLDEN)
+        about = stored.manifest
+        model, failure = stored.model, stored.failure
+        example = about.get("example", {})
+    else:
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file; expected a bundle folder or a .onnx file")
+        if selection.golden is None:
+            raise UsageError(f"{path}: a .onnx file needs --golden DIR, the folder of its golden")
+        source = golden.read(selection.golden)
+        about, model, failure, example = {}, path, None, {}
+    works = []
+    for runtime in runtimes:
+        cell = Cell(
+            source.spec.name,
+            source.framework,
+            str(about.get("exporter", "file")),
+            str(about.get("variant", "fp32")),
+            runtime,
+        )
+        flags = f" --golden {selection.golden}" if selection.golden else ""
+        replay = f"python -m harness.validate {path}{flags} --runtime {runtime}"
+        model_or_none = None if failure else model
+        works.append(Work(cell, source, (), model_or_none, failure, None, example, replay))
+    return works
+
+
+def _from_catalog(
+    subjects: list[str], selection: Selection, runtimes: list[str], progress: Progress
+) -> list[Work]:
+    names = [key.rpartition("/")[0] for key in EXPORTERS]
+    exporters = plan.names("exporter", selection.exporters or ["native"], dict.fromkeys(names))
+    keep = plan.Expression(selection.keyword) if selection.keyword else None
+    cells = plan.cells(
+        plan.names("model", subjects, catalog.MODELS),
+        plan.names("framework", selection.frameworks or [plan.ALL], FRAMEWORKS),
+        exporters,
+        plan.names("variant", selection.variants or ["fp32"], VARIANTS),
+        runtimes,
+        EXPORTERS,
+        keep,
+    )
+    if selection.shard:
+        cells = plan.shard(cells, selection.shard)
+    root = selection.golden or Path("golden")
+    folders = {(cell.model, cell.framework): root / cell.model / cell.framework for cell in cells}
+    sources = {pair: golden.read(folder) for pair, folder in folders.items()}
+    jobs = {cell: _job(cell, folders[cell.model, cell.framework], selection) for cell in cells}
+    unique = {job.name: job for job in jobs.values()}
+    exported = exporting.ensure(unique.values(), progress)
+    return [
+        _work(cell, sources[cell.model, cell.framework], exported[jobs[cell].name], selection)
+        for cell in cells
+    ]
+
+
+def _job(cell: Cell, source: Path, selection: Selection) -> exporting.Job:
+    target = bundle.folder(selection.artifacts, cell)
+    return exporting.Job(
+        cell.model,
+        cell.framework,
+        cell.exporter,
+        cell.variant,
+        selection.opset,
+        str(source),
+        str(target),
+    )
+
+
+def _work(cell: Cell, source: Golden, exported: bundle.Bundle | str, selection: Selection) -> Work:
+    flags = f" --golden {selection.golden}" if selection.golden else ""
+    if selection.opset != exporting.DEFAULT_OPSET:
+        flags += f" --opset {selection.opset}"
+    replay = (
+        f"python -m harness.validate {cell.model} --framework {cell.framework}"
+        f" --exporter {cell.exporter} --variant {cell.variant} --runtime {cell.runtime}{flags}"
+    )
+    if isinstance(exported, str):
+        return Work(cell, source, (), unavailable=exported, replay=replay)
+    if exported.failure is not None:
+        return Work(cell, source, (), failure=exported.failure, replay=replay)
+    example = exported.manifest["example"]
+    return Work(cell, source, (), exported.model, example=example, replay=replay)
+
+
+def _select_cases(works: list[Work], selection: Selection) -> list[Work]:
+    cases = [case for work in works for case in work.golden.cases]
+    there = {max(case.lengths.values()) for case in cases}
+    lengths = plan.numbers("--lengths", selection.lengths, there)
+    batches = plan.numbers("--batch", selection.batch, {case.batch for case in cases})
+    lengths.require(there)
+    batches.require({case.batch for case in cases})
+    chosen = [
+        replace(work, cases=plan.choose(work.golden.cases, lengths, batches)) for work in works
+    ]
+    kept = [work for work in chosen if work.cases]
+    if not kept:
+        raise NothingSelectedError("no golden case has both a selected length and batch")
+    return kept
