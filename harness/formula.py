@@ -54,7 +54,8 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     seed, low, high = formula["seed"], formula["low"], formula["high"]
     words = bits(seed, int(np.prod(shape, dtype=np.int64))).reshape(shape)
     if np.issubdtype(np.dtype(dtype), np.integer):
-        values = (int(low) + (words >> np.uint64(11)) % np.uint64(high - low)).astype(dtype)
+        offsets = ((words >> np.uint64(11)) % np.uint64(high - low)).astype(np.int64)
+        values = (int(low) + offsets).astype(dtype)
     else:
         unit = (words >> np.uint64(40)).astype(np.float64) * 2.0**-24
         values = (low + (high - low) * unit).astype(dtype)

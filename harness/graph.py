@@ -48,6 +48,10 @@ def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, i
     ``example_sizes``, an axis name to the size it was exported with, tells a baked example size
     from any other fixed one.
     """
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    _check_values("input", inputs, spec.inputs, example_sizes)
+    _check_values("output", model.graph.output, spec.outputs, example_sizes)
     try:
         onnx.checker.check_model(model, full_check=True)
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
@@ -60,10 +64,6 @@ def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, i
         RuntimeError,
     ) as error:
         raise CheckError(f"not valid ONNX: {_point(error)}") from error
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
-    _check_values("input", inputs, spec.inputs, example_sizes)
-    _check_values("output", model.graph.output, spec.outputs, example_sizes)
 
 
 def read(path: str) -> onnx.ModelProto:

@@ -24,7 +24,7 @@ class Repeat(keras.layers.Layer):
     """[batch, features] and the int32 scalar ``length`` to [batch, length, features]."""
 
     def call(self, x: Any, length: Any) -> Any:
-        return keras.ops.tile(x[:, None], keras.ops.stack([1, length, 1]))
+        return keras.ops.expand_dims(x, 1) * keras.ops.ones((1, length, 1), x.dtype)
 
     def compute_output_shape(self, x_shape: Any, length_shape: Any) -> tuple[Any, None, Any]:
         return (x_shape[0], None, x_shape[1])

@@ -6,7 +6,7 @@ from harness.schema import Array
 from reference_models.task import Batch, Task, accuracy
 from reference_models.two_input_qa.spec import ANSWERS, WORDS
 
-LENGTHS = ((10, 4), (25, 7), (40, 3))
+LENGTHS = ((6, 3), (12, 5), (24, 4))
 ROWS = 32
 FACTS = 20
 ASKS = 2

@@ -1,0 +1,59 @@
+import pytest
+
+from harness import expectations
+from harness.errors import UsageError
+from harness.expectations import Expectation
+from harness.schema import Cell, CellResult, Stage, Status
+
+CELL = Cell("m", "torch", "torch-dynamo", "fp32", "ort-cpu")
+ROW = Expectation("m/torch/torch-dynamo/*", Stage.CHECK, "length baked", "https://example.org/1")
+
+
+@pytest.mark.parametrize(
+    ("status", "stage", "expected"),
+    [
+        (Status.FAIL, Stage.CHECK, Status.XFAIL),
+        (Status.FAIL, Stage.RUN, Status.FAIL),
+        (Status.PASS, Stage.COMPARE, Status.XPASS),
+        (Status.ERROR, Stage.CHECK, Status.ERROR),
+        (Status.UNAVAILABLE, Stage.LOAD, Status.UNAVAILABLE),
+    ],
+)
+def test_expectations_are_strict(status, stage, expected):
+    judged = expectations.judge(CellResult(CELL, status, stage, "what happened"), [ROW])
+    assert judged.status is expected
+    if status is not Status.UNAVAILABLE:
+        assert "length baked" in judged.reason
+
+
+def test_a_cell_without_a_row_stays_as_it_is():
+    other = CellResult(Cell("m", "torch", "native", "fp32", "ort-cpu"), Status.FAIL, Stage.RUN)
+    assert expectations.judge(other, [ROW]) is other
+
+
+def test_rows_are_read(tmp_path):
+    path = tmp_path / "rows.toml"
+    path.write_text('[[expect]]\ncell = "m/*"\nstage = "run"\nreason = "r"\nupstream = "u"\n')
+    assert expectations.load(path) == [Expectation("m/*", Stage.RUN, "r", "u")]
+    assert expectations.load(tmp_path / "none.toml") == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        'cell = "m"\nstage = "later"\nreason = ""\nupstream = ""',
+        'cell = "m"\nstage = "run"\nreason = ""',
+        'cell = "m"\nstage = "run"\nreason = ""\nupstream = ""\nmore = 1',
+        "cell = ",
+    ],
+)
+def test_an_unusable_row_is_an_error(tmp_path, row):
+    path = tmp_path / "rows.toml"
+    path.write_text(f"[[expect]]\n{row}\n")
+    with pytest.raises(UsageError, match=r"rows\.toml"):
+        expectations.load(path)
+
+
+def test_rows_that_match_nothing_are_found():
+    assert expectations.unused([ROW], ["m/torch/native/fp32/ort-cpu"]) == [ROW]
+    assert expectations.unused([ROW], [CELL.id]) == []

@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+
+from harness import golden
+from harness.errors import GoldenError
+from harness.schema import Case
+from tests.support import doubler
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return doubler.record(tmp_path / "golden")
+
+
+def test_a_golden_reads_as_it_was_written(folder):
+    read = golden.read(folder)
+    assert read.spec == doubler.SPEC
+    assert read.cases == doubler.CASES
+    assert read.parameters()["two"].tolist() == [2]
+    case = read.load(read.cases[2])
+    np.testing.assert_array_equal(case.outputs["y"], 2 * case.inputs["x"].astype(np.float64))
+    assert case.outputs["y"].dtype == np.float64
+
+
+def test_the_noise_floor_is_the_largest_within_a_factor_of_two(folder):
+    read = golden.read(folder)
+    assert read.noise_floor("total", {"sequence": 4}) == 4 * doubler.NOISE
+    assert read.noise_floor("total", {"sequence": 16}) == 30 * doubler.NOISE
+
+
+def test_large_inputs_are_formulas_and_small_ones_are_stored(folder, monkeypatch, tmp_path):
+    assert any("/input/" in name for name in golden.read(folder).tensors)
+    monkeypatch.setattr(golden, "INLINE_BYTES", 0)
+    other = golden.read(doubler.record(tmp_path / "formulas"))
+    assert not any("/input/" in name for name in other.tensors)
+    for case in other.cases:
+        same = golden.read(folder).load(case).inputs["x"]
+        np.testing.assert_array_equal(other.load(case).inputs["x"], same)
+
+
+def test_a_golden_can_share_the_weights_of_another(folder, tmp_path):
+    recorded = []
+    other = tmp_path / "other" / "torch"
+    golden.write(other, doubler.SPEC, folder, recorded, {"framework": "torch"})
+    assert golden.read(other).parameters()["two"].tolist() == [2]
+    assert golden.read(other).weights_sha256 == golden.read(folder).weights_sha256
+    assert not (other / golden.WEIGHTS).exists()
+
+
+def test_altered_weights_are_refused(folder):
+    path = folder / golden.WEIGHTS
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(GoldenError, match="altered"):
+        golden.read(folder).parameters()
+
+
+@pytest.mark.parametrize("name", [golden.MANIFEST, golden.CASES])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(GoldenError, match=name):
+        golden.read(folder)
+
+
+def test_a_changed_noise_floor_is_noticed(folder):
+    manifest = json.loads((folder / golden.MANIFEST).read_text())
+    manifest["cases"][0]["outputs"]["y"]["noise"] = 1.0
+    (folder / golden.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(GoldenError, match="altered"):
+        golden.read(folder)
+
+
+def test_a_failed_write_leaves_the_old_golden(folder):
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    bad = golden.RecordedCase(Case({"sequence": 1}, 1), {}, {"x": np.zeros(1)}, {}, None, {})
+    with pytest.raises(KeyError):
+        golden.write(folder, doubler.SPEC, {"two": np.zeros(1)}, [bad], {})
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_hash_tells_dtype_and_shape_apart():
+    values = np.zeros(4, np.float32)
+    same = {golden.sha256(a) for a in (values, values.reshape(2, 2), values.astype(np.int32))}
+    assert len(same) == 3
+    assert golden.sha256(values.astype(">f4")) == golden.sha256(values)
