@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import bundle, outcome, validation
+from harness import bundle, outcome, plan, validation
 from harness.errors import CONFORMS, UsageError
 from harness.schema import CellResult, Report
 from harness.validation import Selection
+from reference_models import catalog
 
 
 def ship(
@@ -21,11 +22,15 @@ def ship(
     """
     if folder.exists() and (not folder.is_dir() or _foreign(folder)):
         raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
-    prepared = validation.prepare(selection, lambda text: None)
-    models = {(w.cell.model, w.cell.framework, w.cell.exporter) for w in prepared.works}
+    models = plan.names("model", selection.subjects, catalog.MODELS)
     if len(models) != 1:
-        told = ", ".join("/".join(model) for model in sorted(models))
+        told = ", ".join(models)
         raise UsageError(f"one model can be exported at a time; the selection has: {told}")
+    prepared = validation.prepare(selection, lambda text: None)
+    exports = {bundle.folder(selection.artifacts, work.cell) for work in prepared.works}
+    if len(exports) != 1:
+        told = ", ".join(sorted(str(path.relative_to(selection.artifacts)) for path in exports))
+        raise UsageError(f"one export makes a bundle; the selection has: {told}")
     report = validation.judge(prepared, "harness.export", done, lambda work: None)
     work = prepared.works[0]
     conforms = outcome.exit_code(report) == CONFORMS and all(

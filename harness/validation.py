@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from harness.frameworks import FRAMEWORKS
 from harness.golden import Golden
 from harness.registry import resolve
 from harness.runtimes import RUNTIMES
-from harness.schema import Cell, CellResult, Progress, Report, Runtime
+from harness.schema import Case, Cell, CellResult, Progress, Report, Runtime
 from harness.variants import VARIANTS
 from reference_models import catalog
 
@@ -66,7 +66,6 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
     flat = [work for group in works for work in group]
     if named or not files:
         flat += _from_catalog(named or [plan.ALL], selection, list(runtimes), progress)
-    flat = _select_cases(flat, selection)
     return Prepared(flat, runtimes, [] if files else expectations.load(EXPECTATIONS))
 
 
@@ -137,6 +136,7 @@ def _from_path(path: Path, selection: Selection, runtimes: list[str]) -> list[Wo
             raise UsageError(f"{path}: a .onnx file needs --golden DIR, the folder of its golden")
         source = golden.read(selection.golden)
         about, model, failure, example = {}, path, None, {}
+    cases = _choose([source], selection)[0]
     works = []
     for runtime in runtimes:
         cell = Cell(
@@ -149,7 +149,7 @@ def _from_path(path: Path, selection: Selection, runtimes: list[str]) -> list[Wo
         flags = f" --golden {selection.golden}" if selection.golden else ""
         replay = f"python -m harness.validate {path}{flags} --runtime {runtime}"
         model_or_none = None if failure else model
-        works.append(Work(cell, source, (), model_or_none, failure, None, example, replay))
+        works.append(Work(cell, source, cases, model_or_none, failure, None, example, replay))
     return works
 
 
@@ -173,13 +173,16 @@ def _from_catalog(
     root = selection.golden or Path("golden")
     folders = {(cell.model, cell.framework): root / cell.model / cell.framework for cell in cells}
     sources = {pair: golden.read(folder) for pair, folder in folders.items()}
+    chosen = dict(zip(sources, _choose(list(sources.values()), selection), strict=True))
+    cells = [cell for cell in cells if chosen[cell.model, cell.framework]]
     jobs = {cell: _job(cell, folders[cell.model, cell.framework], selection) for cell in cells}
     unique = {job.name: job for job in jobs.values()}
     exported = exporting.ensure(unique.values(), progress)
-    return [
-        _work(cell, sources[cell.model, cell.framework], exported[jobs[cell].name], selection)
-        for cell in cells
-    ]
+    works = []
+    for cell in cells:
+        pair = cell.model, cell.framework
+        works.append(_work(cell, sources[pair], chosen[pair], exported[jobs[cell].name], selection))
+    return works
 
 
 def _job(cell: Cell, source: Path, selection: Selection) -> exporting.Job:
@@ -195,7 +198,13 @@ def _job(cell: Cell, source: Path, selection: Selection) -> exporting.Job:
     )
 
 
-def _work(cell: Cell, source: Golden, exported: bundle.Bundle | str, selection: Selection) -> Work:
+def _work(
+    cell: Cell,
+    source: Golden,
+    cases: Sequence[Case],
+    exported: bundle.Bundle | str,
+    selection: Selection,
+) -> Work:
     flags = f" --golden {selection.golden}" if selection.golden else ""
     if selection.opset != exporting.DEFAULT_OPSET:
         flags += f" --opset {selection.opset}"
@@ -204,24 +213,23 @@ def _work(cell: Cell, source: Golden, exported: bundle.Bundle | str, selection: 
         f" --exporter {cell.exporter} --variant {cell.variant} --runtime {cell.runtime}{flags}"
     )
     if isinstance(exported, str):
-        return Work(cell, source, (), unavailable=exported, replay=replay)
+        return Work(cell, source, cases, unavailable=exported, replay=replay)
     if exported.failure is not None:
-        return Work(cell, source, (), failure=exported.failure, replay=replay)
+        return Work(cell, source, cases, failure=exported.failure, replay=replay)
     example = exported.manifest["example"]
-    return Work(cell, source, (), exported.model, example=example, replay=replay)
+    return Work(cell, source, cases, exported.model, example=example, replay=replay)
 
 
-def _select_cases(works: list[Work], selection: Selection) -> list[Work]:
-    cases = [case for work in works for case in work.golden.cases]
-    there = {max(case.lengths.values()) for case in cases}
-    lengths = plan.numbers("--lengths", selection.lengths, there)
-    batches = plan.numbers("--batch", selection.batch, {case.batch for case in cases})
-    lengths.require(there)
-    batches.require({case.batch for case in cases})
-    chosen = [
-        replace(work, cases=plan.choose(work.golden.cases, lengths, batches)) for work in works
-    ]
-    kept = [work for work in chosen if work.cases]
-    if not kept:
+def _choose(sources: Sequence[Golden], selection: Selection) -> list[list[Case]]:
+    """The selected cases of each golden; an error where there is none at all."""
+    cases = [case for source in sources for case in source.cases]
+    lengths_there = {max(case.lengths.values()) for case in cases}
+    batches_there = {case.batch for case in cases}
+    lengths = plan.numbers("--lengths", selection.lengths, lengths_there)
+    batches = plan.numbers("--batch", selection.batch, batches_there)
+    lengths.require(lengths_there)
+    batches.require(batches_there)
+    chosen = [plan.choose(source.cases, lengths, batches) for source in sources]
+    if not any(chosen):
         raise NothingSelectedError("no golden case has both a selected length and batch")
-    return kept
+    return chosen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import cycle
 
 import numpy as np
@@ -25,7 +25,7 @@ KEPT_STEPS = 8
 def plan(spec: ModelSpec) -> list[Case]:
     """Every case of ``spec``: all lengths, several batch sizes, every raggedness it knows."""
     if len(spec.axes) == 2:
-        return list(dict.fromkeys(_two_lengths(spec)))
+        return _distinct(_two_lengths(spec))
     (axis,) = spec.axes
     cases = [
         Case({axis: length}, batch) for length, batch in zip(LENGTHS, cycle(BATCHES), strict=False)
@@ -41,7 +41,7 @@ def plan(spec: ModelSpec) -> list[Case]:
         for length in EVERY_RAGGEDNESS
         for kind in Raggedness
     ]
-    return list({case.id: case for case in ragged}.values())
+    return _distinct(ragged)
 
 
 def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
@@ -71,11 +71,15 @@ def kept_steps(steps: int, seed: int) -> Array | None:
     return np.unique(np.concatenate([[0], chosen, [steps - 2, steps - 1]]))
 
 
+def _distinct(cases: Iterable[Case]) -> list[Case]:
+    return list({case.id: case for case in cases}.values())
+
+
 def _two_lengths(spec: ModelSpec) -> Iterator[Case]:
     first, second = spec.axes
     for length, other, batch in zip(LENGTHS, cycle(OTHER_LENGTHS), cycle(BATCHES), strict=False):
         yield Case({first: length, second: other}, batch)
-    for length, other in zip(LENGTHS[3::4], cycle(OTHER_LENGTHS), strict=False):
+    for length, other in zip(LENGTHS[::2], cycle(OTHER_LENGTHS), strict=False):
         yield Case({first: other, second: length}, 2)
     for length, batch in WIDE:
         yield Case({first: length, second: length}, batch)

@@ -57,9 +57,7 @@ def _struct(model: keras.Model) -> Any:
         return None
 
 
-def _bind_call(
-    model: keras.Model, given: Mapping[str, Tensor]
-) -> tuple[list[Any], dict[str, Any]]:
+def _bind_call(model: keras.Model, given: Mapping[str, Tensor]) -> tuple[list[Any], dict[str, Any]]:
     parameters = inspect.signature(model.call).parameters
     if all(name in parameters for name in given):
         return [], dict(given)

@@ -32,9 +32,7 @@ from harness.schema import Arrays, ModelSpec
 Program = torch.export.ExportedProgram
 
 
-def export(
-    model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18
-) -> onnx.ModelProto:
+def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
     """``model`` in evaluation mode as ONNX at ``opset``; ``model`` itself is not changed.
 
     ``example`` holds an array for each input of ``spec``, in the order of ``forward``'s arguments;

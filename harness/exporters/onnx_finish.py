@@ -135,15 +135,19 @@ def _declare_outputs(model: ModelProto, spec: ModelSpec) -> None:
         model.graph.output.append(declared)
 
 
-def _compare(
-    got: onnx.ValueInfoProto, declared: onnx.ValueInfoProto, tensor: TensorSpec
-) -> None:
+def _compare(got: onnx.ValueInfoProto, declared: onnx.ValueInfoProto, tensor: TensorSpec) -> None:
     found, wanted = got.type.tensor_type, declared.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in found.shape.dim]
+    dims = [
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in found.shape.dim
+    ]
     ranked = not found.HasField("shape") or len(dims) == len(tensor.axes)
-    fits = found.elem_type == wanted.elem_type and ranked and all(
-        d is None or not isinstance(a, int) or not isinstance(d, int) or d == a
-        for d, a in zip(dims, tensor.axes, strict=False)
+    fits = (
+        found.elem_type == wanted.elem_type
+        and ranked
+        and all(
+            d is None or not isinstance(a, int) or not isinstance(d, int) or d == a
+            for d, a in zip(dims, tensor.axes, strict=False)
+        )
     )
     baked = ranked and any(
         isinstance(d, int) and isinstance(a, str) for d, a in zip(dims, tensor.axes, strict=False)

@@ -57,7 +57,9 @@ def node(op: str, *inputs: Tensor | np.ndarray | None, **attributes: Any) -> Any
         Tout=[helper.tensor_dtype_to_np_dtype(types[y].tensor_type.elem_type) for y in outputs],
     )
     shaped = tuple(
-        tf.ensure_shape(result, _shape_of(types[y])) if types[y].tensor_type.HasField("shape") else result
+        tf.ensure_shape(result, _shape_of(types[y]))
+        if types[y].tensor_type.HasField("shape")
+        else result
         for result, y in zip(results, outputs, strict=True)
     )
     return shaped if len(shaped) > 1 else shaped[0]

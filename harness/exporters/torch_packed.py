@@ -70,7 +70,9 @@ class Packed:
         raise ExportError(_DATA)
 
 
-_DATA = "the data of a PackedSequence is used other than by a recurrent layer or pad_packed_sequence"
+_DATA = (
+    "the data of a PackedSequence is used other than by a recurrent layer or pad_packed_sequence"
+)
 
 
 def packed(rows: Rows) -> rnn.PackedSequence:

@@ -113,7 +113,9 @@ def _check_states(module: nn.RNNBase, x: Tensor, states: Any) -> None:
     if x.dim() != 3 or x.shape[2] != module.input_size:
         raise ExportError(f"expected {module.input_size} features, got shape {tuple(x.shape)}")
     layers = module.num_layers * (1 + module.bidirectional)
-    for state, size in zip(states, (module.proj_size or module.hidden_size, module.hidden_size), strict=True):
+    for state, size in zip(
+        states, (module.proj_size or module.hidden_size, module.hidden_size), strict=True
+    ):
         if state is not None and (state.dim() != 3 or state.shape != (layers, x.shape[1], size)):
             raise ExportError(
                 f"an initial state has shape {tuple(state.shape)}, "
@@ -146,7 +148,11 @@ def _layers(
                 for d in range(directions)
             ]
             x = torch.cat([y for y, _ in parts], dim=-1) if directions == 2 else parts[0][0]
-            final = [torch.cat(f) for f in zip(*(f for _, f in parts), strict=True)] if directions == 2 else parts[0][1]
+            final = (
+                [torch.cat(f) for f in zip(*(f for _, f in parts), strict=True)]
+                if directions == 2
+                else parts[0][1]
+            )
         finals.append(final)
     return x, tuple(torch.cat(f) if len(f) > 1 else f[0] for f in zip(*finals, strict=True))
 

@@ -1,0 +1,160 @@
+"""The commands as a user calls them: exit codes, one line for an error, no traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.support import doubler
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    doubler.record(tmp_path / "golden")
+    onnx.save(doubler.graph(), tmp_path / "model.onnx")
+    return [
+        *(str(tmp_path / "model.onnx"), "--golden", str(tmp_path / "golden")),
+        *("--report-dir", str(tmp_path / "report")),
+    ]
+
+
+@pytest.mark.parametrize("command", ["validate", "record", "export", "list"])
+def test_every_command_explains_itself(command):
+    result = call(f"harness.{command}", "--help")
+    assert result.returncode == 0
+    assert f"python -m harness.{command}" in result.stdout
+    assert command in call("harness").stdout
+
+
+def test_json_goes_to_standard_output_alone(onnx_file):
+    result = call("harness.validate", *onnx_file, "--json")
+    report = json.loads(result.stdout)
+    assert result.returncode == 0, result.stderr
+    assert report["schema"] == 1
+    assert report["summary"]["comparisons"] == 2 * (len(doubler.CASES) + 1)
+    assert "comparisons" in result.stderr
+
+
+def test_quiet_prints_one_line(onnx_file):
+    result = call("harness.validate", *onnx_file, "-q")
+    assert len(result.stdout.splitlines()) == 1
+    assert "1 cell, 10 comparisons: 1 pass" in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_replayed_line_judges_the_same_cell(onnx_file, tmp_path):
+    call("harness.validate", *onnx_file)
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    (replay,) = [result["replay"] for result in report["results"]]
+    again = call(*replay.split()[2:], "--report-dir", str(tmp_path / "again"))
+    assert again.returncode == 0
+    assert report["results"][0]["id"] in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["no_such_model"], 2, ["no_such_model", "two_input_qa", "language_model"]),
+        (["two_input_q"], 2, ["did you mean two_input_qa?"]),
+        (["--lengths", "0.."], 2, ["'0..'", "4096"]),
+        (["--lengths", "14"], 2, ["--lengths 14", "4096"]),
+        (["--batch", "x"], 2, ["--batch 'x'"]),
+        (["--exporter", "nativ"], 2, ["did you mean native?", "tf2onnx"]),
+        (["--runtime", "cuda"], 2, ["'cuda'", "ort-cuda", "ort-cpu"]),
+        (["--framework", "jax"], 2, ["keras, torch"]),
+        (["--variant", "fp8"], 2, ["fp32"]),
+        (["--shard", "3/2"], 2, ["I/N"]),
+        (["-k", "and"], 2, ["-k"]),
+        (["-k", "nothing_like_it"], 4, ["nothing would be compared"]),
+        (["--no-such-flag"], 2, ["--no-such-flag"]),
+        (["missing.onnx"], 2, ["no such file"]),
+        (["README.md/x.onnx"], 2, ["no such file"]),
+        (["tests"], 2, ["not a bundle"]),
+        (["--golden", "nowhere"], 2, ["no golden at nowhere"]),
+        (["--require", "cuda"], 2, ["ort-cuda"]),
+    ],
+)
+def test_an_unusable_call_ends_in_one_line(arguments, code, words, tmp_path):
+    result = call("harness.validate", *arguments, "--report-dir", str(tmp_path / "report"))
+    assert result.returncode == code, result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert all(word in result.stderr for word in words), result.stderr
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_onnx_file_needs_its_golden(onnx_file):
+    result = call("harness.validate", onnx_file[0])
+    assert result.returncode == 2
+    assert "--golden DIR" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"not an onnx model", None])
+def test_an_unreadable_model_fails_at_check(onnx_file, content):
+    path = Path(onnx_file[0])
+    path.write_bytes(path.read_bytes()[:-40] if content is None else content)
+    result = call("harness.validate", *onnx_file)
+    assert result.returncode == 1
+    assert "check:" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_a_required_runtime_that_is_not_here_ends_with_three():
+    from harness.runtimes.ort import CUDA
+
+    if CUDA.check() is None:
+        pytest.skip("there is a CUDA device here")
+    result = call("harness.validate", "--runtime", "ort-cuda", "--require", "ort-cuda")
+    assert result.returncode == 3
+    assert len(result.stderr.splitlines()) == 1
+    assert "ort-cuda" in result.stderr
+
+
+def test_list_says_what_is_there_and_why_not():
+    result = call("harness.list")
+    assert result.returncode == 0
+    for word in ("language_model", "tf2onnx", "fp32", "ort-cpu", "ort-cuda"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["no_such_model"], "two_input_qa"),
+        (["--framework", "jax"], "keras, torch"),
+        (["--check", "--golden", "nowhere"], "could not be read"),
+    ],
+)
+def test_record_refuses_what_it_cannot_use(arguments, word):
+    result = call("harness.record", *arguments)
+    assert result.returncode == 2
+    assert word in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["no_such_model", "-o", "/tmp/never"], "two_input_qa"),
+        (["two_input_qa", "-o", "tests"], "not a bundle"),
+        (["two_input_qa"], "-o"),
+        (["two_input_qa", "-o", "/tmp/never", "--framework", "jax"], "keras, torch"),
+        (["*", "-o", "/tmp/never"], "one model"),
+    ],
+)
+def test_export_refuses_what_it_cannot_use(arguments, word):
+    result = call("harness.export", *arguments)
+    assert result.returncode == 2, result.stderr
+    assert word in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not Path("/tmp/never").exists()
