@@ -214,7 +214,8 @@ def _spec(entry: Mapping[str, Any]) -> ModelSpec:
         return tuple(TensorSpec(**{**item, "axes": tuple(item["axes"])}) for item in items)
 
     inputs, outputs = tensors(entry["inputs"]), tensors(entry["outputs"])
-    return ModelSpec(**{**entry, "inputs": inputs, "outputs": outputs})
+    frameworks = tuple(entry["frameworks"])
+    return ModelSpec(**{**entry, "inputs": inputs, "outputs": outputs, "frameworks": frameworks})
 
 
 def _load(path: Path) -> Arrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -112,7 +112,7 @@ class Expression:
 
 
 def cells(
-    models: Iterable[str],
+    models: Mapping[str, Collection[str]],
     frameworks: Iterable[str],
     exporters: Iterable[str],
     variants: Iterable[str],
@@ -120,11 +120,15 @@ def cells(
     exporter_targets: Collection[str],
     keep: Expression | None,
 ) -> list[Cell]:
-    """Every cell of the selection whose exporter knows its framework, models outermost."""
+    """Every cell of the selection whose exporter knows its framework, models outermost.
+
+    ``models`` maps each name to the frameworks that have a twin of it.
+    """
     selected = [
         Cell(model, framework, exporter, variant, runtime)
-        for model in models
+        for model, twins in models.items()
         for framework in frameworks
+        if framework in twins
         for exporter in exporters
         if f"{exporter}/{framework}" in exporter_targets
         for variant in variants

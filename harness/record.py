@@ -58,10 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(models: list[str], frameworks: list[str], root: Path) -> int:
     from harness import recording
     from harness.errors import GoldenError
+    from reference_models import catalog
 
     worst, missing = 0.0, []
     for model in models:
-        for framework in frameworks:
+        for framework in (f for f in frameworks if f in catalog.load(model).frameworks):
             try:
                 difference = recording.check(root / model / framework)
             except GoldenError as error:
@@ -107,7 +108,8 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
     from reference_models import catalog
 
     console = Console(stderr=True)
-    specs = sorted((catalog.load(m) for m in models), key=lambda spec: spec.weights != spec.name)
+    known = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
+    specs = sorted(known, key=lambda spec: spec.weights != spec.name)
     for spec in specs:
         started = time.monotonic()
         with console.status(f"{spec.name}/{framework}") as status:

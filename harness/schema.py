@@ -84,6 +84,7 @@ class ModelSpec:
     recurrent layer yields at a padded step: its last valid output (``repeat``) or ``zero``.
     ``weights`` names the model that is trained and whose weights this one shares. ``lengths``
     names the inputs that are themselves a length: they are filled with it, not drawn.
+    ``frameworks`` are those that have a twin.
     """
 
     name: str
@@ -95,6 +96,7 @@ class ModelSpec:
     padded: str | None = None
     padded_steps: Mapping[str, PaddedSteps] = field(default_factory=dict)
     lengths: Mapping[str, str] = field(default_factory=dict)
+    frameworks: tuple[str, ...] = ("keras", "torch")
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -158,9 +158,10 @@ def _from_catalog(
 ) -> list[Work]:
     names = [key.rpartition("/")[0] for key in EXPORTERS]
     exporters = plan.names("exporter", selection.exporters or ["native"], dict.fromkeys(names))
+    chosen_models = plan.names("model", subjects, catalog.MODELS)
     keep = plan.Expression(selection.keyword) if selection.keyword else None
     cells = plan.cells(
-        plan.names("model", subjects, catalog.MODELS),
+        {name: catalog.load(name).frameworks for name in chosen_models},
         plan.names("framework", selection.frameworks or [plan.ALL], FRAMEWORKS),
         exporters,
         plan.names("variant", selection.variants or ["fp32"], VARIANTS),

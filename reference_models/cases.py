@@ -25,7 +25,7 @@ KEPT_STEPS = 8
 def plan(spec: ModelSpec) -> list[Case]:
     """Every case of ``spec``: all lengths, several batch sizes, every raggedness it knows."""
     if len(spec.axes) == 2:
-        return _distinct(_two_lengths(spec))
+        return _two_lengths(spec)
     (axis,) = spec.axes
     cases = [
         Case({axis: length}, batch) for length, batch in zip(LENGTHS, cycle(BATCHES), strict=False)
@@ -75,8 +75,25 @@ def _distinct(cases: Iterable[Case]) -> list[Case]:
     return list({case.id: case for case in cases}.values())
 
 
-def _two_lengths(spec: ModelSpec) -> Iterator[Case]:
-    first, second = spec.axes
+def _two_lengths(spec: ModelSpec) -> list[Case]:
+    """Every length of each axis beside changing ones of the other; ``padded`` has one of them."""
+    cases = _distinct(_pairs(*spec.axes))
+    if spec.padded is None:
+        return cases
+    axis = next(str(t.axes[1]) for t in spec.inputs if t.name == spec.padded)
+    ragged = [
+        Case(case.lengths, case.batch, _possible(case.lengths[axis], kind))
+        for case, kind in zip(cases, cycle(Raggedness), strict=False)
+    ]
+    ragged += [
+        Case({**dict.fromkeys(spec.axes, beside), axis: length}, 2, _possible(length, kind))
+        for length, beside in zip(EVERY_RAGGEDNESS, OTHER_LENGTHS, strict=False)
+        for kind in Raggedness
+    ]
+    return _distinct(ragged)
+
+
+def _pairs(first: str, second: str) -> Iterator[Case]:
     for length, other, batch in zip(LENGTHS, cycle(OTHER_LENGTHS), cycle(BATCHES), strict=False):
         yield Case({first: length, second: other}, batch)
     for length, other in zip(LENGTHS[::2], cycle(OTHER_LENGTHS), strict=False):

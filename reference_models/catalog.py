@@ -21,6 +21,10 @@ MODELS: dict[str, str] = {
     "language_model": "reference_models.language_model.spec:LANGUAGE_MODEL",
     "dialog_act_tagger": "reference_models.dialog_act.spec:DIALOG_ACT_TAGGER",
     "dialog_act_classifier": "reference_models.dialog_act.spec:DIALOG_ACT_CLASSIFIER",
+    "bidirectional_tagger": "reference_models.bidirectional_tagger.spec:BIDIRECTIONAL_TAGGER",
+    "gru_tagger": "reference_models.gru_tagger.spec:GRU_TAGGER",
+    "gru_tagger_reset_before": "reference_models.gru_tagger.spec:GRU_TAGGER_RESET_BEFORE",
+    "encoder_decoder": "reference_models.encoder_decoder.spec:ENCODER_DECODER",
 }
 
 

@@ -3,11 +3,15 @@
 Parameters are one flat dict, ``"<layer>.<parameter>"`` to array, in one layout for both
 frameworks: ``table`` [vocabulary, features]; ``kernel`` [in, out] and ``bias`` [out]; an LSTM's
 ``kernel`` [in, 4 * units], ``recurrent_kernel`` [units, 4 * units], ``bias`` and, where the
-framework has a second one, ``recurrent_bias`` [4 * units], gates in the order i f g o.
+framework has a second one, ``recurrent_bias`` [4 * units], gates in the order i f g o; a GRU's the
+same with 3 * units, gates in the order z r h, and a ``recurrent_bias`` only where the reset gate
+comes after. The two directions of a bidirectional layer are ``<layer>_forward`` and
+``<layer>_backward``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ from harness.schema import Arrays, PaddedSteps
 
 Array = NDArray[Any]
 State = tuple[Array, Array]
+Cell = Callable[[Array, tuple[Array, ...]], tuple[Array, ...]]
 
 
 def sigmoid(x: Array) -> Array:
@@ -59,27 +64,111 @@ def lstm(
     bias = params[f"{layer}.bias"].astype(np.float64)
     if f"{layer}.recurrent_bias" in params:
         bias = bias + params[f"{layer}.recurrent_bias"].astype(np.float64)
-    batch, steps, _ = x.shape
     units = recurrent.shape[0]
-    h, c = state if state is not None else (np.zeros((batch, units)), np.zeros((batch, units)))
-    h, c = h.astype(np.float64), c.astype(np.float64)
-    projected = x.astype(np.float64) @ kernel + bias
-    outputs = np.zeros((batch, steps, units))
-    last = np.zeros((batch, units))
-    for t in range(steps):
-        gates = projected[:, t] + h @ recurrent
+    initial = state if state is not None else (np.zeros((len(x), units)),) * 2
+
+    def cell(projected: Array, before: tuple[Array, ...]) -> tuple[Array, ...]:
+        h, c = before
+        gates = projected + h @ recurrent
         i, f, o = (sigmoid(gates[:, k * units : (k + 1) * units]) for k in (0, 1, 3))
         next_c = f * c + i * np.tanh(gates[:, 2 * units : 3 * units])
-        next_h = o * np.tanh(next_c)
+        return o * np.tanh(next_c), next_c
+
+    projected = x.astype(np.float64) @ kernel + bias
+    outputs, (h, c) = _over_time(cell, projected, initial, valid, padded)
+    return outputs, (h, c)
+
+
+def gru(
+    params: Arrays,
+    layer: str,
+    x: Array,
+    state: Array | None = None,
+    valid: Array | None = None,
+    padded: PaddedSteps = "repeat",
+    reset_after: bool = True,
+) -> tuple[Array, Array]:
+    """Cho et al. (2014); h = z * h_before + (1 - z) * candidate.
+
+    The reset gate multiplies the candidate's recurrent product, its ``recurrent_bias`` included
+    (``reset_after``, as cuDNN and PyTorch have it), or the state before that product. Shapes and
+    padded steps are those of ``lstm``; the state is h alone, [batch, units].
+    """
+    kernel = params[f"{layer}.kernel"].astype(np.float64)
+    recurrent = params[f"{layer}.recurrent_kernel"].astype(np.float64)
+    bias = params[f"{layer}.bias"].astype(np.float64)
+    units = recurrent.shape[0]
+    initial = state if state is not None else np.zeros((len(x), units))
+    both = 2 * units
+
+    def cell_after(projected: Array, before: tuple[Array, ...]) -> tuple[Array, ...]:
+        (h,) = before
+        told = h @ recurrent + params[f"{layer}.recurrent_bias"].astype(np.float64)
+        z, r = _gates(projected[:, :both] + told[:, :both])
+        candidate = np.tanh(projected[:, both:] + r * told[:, both:])
+        return (z * h + (1 - z) * candidate,)
+
+    def cell_before(projected: Array, before: tuple[Array, ...]) -> tuple[Array, ...]:
+        (h,) = before
+        z, r = _gates(projected[:, :both] + h @ recurrent[:, :both])
+        candidate = np.tanh(projected[:, both:] + (r * h) @ recurrent[:, both:])
+        return (z * h + (1 - z) * candidate,)
+
+    projected = x.astype(np.float64) @ kernel + bias
+    cell = cell_after if reset_after else cell_before
+    outputs, (h,) = _over_time(cell, projected, (initial,), valid, padded)
+    return outputs, h
+
+
+def bidirectional(
+    recurrent: Callable[..., tuple[Array, Any]],
+    params: Arrays,
+    layer: str,
+    x: Array,
+    valid: Array | None = None,
+    padded: PaddedSteps = "repeat",
+) -> tuple[Array, tuple[Any, Any]]:
+    """``recurrent`` (``lstm`` or ``gru``) over ``x`` and over its reverse, both in input order.
+
+    Returns the outputs, the forward ones first, [batch, steps, 2 * units], and both directions'
+    final states: the backward one's is that after each row's first valid step.
+    """
+    flipped = None if valid is None else valid[:, ::-1]
+    forward, end = recurrent(params, f"{layer}_forward", x, valid=valid, padded=padded)
+    backward, start = recurrent(
+        params, f"{layer}_backward", x[:, ::-1], valid=flipped, padded=padded
+    )
+    return np.concatenate([forward, backward[:, ::-1]], axis=-1), (end, start)
+
+
+def _gates(x: Array) -> list[Array]:
+    """The two gates that stand side by side on the last axis."""
+    return np.split(sigmoid(x), 2, axis=-1)
+
+
+def _over_time(
+    cell: Cell,
+    projected: Array,
+    state: tuple[Array, ...],
+    valid: Array | None,
+    padded: PaddedSteps,
+) -> tuple[Array, tuple[Array, ...]]:
+    """``cell`` over axis 1 of ``projected``; the output is the first part of its state."""
+    state = tuple(part.astype(np.float64) for part in state)
+    steps = projected.shape[1]
+    last = np.zeros_like(state[0])
+    outputs = np.zeros((len(last), steps, last.shape[1]))
+    for t in range(steps):
+        after = cell(projected[:, t], state)
         if valid is None:
-            h, c = next_h, next_c
-            outputs[:, t] = h
+            state = after
+            outputs[:, t] = after[0]
             continue
         now = valid[:, t, None]
-        h, c = np.where(now, next_h, h), np.where(now, next_c, c)
-        last = np.where(now, next_h, last if padded == "repeat" else 0.0)
+        state = tuple(np.where(now, a, b) for a, b in zip(after, state, strict=True))
+        last = np.where(now, after[0], last if padded == "repeat" else 0.0)
         outputs[:, t] = last
-    return outputs, (h, c)
+    return outputs, state
 
 
 def last_valid(outputs: Array, valid: Array) -> Array:

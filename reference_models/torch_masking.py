@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
 class Steps:
@@ -21,6 +22,11 @@ class Steps:
         self.counts = seen[:, -1]
         self.any = (self.counts > 0)[:, None]
         self._place = (seen - 1).clamp(min=0)
+
+    def packed(self, x: Tensor) -> PackedSequence:
+        """``x`` [batch, steps, features] of the reordered rows; an empty row counts as one step."""
+        counts = self.counts.clamp(min=1)
+        return pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
 
     def spread(self, outputs: Tensor) -> Tensor:
         """Outputs of the reordered rows back in place, zero at padded steps.

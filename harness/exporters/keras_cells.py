@@ -1,4 +1,4 @@
-"""Keras recurrent cells as ONNX ``LSTM``, ``GRU`` and ``RNN`` nodes: weights, gates, activations."""
+"""Keras recurrent cells as ONNX ``LSTM``, ``GRU`` and ``RNN`` nodes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from numpy.typing import NDArray
 
 from harness.errors import ExportError
@@ -31,13 +32,13 @@ _ACTIVATIONS: dict[Callable[..., Any], Activation] = {
 }
 
 
-def unpack(layer: keras.layers.RNN) -> list[Cell]:
-    """The cells of a recurrent layer, the first one first; ExportError for one of its own making."""
-    stacked = type(layer.cell) is keras.layers.StackedRNNCells
+def unpack(layer: layers.RNN) -> list[Cell]:
+    """The cells of a recurrent layer, in order; ExportError for one that is not Keras' own."""
+    stacked = type(layer.cell) is layers.StackedRNNCells
     cells: list[Cell] = layer.cell.cells if stacked else [layer.cell]
     for cell in cells:
-        if type(cell) not in _PACKERS:
-            known = ", ".join(kind.__name__ for kind in _PACKERS)
+        if type(cell) not in _GATES:
+            known = ", ".join(kind.__name__ for kind in _GATES)
             raise ExportError(
                 f"layer {layer.name!r}: cell {type(cell).__name__} has no ONNX equivalent; "
                 f"expected one of: {known}"
@@ -48,57 +49,54 @@ def unpack(layer: keras.layers.RNN) -> list[Cell]:
 
 
 def recurrent_node(
-    cells: Sequence[Cell],
+    cell: Cell,
     x: Tensor,
     states: Sequence[Tensor | None],
     direction: str,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """One node over time: Y [T, D, B, U] and the final states, each [D, B, U].
+    """One node over time: Y [T, 1, B, U] and the final states, each [1, B, U].
 
-    ``cells`` holds one cell, or two of one kind for ``direction="bidirectional"`` (D = 2);
-    ``x`` is [T, B, F]; ``states`` holds h (for an LSTM h and c), [D, B, U], or None for zeros.
+    ``x`` is [T, B, F]; ``states`` holds h (for an LSTM h and c), [1, B, U], or None for zeros;
+    ``lengths`` [B] int32 says after how many steps each row's final states are taken.
     """
-    op = _PACKERS[type(cells[0])][0]
-    weights = [np.stack(parts) for parts in zip(*(_weights(cell) for cell in cells), strict=True)]
-    activations = [a for cell in cells for a in _activations(cell)]
-    alphas = [alpha for _, alpha, _ in activations if alpha is not None]
-    betas = [beta for _, _, beta in activations if beta is not None]
-    return node(  # type: ignore[no-any-return]
+    op = _GATES[type(cell)][0]
+    results: tuple[Tensor, ...] = node(
         op,
         x,
-        *weights,
+        *(weight[None] for weight in _weights(cell)),
         lengths,
         *states,
-        hidden_size=cells[0].units,
+        hidden_size=cell.units,
         direction=direction,
-        activations=[name for name, _, _ in activations],
-        activation_alpha=alphas or None,
-        activation_beta=betas or None,
-        linear_before_reset=int(cells[0].reset_after) if op == "GRU" else None,
+        linear_before_reset=int(cell.reset_after) if op == "GRU" else None,
+        **_activations(cell),
     )
+    return results
 
 
-def fusable(a: Cell, b: Cell) -> bool:
-    """Whether the two cells can be the two directions of one node."""
-    same = ("units", "reset_after")
-    return type(a) is type(b) and all(getattr(a, n, None) == getattr(b, n, None) for n in same)
-
-
-def _activations(cell: Cell) -> list[Activation]:
-    recurrent = getattr(cell, "recurrent_activation", None)
-    functions = [cell.activation] if recurrent is None else [recurrent, cell.activation]
-    if type(cell) is keras.layers.LSTMCell:
-        functions.append(cell.activation)
+def _activations(cell: Cell) -> dict[str, Any]:
+    """The node's attributes for the gates' activations; none where they are ONNX's defaults."""
+    gates = [getattr(cell, "recurrent_activation", None), cell.activation]
+    functions = [function for function in gates if function is not None]
     for function in functions:
         if function not in _ACTIVATIONS:
             name = getattr(function, "__name__", type(function).__name__)
             known = ", ".join(f.__name__ for f in _ACTIVATIONS)
             raise ExportError(
-                f"cell {cell.path!r}: ONNX recurrent nodes have no activation {name!r}; "
+                f"cell {cell.path!r}: ONNX's recurrent nodes have no activation {name!r}; "
                 f"expected one of: {known}"
             )
-    return [_ACTIVATIONS[function] for function in functions]
+    if functions == [keras.activations.sigmoid, keras.activations.tanh][-len(functions) :]:
+        return {}
+    if type(cell) is layers.LSTMCell:
+        functions.append(cell.activation)
+    found = [_ACTIVATIONS[function] for function in functions]
+    return {
+        "activations": [name for name, _, _ in found],
+        "activation_alpha": [alpha for _, alpha, _ in found if alpha is not None] or None,
+        "activation_beta": [beta for _, _, beta in found if beta is not None] or None,
+    }
 
 
 def _weights(cell: Cell) -> tuple[Array, Array, Array]:
@@ -107,7 +105,7 @@ def _weights(cell: Cell) -> tuple[Array, Array, Array]:
         kernel, recurrent = np.asarray(cell.kernel), np.asarray(cell.recurrent_kernel)
         bias = np.zeros(kernel.shape[1], np.float32) if cell.bias is None else np.asarray(cell.bias)
     biases = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
-    gates = _PACKERS[type(cell)][1]
+    gates = _GATES[type(cell)][1]
 
     def ordered(weight: Array) -> Array:
         return np.concatenate([np.split(weight, len(gates), axis=-1)[g] for g in gates], axis=-1)
@@ -116,8 +114,8 @@ def _weights(cell: Cell) -> tuple[Array, Array, Array]:
 
 
 # ONNX op and, in ONNX's order, where Keras keeps each gate: i o f c from i f c o; z r h as it is.
-_PACKERS: dict[type, tuple[str, tuple[int, ...]]] = {
-    keras.layers.LSTMCell: ("LSTM", (0, 3, 1, 2)),
-    keras.layers.GRUCell: ("GRU", (0, 1, 2)),
-    keras.layers.SimpleRNNCell: ("RNN", (0,)),
+_GATES: dict[type, tuple[str, tuple[int, ...]]] = {
+    layers.LSTMCell: ("LSTM", (0, 3, 1, 2)),
+    layers.GRUCell: ("GRU", (0, 1, 2)),
+    layers.SimpleRNNCell: ("RNN", (0,)),
 }

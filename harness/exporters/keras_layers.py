@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from harness.errors import ExportError
-from harness.exporters.keras_cells import fusable, recurrent_node, unpack
+from harness.exporters.keras_cells import recurrent_node, unpack
 from harness.exporters.keras_mask import ValidSteps
 from harness.exporters.keras_rowwise import ROWWISE
 from harness.exporters.tf_to_onnx import Tensor, node
@@ -126,7 +126,7 @@ def _run(
     finals = []
     for cell, initial in zip(cells, nested, strict=True):
         y, *final = recurrent_node(
-            [cell],
+            cell,
             y,
             [None if s is None else node("Unsqueeze", s, np.array([0])) for s in initial],
             direction,

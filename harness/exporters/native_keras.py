@@ -10,19 +10,23 @@ for the next ones, in the same order (h, then c for an LSTM).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.exporters.keras_layers import States, native_layers  # sets TensorFlow's log level
-from harness.exporters.keras_signature import bind_inputs, flat_outputs
-from harness.exporters.onnx_finish import finish
-from harness.exporters.tf_to_onnx import Tensor, convert
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import onnx
 import tensorflow as tf
+import tf2onnx
 
 from harness.errors import ExportError, StageError, one_line
+from harness.exporters.keras_layers import States, native_layers
+from harness.exporters.keras_signature import bind_inputs, flat_outputs
+from harness.exporters.onnx_finish import finish
+from harness.exporters.tf_to_onnx import Tensor, convert
 from harness.schema import BATCH, Arrays, ModelSpec, TensorSpec
 
 
@@ -34,7 +38,7 @@ def export(
     _check(model, layers)
     stateful = [x for x in layers if isinstance(x, keras.layers.RNN) and x.stateful]
     sizes = [[state.shape[-1] for state in keras.tree.flatten(x.states)] for x in stateful]
-    inputs, outputs = _without_states(spec, stateful, sum(sizes, []))
+    inputs, outputs = _without_states(spec, stateful, [units for size in sizes for units in size])
 
     def function(*tensors: Tensor) -> list[Tensor]:
         remaining = iter(tensors[len(inputs) :])
@@ -48,6 +52,8 @@ def export(
         states = [state for layer in stateful for state in carried[id(layer)]]
         return [tf.identity(output) for output in (*flat_outputs(result, outputs), *states)]
 
+    filtered = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()  # it would rewrite an ExportError's one line
     try:
         graph = convert(
             tf.function(function, autograph=False),
@@ -60,16 +66,22 @@ def export(
         raise
     except Exception as error:
         raise ExportError(f"model {spec.name!r} cannot be traced: {one_line(error)}") from error
+    finally:
+        if filtered:
+            keras.config.enable_traceback_filtering()
     made_by = {
         "exporter": "native/keras",
         "model": spec.name,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
+        "tf2onnx": tf2onnx.__version__,
     }
     return finish(graph, spec, opset, made_by)
 
 
 def _check(model: keras.Model, layers: Iterable[Any]) -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(f"Keras runs on {keras.backend.backend()}; expected tensorflow")
     if not model.built:
         raise ExportError(f"model {model.name!r} has no weights yet; call it once on real inputs")
     for layer in layers:

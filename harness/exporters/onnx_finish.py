@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, version_converter
 
@@ -25,6 +27,8 @@ def finish(
     The graph's inputs and outputs are in the order of ``spec``. ExportError where a declared
     dtype, rank or fixed size is not what the graph computes, or where it holds control flow.
     """
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
     _refuse(model.graph.node)
     graph = model.graph
     _expect_count(spec, "input", spec.inputs, graph.input)
@@ -94,7 +98,9 @@ def _trimmed(names: Iterable[str]) -> list[str]:
 def _rename(model: ModelProto, spec: ModelSpec) -> None:
     """Give graph inputs and outputs their names; move any other value out of the way."""
     graph = model.graph
-    public = dict(zip((v.name for v in graph.input), (t.name for t in spec.inputs), strict=True))
+    public: dict[str, str] = dict(
+        zip((v.name for v in graph.input), (t.name for t in spec.inputs), strict=True)
+    )
     public |= dict(zip((v.name for v in graph.output), (t.name for t in spec.outputs), strict=True))
     taken = set(public.values())
 
@@ -109,17 +115,12 @@ def _rename(model: ModelProto, spec: ModelSpec) -> None:
 
 
 def _declared(tensor: TensorSpec) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(
-        tensor.name, helper.np_dtype_to_tensor_dtype(_dtype(tensor)), list(tensor.axes)
-    )
-
-
-def _dtype(tensor: TensorSpec) -> "onnx.helper.np.dtype":  # type: ignore[name-defined]
-    return helper.np.dtype(tensor.dtype)  # type: ignore[attr-defined,no-any-return]
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+    return helper.make_tensor_value_info(tensor.name, dtype, list(tensor.axes))
 
 
 def _declare_outputs(model: ModelProto, spec: ModelSpec) -> None:
-    """Declare the outputs as the specification does, unless inference says otherwise."""
+    """Declare the outputs as the specification does; ExportError where inference knows better."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     for value in bare.graph.output:
@@ -129,32 +130,24 @@ def _declare_outputs(model: ModelProto, spec: ModelSpec) -> None:
     except Exception as error:
         raise ExportError(f"ONNX cannot infer the graph's shapes: {one_line(error)}") from error
     del model.graph.output[:]
+    names = {axis for tensor in spec.inputs for axis in tensor.axes if isinstance(axis, str)}
     for value, tensor in zip(inferred.graph.output, spec.outputs, strict=True):
         declared = _declared(tensor)
-        _compare(value, declared, tensor)
+        _compare(value.type.tensor_type, declared.type.tensor_type, tensor, names)
         model.graph.output.append(declared)
 
 
-def _compare(got: onnx.ValueInfoProto, declared: onnx.ValueInfoProto, tensor: TensorSpec) -> None:
-    found, wanted = got.type.tensor_type, declared.type.tensor_type
-    dims = [
-        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in found.shape.dim
-    ]
-    ranked = not found.HasField("shape") or len(dims) == len(tensor.axes)
-    fits = (
-        found.elem_type == wanted.elem_type
-        and ranked
-        and all(
-            d is None or not isinstance(a, int) or not isinstance(d, int) or d == a
-            for d, a in zip(dims, tensor.axes, strict=False)
-        )
+def _compare(got: Any, declared: Any, tensor: TensorSpec, names: set[str]) -> None:
+    """ExportError where what inference knows of an output is not what is declared of it."""
+    sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in got.shape.dim]
+    known = [size if isinstance(size, int) or size in names else None for size in sizes]
+    fits = not got.HasField("shape") or (
+        len(known) == len(tensor.axes)
+        and all(size in (None, axis) for size, axis in zip(known, tensor.axes, strict=True))
     )
-    baked = ranked and any(
-        isinstance(d, int) and isinstance(a, str) for d, a in zip(dims, tensor.axes, strict=False)
-    )
-    if not fits or baked:
-        name = helper.tensor_dtype_to_np_dtype(found.elem_type)
+    if got.elem_type != declared.elem_type or not fits:
+        dtype = helper.tensor_dtype_to_np_dtype(got.elem_type)
         raise ExportError(
             f"output {tensor.name!r}: expected {tensor.dtype} {list(tensor.axes)}, "
-            f"the graph gives {name} {dims}"
+            f"the graph gives {dtype} {known}"
         )

@@ -1,4 +1,4 @@
-"""TensorFlow function in, ONNX out: tf2onnx, and a way to put any ONNX node into a TensorFlow graph.
+"""TensorFlow function in, ONNX out, with any ONNX node inside the TensorFlow graph.
 
 ``node`` traces as a ``PyFuncStateless`` that is never executed: its token says which ONNX node it
 stands for, and a tf2onnx handler puts that node in its place.
@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
-from onnx import TensorProto, TypeProto, helper
+from onnx import TypeProto, helper
 
 from harness.errors import ExportError, one_line
 
@@ -151,7 +148,7 @@ def _replace(
     )
 
 
-_HANDLERS = {
+_HANDLERS: dict[str, tuple[Callable[..., None], list[str]]] = {
     "PyFuncStateless": (_onnx_node, []),
     "SelectV2": (_where, []),
     "Erfc": (_erfc, []),

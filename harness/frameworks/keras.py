@@ -17,6 +17,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import tensorflow as tf
 
+tf.get_logger().setLevel("ERROR")
+
 Report = Callable[[int, float], None]
 _CELLS = {"lstm_cell", "gru_cell", "simple_rnn_cell"}
 
@@ -37,28 +39,32 @@ def build(
         keras.config.set_floatx(before)
         keras.config.set_dtype_policy(before)
     if parameters is not None:
-        for name, variable in _named(model):
-            variable.assign(parameters[name])
+        for names, variable in _named(model):
+            values = [parameters[name] for name in names]
+            variable.assign(values[0] if len(names) == 1 else np.stack(values))
     return model
 
 
 def parameters(model: keras.Model) -> Arrays:
     """Every parameter of the model, in the shared layout."""
-    return {name: np.asarray(variable) for name, variable in _named(model)}
+    result: Arrays = {}
+    for names, variable in _named(model):
+        value = np.asarray(variable)
+        result |= zip(names, [value] if len(names) == 1 else value, strict=True)
+    return result
 
 
 def run(model: keras.Model, spec: ModelSpec, inputs: Arrays) -> Arrays:
     """Outputs by name; float inputs are cast to the model's dtype."""
-    dtype = model.variables[0].dtype
+    dtype = model.trainable_variables[0].dtype
     tensors = {
         t.name: tf.convert_to_tensor(
             inputs[t.name].astype(dtype) if t.dtype == "float32" else inputs[t.name]
         )
         for t in spec.inputs
     }
-    return {
-        name: np.asarray(value) for name, value in _forward(model, spec, dtype)(tensors).items()
-    }
+    outputs = _forward(model, tensors)(tensors)
+    return {name: np.asarray(value) for name, value in outputs.items()}
 
 
 def fit(twin: ModuleType, spec: ModelSpec, task: Any, seed: int, report: Report) -> keras.Model:
@@ -105,25 +111,46 @@ def _loss(kind: str, output: Any, target: Any) -> Any:
     return -tf.gather(scores, tf.cast(target, tf.int32), batch_dims=target.shape.rank, axis=-1)
 
 
-def _forward(model: keras.Model, spec: ModelSpec, dtype: str) -> Any:
-    """The model as a TensorFlow function traced once for all sizes, kept on the model."""
-    if not hasattr(model, "_harness_forward"):
+def _forward(model: keras.Model, tensors: dict[str, Any]) -> Any:
+    """The model as a TensorFlow function for any batch and length, kept on the model.
+
+    Keras 3.15's ``TimeDistributed`` runs over the batch instead of the time where it is traced
+    for an unknown length, so that a model with one is traced for every shape anew.
+    """
+    fixed = any(isinstance(la, keras.layers.TimeDistributed) for la in model._flatten_layers())
+    functions = model.__dict__.setdefault("_harness_functions", {})
+    shapes = tuple(t.shape if fixed else (None,) * t.shape.rank for t in tensors.values())
+    key = str(shapes)
+    if key not in functions:
         signature = {
-            t.name: tf.TensorSpec(
-                [a if isinstance(a, int) else None for a in t.axes],
-                dtype if t.dtype == "float32" else t.dtype,
-            )
-            for t in spec.inputs
+            name: tf.TensorSpec(shape, tensor.dtype)
+            for (name, tensor), shape in zip(tensors.items(), shapes, strict=True)
         }
-        model._harness_forward = tf.function(
+        functions[key] = tf.function(
             lambda inputs: model(inputs, training=False), input_signature=[signature]
         )
-    return model._harness_forward
+    return functions[key]
 
 
-def _named(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """(shared name, variable) of every trained variable."""
+def _named(model: keras.Model) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(shared names, variable) of every trained variable.
+
+    A variable with several names holds one parameter in each of its rows, as does the bias of a
+    GRU whose reset gate comes after.
+    """
+    two_ways = {
+        layer.name
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Bidirectional)
+    }
     for variable in model.trainable_variables:
-        parts = variable.path.split("/")
-        owner = parts[-3] if parts[-2] in _CELLS else parts[-2]
-        yield f"{owner}.{'table' if parts[-1] == 'embeddings' else parts[-1]}", variable
+        *owners, parameter = variable.path.split("/")
+        if owners[-1] in _CELLS:
+            owners.pop()
+        owner = owners[-1]
+        if len(owners) > 1 and owners[-2] in two_ways:
+            owner = f"{owners[-2]}_{owner.split('_')[0]}"
+        if parameter == "bias" and len(variable.shape) == 2:
+            yield (f"{owner}.bias", f"{owner}.recurrent_bias"), variable
+        else:
+            yield (f"{owner}.{'table' if parameter == 'embeddings' else parameter}",), variable

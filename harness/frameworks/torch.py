@@ -25,17 +25,19 @@ def build(
     module: nn.Module = twin.build(spec.name)
     if parameters is not None:
         with torch.no_grad():
-            for name, tensor, transposed in _named(module):
-                value = parameters[name]
-                tensor.copy_(torch.from_numpy(np.array(value.T if transposed else value)))
+            for name, blocks in _named(module):
+                value = torch.from_numpy(np.array(parameters[name]))
+                parts = value.split([block.shape[-1] for block in blocks], dim=-1)
+                for block, part in zip(blocks, parts, strict=True):
+                    block.copy_(part)
     return module.to(getattr(torch, dtype)).eval()
 
 
 def parameters(module: nn.Module) -> Arrays:
     """Every parameter of the module, in the shared layout."""
     return {
-        name: np.ascontiguousarray((t.T if transposed else t).detach().numpy())
-        for name, t, transposed in _named(module)
+        name: np.ascontiguousarray(torch.cat(blocks, -1).detach().numpy())
+        for name, blocks in _named(module)
     }
 
 
@@ -86,18 +88,40 @@ def _loss(kind: str, output: torch.Tensor, target: Array, weight: Array | None) 
     return (losses * weights).sum() / weights.expand_as(losses).sum()
 
 
-def _named(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
-    """(shared name, tensor, whether the shared layout is its transpose) of every parameter."""
+Blocks = tuple[torch.Tensor, ...]
+
+
+def _named(module: nn.Module) -> Iterator[tuple[str, Blocks]]:
+    """(shared name, views of the parameter) of every parameter.
+
+    Joined on the last axis the views are the parameter in the shared layout.
+    """
     for name, child in module.named_modules():
         if isinstance(child, nn.Embedding):
-            yield f"{name}.table", child.weight, False
+            yield f"{name}.table", (child.weight,)
         elif isinstance(child, nn.Linear):
-            yield f"{name}.kernel", child.weight, True
-            yield f"{name}.bias", child.bias, False
-        elif isinstance(child, nn.LSTM):
+            yield f"{name}.kernel", (child.weight.T,)
+            yield f"{name}.bias", (child.bias,)
+        elif isinstance(child, nn.LSTM | nn.GRU):
+            ways = {"_forward": "", "_backward": "_reverse"} if child.bidirectional else {"": ""}
             for layer in range(child.num_layers):
                 prefix = name if child.num_layers == 1 else f"{name}_{layer + 1}"
-                yield f"{prefix}.kernel", getattr(child, f"weight_ih_l{layer}"), True
-                yield f"{prefix}.recurrent_kernel", getattr(child, f"weight_hh_l{layer}"), True
-                yield f"{prefix}.bias", getattr(child, f"bias_ih_l{layer}"), False
-                yield f"{prefix}.recurrent_bias", getattr(child, f"bias_hh_l{layer}"), False
+                for way, suffix in ways.items():
+                    yield from _recurrent(child, f"l{layer}{suffix}", f"{prefix}{way}")
+
+
+def _recurrent(child: nn.LSTM | nn.GRU, suffix: str, owner: str) -> Iterator[tuple[str, Blocks]]:
+    """The four parameters of one layer and direction; a GRU's gates come as r z n."""
+    for name, attribute in (
+        ("kernel", "weight_ih"),
+        ("recurrent_kernel", "weight_hh"),
+        ("bias", "bias_ih"),
+        ("recurrent_bias", "bias_hh"),
+    ):
+        parameter = getattr(child, f"{attribute}_{suffix}")
+        shared = parameter.T if parameter.ndim == 2 else parameter
+        if isinstance(child, nn.GRU):
+            r, z, n = shared.chunk(3, dim=-1)
+            yield f"{owner}.{name}", (z, r, n)
+        else:
+            yield f"{owner}.{name}", (shared,)

@@ -1,8 +1,9 @@
-"""A rule-based dialogue: words and phrases set acts, and what is set stays set.
+"""A rule-based dialogue: words and phrases set acts, which hold until the turn ends.
 
 Words are drawn uniformly. Each of the first ``PLAIN`` acts is set by any of its ``CUES`` words;
-each other act by any of its ``TOPICS`` words, once any of the ``OPENINGS`` came before. The words
-that remain mean nothing. Every batch is as wide as the longest row may be.
+each other act by any of its ``TOPICS`` words, once any of the ``OPENINGS`` came in the same turn.
+Any of the ``ENDINGS`` starts a new turn, in which no act holds yet. The words that remain mean
+nothing. Every batch is as wide as the longest row may be.
 """
 
 import numpy as np
@@ -12,24 +13,33 @@ from reference_models.dialog_act.spec import ACTS, WORDS
 from reference_models.task import Batch, Task
 
 PLAIN = 8
-CUES = 6
+CUES = 8
 TOPICS = 16
-OPENINGS = 20
+OPENINGS = 30
+ENDINGS = 12
 LONGEST = 24
-ROWS = 32
+ROWS = 48
 
-_OPENING = ACTS
-_SETS = np.full(WORDS, _OPENING + 1)
-_MEANINGS = np.repeat(np.arange(ACTS + 1), [CUES] * PLAIN + [TOPICS] * (ACTS - PLAIN) + [OPENINGS])
-_SETS[1 : 1 + len(_MEANINGS)] = _MEANINGS
+_OPENING, _ENDING, _NOTHING = ACTS, ACTS + 1, ACTS + 2
+_MEANINGS = np.repeat(
+    np.arange(_NOTHING), [CUES] * PLAIN + [TOPICS] * (ACTS - PLAIN) + [OPENINGS, ENDINGS]
+)
+_MEANING = np.full(WORDS, _NOTHING)
+_MEANING[1 : 1 + len(_MEANINGS)] = _MEANINGS
 
 
 def acts(words: Array) -> Array:
     """The acts that hold after each step of ``words`` [batch, steps]: bool [..., acts]."""
-    heard = _SETS[words][..., None] == np.arange(ACTS + 1)
-    opened = np.logical_or.accumulate(heard[..., _OPENING:], axis=1)
-    heard[..., PLAIN:ACTS] &= opened
-    return np.asarray(np.logical_or.accumulate(heard[..., :ACTS], axis=1))
+    meanings = _MEANING[words]
+    holding = np.zeros((len(words), _OPENING + 1), bool)
+    result = np.zeros((*words.shape, ACTS), bool)
+    for step in range(words.shape[1]):
+        meaning = meanings[:, step, None]
+        heard = meaning == np.arange(_OPENING + 1)
+        heard[:, PLAIN:ACTS] &= holding[:, _OPENING:]
+        holding = (holding | heard) & (meaning != _ENDING)
+        result[:, step] = holding[:, :ACTS]
+    return result
 
 
 def _batch(rng: np.random.Generator) -> Batch:
@@ -47,15 +57,16 @@ def _score(output: Array, batch: Batch) -> tuple[float, float]:
 def _chance() -> float:
     """The bit accuracy of the best constant vector, from how often each bit is unset.
 
-    A phrase is unset while no opening came, or none of its topics since the first.
+    A phrase is unset while no opening came in the turn, or none of its topics since the first.
     """
-    cue, topic, opening = np.array([CUES, TOPICS, OPENINGS]) / (WORDS - 1)
+    cue, topic, opening, ending = np.array([CUES, TOPICS, OPENINGS, ENDINGS]) / (WORDS - 1)
     plain = before = 1.0
     since = 0.0
     unset = np.zeros(2)
     for rows in range(LONGEST, 0, -1):
-        plain *= 1 - cue
-        before, since = before * (1 - opening), before * opening + since * (1 - topic)
+        plain = ending + plain * (1 - ending - cue)
+        since = before * opening + since * (1 - ending - topic)
+        before = ending + before * (1 - ending - opening)
         unset += rows * np.array([plain, before + since])
     share = unset / (LONGEST * (LONGEST + 1) / 2)
     return float(np.maximum(share, 1 - share) @ [PLAIN / ACTS, 1 - PLAIN / ACTS])
@@ -70,5 +81,5 @@ TASK = Task(
     chance=_chance(),
     best=1.0,
     steps=1500,
-    learning_rate=1e-2,
+    learning_rate=2e-2,
 )

@@ -37,6 +37,6 @@ TASK = Task(
     unit="accuracy within the row",
     chance=1 / LETTERS,
     best=1.0,
-    steps=800,
+    steps=1000,
     learning_rate=1e-2,
 )

@@ -4,7 +4,13 @@ from typing import Any
 
 import keras
 
-from reference_models.sequence_autoencoder.spec import FEATURES, SYMBOLS, UNITS
+from reference_models.sequence_autoencoder.spec import (
+    DRAWN,
+    FEATURES,
+    SYMBOLS,
+    UNITS,
+    UNSEEN_LOGIT,
+)
 
 
 class Length(keras.layers.Layer):
@@ -45,11 +51,22 @@ def build(name: str) -> keras.Model:
 
 
 def _encode(tokens: Any) -> Any:
-    x = keras.layers.Embedding(SYMBOLS, FEATURES, name="embedding")(tokens)
+    normal = keras.initializers.RandomNormal(stddev=1.0)
+    x = keras.layers.Embedding(SYMBOLS, FEATURES, embeddings_initializer=normal, name="embedding")(
+        tokens
+    )
     return keras.layers.LSTM(UNITS, name="encoder_lstm")(x)
 
 
 def _decode(code: Any, length: Any) -> Any:
     x = Repeat(name="repeat")(code, length)
     x = keras.layers.LSTM(UNITS, return_sequences=True, name="decoder_lstm")(x)
-    return keras.layers.Dense(SYMBOLS, activation="softmax", name="probabilities")(x)
+    return keras.layers.Dense(
+        SYMBOLS, activation="softmax", bias_initializer=_frequencies, name="probabilities"
+    )(x)
+
+
+def _frequencies(shape: Any, dtype: Any = None) -> Any:
+    """The symbols' frequencies, so that training is left with telling them apart."""
+    drawn = keras.ops.arange(shape[0]) < DRAWN
+    return keras.ops.cast(keras.ops.where(drawn, 0.0, UNSEEN_LOGIT), dtype)

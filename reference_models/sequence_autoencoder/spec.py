@@ -6,6 +6,11 @@ SYMBOLS = 100
 FEATURES = 7
 UNITS = 3
 
+DRAWN = 5
+"""The symbols that training draws, the first of the 100; three units tell them apart."""
+UNSEEN_LOGIT = -8.0
+"""Where the output bias of every other symbol starts."""
+
 _PACKAGE = "reference_models.sequence_autoencoder"
 _WEIGHTS = "sequence_autoencoder"
 _TOKENS = TensorSpec("tokens", "int32", ("batch", "sequence"), low=0, high=SYMBOLS)

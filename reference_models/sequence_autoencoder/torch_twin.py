@@ -3,7 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from reference_models.sequence_autoencoder.spec import FEATURES, SYMBOLS, UNITS
+from reference_models.sequence_autoencoder.spec import (
+    DRAWN,
+    FEATURES,
+    SYMBOLS,
+    UNITS,
+    UNSEEN_LOGIT,
+)
 
 
 class _Encoder(nn.Module):
@@ -22,6 +28,9 @@ class _Decoder(nn.Module):
         super().__init__()
         self.decoder_lstm = nn.LSTM(UNITS, UNITS, batch_first=True)
         self.probabilities = nn.Linear(UNITS, SYMBOLS)
+        # Starts at the symbols' frequencies, so that training is left with telling them apart.
+        nn.init.zeros_(self.probabilities.bias)
+        nn.init.constant_(self.probabilities.bias[DRAWN:], UNSEEN_LOGIT)
 
     def decode(self, code: Tensor, length: int) -> Tensor:
         x, _ = self.decoder_lstm(code[:, None].expand(-1, length, -1))

@@ -46,6 +46,6 @@ TASK = Task(
     unit="accuracy",
     chance=1 / (ASKS * FACTS),
     best=1.0,
-    steps=1000,
+    steps=1500,
     learning_rate=1e-2,
 )

@@ -8,6 +8,7 @@ from harness import plan
 from harness.errors import HarnessError, NothingSelectedError, UsageError
 from harness.schema import Case, Cell
 
+MODELS = {"m": ("keras", "torch"), "n": ("jax",)}
 IDS = ["a/torch/native", "a/keras/native", "b/torch/tf2onnx"]
 
 
@@ -71,14 +72,14 @@ def test_names_globs_and_suggestions():
 def test_cells_follow_the_exporters_frameworks():
     targets = ["native/keras", "native/torch", "tf2onnx/keras"]
     exporters = ["native", "tf2onnx"]
-    cells = plan.cells(["m"], ["keras", "torch"], exporters, ["fp32"], ["ort-cpu"], targets, None)
+    cells = plan.cells(MODELS, ["keras", "torch"], exporters, ["fp32"], ["ort-cpu"], targets, None)
     assert [cell.id for cell in cells] == [
         "m/keras/native/fp32/ort-cpu",
         "m/keras/tf2onnx/fp32/ort-cpu",
         "m/torch/native/fp32/ort-cpu",
     ]
     with pytest.raises(NothingSelectedError):
-        plan.cells(["m"], ["torch"], ["tf2onnx"], ["fp32"], ["ort-cpu"], targets, None)
+        plan.cells(MODELS, ["torch"], ["tf2onnx"], ["fp32"], ["ort-cpu"], targets, None)
 
 
 @given(st.integers(1, 30), st.integers(1, 30))

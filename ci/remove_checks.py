@@ -1,0 +1,210 @@
+"""Remove each check of the harness in turn and see that the test planted for it fails.
+
+Run from the repository's root. Each row takes one check out of a copy of the source; a row whose
+test still passes is a test that cannot fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+FAULTS, RUNTIMES = "tests/meta/test_planted_faults.py", "tests/meta/test_planted_runtimes.py"
+
+
+class Check(NamedTuple):
+    """A check, the source that makes it, what stands there without it, and its test."""
+
+    name: str
+    file: str
+    source: str
+    without: str
+    test: str
+
+
+CHECKS = [
+    Check(
+        "tolerance",
+        "harness/compare.py",
+        "if not reason and not ratio <= (0.0 if exact else 1.0):",
+        "if False:",
+        f"{FAULTS}::test_an_error_just_over_the_tolerance_fails_and_just_under_passes",
+    ),
+    Check(
+        "NaN and infinity",
+        "harness/compare.py",
+        'stray = "" if np.isfinite(actual).all() or not finite_golden else _not_finite(actual)',
+        'stray = ""',
+        f"{FAULTS}::test_nan_fails",
+    ),
+    Check(
+        "the sign (a relative error over a negative value)",
+        "harness/compare.py",
+        "    error = np.abs(error)\n",
+        "    error = np.abs(np.abs(actual) - np.abs(expected))\n",
+        f"{FAULTS}::test_a_negated_output_fails",
+    ),
+    Check(
+        "declared outputs: missing",
+        "harness/graph.py",
+        "    if sorted(there) != sorted(expected):",
+        "    if set(there) - set(expected):",
+        f"{FAULTS}::test_a_missing_output_fails",
+    ),
+    Check(
+        "declared outputs: extra",
+        "harness/graph.py",
+        "    if sorted(there) != sorted(expected):",
+        "    if set(expected) - set(there):",
+        f"{FAULTS}::test_an_extra_output_fails",
+    ),
+    Check(
+        "declared outputs: renamed",
+        "harness/graph.py",
+        "    if sorted(there) != sorted(expected):",
+        "    if len(there) != len(expected):",
+        f"{FAULTS}::test_a_renamed_output_fails",
+    ),
+    Check(
+        "declared dtype",
+        "harness/graph.py",
+        "    if dtype != tensor.dtype:",
+        "    if False:",
+        f"{FAULTS}::test_a_retyped_output_fails",
+    ),
+    Check(
+        "declared axes",
+        "harness/graph.py",
+        "        if shown == axis:",
+        "        if True:",
+        f"{FAULTS}::test_a_declared_example_length_fails",
+    ),
+    Check(
+        "every case is run",
+        "harness/engine.py",
+        "for case in [*work.cases, *again]:",
+        "for case in [c for c in work.cases if c.lengths['sequence'] == 9]:",
+        f"{FAULTS}::test_a_length_baked_into_a_constant_fails",
+    ),
+    Check(
+        "shape",
+        "harness/compare.py",
+        "        if value.shape != shape:",
+        "        if False:",
+        f"{FAULTS}::test_right_values_in_a_wrong_shape_fail",
+    ),
+    Check(
+        "names of what a run returns: missing",
+        "harness/compare.py",
+        '("missing", expected, given), ',
+        "",
+        f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
+    ),
+    Check(
+        "names of what a run returns: extra",
+        "harness/compare.py",
+        ', ("extra", given, expected)',
+        "",
+        f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
+    ),
+    Check(
+        "dtype of what a run returns",
+        "harness/compare.py",
+        "        if value.dtype != np.dtype(tensor.dtype):",
+        "        if False:",
+        f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
+    ),
+    Check(
+        "placement of nodes",
+        "harness/runtimes/ort.py",
+        "if reason := misplaced(self.placements(), self._provider):",
+        "if reason := '':",
+        f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
+    ),
+    Check(
+        "unavailable is not a pass",
+        "harness/outcome.py",
+        "return CONFORMS if report.comparisons else NOTHING_COMPARED",
+        "return CONFORMS",
+        f"{RUNTIMES}::test_an_unavailable_runtime_is_not_a_pass",
+    ),
+    Check(
+        "required runtimes",
+        "harness/validation.py",
+        "    for name in required:",
+        "    for name in ():",
+        f"{RUNTIMES}::test_a_required_runtime_that_is_unavailable_ends_with_three",
+    ),
+    Check(
+        "the first case again",
+        "harness/engine.py",
+        "for case in [*work.cases, *again]:",
+        "for case in work.cases:",
+        f"{RUNTIMES}::test_the_first_case_is_run_again_at_the_end",
+    ),
+    Check(
+        "an empty selection of cells",
+        "harness/plan.py",
+        "    if not kept:",
+        "    if False:",
+        f"{FAULTS}::test_a_keyword_that_matches_no_cell_is_an_error",
+    ),
+    Check(
+        "an empty selection of cases",
+        "harness/plan.py",
+        "            if not any(low <= number <= high for number in there):",
+        "            if False:",
+        f"{FAULTS}::test_an_empty_selection_is_an_error",
+    ),
+    Check(
+        "hash of a golden's tensors",
+        "harness/golden.py",
+        "    if sha256(value) != expected:",
+        "    if False:",
+        f"{FAULTS}::test_any_flipped_bit_in_a_golden_is_refused[cases.safetensors]",
+    ),
+    Check(
+        "hash of a golden's manifest",
+        "harness/golden.py",
+        '    if manifest.get("sha256") != _manifest_sha256(manifest):',
+        "    if False:",
+        f"{FAULTS}::test_any_flipped_bit_in_a_golden_is_refused[manifest.json]",
+    ),
+]
+
+
+def fails_without(check: Check, copy: Path) -> bool:
+    """Whether the check's test fails once the check is taken out; the copy is put back."""
+    path = copy / check.file
+    kept = path.read_text()
+    if (times := kept.count(check.source)) != 1:
+        sys.exit(f"{check.file}: expected {check.source!r} once, it is there {times} times")
+    path.write_text(kept.replace(check.source, check.without))
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", check.test]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False)
+    path.write_text(kept)
+    return result.returncode == 1
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("harness", "reference_models", "tests", "golden"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        results = {check.name: fails_without(check, copy) for check in CHECKS}
+    for name, noticed in results.items():
+        print(f"{'test fails' if noticed else 'NOT NOTICED':<12}without: {name}")
+    print(f"{sum(results.values())} of {len(results)} checks are held by their test")
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

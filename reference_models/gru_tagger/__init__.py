@@ -1,0 +1,1 @@
+"""A tag at every step: the level of a counter, from a GRU of either reset convention."""
