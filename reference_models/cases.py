@@ -71,6 +71,14 @@ def kept_steps(steps: int, seed: int) -> Array | None:
     return np.unique(np.concatenate([[0], chosen, [steps - 2, steps - 1]]))
 
 
+def steps_told(spec: ModelSpec, case: Case) -> int:
+    """The length of the outputs' time axis, the shortest if they differ; the longest of the case
+    where no output has one.
+    """
+    told = [str(t.axes[t.step_axis]) for t in spec.outputs if t.step_axis is not None]
+    return min((case.lengths[axis] for axis in told), default=max(case.lengths.values()))
+
+
 def _distinct(cases: Iterable[Case]) -> list[Case]:
     return list({case.id: case for case in cases}.values())
 

@@ -26,10 +26,7 @@ _CELLS = {"lstm_cell", "gru_cell", "simple_rnn_cell"}
 def build(
     twin: ModuleType, spec: ModelSpec, parameters: Arrays | None, dtype: str = "float32"
 ) -> keras.Model:
-    """The twin's model, with ``parameters`` loaded if given.
-
-    KeyError names a parameter that the model has and ``parameters`` lacks.
-    """
+    """The twin's model, with ``parameters`` loaded if given."""
     before = keras.config.floatx()
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)
@@ -39,10 +36,15 @@ def build(
         keras.config.set_floatx(before)
         keras.config.set_dtype_policy(before)
     if parameters is not None:
-        for names, variable in _named(model):
-            values = [parameters[name] for name in names]
-            variable.assign(values[0] if len(names) == 1 else np.stack(values))
+        load(model, parameters)
     return model
+
+
+def load(model: keras.Model, parameters: Arrays) -> None:
+    """Set every parameter of the model; KeyError names one that ``parameters`` lacks."""
+    for names, variable in _named(model):
+        values = [parameters[name] for name in names]
+        variable.assign(values[0] if len(names) == 1 else np.stack(values))
 
 
 def parameters(model: keras.Model) -> Arrays:

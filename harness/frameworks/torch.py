@@ -18,19 +18,21 @@ Report = Callable[[int, float], None]
 def build(
     twin: ModuleType, spec: ModelSpec, parameters: Arrays | None, dtype: str = "float32"
 ) -> nn.Module:
-    """The twin's module in evaluation mode, with ``parameters`` loaded if given.
-
-    KeyError names a parameter that the module has and ``parameters`` lacks.
-    """
+    """The twin's module in evaluation mode, with ``parameters`` loaded if given."""
     module: nn.Module = twin.build(spec.name)
     if parameters is not None:
-        with torch.no_grad():
-            for name, blocks in _named(module):
-                value = torch.from_numpy(np.array(parameters[name]))
-                parts = value.split([block.shape[-1] for block in blocks], dim=-1)
-                for block, part in zip(blocks, parts, strict=True):
-                    block.copy_(part)
+        load(module, parameters)
     return module.to(getattr(torch, dtype)).eval()
+
+
+def load(module: nn.Module, parameters: Arrays) -> None:
+    """Set every parameter of the module; KeyError names one that ``parameters`` lacks."""
+    with torch.no_grad():
+        for name, blocks in _named(module):
+            value = torch.from_numpy(np.array(parameters[name]))
+            parts = value.split([block.shape[-1] for block in blocks], dim=-1)
+            for block, part in zip(blocks, parts, strict=True):
+                block.copy_(part)
 
 
 def parameters(module: nn.Module) -> Arrays:

@@ -60,6 +60,6 @@ TASK = Task(
     unit="accuracy",
     chance=_chance(),
     best=1.0,
-    steps=600,
+    steps=400,
     learning_rate=1e-2,
 )

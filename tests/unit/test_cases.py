@@ -35,6 +35,27 @@ def test_the_plan_covers_lengths_batches_and_raggedness(spec):
             assert len([c for c in plan if c.raggedness is kind]) >= 8
 
 
+TWO_LENGTHS = [s for s in SPECS if len(s.axes) == 2]
+
+
+@pytest.mark.parametrize("spec", [s for s in TWO_LENGTHS if s.padded], ids=lambda s: s.name)
+def test_every_raggedness_of_one_of_two_lengths_comes_at_many(spec):
+    axis = next(t for t in spec.inputs if t.name == spec.padded).axes[1]
+    for kind in Raggedness:
+        ragged = [case for case in cases.plan(spec) if case.raggedness is kind]
+        assert len({case.lengths[axis] for case in ragged}) >= 8
+        assert max(case.lengths[axis] for case in ragged) >= 1000
+        other = {n for case in ragged for a, n in case.lengths.items() if a != axis}
+        assert len(other) >= 5
+
+
+def test_two_lengths_without_padding_are_never_ragged():
+    plain = [spec for spec in TWO_LENGTHS if spec.padded is None]
+    assert plain
+    for case in (case for spec in plain for case in cases.plan(spec)):
+        assert case.raggedness is Raggedness.NONE
+
+
 @pytest.mark.parametrize("spec", [s for s in SPECS if s.padded], ids=lambda s: s.name)
 def test_ragged_inputs_are_what_their_case_says(spec):
     for case in (c for c in cases.plan(spec) if max(c.lengths.values()) <= 64):
@@ -66,3 +87,14 @@ def test_kept_steps_hold_both_ends(steps):
     assert len(kept) <= cases.KEPT_STEPS
     assert (np.diff(kept) > 0).all()
     assert len(kept) >= 6
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_steps_are_kept_of_the_axis_that_the_outputs_have(spec):
+    for case in cases.plan(spec):
+        steps = cases.steps_told(spec, case)
+        stepped = [t for t in spec.outputs if t.step_axis is not None]
+        assert steps in case.lengths.values()
+        for tensor in stepped:
+            assert steps <= tensor.shape(case.batch, case.lengths)[tensor.step_axis]
+        assert stepped or steps == max(case.lengths.values())

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from harness import golden
 from harness.errors import GoldenError
-from harness.schema import Case
+from harness.schema import Case, TensorSpec
 from tests.support import doubler
 
 
@@ -24,10 +25,10 @@ def test_a_golden_reads_as_it_was_written(folder):
     assert case.outputs["y"].dtype == np.float64
 
 
-def test_the_noise_floor_is_the_largest_within_a_factor_of_two(folder):
+def test_the_noise_floor_is_that_of_its_lengths(folder):
     read = golden.read(folder)
     assert read.noise_floor("total", {"sequence": 4}) == 4 * doubler.NOISE
-    assert read.noise_floor("total", {"sequence": 16}) == 30 * doubler.NOISE
+    assert read.noise_floor("total", {"sequence": 30}) == 30 * doubler.NOISE
 
 
 def test_large_inputs_are_formulas_and_small_ones_are_stored(folder, monkeypatch, tmp_path):
@@ -86,4 +87,26 @@ def test_the_hash_tells_dtype_and_shape_apart():
     values = np.zeros(4, np.float32)
     same = {golden.sha256(a) for a in (values, values.reshape(2, 2), values.astype(np.int32))}
     assert len(same) == 3
+    scalar = np.float32(1)
+    assert golden.sha256(scalar) != golden.sha256(scalar.reshape(1))
     assert golden.sha256(values.astype(">f4")) == golden.sha256(values)
+
+
+def test_every_recorded_input_keeps_its_shape(tmp_path):
+    spec = replace(
+        doubler.SPEC,
+        inputs=(*doubler.SPEC.inputs, TensorSpec("length", "int32", ())),
+        lengths={"length": "sequence"},
+    )
+    case = Case({"sequence": 1}, 1)
+    x, length = np.ones((1, 1, 3), np.float32), np.asarray(1, np.int32)
+    outputs = {"y": 2.0 * x.astype(np.float64), "total": 2.0 * np.ones((1, 3))}
+    formulas = {"x": {"constant": 1}, "length": {"constant": 1}}
+    inputs, noise = {"x": x, "length": length}, {"y": 0.0, "total": 0.0}
+    recorded = golden.RecordedCase(case, formulas, inputs, outputs, None, noise)
+    golden.write(tmp_path / "g", spec, {"w": x}, [recorded], {"framework": "torch"})
+    loaded = golden.read(tmp_path / "g").load(case)
+    assert {name: value.shape for name, value in loaded.inputs.items()} == {
+        "x": (1, 1, 3),
+        "length": (),
+    }
