@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ import numpy as np
 
 from harness import golden
 from harness.errors import GoldenError
-from harness.formula import evaluate
+from harness.formula import Formula, evaluate
 from harness.frameworks import FRAMEWORKS
 from harness.schema import Array, Arrays, Case, ModelSpec, Progress, lengths_text
 from harness.tolerance import one_ulp
@@ -27,6 +28,29 @@ NEARBY = 2.0**-18
 HELD_OUT_SEED = 1_000_003
 HELD_OUT_BATCHES = 20
 VERSIONS = {"keras": ("keras", "tensorflow-cpu", "tensorflow"), "torch": ("torch",)}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained twin and everything that recording it needs."""
+
+    spec: ModelSpec
+    framework: str
+    parameters: Arrays
+    adapter: ModuleType
+    twin: ModuleType
+    progress: Progress
+
+    @property
+    def name(self) -> str:
+        return f"{self.spec.name}/{self.framework}"
+
+    def oracle(self, parameters: Arrays, inputs: Arrays) -> Arrays:
+        padded = self.spec.padded_steps.get(self.framework, "repeat")
+        outputs: Arrays = catalog.part(self.spec, "oracle").run(
+            self.spec.name, parameters, inputs, padded
+        )
+        return outputs
 
 
 def record(
@@ -45,73 +69,28 @@ def record(
         parameters, training = _train(spec, framework, adapter, twin, seed, progress)
     else:
         kept = golden.read(owner)
-        parameters, training, seed = (
-            kept.parameters(),
-            kept.manifest["training"],
-            kept.manifest["seed"],
-        )
-    oracle = catalog.part(spec, "oracle")
-    padded = spec.padded_steps.get(framework, "repeat")
-    planned = cases.plan(spec)
-    formulas = [cases.formulas(spec, case, _seed(spec, framework, case)) for case in planned]
-    inputs = [
-        {
-            t.name: evaluate(formula[t.name], t.shape(case.batch, case.lengths), t.dtype)
-            for t in spec.inputs
-        }
-        for case, formula in zip(planned, formulas, strict=True)
+        parameters, training = kept.parameters(), kept.manifest["training"]
+        seed = kept.manifest["seed"]
+    subject = Subject(spec, framework, parameters, adapter, twin, progress)
+    drawn = [_draw(subject, case) for case in cases.plan(spec)]
+    expected, worst = _expected(subject, drawn)
+    noise = _noise(subject, drawn, expected)
+    recorded = [
+        _recorded(subject, one, outputs, errors)
+        for one, outputs, errors in zip(drawn, expected, noise, strict=True)
     ]
-    model = adapter.build(twin, spec, parameters, "float64")
-    expected, worst = [], 0.0
-    for number, case in enumerate(planned):
-        expected.append(oracle.run(spec.name, parameters, inputs[number], padded))
-        relative = _disagreement(expected[-1], adapter.run(model, spec, inputs[number]))
-        worst = max(worst, relative)
-        if relative > FLOAT64_AGREEMENT:
-            raise GoldenError(
-                f"{spec.name}/{framework} at {lengths_text(case.lengths)}: the oracle and the"
-                f" float64 twin differ by {relative:.2g} relative, at most"
-                f" {FLOAT64_AGREEMENT:.0e} expected"
-            )
-        progress(f"{spec.name}/{framework}: float64, case {number + 1}/{len(planned)}")
-    noise = [dict.fromkeys(outputs, 0.0) for outputs in expected]
-    model = adapter.build(twin, spec, parameters)
-    for draw in range(DRAWS):
-        near = _nearby(parameters, draw)
-        adapter.load(model, near)
-        for number in range(len(planned)):
-            exact = oracle.run(spec.name, near, inputs[number], padded)
-            for name, value in adapter.run(model, spec, inputs[number]).items():
-                error = float(np.abs(value.astype(np.float64) - exact[name]).max(initial=0.0))
-                noise[number][name] = max(noise[number][name], error)
-            progress(f"{spec.name}/{framework}: float32 run {draw + 1}/{DRAWS}, case {number + 1}")
-    recorded = []
-    for number, case in enumerate(planned):
-        _meaningful(f"{spec.name}/{framework}", case, expected[number], noise[number])
-        steps = cases.kept_steps(max(case.lengths.values()), _seed(spec, framework, case))
-        outputs = {
-            t.name: _kept(expected[number][t.name], t.step_axis, steps) for t in spec.outputs
-        }
-        recorded.append(
-            golden.RecordedCase(
-                case, formulas[number], inputs[number], outputs, steps, noise[number]
-            )
-        )
-    golden.write(
-        root / spec.name / framework,
-        spec,
-        parameters if spec.weights == spec.name else owner,
-        recorded,
-        {
-            "model": spec.name,
-            "framework": framework,
-            "seed": seed,
-            "training": training,
-            "float64_relative_difference": worst,
-            "environment": environment(framework),
-            "command": f"python -m harness.record {spec.name} --framework {framework}",
-        },
-    )
+    about = {
+        "model": spec.name,
+        "framework": framework,
+        "seed": seed,
+        "training": training,
+        "float64_relative_difference": worst,
+        "float32_runs": DRAWS,
+        "environment": environment(framework),
+        "command": f"python -m harness.record {spec.name} --framework {framework}",
+    }
+    weights = parameters if spec.weights == spec.name else owner
+    golden.write(root / spec.name / framework, spec, weights, recorded, about)
     largest = max(max(errors.values()) for errors in noise)
     return {"score": training["score"], "float64": worst, "noise": largest}
 
@@ -187,8 +166,70 @@ def _train(
     return adapter.parameters(model), training
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A case with its inputs and the formulas they come from."""
+
+    case: Case
+    seed: int
+    formulas: Mapping[str, Formula]
+    inputs: Arrays
+
+
+def _draw(subject: Subject, case: Case) -> Drawn:
+    text = f"{subject.name}/{case.id}"
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+    formulas = cases.formulas(subject.spec, case, seed)
+    inputs = {
+        t.name: evaluate(formulas[t.name], t.shape(case.batch, case.lengths), t.dtype)
+        for t in subject.spec.inputs
+    }
+    return Drawn(case, seed, formulas, inputs)
+
+
+def _expected(subject: Subject, drawn: Sequence[Drawn]) -> tuple[list[Arrays], float]:
+    """The oracle's outputs of every case, and its largest difference from the float64 twin."""
+    model = subject.adapter.build(subject.twin, subject.spec, subject.parameters, "float64")
+    expected, worst = [], 0.0
+    for number, one in enumerate(drawn):
+        outputs = subject.oracle(subject.parameters, one.inputs)
+        difference = _disagreement(outputs, subject.adapter.run(model, subject.spec, one.inputs))
+        if difference > FLOAT64_AGREEMENT:
+            raise GoldenError(
+                f"{subject.name} at {lengths_text(one.case.lengths)}: the oracle and the float64"
+                f" twin differ by {difference:.2g} relative, at most {FLOAT64_AGREEMENT:.0e}"
+                " expected"
+            )
+        worst = max(worst, difference)
+        expected.append(outputs)
+        subject.progress(f"{subject.name}: float64, case {number + 1}/{len(drawn)}")
+    return expected, worst
+
+
+def _noise(
+    subject: Subject, drawn: Sequence[Drawn], expected: Sequence[Arrays]
+) -> list[dict[str, float]]:
+    """The float32 twin's largest absolute error of every output of every case.
+
+    One run's largest error is a matter of luck, so there are ``DRAWS``: from the second on, the
+    parameters are moved by up to ``NEARBY`` of their size, the oracle's too, which leaves the
+    mathematics nearly what it was and draws the rounding anew.
+    """
+    noise = [dict.fromkeys(outputs, 0.0) for outputs in expected]
+    model = subject.adapter.build(subject.twin, subject.spec, None)
+    for draw in range(DRAWS):
+        near = _nearby(subject.parameters, draw)
+        subject.adapter.load(model, near)
+        for errors, one in zip(noise, drawn, strict=True):
+            exact = subject.oracle(near, one.inputs)
+            for name, value in subject.adapter.run(model, subject.spec, one.inputs).items():
+                error = float(np.abs(value.astype(np.float64) - exact[name]).max(initial=0.0))
+                errors[name] = max(errors[name], error)
+        subject.progress(f"{subject.name}: float32, run {draw + 1}/{DRAWS}")
+    return noise
+
+
 def _nearby(parameters: Arrays, draw: int) -> Arrays:
-    """The parameters, or (from draw 1 on) others so near that only the rounding differs."""
     if draw == 0:
         return parameters
     rng = np.random.default_rng(draw)
@@ -198,15 +239,20 @@ def _nearby(parameters: Arrays, draw: int) -> Arrays:
     }
 
 
-def _meaningful(name: str, case: Case, expected: Arrays, noise: Mapping[str, float]) -> None:
-    """GoldenError where rounding alone moves an output so far that a comparison says nothing."""
+def _recorded(
+    subject: Subject, one: Drawn, expected: Arrays, noise: Mapping[str, float]
+) -> golden.RecordedCase:
+    """What the store keeps of a case; GoldenError where rounding makes it meaningless."""
     for output, value in expected.items():
         scale = float(np.abs(value).max(initial=0.0))
         if not noise[output] <= MEANINGFUL * max(scale, one_ulp(scale)):
             raise GoldenError(
-                f"{name} at {lengths_text(case.lengths)}: rounding alone moves {output} by"
-                f" {noise[output]:.2g} of {scale:.2g}; a comparison would mean nothing"
+                f"{subject.name} at {lengths_text(one.case.lengths)}: rounding alone moves"
+                f" {output} by {noise[output]:.2g} of {scale:.2g}; a comparison would mean nothing"
             )
+    steps = cases.kept_steps(cases.steps_told(subject.spec, one.case), one.seed)
+    outputs = {t.name: _kept(expected[t.name], t.step_axis, steps) for t in subject.spec.outputs}
+    return golden.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, noise)
 
 
 def _disagreement(expected: Arrays, actual: Arrays) -> float:
@@ -220,8 +266,3 @@ def _disagreement(expected: Arrays, actual: Arrays) -> float:
 
 def _kept(value: Array, axis: int | None, steps: Array | None) -> Array:
     return value if axis is None or steps is None else value.take(steps, axis=axis)
-
-
-def _seed(spec: ModelSpec, framework: str, case: Case) -> int:
-    text = f"{spec.name}/{framework}/{case.id}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])

@@ -11,7 +11,9 @@ import contextlib
 import copy
 import io
 import logging
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,12 +21,12 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from harness.errors import ExportError
-from harness.exporters.onnx_finish import finish
-from harness.exporters.torch_blame import conversion_error, trace_error
+from harness.errors import ExportError, one_line
+from harness.exporters.onnx_finish import RECURRENT, finish
+from harness.exporters.torch_blame import conversion_error, module_of, trace_error
 from harness.exporters.torch_packed import padded_packing
 from harness.exporters.torch_recurrent import native_layers
 from harness.schema import Arrays, ModelSpec
@@ -32,34 +34,30 @@ from harness.schema import Arrays, ModelSpec
 Program = torch.export.ExportedProgram
 
 
-def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
+def export(
+    model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18
+) -> onnx.ModelProto:
     """``model`` in evaluation mode as ONNX at ``opset``; ``model`` itself is not changed.
 
     ``example`` holds an array for each input of ``spec``, in the order of ``forward``'s arguments;
     one that is missing is passed as None and is no input of the graph. ExportError names the
     module that cannot be exported exactly and the reason.
     """
-    arguments = tuple(
-        torch.from_numpy(np.array(example[t.name])) if t.name in example else None
-        for t in spec.inputs
-    )
     with _quiet():
-        program = _trace(model, spec, arguments)
+        program = _trace(model, spec, example)
         spec = replace(spec, inputs=tuple(t for t in spec.inputs if t.name in example))
-        order = _check_signature(program, spec, type(model).__name__)
+        _check(program, spec)
         try:
             converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
         except Exception as error:
             raise conversion_error(error, program) from error
-    graph_model = converted.model_proto
-    _tidy(graph_model, order)
-    metadata = {
-        "exporter": "native/torch",
-        "torch": torch.__version__,
-        "onnx": onnx.__version__,
-        "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
-    }
-    return finish(graph_model, spec, opset, metadata)
+        metadata = {
+            "exporter": "native/torch",
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
+        }
+        return finish(_tidy(converted.model_proto), spec, opset, metadata)
 
 
 @contextlib.contextmanager
@@ -79,38 +77,149 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _trace(model: nn.Module, spec: ModelSpec, arguments: tuple[Any, ...]) -> Program:
-    name = type(model).__name__
+class _Interface(nn.Module):
+    """A model called with the inputs it is given, returning its outputs in the spec's order."""
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, example: Arrays) -> None:
+        super().__init__()
+        self.model = model
+        self._outputs = tuple(t.name for t in spec.outputs)
+        self._given = tuple(t.name in example for t in spec.inputs)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        remaining = iter(inputs)
+        before = _state(self.model)
+        result = self.model(*(next(remaining) if given else None for given in self._given))
+        if (place := _changed(before, _state(self.model))) is not None:
+            raise ExportError(f"{place} changes in forward; make it an input and an output")
+        if isinstance(result, dict) and set(result) == set(self._outputs):
+            result = [result[name] for name in self._outputs]
+        outputs = [value for value in pytree.tree_leaves(result) if value is not None]
+        if odd := next((v for v in outputs if not isinstance(v, Tensor)), None):
+            raise ExportError(f"an output is a {type(odd).__name__}, expected a tensor")
+        if len(outputs) != len(self._outputs):
+            expected = ", ".join(self._outputs)
+            raise ExportError(f"forward returns {len(outputs)} tensors, expected {expected}")
+        return tuple(value.clone() for value in outputs)
+
+
+def _state(model: nn.Module) -> dict[Any, Any]:
+    """What a module may carry from one call to the next: its tensors and its plain numbers."""
+    state: dict[Any, Any] = {}
+    for name, module in model.named_modules():
+        own = {**vars(module), **module._parameters, **module._buffers}
+        for key in own.keys() - {"_modules", "_parameters", "_buffers"}:
+            for position, leaf in enumerate(pytree.tree_leaves(own[key])):
+                place = f"{name}.{key}".lstrip("."), position
+                if isinstance(leaf, Tensor):
+                    state[place] = leaf, leaf._version
+                elif type(leaf) in (bool, int, float):
+                    state[place] = leaf
+    return state
+
+
+def _changed(before: dict[Any, Any], after: dict[Any, Any]) -> str | None:
+    """The first attribute that holds another tensor, or another number, than before."""
+    for place, value in after.items():
+        old = before.get(place)
+        if isinstance(value, tuple):
+            if not isinstance(old, tuple) or old[0] is not value[0] or old[1] != value[1]:
+                return str(place[0])
+        elif place in before and old != value:
+            return str(place[0])
+    return None
+
+
+def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> Program:
     try:
-        model = copy.deepcopy(model).cpu().eval()
+        interface = _Interface(copy.deepcopy(model).cpu(), spec, example).eval()
     except Exception as error:
-        raise ExportError(f"{name}: cannot be copied: {error}") from error
-    names = sorted({a for t in spec.inputs for a in t.axes if isinstance(a, str)})
-    sizes = {axis: torch.export.Dim(axis) for axis in names}
-    shapes = tuple(
-        None if value is None else {i: sizes[a] for i, a in enumerate(t.axes) if a in sizes}
-        for t, value in zip(spec.inputs, arguments, strict=True)
-    )
+        raise ExportError(f"{type(model).__name__}: cannot be copied: {one_line(error)}") from error
+    given = [t for t in spec.inputs if t.name in example]
+    sizes = {a: torch.export.Dim(a) for t in given for a in t.axes if isinstance(a, str)}
+    shapes = tuple({i: sizes[a] for i, a in enumerate(t.axes) if isinstance(a, str)} for t in given)
+    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in given)
+    names = {id(interface): type(model).__name__, id(interface.model): type(model).__name__}
+    names |= {id(m): name for name, m in interface.model.named_modules() if name}
+    calls: Counter[str] = Counter()
+    for module in interface.modules():
+        if isinstance(module, nn.RNNCellBase):
+            module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
     try:
-        with torch.no_grad(), padded_packing(), native_layers(model):
-            return torch.export.export(model, arguments, dynamic_shapes=shapes, strict=False)
+        with torch.no_grad(), padded_packing(), native_layers(interface.model):
+            return torch.export.export(
+                interface, arguments, dynamic_shapes=(shapes,), strict=False
+            )
     except Exception as error:
-        raise trace_error(error, model) from error
+        raise trace_error(error, names, calls) from error
 
 
-def _check_signature(program: Program, spec: ModelSpec, name: str) -> list[int]:
-    """The position in the graph's outputs of each output of ``spec``.
-
-    ExportError where an axis of an output is not the size that its name stands for among the
-    inputs, where the model changes its own state, or where it draws random numbers.
-    """
-    signature = program.graph_signature
-    changed = {**signature.buffers_to_mutate, **signature.parameters_to_mutate}
-    if changed:
-        state = ", ".join(sorted(changed.values()))
-        raise ExportError(f"{name}: {state} changes in forward; make it an input and an output")
+def _check(program: Program, spec: ModelSpec) -> None:
+    """ExportError where an output's axis is not the size its name stands for among the inputs."""
+    for node in program.graph.nodes:
+        _check_node(node, spec.name)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     sizes: dict[str, str] = {}
-    for tensor, given in zip(spec.inputs, signature.user_inputs_of_tensors, strict=True):
-        sizes |= {a: str(n) for a, n in zip(tensor.axes, values[given].shape) if isinstance(a, str)}
-    return []
+    for tensor, name in zip(spec.inputs, program.graph_signature.user_inputs, strict=True):
+        for axis, size in zip(tensor.axes, values[name].shape, strict=True):
+            sizes[str(axis)] = str(size)
+    for tensor, name in zip(spec.outputs, program.graph_signature.user_outputs, strict=True):
+        value = values[name]
+        found = [str(size) for size in value.shape]
+        known = {size: axis for axis, size in sizes.items()}
+        for axis, size in zip(tensor.axes, value.shape, strict=False):
+            if isinstance(axis, str) and not isinstance(size, int):
+                sizes.setdefault(axis, str(size))
+        expected = [sizes.get(axis) if isinstance(axis, str) else str(axis) for axis in tensor.axes]
+        dtype = str(value.dtype).removeprefix("torch.")
+        if found != expected or dtype != tensor.dtype:
+            shape = ", ".join(known.get(size, size) for size in found)
+            raise ExportError(
+                f"output {tensor.name!r}: expected {tensor.dtype} "
+                f"[{', '.join(map(str, tensor.axes))}], the model gives {dtype} [{shape}]"
+            )
+
+
+_WEIGHT = re.compile(r"W_(?:h0_)?(l\d+_\w+)$")
+_CONTROL_FLOW = {"cond", "while_loop", "scan", "associative_scan", "map_impl"}
+
+
+def _check_node(node: torch.fx.Node, root: str) -> None:
+    """ExportError where ``node`` draws random numbers, branches, or drops whatever has size 1."""
+    target = node.target
+    where = module_of(node) or root
+    if isinstance(target, torch._ops.HigherOrderOperator) and target.name() in _CONTROL_FLOW:
+        raise ExportError(f"{where}: {target.name()} is control flow, which no native node has")
+    if not isinstance(target, torch._ops.OpOverload):
+        return
+    off = "dropout" in target.name() and False in node.args
+    if torch.Tag.nondeterministic_seeded in target.tags and not off:
+        raise ExportError(f"{where}: {target.name()} draws random numbers in evaluation mode")
+    if target is torch.ops.aten.squeeze.default:
+        raise ExportError(f"{where}: squeeze() without an axis drops any axis that has size 1")
+
+
+def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with the model's own names, without traces of its making."""
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
+    used.discard("")
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        if node.op_type == "LSTM" and not used & set(node.output[2:]) and len(node.input) > 4:
+            node.input[4] = ""
+            while not node.input[-1]:
+                node.input.pop()
+    own = {v.name: v.name.removeprefix("model.") for v in graph.initializer}
+    seen: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in RECURRENT:
+            layer = _WEIGHT.sub(r"\1", own[node.input[1]])
+            seen[layer] += 1
+            node.name = layer if seen[layer] == 1 else f"{layer}_{seen[layer]}"
+        node.input[:] = [own.get(name, name) for name in node.input]
+    for value in (*graph.initializer, *graph.input, *graph.output):
+        del value.metadata_props[:]
+        value.name = own.get(value.name, value.name)
+    return model

@@ -17,9 +17,16 @@ import tensorflow as tf
 import tf2onnx
 from onnx import TypeProto, helper
 
-from harness.errors import ExportError, one_line
+from harness.errors import ExportError
 
 OPSET = 18
+_REFUSED = {
+    "Random": "draws random numbers at inference",
+    "Assign": "changes a variable, which an ONNX graph cannot do",
+    "While": "loops over time in a way that is no LSTM, GRU or RNN node",
+    "If": "takes a branch, which has no form without control flow",
+    "Case": "takes a branch, which has no form without control flow",
+}
 
 Tensor = Any
 Shape = Sequence[int | None]
@@ -78,9 +85,11 @@ def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProt
 
     ExportError names the first TensorFlow op that has no ONNX equivalent.
     """
-    for operation in function.get_concrete_function(*signature).graph.get_operations():
-        if operation.type.startswith("Assign"):
-            raise ExportError(f"{operation.name}: changes a variable, which ONNX cannot hold")
+    operations = function.get_concrete_function(*signature).graph.get_operations()
+    for kind, reason in _REFUSED.items():
+        for operation in operations:
+            if operation.type.removeprefix("Stateless").startswith(kind):
+                raise ExportError(f"{operation.name}: {reason}")
     refused = _Refusals()
     logger = logging.getLogger("tf2onnx")
     propagate, level = logger.propagate, logger.level
@@ -107,7 +116,7 @@ class _Refusals(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(one_line(ValueError(record.getMessage())))
+        self.messages.append(record.getMessage().splitlines()[0])
 
 
 def _onnx_node(ctx: Any, stand_in: Any, name: str, args: Any) -> None:

@@ -101,7 +101,7 @@ def pad(
     rows = rows_of(sequence)
     values, steps = rows.values, rows.values.shape[0]
     if total_length is None:
-        total_length = int(rows.lengths.max().item())
+        total_length = rows.lengths.max().item()
         torch._check(total_length >= 0)
         torch._check(total_length <= steps)
         values = values[:total_length]

@@ -210,6 +210,8 @@ def _node(
     steps, batch = x.shape[:2]
     directions = 2 if direction == "bidirectional" else 1
     attributes: dict[str, Any] = {"hidden_size": module.hidden_size, "direction": direction}
+    if rows is not None:
+        attributes["direction"] = "forward"
     if module.mode == "GRU":
         attributes["linear_before_reset"] = 1
     if module.mode == "RNN_RELU":

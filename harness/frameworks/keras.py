@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -114,24 +115,39 @@ def _loss(kind: str, output: Any, target: Any) -> Any:
 
 
 def _forward(model: keras.Model, tensors: dict[str, Any]) -> Any:
-    """The model as a TensorFlow function for any batch and length, kept on the model.
-
-    Keras 3.15's ``TimeDistributed`` runs over the batch instead of the time where it is traced
-    for an unknown length, so that a model with one is traced for every shape anew.
-    """
-    fixed = any(isinstance(la, keras.layers.TimeDistributed) for la in model._flatten_layers())
-    functions = model.__dict__.setdefault("_harness_functions", {})
-    shapes = tuple(t.shape if fixed else (None,) * t.shape.rank for t in tensors.values())
-    key = str(shapes)
-    if key not in functions:
+    """The model as a TensorFlow function for any batch and length, kept on the model."""
+    if not hasattr(model, "_harness_forward"):
         signature = {
-            name: tf.TensorSpec(shape, tensor.dtype)
-            for (name, tensor), shape in zip(tensors.items(), shapes, strict=True)
+            name: tf.TensorSpec((None,) * tensor.shape.rank, tensor.dtype)
+            for name, tensor in tensors.items()
         }
-        functions[key] = tf.function(
+        model._harness_forward = tf.function(
             lambda inputs: model(inputs, training=False), input_signature=[signature]
         )
-    return functions[key]
+        with _every_step_at_once():
+            model._harness_forward.get_concrete_function()
+    return model._harness_forward
+
+
+@contextlib.contextmanager
+def _every_step_at_once() -> Iterator[None]:
+    """Trace ``TimeDistributed`` as its layer on all steps of all rows at once.
+
+    Keras 3.15 takes the batch for the time where the length is unknown when traced, and traces
+    each step on its own where it is known.
+    """
+    own = keras.layers.TimeDistributed.call
+
+    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        sizes = keras.ops.shape(inputs)
+        outputs = self.layer(keras.ops.reshape(inputs, (-1, *sizes[2:])), training=training)
+        return keras.ops.reshape(outputs, (*sizes[:2], *keras.ops.shape(outputs)[1:]))
+
+    keras.layers.TimeDistributed.call = call
+    try:
+        yield
+    finally:
+        keras.layers.TimeDistributed.call = own
 
 
 def _named(model: keras.Model) -> Iterator[tuple[tuple[str, ...], Any]]:

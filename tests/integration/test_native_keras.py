@@ -10,11 +10,14 @@ import onnx
 import onnxruntime as ort
 import pytest
 import tensorflow as tf
+from keras import layers as kl
 from onnx.reference import ReferenceEvaluator
 
+from harness.errors import ExportError
 from harness.exporters.native_keras import export
 from harness.exporters.onnx_finish import OPSETS
 from harness.schema import Raggedness, TensorSpec
+from tests.support.keras_refused import REFUSED
 from tests.support.keras_rows import FEATURES, ROWS, UNITS, TwoParts
 from tests.support.keras_specs import MASKS, draw, model_spec, randomise, spec_of, tensor
 
@@ -144,3 +147,138 @@ def test_every_layer_computes_what_keras_does(row):
         worst = max(worst, excess(runner.run(None, inputs), near, fast(exact, inputs, "float64")))
     print(f"{row}: {worst:.3f} of its tolerance")
     assert worst <= 1
+
+
+STRUCTURED = ("nested", "shared-dicts", "rnn_of-cells-initial_state", "bidirectional-merges-last")
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset_gives_the_same_native_graph(opset):
+    for row in STRUCTURED:
+        model = build(row, "float32")
+        spec = spec_of(model, row)
+        graph = export(model, spec, {}, opset)
+        assert [(i.domain, i.version) for i in graph.opset_import] == [("", opset)]
+        assert graph.ir_version == onnx.helper.find_min_ir_version_for(graph.opset_import)
+        onnx.checker.check_model(graph, full_check=True)
+        inferred = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
+        for declared, values in (
+            (spec.inputs, inferred.graph.input),
+            (spec.outputs, inferred.graph.output),
+        ):
+            assert [(t.name, t.axes) for t in declared] == [(v.name, axes(v)) for v in values]
+        ops = {node.op_type for node in graph.graph.node}
+        assert ops & {"LSTM", "GRU", "RNN"}
+        assert not ops & CONTROL_FLOW
+        properties = {p.key: p.value for p in graph.metadata_props}
+        assert properties["exporter"] == "native/keras"
+        assert properties["model"] == row
+        runner = session(graph)
+        rng = np.random.default_rng(opset)
+        for batch, steps in ((3, 13), (1, 1)):
+            inputs = draw(spec, rng, batch, steps, Raggedness.GAPPED)
+            for got, wanted in zip(runner.run(None, inputs), compiled(model, inputs), strict=True):
+                np.testing.assert_allclose(got, wanted, atol=2e-6)
+
+
+def axes(value):
+    dims = value.type.tensor_type.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param for d in dims)
+
+
+def test_other_opsets_are_refused():
+    model = build("lstm-last", "float32")
+    for opset in (17, OPSETS[-1] + 1):
+        with pytest.raises(ExportError, match="expected 18 to"):
+            export(model, spec_of(model), {}, opset)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("row", ["gru-back_steps_state", "rnn-steps_state", "lstm-steps_state"])
+def test_masks_hold_where_a_runtime_ignores_lengths(row, mask):
+    model = build(row, "float32")
+    spec = spec_of(model)
+    evaluator = ReferenceEvaluator(export(model, spec, {}, 18))
+    inputs = draw(spec, np.random.default_rng(0), 3, 9, mask)
+    got, wanted = evaluator.run(None, inputs), compiled(model, inputs)
+    # An LSTM's last cell state needs the lengths, which onnx.reference does not read.
+    judged = 2 if row.startswith("lstm") and mask is not Raggedness.NONE else len(wanted)
+    for g, w in list(zip(got, wanted, strict=True))[:judged]:
+        np.testing.assert_allclose(g, w, atol=2e-6)
+
+
+def stateful_model():
+    x = keras.Input(batch_shape=(2, None, FEATURES), name="x")
+    y = kl.Bidirectional(kl.LSTM(UNITS, stateful=True, return_sequences=True))(kl.Masking()(x))
+    model = keras.Model(x, {"y": kl.GRU(3, stateful=True)(y)})
+    randomise(model, np.random.default_rng(3), 0.3)
+    return model
+
+
+def state_specs(suffix=""):
+    units = dict.fromkeys(["h_ahead", "c_ahead", "h_back", "c_back"], UNITS) | {"h_last": 3}
+    return [TensorSpec(n + suffix, "float32", ("batch", u)) for n, u in units.items()]
+
+
+def test_a_stateful_layers_state_is_an_input_and_an_output():
+    model = stateful_model()
+    spec = model_spec(
+        "stateful",
+        [TensorSpec("x", "float32", ("batch", "sequence", FEATURES)), *state_specs()],
+        [TensorSpec("y", "float32", ("batch", 3)), *state_specs("_next")],
+    )
+    before = [np.array(v) for v in model.variables]
+    runner = session(export(model, spec, {}, 18))
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.variables, strict=True))
+    rng = np.random.default_rng(4)
+    states = [np.zeros(t.shape(2, {}), np.float32) for t in state_specs()]
+    for steps in (5, 1, 8):
+        x = rng.normal(0, 1, (2, steps, FEATURES)).astype(np.float32)
+        x[1, steps // 2 :] = 0
+        names = [t.name for t in spec.inputs]
+        y, *states = runner.run(None, dict(zip(names, [x, *states], strict=True)))
+        np.testing.assert_allclose(y, model(x)["y"], atol=2e-6)
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, kl.RNN)]
+    kept = [variable for layer in layers for variable in layer.states]
+    for state, variable in zip(states, kept, strict=True):
+        np.testing.assert_allclose(state, variable, atol=2e-6)
+
+
+def test_an_unrolled_layer_is_one_node_at_any_length():
+    x = keras.Input((6, FEATURES), name="x")
+    model = keras.Model(x, kl.LSTM(UNITS, unroll=True)(kl.Masking()(x)))
+    randomise(model, np.random.default_rng(5), 0.3)
+    spec = model_spec(
+        "unrolled",
+        [TensorSpec("x", "float32", ("batch", "sequence", FEATURES))],
+        [TensorSpec("y", "float32", ("batch", UNITS))],
+    )
+    graph = export(model, spec, {}, 18)
+    assert [node.op_type for node in graph.graph.node].count("LSTM") == 1
+    inputs = draw(spec, np.random.default_rng(6), 3, 6, Raggedness.GAPPED)
+    np.testing.assert_allclose(session(graph).run(None, inputs)[0], model(inputs["x"]), atol=2e-6)
+
+
+def test_nothing_stays_patched_and_nothing_is_printed(capfd):
+    originals = [kind.call for kind in (kl.RNN, kl.Bidirectional, kl.TimeDistributed, kl.Dense)]
+    model = build("sequential", "float32")
+    weights = [np.array(v) for v in model.variables]
+    export(model, spec_of(model), {}, 20)
+    broken = REFUSED["activation"][0]()
+    with pytest.raises(ExportError):
+        export(broken, spec_of(broken), {}, 18)
+    after = [kind.call for kind in (kl.RNN, kl.Bidirectional, kl.TimeDistributed, kl.Dense)]
+    assert after == originals
+    assert keras.config.is_traceback_filtering_enabled()
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.variables, strict=True))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("construct", REFUSED)
+def test_what_has_no_exact_form_is_refused_in_one_line(construct):
+    make, words = REFUSED[construct]
+    model = make()
+    with pytest.raises(ExportError, match=words) as raised:
+        export(model, spec_of(model), {}, 18)
+    print(raised.value)
+    assert "\n" not in str(raised.value)

@@ -74,14 +74,13 @@ def stack_with_initial_state():
     return keras.Model([x, *s], {f"out_{i}": o for i, o in enumerate(out)})
 
 
-def merges(**kwargs):
-    modes = ("concat", "sum", "mul", "ave", None)
+def merges(modes, **kwargs):
     layers = [kl.Bidirectional(kl.LSTM(UNITS, **kwargs), merge_mode=m) for m in modes]
     return model(lambda y: [layer(y) for layer in layers])
 
 
 def differing_backward():
-    back = kl.GRU(3, go_backwards=True, return_sequences=True)
+    back = kl.GRU(UNITS, go_backwards=True, return_sequences=True)
     ahead = kl.LSTM(UNITS, return_sequences=True)
     return model(kl.Bidirectional(ahead, backward_layer=back))
 
@@ -221,16 +220,26 @@ def where():
     return keras.Model(x, {"safe": kl.LSTM(UNITS)(y), "logs": safe})
 
 
-CELL_ACTIVATIONS = ["relu", "linear", "hard_sigmoid", "leaky_relu", "elu", "softsign", "softplus"]
-CELL_ACTIVATIONS += ["sigmoid", "tanh"]
+# (activation, recurrent activation): each on either side, in pairs whose states stay bounded.
+CELL_ACTIVATIONS = (
+    ("relu", "hard_sigmoid"),
+    ("linear", "sigmoid"),
+    ("hard_sigmoid", "relu"),
+    ("leaky_relu", "softsign"),
+    ("elu", "tanh"),
+    ("softsign", "linear"),
+    ("softplus", "leaky_relu"),
+    ("sigmoid", "softplus"),
+    ("tanh", "elu"),
+)
 
 
 def activations(kind):
-    def layer(name):
-        gates = {} if kind == "rnn" else {"recurrent_activation": name}
+    def layer(name, gate):
+        gates = {} if kind == "rnn" else {"recurrent_activation": gate}
         return KINDS[kind](UNITS, activation=name, return_sequences=True, **gates)
 
-    return lambda: model(lambda y: [layer(name)(y) for name in CELL_ACTIVATIONS])
+    return lambda: model(lambda y: [layer(*names)(y) for names in CELL_ACTIVATIONS])
 
 
 def _rows() -> dict[str, Callable[[], keras.Model]]:
@@ -245,8 +254,10 @@ def _rows() -> dict[str, Callable[[], keras.Model]]:
         rows[f"{kind}-initial_state-mask"] = with_initial_state(kind, masks=True)
         rows[f"{kind}-activations"] = activations(kind)
     return rows | {
-        "bidirectional-merges-last": merges,
-        "bidirectional-merges-steps_state": lambda: merges(**FORMS["steps_state"]),
+        "bidirectional-merges-last": lambda: merges(("concat", "mul")),
+        "bidirectional-merges-steps_state": lambda: merges(
+            ("concat", "sum", "mul", "ave", None), **FORMS["steps_state"]
+        ),
         "bidirectional-unmasked": lambda: unmasked(
             kl.Bidirectional(kl.GRU(UNITS, return_sequences=True, return_state=True))
         ),

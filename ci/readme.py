@@ -1,0 +1,88 @@
+"""Write the generated parts of README.md from a run: the transcript and the exporters' table.
+
+Usage: python ci/readme.py. It runs ``python -m harness.validate`` twice, once as a newcomer does
+and once with every exporter, and replaces what stands between the markers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).parents[1] / "README.md"
+EXPORTERS = {
+    "keras": ("native", "tf2onnx", "keras-export"),
+    "torch": ("native", "torch-dynamo", "torch-script"),
+}
+
+
+def validate(*flags: str) -> tuple[str, dict[str, Any]]:
+    """What a run prints, and its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "harness.validate", *flags, "--report-dir", folder]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        report = json.loads((Path(folder) / "report.json").read_text())
+    return re.sub(r"; report: .*", "", result.stdout), report
+
+
+def transcript(printed: str) -> str:
+    """The first lines and the last one of what a run prints."""
+    lines = printed.rstrip().splitlines()
+    shown = [*lines[:6], "…", *lines[-3:]] if len(lines) > 12 else lines
+    return "\n".join(["```console", "$ make validate", *shown, "```"])
+
+
+def table(report: dict[str, Any]) -> str:
+    """One row for each twin, one column for each exporter; below, every failure's reason."""
+    results = {result["id"]: result for result in report["results"]}
+    models = list(dict.fromkeys(name.split("/")[0] for name in results))
+    rows, notes = [], []
+    for framework, exporters in EXPORTERS.items():
+        rows += [f"| {framework} | {' | '.join(exporters)} |", "| --- " * 4 + "|"]
+        for model in models:
+            found = [
+                results.get(f"{model}/{framework}/{exporter}/fp32/ort-cpu")
+                for exporter in exporters
+            ]
+            if not any(found):
+                continue
+            rows.append(f"| `{model}` | {' | '.join(_square(result, notes) for result in found)} |")
+        rows.append("")
+    return "\n".join([*rows, *(f"{number}. {note}" for number, note in enumerate(notes, 1))])
+
+
+def _square(result: dict[str, Any] | None, notes: list[str]) -> str:
+    if result is None:
+        return ""
+    if result["status"] == "pass":
+        worst = max(o["ratio"] for case in result["cases"] for o in case["outputs"])
+        return f"conforms ({worst:.2f})"
+    reason = result["reason"].partition(": ")[0]
+    if reason not in notes:
+        notes.append(reason)
+    return f"**fails at {result['stage']}** [{notes.index(reason) + 1}]"
+
+
+def replaced(text: str, marker: str, content: str) -> str:
+    """``text`` with ``content`` between the two comments that ``marker`` names."""
+    begin, end = f"<!-- {marker}: generated -->", f"<!-- {marker}: end -->"
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{content}\n{end}{tail}"
+
+
+def main() -> int:
+    text = README.read_text()
+    text = replaced(text, "transcript", transcript(validate()[0]))
+    text = replaced(text, "exporters", table(validate("--exporter", "all")[1]))
+    README.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

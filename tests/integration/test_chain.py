@@ -1,0 +1,167 @@
+"""record → export → validate on real models, each phase in its own process."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import bundle, expectations, golden, plan, recording
+from harness.arguments import exporters
+from harness.exporters import EXPORTERS
+from harness.runtimes import RUNTIMES
+from harness.runtimes.ort import CPU
+from harness.validation import EXPECTATIONS
+from harness.variants import VARIANTS
+from reference_models import catalog
+
+ROOT = Path(__file__).parents[2]
+GOLDENS = sorted(golden.goldens(ROOT / "golden"))
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "tensorflow", "keras", "tf2onnx"}:
+            raise ImportError(f"{name} must not be imported here")
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def call(*arguments, cwd=ROOT, blocked=False):
+    start = [f"{BLOCKER}\nimport runpy, sys\nsys.argv = {list(arguments)!r}\n"]
+    code = start[0] + f"runpy.run_module({arguments[0]!r}, run_name='__main__', alter_sys=False)"
+    command = ["-c", code] if blocked else ["-m", *arguments]
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_every_model_has_a_golden_of_each_of_its_twins():
+    expected = {
+        (name, framework) for name in catalog.MODELS for framework in catalog.load(name).frameworks
+    }
+    assert {(path.parent.name, path.name) for path in GOLDENS} == expected
+
+
+@pytest.mark.parametrize("folder", GOLDENS, ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_the_stored_golden_is_what_the_oracle_says(folder):
+    assert recording.check(folder) <= recording.FLOAT64_AGREEMENT
+
+
+@pytest.mark.parametrize("folder", GOLDENS, ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_the_stored_golden_is_of_a_model_that_learnt(folder):
+    stored = golden.read(folder)
+    task = catalog.part(stored.spec, "data").TASK
+    training = stored.manifest["training"]
+    assert task.learnt(training["score"]) >= task.threshold >= 0.9
+    assert stored.spec == catalog.load(stored.spec.name)
+    assert stored.manifest["float64_relative_difference"] <= recording.FLOAT64_AGREEMENT
+
+
+def test_every_expectation_belongs_to_a_cell():
+    cells = plan.cells(
+        {name: catalog.load(name).frameworks for name in catalog.MODELS},
+        ("keras", "torch"),
+        exporters(),
+        VARIANTS,
+        RUNTIMES,
+        EXPORTERS,
+        None,
+    )
+    assert not expectations.unused(expectations.load(EXPECTATIONS), [cell.id for cell in cells])
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A folder of its own with one recorded model, as a user's would be."""
+    folder = tmp_path_factory.mktemp("workspace")
+    source = ROOT / "golden/sequence_autoencoder/torch"
+    shutil.copytree(source, folder / "golden/sequence_autoencoder/torch")
+    return folder
+
+
+def test_record_export_validate(workspace):
+    before = {p: p.read_bytes() for p in workspace.rglob("*.safetensors")}
+    flags = ["--framework", "torch", "--reuse-weights", "-q"]
+    recorded = call("harness.record", "sequence_encoder", *flags, cwd=workspace)
+    assert recorded.returncode == 0, recorded.stderr
+    assert recorded.stderr == ""
+    assert "score 1.0000" in recorded.stdout
+    checked = call("harness.record", "sequence_encoder", *flags[:2], "--check", cwd=workspace)
+    assert checked.returncode == 0
+    assert before == {p: p.read_bytes() for p in before}
+
+    shipped = call(
+        *("harness.export", "sequence_encoder", "-o", "bundle", "--framework", "torch"),
+        *("--exporter", "torch-script"),
+        cwd=workspace,
+    )
+    assert shipped.returncode == 0, shipped.stdout + shipped.stderr
+    manifest = json.loads((workspace / "bundle/manifest.json").read_text())
+    assert manifest["validated"]["comparisons"] >= 40
+    assert sorted(p.name for p in (workspace / "bundle").iterdir()) == [
+        "golden",
+        "manifest.json",
+        "model.onnx",
+    ]
+
+    judged = call("harness.validate", "bundle", "--json", cwd=workspace, blocked=True)
+    assert judged.returncode == 0, judged.stderr
+    report = json.loads(judged.stdout)
+    assert report["summary"]["pass"] == 1
+    assert report["results"][0]["evidence"]["nodes_by_provider"]
+
+    again = call(
+        *("harness.validate", "sequence_encoder", "--framework", "torch"),
+        *("--exporter", "torch-script", "-q"),
+        cwd=workspace,
+        blocked=True,
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
+
+
+def test_an_altered_bundle_is_refused(workspace):
+    path = workspace / "bundle" / bundle.MODEL
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    judged = call("harness.validate", "bundle", cwd=workspace)
+    assert judged.returncode == 2
+    assert "was altered" in judged.stderr
+
+
+def test_a_model_that_does_not_conform_is_not_shipped(workspace):
+    (workspace / "refused").mkdir()
+    shutil.copy(workspace / "bundle/model.onnx", workspace / "refused/model.onnx")
+    shipped = call(
+        *("harness.export", "sequence_autoencoder", "-o", "refused", "--framework", "torch"),
+        *("--exporter", "torch-dynamo"),
+        cwd=workspace,
+    )
+    assert shipped.returncode != 0, shipped.stdout
+    assert not (workspace / "refused/model.onnx").exists()
+    assert "nothing shipped" in shipped.stdout
+
+
+def test_a_sequence_in_pieces_gives_what_the_whole_gives():
+    for framework in ("keras", "torch"):
+        cell_folder = ROOT / "build/artifacts/streaming_classifier" / framework / "native/fp32"
+        if not (cell_folder / bundle.MODEL).exists():
+            flags = ["--framework", framework, "--lengths", "1", "-q"]
+            assert call("harness.validate", "streaming_classifier", *flags).returncode == 0
+        stored = golden.read(ROOT / "golden/streaming_classifier" / framework)
+        case = stored.load(next(c for c in stored.cases if c.lengths == {"sequence": 65}))
+        session = CPU.prepare(str(cell_folder / bundle.MODEL))
+        whole = dict(session.run(case.inputs))
+        for cuts in ((1,), (64,), (13, 14, 40), tuple(range(1, 65))):
+            state = {k: v for k, v in case.inputs.items() if k != "features"}
+            for piece in np.split(case.inputs["features"], cuts, axis=1):
+                outputs = dict(session.run({"features": piece, **state}))
+                state = {f"{s}0_{n}": outputs[f"{s}_{n}"] for s in "hc" for n in "12"}
+            for name, value in whole.items():
+                allowed = 8 * max(case.noise_floor[name], np.spacing(np.abs(value).max()))
+                assert np.abs(outputs[name] - value).max() <= allowed, (framework, cuts, name)
