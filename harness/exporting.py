@@ -27,6 +27,7 @@ from harness.schema import Progress
 from harness.variants import VARIANTS
 
 DEFAULT_OPSET = 18
+CHILD = "harness.exporting"
 _DONE = "done "
 
 
@@ -90,7 +91,7 @@ def _run_children(jobs: list[Job], keys: Mapping[str, Any], progress: Progress) 
     while todo:
         with tempfile.TemporaryFile("w+") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "harness.exporting"],
+                [sys.executable, "-m", CHILD],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -156,7 +157,7 @@ def _export(job: Job, key: Mapping[str, Any], models: dict[str, Any]) -> None:
         bundle.write(Path(job.folder), data, about, None)
 
 
-def _child() -> None:
+def child() -> None:
     """Read jobs from standard input, export each, say so on the real standard output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -168,4 +169,4 @@ def _child() -> None:
 
 
 if __name__ == "__main__":
-    _child()
+    child()

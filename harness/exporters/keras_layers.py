@@ -114,46 +114,52 @@ def _run(
     way round.
     """
     mask = _checked(layer, x, mask, training)
-    cells = unpack(layer)
-    stateful = layer.stateful and initial_state is None
     if layer.stateful and id(layer) not in carried:
-        raise ExportError(f"layer {layer.name!r}: stateful, but no part of the model's own layers")
-    nested = _nested(layer, carried[id(layer)] if stateful else initial_state)
+        raise ExportError(f"layer {layer.name!r}: stateful, but not among the model's own layers")
+    given = carried[id(layer)] if layer.stateful and initial_state is None else initial_state
     steps = None if mask is None else ValidSteps(mask, layer.go_backwards)
-    y = node("Transpose", x if steps is None else steps.to_front(x), perm=[1, 0, 2])
-    direction = "reverse" if layer.go_backwards and steps is None else "forward"
-    lengths = steps.lengths if steps and (layer.return_state or layer.stateful) else None
-    finals = []
-    for cell, initial in zip(cells, nested, strict=True):
-        y, *final = recurrent_node(
-            cell,
-            y,
-            [None if s is None else node("Unsqueeze", s, np.array([0])) for s in initial],
-            direction,
-            lengths if len(initial) == 2 else None,
-        )
-        y = node("Squeeze", y, np.array([1]))
-        final = [node("Squeeze", s, np.array([0])) for s in final]
-        if steps is not None:
-            h = steps.final(node("Transpose", y, perm=[1, 0, 2]), initial[0])
-            final = [h, *(steps.kept(c, i) for c, i in zip(final[1:], initial[1:], strict=True))]
-        finals.append(final)
-    flat = [s for final in finals for s in final]
+    y, finals = _recur(layer, x, _nested(layer, given), steps)
+    flat = [state for final in finals for state in final]
     if layer.stateful:
         carried[id(layer)] = flat
-    y_batch = node("Transpose", y, perm=[1, 0, 2])
     zero = bool(layer.zero_output_for_mask)
     if not layer.return_sequences:
-        output = finals[-1][0] if steps is None else steps.last(y_batch, zero)
+        output = finals[-1][0] if steps is None else steps.last(y, zero)
     else:
-        output = y_batch if steps is None else steps.spread(y_batch, zero)
+        output = y if steps is None else steps.spread(y, zero)
         if layer.go_backwards != flip:
             output = _reversed(output)
-    if initial_state is not None and not stateful:
-        states = keras.tree.pack_sequence_as(_as_list(initial_state), flat)
-    else:
-        states = finals if _stacked(layer) else finals[0]
-    return output, states
+    if initial_state is not None:
+        initial = list(initial_state) if keras.tree.is_nested(initial_state) else [initial_state]
+        return output, keras.tree.pack_sequence_as(initial, flat)
+    return output, finals if type(layer.cell) is layers.StackedRNNCells else finals[0]
+
+
+def _recur(
+    layer: layers.RNN, x: Tensor, nested: list[list[Tensor | None]], steps: ValidSteps | None
+) -> tuple[Tensor, list[list[Tensor]]]:
+    """The last cell's outputs, batch first, and each cell's final states.
+
+    Without a mask the outputs are at their own steps; with one they are ``ValidSteps.frames``.
+    """
+    direction = "reverse" if layer.go_backwards and steps is None else "forward"
+    # Only an LSTM's final cell state needs the lengths: no output holds it.
+    lengths = steps.lengths if steps and (layer.return_state or layer.stateful) else None
+    y = node("Transpose", x if steps is None else steps.to_front(x), perm=[1, 0, 2])
+    frames, finals = y, []
+    for cell, initial in zip(unpack(layer), nested, strict=True):
+        states = [None if s is None else node("Unsqueeze", s, np.array([0])) for s in initial]
+        y, *final = recurrent_node(cell, y, states, direction, lengths if states[1:] else None)
+        y = node("Squeeze", y, np.array([1]))
+        final = [node("Squeeze", state, np.array([0])) for state in final]
+        if steps is None:
+            frames = node("Transpose", y, perm=[1, 0, 2])
+        else:
+            frames = steps.frames(y)
+            cell_state = [steps.kept(c, i) for c, i in zip(final[1:], initial[1:], strict=True)]
+            final = [steps.final(frames, initial[0]), *cell_state]
+        finals.append(final)
+    return frames, finals
 
 
 def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | None:
@@ -186,14 +192,6 @@ def _nested(layer: layers.RNN, state: Any) -> list[list[Tensor | None]]:
         )
     remaining = iter(flat)
     return [[next(remaining) for _ in range(count)] for count in counts]
-
-
-def _stacked(layer: layers.RNN) -> bool:
-    return type(layer.cell) is layers.StackedRNNCells
-
-
-def _as_list(state: Any) -> list[Any]:
-    return list(state) if keras.tree.is_nested(state) else [state]
 
 
 def _reversed(x: Tensor) -> Tensor:

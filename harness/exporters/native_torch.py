@@ -34,9 +34,7 @@ from harness.schema import Arrays, ModelSpec
 Program = torch.export.ExportedProgram
 
 
-def export(
-    model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18
-) -> onnx.ModelProto:
+def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
     """``model`` in evaluation mode as ONNX at ``opset``; ``model`` itself is not changed.
 
     ``example`` holds an array for each input of ``spec``, in the order of ``forward``'s arguments;
@@ -147,9 +145,7 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> Program:
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
     try:
         with torch.no_grad(), padded_packing(), native_layers(interface.model):
-            return torch.export.export(
-                interface, arguments, dynamic_shapes=(shapes,), strict=False
-            )
+            return torch.export.export(interface, arguments, dynamic_shapes=(shapes,), strict=False)
     except Exception as error:
         raise trace_error(error, names, calls) from error
 
@@ -215,7 +211,7 @@ def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     seen: Counter[str] = Counter()
     for node in graph.node:
         if node.op_type in RECURRENT:
-            layer = _WEIGHT.sub(r"\1", own[node.input[1]])
+            layer = _WEIGHT.sub(r"\1", own.get(node.input[1], node.name))
             seen[layer] += 1
             node.name = layer if seen[layer] == 1 else f"{layer}_{seen[layer]}"
         node.input[:] = [own.get(name, name) for name in node.input]

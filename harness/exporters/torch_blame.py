@@ -21,7 +21,9 @@ def module_of(node: torch.fx.Node) -> str:
     return str(stack[-1][0]).removeprefix("model").lstrip(".") if stack else ""
 
 
-def trace_error(error: Exception, names: Mapping[int, str], calls: Mapping[str, int]) -> ExportError:
+def trace_error(
+    error: Exception, names: Mapping[int, str], calls: Mapping[str, int]
+) -> ExportError:
     """The error of a failed trace; ``names`` are qualified by module id, ``calls`` by cell name."""
     root = next(iter(names.values()))
     for cause in _chain(error):
@@ -32,7 +34,9 @@ def trace_error(error: Exception, names: Mapping[int, str], calls: Mapping[str, 
         looped = [name for name, count in calls.items() if count > 1]
         if looped:
             steps = f"called {calls[looped[0]]} times in a Python loop over a dynamic axis"
-            return ExportError(f"{looped[0]}: {steps}; a recurrent layer would be exported natively")
+            return ExportError(
+                f"{looped[0]}: {steps}; a recurrent layer would be exported natively"
+            )
         return ExportError(f"{root}: {_violation(violations[0])}")
     return ExportError(f"{_frame_module(error, names) or root}: {_short(list(_chain(error))[-1])}")
 
@@ -50,7 +54,9 @@ def conversion_error(error: Exception, program: torch.export.ExportedProgram) ->
 
 
 def _violation(text: str) -> str:
-    marked = re.search(r"You marked (\S+) as dynamic but your code specialized it to be a constant \((\d+)\)", text)
+    marked = re.search(
+        r"You marked (\S+) as dynamic but your code specialized it to be a constant \((\d+)\)", text
+    )
     if marked:
         return f"axis {marked[1]!r} may not vary: the model runs only at the example's {marked[2]}"
     return f"the axes are not free of each other: {text}"

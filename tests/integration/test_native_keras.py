@@ -149,13 +149,17 @@ def test_every_layer_computes_what_keras_does(row):
     assert worst <= 1
 
 
-STRUCTURED = ("nested", "shared-dicts", "rnn_of-cells-initial_state", "bidirectional-merges-last")
+STRUCTURED = ("shared-dicts", "rnn_of-cells-initial_state", "bidirectional-unmasked")
+
+
+@pytest.fixture(scope="module")
+def structured():
+    return {row: build(row, "float32") for row in STRUCTURED}
 
 
 @pytest.mark.parametrize("opset", OPSETS)
-def test_every_opset_gives_the_same_native_graph(opset):
-    for row in STRUCTURED:
-        model = build(row, "float32")
+def test_every_opset_gives_the_same_native_graph(opset, structured):
+    for row, model in structured.items():
         spec = spec_of(model, row)
         graph = export(model, spec, {}, opset)
         assert [(i.domain, i.version) for i in graph.opset_import] == [("", opset)]

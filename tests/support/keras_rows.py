@@ -252,7 +252,8 @@ def _rows() -> dict[str, Callable[[], keras.Model]]:
         )
         rows[f"{kind}-initial_state"] = with_initial_state(kind, masks=False)
         rows[f"{kind}-initial_state-mask"] = with_initial_state(kind, masks=True)
-        rows[f"{kind}-activations"] = activations(kind)
+        if kind != "gru_reset_before":
+            rows[f"{kind}-activations"] = activations(kind)
     return rows | {
         "bidirectional-merges-last": lambda: merges(("concat", "mul")),
         "bidirectional-merges-steps_state": lambda: merges(

@@ -25,10 +25,26 @@ def test_a_golden_reads_as_it_was_written(folder):
     assert case.outputs["y"].dtype == np.float64
 
 
-def test_the_noise_floor_is_that_of_its_lengths(folder):
+def with_noise(folder, noise):
+    """The golden, its cases' noise of ``total`` replaced, lengths 1, 4, 9 and 30."""
     read = golden.read(folder)
-    assert read.noise_floor("total", {"sequence": 4}) == 4 * doubler.NOISE
-    assert read.noise_floor("total", {"sequence": 30}) == 30 * doubler.NOISE
+    for entry, value in zip(read.manifest["cases"], noise, strict=True):
+        entry["outputs"]["total"]["noise"] = value
+    return read
+
+
+def test_the_noise_floor_is_that_of_its_lengths(folder):
+    read = with_noise(folder, [1e-7, 4e-7, 9e-7, 3e-6])
+    assert read.noise_floor("total", {"sequence": 4}) == 4e-7
+    assert read.noise_floor("total", {"sequence": 30}) == 3e-6
+
+
+def test_a_lucky_case_has_the_floor_that_is_usual_nearby(folder):
+    read = with_noise(folder, [1e-7, 4e-7, 9e-7, 1e-9])
+    for entry in read.manifest["cases"]:
+        entry["lengths"]["sequence"] = min(entry["lengths"]["sequence"] + 10, 20)
+    assert read.noise_floor("total", {"sequence": 20}) == pytest.approx(2.5e-7)
+    assert read.noise_floor("total", {"sequence": 19}) == 9e-7
 
 
 def test_large_inputs_are_formulas_and_small_ones_are_stored(folder, monkeypatch, tmp_path):

@@ -1,0 +1,47 @@
+"""A child process whose exporters crash, fail or succeed; run as ``harness.exporting`` is."""
+
+import os
+import signal
+import sys
+
+from harness import exporting
+from harness.errors import ExportError
+from harness.exporters import EXPORTERS
+from reference_models import catalog
+from tests.support import doubler
+
+
+def crash(model, spec, example, opset):
+    print("the last words", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave(model, spec, example, opset):
+    os._exit(7)
+
+
+def refuse(model, spec, example, opset):
+    raise ExportError("this layer cannot be exported")
+
+
+def stumble(model, spec, example, opset):
+    raise KeyError("a bug\nwith two lines")
+
+
+def succeed(model, spec, example, opset):
+    print("noise on standard output")
+    return doubler.graph()
+
+
+def build(twin, spec, parameters):
+    """Stands for a framework's adapter."""
+
+
+NAMES = ("crash", "leave", "refuse", "stumble", "succeed")
+TARGETS = {f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in NAMES}
+
+if __name__ == "__main__":
+    EXPORTERS.update(TARGETS)
+    exporting.FRAMEWORKS["torch"] = "tests.support.planted_exporters"
+    catalog.part = lambda spec, name: None
+    exporting.child()

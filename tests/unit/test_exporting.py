@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from harness import bundle, exporting
+from harness.errors import UsageError
+from harness.exporters import EXPORTERS
+from harness.schema import Stage
+from tests.support import doubler
+from tests.support.planted_exporters import NAMES, TARGETS
+
+
+@pytest.fixture
+def ensure(tmp_path, monkeypatch):
+    """Run planted exporters in order; returns the bundles by exporter."""
+    folder = doubler.record(tmp_path / "golden")
+    monkeypatch.setattr(exporting, "CHILD", "tests.support.planted_exporters")
+    for key, target in TARGETS.items():
+        monkeypatch.setitem(EXPORTERS, key, target)
+    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.0"})
+    told = []
+
+    def run(names, opset=18):
+        told.clear()
+        jobs = [
+            exporting.Job("doubler", "torch", n, "fp32", opset, str(folder), str(tmp_path / n))
+            for n in names
+        ]
+        stored = exporting.ensure(jobs, told.append)
+        return {job.exporter: stored[job.name] for job in jobs}, list(told)
+
+    return run
+
+
+def test_a_child_that_dies_costs_one_export(ensure):
+    stored, told = ensure(NAMES)
+    assert len(told) == len(NAMES)
+    reasons = {name: str(stored[name].failure) for name in NAMES if stored[name].failure}
+    assert reasons == {
+        "crash": "the exporting process ended with signal 11: the last words",
+        "leave": "the exporting process ended with exit code 7: ",
+        "refuse": "this layer cannot be exported",
+        "stumble": reasons["stumble"],
+    }
+    assert reasons["stumble"].startswith("KeyError: ")
+    assert "\n" not in reasons["stumble"]
+    assert all(stored[name].failure.stage is Stage.EXPORT for name in reasons)
+    assert stored["succeed"].model.is_file()
+    assert set(stored["succeed"].manifest["example"]) == {"batch", "sequence"}
+
+
+def test_nothing_is_exported_twice_until_something_changes(ensure, monkeypatch):
+    ensure(["succeed", "refuse"])
+    assert ensure(["succeed", "refuse"])[1] == []
+    assert len(ensure(["succeed", "refuse"], opset=19)[1]) == 2
+    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.1"})
+    assert len(ensure(["succeed", "refuse"], opset=19)[1]) == 2
+
+
+def test_without_the_framework_a_stored_export_is_used_and_a_missing_one_told(ensure, monkeypatch):
+    ensure(["succeed"])
+    monkeypatch.setattr(bundle, "versions", lambda framework: {})
+    stored, told = ensure(["succeed", "refuse"])
+    assert told == []
+    assert stored["succeed"].model.is_file()
+    assert "torch is not installed" in stored["refuse"]
+
+
+def test_an_altered_or_incomplete_bundle_is_not_used(ensure):
+    model = ensure(["succeed"])[0]["succeed"].model
+    model.write_bytes(b"altered")
+    with pytest.raises(UsageError, match="altered"):
+        bundle.read(model.parent)
+    assert len(ensure(["succeed"])[1]) == 1
+    (model.parent / bundle.MANIFEST).write_text(json.dumps({"schema": 0}))
+    assert len(ensure(["succeed"])[1]) == 1
+    model.unlink()
+    assert len(ensure(["succeed"])[1]) == 1

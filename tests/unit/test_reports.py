@@ -1,0 +1,107 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from harness import outcome
+from harness.reports import console, json_file
+from harness.schema import (
+    Case,
+    CaseResult,
+    Cell,
+    CellResult,
+    OutputComparison,
+    Report,
+    Stage,
+    Status,
+)
+
+CELL = Cell("tagger", "torch", "native", "fp32", "ort-cpu")
+
+
+def output(ratio=0.5, reason=""):
+    return OutputComparison(
+        "scores", ratio * 4e-7, 1e-6, 3, 1e-7, 4e-7, ratio, (0, 6, 2), 6, reason
+    )
+
+
+def case(status=Status.PASS, **kwargs):
+    reason = "output scores: too far" if status is Status.FAIL else ""
+    return CaseResult(
+        Case({"tokens": 7}, 3), status, Stage.COMPARE, reason, (output(**kwargs),), 0.1
+    )
+
+
+def result(status, cases=(), reason=""):
+    return CellResult(CELL, status, Stage.COMPARE, reason, {}, tuple(cases), 0.2, "python -m x")
+
+
+def report(*results):
+    return Report("python -m harness.validate", {"python": "3.11"}, results)
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [
+        ([result(Status.PASS, [case()])], 0),
+        ([result(Status.PASS, [case()]), result(Status.XFAIL)], 0),
+        ([result(Status.PASS, [case()]), result(Status.UNAVAILABLE)], 0),
+        ([result(Status.PASS, [case()]), result(Status.FAIL)], 1),
+        ([result(Status.PASS, [case()]), result(Status.XPASS)], 1),
+        ([result(Status.PASS, [case()]), result(Status.ERROR)], 1),
+        ([result(Status.UNAVAILABLE)], 4),
+        ([result(Status.XFAIL)], 4),
+        ([], 4),
+        ([result(Status.FAIL)] * 256, 1),
+    ],
+)
+def test_exit_codes(results, code):
+    assert outcome.exit_code(report(*results)) == code
+
+
+def test_the_last_line_counts():
+    told = outcome.line(report(result(Status.PASS, [case(), case()]), result(Status.XFAIL)))
+    assert told == "2 cells, 2 comparisons: 1 pass, 1 xfail"
+    assert "nothing was compared" in outcome.line(report(result(Status.UNAVAILABLE)))
+
+
+def test_the_json_has_the_contracts_shape(tmp_path):
+    path = json_file.write(report(result(Status.PASS, [case()])), tmp_path / "new")
+    data = json.loads(path.read_text())
+    assert set(data) == {"schema", "command", "environment", "summary", "results"}
+    assert set(data["summary"]) == {
+        *("cells", "comparisons", "pass", "fail", "xfail", "xpass", "unavailable", "error")
+    }
+    (cell,) = data["results"]
+    assert {"id", "status", "stage", "reason", "evidence", "cases", "replay"} <= set(cell)
+    assert cell["id"] == "tagger/torch/native/fp32/ort-cpu"
+    (one,) = cell["cases"]
+    assert {"lengths", "batch", "status", "outputs", "seconds"} <= set(one)
+    (compared,) = one["outputs"]
+    assert {
+        *("name", "max_abs", "max_rel", "max_ulp", "noise_floor", "tolerance", "ratio"),
+        *("worst_index", "worst_step"),
+    } <= set(compared)
+    assert [p.name for p in path.parent.iterdir()] == ["report.json"]
+
+
+def shown(cell, verbose=False):
+    screen = Console(width=300, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.cell(screen, cell, verbose)
+    return screen.export_text()
+
+
+def test_a_passing_cell_is_one_line_with_its_worst_ratio():
+    text = shown(result(Status.PASS, [case(), case(ratio=0.75)]))
+    assert len(text.splitlines()) == 1
+    assert "worst 0.75 x tolerance (scores, tokens=7, batch=3)" in text
+
+
+def test_a_failing_cell_says_where_and_by_how_much():
+    bad = case(Status.FAIL, ratio=12.5, reason="too far")
+    text = shown(result(Status.FAIL, [case(), *[bad] * 7], "7 of 8 cases"))
+    assert "7 of 8 cases" in text
+    assert "scores step 6 [0, 6, 2]: error 5e-06 = 12.5 x tolerance 4e-07" in text
+    assert "would pass at 5e-06" in text
+    assert "and 2 more cases" in text
+    assert "python -m x" in text
