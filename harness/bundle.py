@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness import sources
 from harness.atomic import replacing
 from harness.errors import CheckError, ExportError, StageError, UsageError
 from harness.schema import Cell, Stage
@@ -90,7 +91,14 @@ def key(framework: str, target: str, package: str, weights: str, opset: int) -> 
     return {
         "weights": weights,
         "opset": opset,
-        "code": _code(target.partition(":")[0].rpartition(".")[0], package),
+        "code": sources.digest(
+            [
+                target.partition(":")[0],
+                f"{package}.{framework}_twin",
+                f"harness.frameworks.{framework}",
+                "harness.graph",
+            ]
+        ),
         "versions": versions(framework),
     }
 
@@ -120,15 +128,6 @@ def versions(framework: str) -> dict[str, str]:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _code(*packages: str) -> str:
-    """A hash of the sources that an export runs through: a changed exporter exports anew."""
-    found = [spec for spec in map(util.find_spec, packages) if spec is not None]
-    places = [Path(place) for spec in found for place in spec.submodule_search_locations or ()]
-    sources = [path for place in places for path in sorted(place.glob("*.py"))]
-    sources.append(Path(__file__).with_name("graph.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _copy_golden(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ for the next ones, in the same order (h, then c for an LSTM).
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def export(
             for layer, size in zip(stateful, sizes, strict=True)
         }
         arguments, named = bind_inputs(model, inputs, tensors[: len(inputs)])
-        with native_layers(carried):
+        with native_layers(carried), warnings.catch_warnings(action="ignore"):
             result = model(*arguments, **named, training=False)
         states = [state for layer in stateful for state in carried[id(layer)]]
         return [tf.identity(output) for output in (*flat_outputs(result, outputs), *states)]

@@ -67,7 +67,7 @@ def native_layers(model: nn.Module) -> Iterator[None]:
         if isinstance(module, nn.RNNBase) and _unsupported(module) is None:
             pack_weights(module)
     with ExitStack() as stack:
-        for kind in (nn.RNNBase, nn.GRU, nn.LSTM):
+        for kind in (nn.RNNBase, nn.RNN, nn.GRU, nn.LSTM):
             stack.enter_context(patch.object(kind, "forward", _forward))
         yield
 

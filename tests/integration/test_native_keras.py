@@ -231,9 +231,9 @@ def test_a_stateful_layers_state_is_an_input_and_an_output():
         [TensorSpec("x", "float32", ("batch", "sequence", FEATURES)), *state_specs()],
         [TensorSpec("y", "float32", ("batch", 3)), *state_specs("_next")],
     )
-    before = [np.array(v) for v in model.variables]
+    before = [v.numpy() for v in model.variables]
     runner = session(export(model, spec, {}, 18))
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.variables, strict=True))
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.variables, strict=True))
     rng = np.random.default_rng(4)
     states = [np.zeros(t.shape(2, {}), np.float32) for t in state_specs()]
     for steps in (5, 1, 8):
@@ -266,7 +266,7 @@ def test_an_unrolled_layer_is_one_node_at_any_length():
 def test_nothing_stays_patched_and_nothing_is_printed(capfd):
     originals = [kind.call for kind in (kl.RNN, kl.Bidirectional, kl.TimeDistributed, kl.Dense)]
     model = build("sequential", "float32")
-    weights = [np.array(v) for v in model.variables]
+    weights = [v.numpy() for v in model.variables]
     export(model, spec_of(model), {}, 20)
     broken = REFUSED["activation"][0]()
     with pytest.raises(ExportError):
@@ -274,7 +274,7 @@ def test_nothing_stays_patched_and_nothing_is_printed(capfd):
     after = [kind.call for kind in (kl.RNN, kl.Bidirectional, kl.TimeDistributed, kl.Dense)]
     assert after == originals
     assert keras.config.is_traceback_filtering_enabled()
-    assert all(np.array_equal(a, b) for a, b in zip(weights, model.variables, strict=True))
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(weights, model.variables, strict=True))
     assert capfd.readouterr() == ("", "")
 
 
@@ -286,3 +286,28 @@ def test_what_has_no_exact_form_is_refused_in_one_line(construct):
         export(model, spec_of(model), {}, 18)
     print(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_unused_inputs_and_repeated_outputs_keep_their_names():
+    x, unused = keras.Input((None, FEATURES), name="x"), keras.Input((4,), name="unused")
+    y = kl.GRU(3)(x)
+    model = keras.Model([x, unused], {"y": y, "again": y, "copy": x})
+    spec = spec_of(model)
+    runner = session(export(model, spec, {}, 18))
+    inputs = draw(spec, np.random.default_rng(7), 2, 5, Raggedness.NONE)
+    assert [value.name for value in runner.get_inputs()] == ["x", "unused"]
+    assert [value.name for value in runner.get_outputs()] == ["y", "again", "copy"]
+    got = runner.run(None, inputs)
+    np.testing.assert_allclose(got[0], eager(model, inputs)[0], atol=2e-6)
+    np.testing.assert_array_equal(got[0], got[1])
+    np.testing.assert_array_equal(got[2], inputs["x"])
+
+
+def test_names_that_the_model_does_not_have_are_refused():
+    model = build("shared-dicts", "float32")
+    spec = spec_of(model)
+    renamed = model_spec(
+        "shared", spec.inputs, [spec.outputs[0], tensor("q", (None, 8), "float32")]
+    )
+    with pytest.raises(ExportError, match="outputs are z, a_first; its specification has z, q"):
+        export(model, renamed, {}, 18)

@@ -24,8 +24,8 @@ from harness.exporters.native_torch import export  # noqa: E402
 F, H, P = 5, 3, 2
 LENGTHS = (1, 2, 3, 7, 8, 17, 33, 300)
 BATCHES = (1, 2, 5)
-EXAMPLE = {"batch": 11, "sequence": 13}
-BAKED = {11, 12, 13, 143}
+EXAMPLE = {"batch": 19, "sequence": 23}
+BAKED = {18, 19, 22, 23, 19 * 23}
 X = TensorSpec("x", "float32", ("batch", "sequence", F))
 N = TensorSpec("lengths", "int64", ("batch",))
 
@@ -549,9 +549,12 @@ def test_unsupported_constructs_end_in_one_line(name: str) -> None:
 
 def snapshot(model: nn.Module) -> list:
     """All that an export could leave behind in the model or in PyTorch."""
-    tensors = [(k, v.data_ptr(), v._version) for k, v in model.state_dict().items()]
+    tensors = [
+        (k, v.data_ptr(), v._version)
+        for k, v in (*model.named_parameters(), *model.named_buffers())
+    ]
     modules = [(n, m.training, sorted(vars(m)), len(m._buffers)) for n, m in model.named_modules()]
-    functions = (nn.LSTM.forward, nn.GRU.forward, nn.RNNBase.forward)
+    functions = (nn.LSTM.forward, nn.GRU.forward, nn.RNN.forward, nn.RNNBase.forward)
     packing = (rnn.pack_padded_sequence.__code__, rnn.pad_packed_sequence.__code__)
     return [tensors, modules, functions, packing, getattr(model, "state", None)]
 
@@ -560,7 +563,7 @@ def test_the_model_is_left_as_it_was() -> None:
     model = Everything().train()
     model.shared.eval()
     before = snapshot(model)
-    export(model, EVERYTHING, draw(EVERYTHING, 11, 13))
+    export(model, EVERYTHING, draw(EVERYTHING, 19, 23))
     assert snapshot(model) == before
     assert model.training
     assert not model.shared.training

@@ -1,0 +1,273 @@
+"""How fast each exporter's graph runs, beside one written by hand with the same semantics.
+
+For every reference model and framework: ONNX Runtime on the CPU, one thread, all graphs of one
+model in turn in one run. ``native`` may take 1.1 times as long as the graph by hand, no more. For
+masked Keras layers: how many times faster ``native`` is than stock tf2onnx, and how many times the
+bare recurrent node would be. Exits 1 where a target is missed.
+
+Usage: python ci/bench/export_speed.py [MODEL …] [--seconds S] [--output FILE] [--json FILE]
+[--readme] [--no-synthetic]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from ci.bench import handwritten, paired  # noqa: E402
+from ci.readme import EXPORTERS, README, replaced  # noqa: E402
+from harness import bundle, exporting, golden  # noqa: E402
+from harness.schema import BATCH, Arrays, Cell, ModelSpec  # noqa: E402
+from reference_models import catalog  # noqa: E402
+
+SHAPES = ((1, 128), (1, 1024), (16, 128))
+SYNTHETIC_SHAPE = (1, 1024)
+AT_MOST = 1.1
+AT_LEAST = {8: 10.0, 32: 10.0, 128: 3.5}
+ERROR = 1e-4
+HAND = "by hand"
+MARKER = "speed"
+
+
+@dataclass
+class Row:
+    """One model, framework and shape: seconds of each graph that is right, and ratios of pairs."""
+
+    model: str
+    framework: str
+    batch: int
+    steps: int
+    seconds: dict[str, float]
+    to_hand: float
+    to_native: dict[str, float]
+    """Each stock exporter's time as a multiple of native's."""
+    unusable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def missed(self) -> bool:
+        return self.to_hand > AT_MOST
+
+
+@dataclass
+class SpeedUp:
+    """How many times faster than stock tf2onnx, natively and with the bare recurrent node."""
+
+    layer: str
+    units: int
+    native: float
+    bare: float
+    seconds: dict[str, float]
+
+    @property
+    def missed(self) -> bool:
+        return self.native < AT_LEAST[self.units]
+
+
+def inputs_of(spec: ModelSpec, batch: int, steps: int) -> Arrays:
+    """Random valid inputs; in the padded one each row ends with up to a quarter of padding."""
+    rng = np.random.default_rng(steps + batch)
+    sizes = {axis: steps for axis in spec.axes}
+    inputs: Arrays = {}
+    for tensor in spec.inputs:
+        shape = tensor.shape(batch, sizes)
+        if tensor.name in spec.lengths:
+            inputs[tensor.name] = np.full(shape, steps, tensor.dtype)
+        elif np.issubdtype(np.dtype(tensor.dtype), np.integer):
+            inputs[tensor.name] = rng.integers(tensor.low, tensor.high, shape).astype(tensor.dtype)
+        else:
+            inputs[tensor.name] = rng.uniform(tensor.low, tensor.high, shape).astype(tensor.dtype)
+        if tensor.name == spec.padded:
+            lengths = rng.integers(steps * 3 // 4, steps, (batch, 1))
+            inputs[tensor.name][np.arange(steps) >= lengths] = 0
+    return inputs
+
+
+def graphs(spec: ModelSpec, framework: str, source: golden.Golden) -> dict[str, bytes | str]:
+    """Every exporter's graph of a twin, or why there is none, and the one by hand."""
+    cells = {e: Cell(spec.name, framework, e, "fp32", "ort-cpu") for e in EXPORTERS[framework]}
+    jobs = [
+        exporting.Job(
+            *(spec.name, framework, name, cell.variant, exporting.DEFAULT_OPSET),
+            golden=str(source.folder),
+            folder=str(bundle.folder(ROOT / "build/artifacts", cell)),
+        )
+        for name, cell in cells.items()
+    ]
+    found: dict[str, bytes | str] = {}
+    for job, stored in zip(jobs, exporting.ensure(jobs, lambda _: None).values(), strict=True):
+        if isinstance(stored, str):
+            found[job.exporter] = stored
+        elif stored.failure is not None:
+            found[job.exporter] = str(stored.failure)
+        else:
+            found[job.exporter] = stored.model.read_bytes()
+    padded = spec.padded_steps.get(framework, "repeat")
+    model = handwritten.build(spec, source.parameters(), padded)
+    return {**found, HAND: model.SerializeToString()}
+
+
+def wrong(session: object, inputs: Arrays, expected: Arrays) -> str:
+    """Why a graph's outputs are not the oracle's, or nothing."""
+    try:
+        names = [output.name for output in session.get_outputs()]
+        outputs = dict(zip(names, session.run(None, inputs), strict=True))
+    except Exception:  # ONNX Runtime's own classes
+        return "does not run"
+    for name, value in expected.items():
+        if name not in outputs or outputs[name].shape != value.shape:
+            return "wrong shape"
+        if not np.abs(outputs[name] - value).max() <= ERROR * max(1.0, np.abs(value).max()):
+            return "wrong values"
+    return ""
+
+
+def rows_of(spec: ModelSpec, framework: str, seconds: float) -> Iterable[Row]:
+    """One row for each shape, all graphs that are right measured together."""
+    source = golden.read(ROOT / "golden" / spec.name / framework)
+    found = graphs(spec, framework, source)
+    absent = {name: "no export" for name, model in found.items() if isinstance(model, str)}
+    sessions = {n: paired.load(model) for n, model in found.items() if isinstance(model, bytes)}
+    padded = spec.padded_steps.get(framework, "repeat")
+    oracle: Callable[..., Arrays] = catalog.part(spec, "oracle").run
+    for batch, steps in SHAPES:
+        inputs = inputs_of(spec, batch, steps)
+        expected = oracle(spec.name, source.parameters(), inputs, padded)
+        judged = {name: wrong(session, inputs, expected) for name, session in sessions.items()}
+        for needed in ("native", HAND):
+            if reason := absent.get(needed) or judged[needed]:
+                raise SystemExit(
+                    f"{spec.name}/{framework}: {needed}: {reason}: {found[needed]!s:.200}"
+                )
+        right = {name: sessions[name] for name, reason in judged.items() if not reason}
+        timings = paired.measure(right, inputs, seconds)
+        stock = [name for name in right if name not in ("native", HAND)]
+        yield Row(
+            *(spec.name, framework, batch, steps),
+            seconds={name: timings.seconds(name) for name in right},
+            to_hand=timings.ratio("native", HAND),
+            to_native={name: timings.ratio(name, "native") for name in stock},
+            unusable={**absent, **{name: reason for name, reason in judged.items() if reason}},
+        )
+
+
+def speed_ups(seconds: float) -> Iterable[SpeedUp]:
+    """The masked Keras layers at ``SYNTHETIC_SHAPE``."""
+    from ci.bench import synthetic
+
+    batch, steps = SYNTHETIC_SHAPE
+    for layer, units, built in synthetic.models():
+        sessions = {name: paired.load(model) for name, model in built.items()}
+        tokens = np.random.default_rng(units).integers(1, synthetic.WORDS, (batch, steps), "int32")
+        tokens[:, steps * 7 // 8 :] = 0
+        native, stock = (
+            sessions[n].run(None, {"tokens": tokens})[0] for n in ("native", "tf2onnx")
+        )
+        if not np.abs(native - stock).max() <= ERROR:
+            raise SystemExit(f"{layer}, {units} units: native and tf2onnx disagree")
+        timings = paired.measure(sessions, {"tokens": tokens}, seconds)
+        yield SpeedUp(
+            layer,
+            units,
+            native=timings.ratio("tf2onnx", "native"),
+            bare=timings.ratio("tf2onnx", "bare"),
+            seconds={name: timings.seconds(name) for name in sessions},
+        )
+
+
+def tables(rows: list[Row], layers: list[SpeedUp]) -> str:
+    """Both tables in Markdown: milliseconds, ratios in parentheses."""
+    lines = []
+    for framework, exporters in EXPORTERS.items():
+        stock = exporters[1:]
+        chosen = [row for row in rows if row.framework == framework]
+        if not chosen:
+            continue
+        lines += [
+            f"| {framework} | {BATCH} × T | by hand | native (÷ by hand) | "
+            + " | ".join(f"{name} (÷ native)" for name in stock)
+            + " |",
+            "| --- | --- " + "| ---: " * (2 + len(stock)) + "|",
+        ]
+        for row in chosen:
+            bold = "**" if row.missed else ""
+            squares = [
+                f"`{row.model}`",
+                f"{row.batch} × {row.steps}",
+                _ms(row.seconds[HAND]),
+                f"{_ms(row.seconds['native'])} ({bold}{row.to_hand:.2f}{bold})",
+                *(_stock(row, name) for name in stock),
+            ]
+            lines.append(f"| {' | '.join(squares)} |")
+        lines.append("")
+    if layers:
+        lines += [
+            f"| masked Keras layer, {SYNTHETIC_SHAPE[0]} × {SYNTHETIC_SHAPE[1]} | units | tf2onnx "
+            "| native | times faster | at least | with the bare node | of that |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+    for layer in layers:
+        bold = "**" if layer.missed else ""
+        lines.append(
+            f"| {layer.layer} | {layer.units} | {_ms(layer.seconds['tf2onnx'])} "
+            f"| {_ms(layer.seconds['native'])} | {bold}{layer.native:.1f}{bold} "
+            f"| {AT_LEAST[layer.units]:g} | {layer.bare:.1f} | {layer.native / layer.bare:.0%} |"
+        )
+    return "\n".join(lines).rstrip()
+
+
+def _stock(row: Row, name: str) -> str:
+    if name in row.unusable:
+        return row.unusable[name]
+    return f"{_ms(row.seconds[name])} ({row.to_native[name]:.1f})"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per model and shape, about")
+    parser.add_argument("--output", type=Path, help="write the tables here as well")
+    parser.add_argument("--json", type=Path, help="write every figure here")
+    parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--no-synthetic", action="store_true", help="leave the Keras layers out")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    rows, layers = [], []
+    for name in arguments.models or catalog.MODELS:
+        spec = catalog.load(name)
+        for framework in spec.frameworks:
+            for row in rows_of(spec, framework, arguments.seconds):
+                rows.append(row)
+                print(f"{name}/{framework} {row.batch} x {row.steps}: {row.to_hand:.2f} of by hand")
+    if not arguments.no_synthetic:
+        layers = list(speed_ups(arguments.seconds))
+    text = tables(rows, layers)
+    print(f"\n{text}")
+    if arguments.output:
+        arguments.output.write_text(text + "\n")
+    if arguments.json:
+        figures = {"rows": [asdict(r) for r in rows], "speed_ups": [asdict(s) for s in layers]}
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if arguments.readme:
+        README.write_text(replaced(README.read_text(), MARKER, text))
+    missed = [entry for entry in (*rows, *layers) if entry.missed]
+    for entry in missed:
+        print(f"missed: {entry}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

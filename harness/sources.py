@@ -1,0 +1,47 @@
+"""A hash of a module's source and of all of this project's modules that it imports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def digest(modules: Iterable[str]) -> str:
+    """SHA-256 over the sources of ``modules`` and of what they import from their own packages.
+
+    Modules are found, not imported; a module that does not exist counts as its name.
+    """
+    sources: dict[str, bytes] = {}
+    todo = sorted(set(modules))
+    own = {name.partition(".")[0] for name in todo} | {"harness", "reference_models"}
+    while todo:
+        name = todo.pop()
+        if name in sources:
+            continue
+        source = _source(name)
+        sources[name] = source
+        todo += [found for found in _imports(source) if found.partition(".")[0] in own]
+    named = (f"{name}\0".encode() + sources[name] for name in sorted(sources))
+    return hashlib.sha256(b"\0".join(named)).hexdigest()
+
+
+def _source(name: str) -> bytes:
+    try:
+        spec = find_spec(name)
+    except (ImportError, AttributeError, ValueError):
+        return b""
+    origin = spec.origin if spec else None
+    return Path(origin).read_bytes() if origin and origin.endswith(".py") else b""
+
+
+def _imports(source: bytes) -> Iterator[str]:
+    """Names of modules that may be imported; an attribute among them is found to be no module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -1,0 +1,43 @@
+import sys
+
+import pytest
+
+from harness import sources
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    folder = tmp_path / "planted_package"
+    folder.mkdir()
+    for name, text in (
+        ("__init__", ""),
+        ("one", "from planted_package import two\nimport json\n"),
+        ("two", "from planted_package.three import value\n"),
+        ("three", "value = 1\n"),
+        ("apart", "raise RuntimeError('not to be imported')\n"),
+    ):
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield folder
+    sys.modules.pop("planted_package", None)
+
+
+def test_a_change_in_what_is_imported_changes_the_hash(package):
+    before = sources.digest(["planted_package.one"])
+    assert sources.digest(["planted_package.one"]) == before
+    (package / "apart.py").write_text("other = 1\n")
+    assert sources.digest(["planted_package.one"]) == before
+    (package / "three.py").write_text("value = 2\n")
+    assert sources.digest(["planted_package.one"]) != before
+
+
+def test_nothing_is_imported_and_a_missing_module_is_no_error(package):
+    assert sources.digest(["planted_package.apart"])
+    assert sources.digest(["planted_package.nowhere", "nowhere.at.all"])
+    assert "planted_package.apart" not in sys.modules
+
+
+def test_an_exporter_depends_on_its_own_room_alone():
+    keras = sources.digest(["harness.exporters.native_keras"])
+    torch = sources.digest(["harness.exporters.native_torch"])
+    assert keras != torch
