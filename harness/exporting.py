@@ -63,6 +63,8 @@ def ensure(jobs: Iterable[Job], progress: Progress) -> dict[str, bundle.Bundle |
     result: dict[str, bundle.Bundle | str] = {}
     for job in jobs:
         stored = _stored(job, keys[job.name])
+        if stored is None and job in possible:
+            stored = bundle.read(Path(job.folder))
         result[job.name] = stored or (
             f"{job.framework} is not installed and {job.folder} has no export of these weights:"
             f" pip install 'onnx-sequence-harness[{job.framework}]'"

@@ -88,7 +88,7 @@ class Golden:
         inputs, outputs = {}, {}
         for tensor in self.spec.inputs:
             about = entry["inputs"][tensor.name]
-            key = f"{case.id}/input/{tensor.name}"
+            key = _key(entry, "input", tensor.name)
             if key in self.tensors:
                 value = self.tensors[key]
             else:
@@ -96,14 +96,16 @@ class Golden:
                 value = evaluate(about["formula"], shape, tensor.dtype)
             inputs[tensor.name] = _same(self.folder, key, value, about["sha256"])
         for tensor in self.spec.outputs:
-            key = f"{case.id}/output/{tensor.name}"
+            key = _key(entry, "output", tensor.name)
             if key not in self.tensors:
                 raise GoldenError(f"{self.folder / CASES}: tensor {key!r} is missing")
             sha256 = entry["outputs"][tensor.name]["sha256"]
             outputs[tensor.name] = _same(self.folder, key, self.tensors[key], sha256)
         steps = None if entry["steps"] is None else np.asarray(entry["steps"], np.int64)
-        floors = {t.name: self.noise_floor(t.name, case.lengths) for t in self.spec.outputs}
-        return GoldenCase(case, inputs, outputs, steps, floors)
+        names = [t.name for t in self.spec.outputs]
+        floors = {name: self.noise_floor(name, case.lengths) for name in names}
+        scales = {name: self.scale(name, case.lengths) for name in names}
+        return GoldenCase(case, inputs, outputs, steps, floors, scales)
 
     def noise_floor(self, output: str, lengths: Lengths) -> float:
         """The largest absolute float32 error of ``output`` in any case of these lengths.
@@ -111,14 +113,26 @@ class Golden:
         Where that is less than is usual (the median) at lengths within a factor of two, it is
         luck, and the usual counts.
         """
-
-        def near(entry: Mapping[str, Any]) -> bool:
-            return all(0.5 <= entry["lengths"][axis] / n <= 2 for axis, n in lengths.items())
-
-        entries = [entry for entry in self.manifest["cases"] if near(entry)]
+        entries = self._near(lengths)
         noise = [float(entry["outputs"][output]["noise"]) for entry in entries]
         here = [n for n, e in zip(noise, entries, strict=True) if e["lengths"] == dict(lengths)]
         return max(*here, float(np.median(noise)))
+
+    def scale(self, output: str, lengths: Lengths) -> float:
+        """The largest absolute finite value of ``output`` at lengths within a factor of two.
+
+        One case may hold only small values of an output that is not small, and what computes them
+        rounds at the output's scale.
+        """
+        values = [self.tensors[_key(e, "output", output)] for e in self._near(lengths)]
+        return max(float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in values)
+
+    def _near(self, lengths: Lengths) -> list[Mapping[str, Any]]:
+        return [
+            entry
+            for entry in self.manifest["cases"]
+            if all(0.5 <= entry["lengths"][axis] / n <= 2 for axis, n in lengths.items())
+        ]
 
 
 def read(folder: Path) -> Golden:
@@ -211,6 +225,10 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
 
 def _case(entry: Mapping[str, Any]) -> Case:
     return Case(entry["lengths"], entry["batch"], Raggedness(entry["raggedness"]))
+
+
+def _key(entry: Mapping[str, Any], kind: str, name: str) -> str:
+    return f"{_case(entry).id}/{kind}/{name}"
 
 
 def _spec(entry: Mapping[str, Any]) -> ModelSpec:

@@ -128,8 +128,8 @@ class GoldenCase:
     """A case with its inputs and the oracle's float64 outputs.
 
     ``outputs`` hold only ``steps`` of the time axis where that is not None. ``noise_floor``
-    is, for each output, the largest absolute error of the framework's own float32 run at
-    these lengths.
+    is, for each output, the largest absolute error of the framework's own float32 runs at
+    these lengths, ``scale`` its largest absolute value at lengths like these.
     """
 
     case: Case
@@ -137,6 +137,7 @@ class GoldenCase:
     outputs: Arrays
     steps: Array | None
     noise_floor: Mapping[str, float]
+    scale: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,18 @@ def digest(modules: Iterable[str]) -> str:
 
 
 def _source(name: str) -> bytes:
+    """The text of a module, found without importing the packages that it lies in."""
+    top, *rest = name.split(".")
     try:
-        spec = find_spec(name)
-    except (ImportError, AttributeError, ValueError):
+        spec = find_spec(top)
+    except ValueError:
         return b""
-    origin = spec.origin if spec else None
-    return Path(origin).read_bytes() if origin and origin.endswith(".py") else b""
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(place, *rest)
+        for file in (path / "__init__.py", path.with_suffix(".py")):
+            if file.is_file():
+                return file.read_bytes()
+    return b""
 
 
 def _imports(source: bytes) -> Iterator[str]:

@@ -76,7 +76,7 @@ class SpeedUp:
 def inputs_of(spec: ModelSpec, batch: int, steps: int) -> Arrays:
     """Random valid inputs; in the padded one each row ends with up to a quarter of padding."""
     rng = np.random.default_rng(steps + batch)
-    sizes = {axis: steps for axis in spec.axes}
+    sizes = dict.fromkeys(spec.axes, steps)
     inputs: Arrays = {}
     for tensor in spec.inputs:
         shape = tensor.shape(batch, sizes)
@@ -193,7 +193,7 @@ def tables(rows: list[Row], layers: list[SpeedUp]) -> str:
         if not chosen:
             continue
         lines += [
-            f"| {framework} | {BATCH} × T | by hand | native (÷ by hand) | "
+            f"| {framework} | {BATCH} x T | by hand | native (÷ by hand) | "
             + " | ".join(f"{name} (÷ native)" for name in stock)
             + " |",
             "| --- | --- " + "| ---: " * (2 + len(stock)) + "|",
@@ -202,7 +202,7 @@ def tables(rows: list[Row], layers: list[SpeedUp]) -> str:
             bold = "**" if row.missed else ""
             squares = [
                 f"`{row.model}`",
-                f"{row.batch} × {row.steps}",
+                f"{row.batch} x {row.steps}",
                 _ms(row.seconds[HAND]),
                 f"{_ms(row.seconds['native'])} ({bold}{row.to_hand:.2f}{bold})",
                 *(_stock(row, name) for name in stock),
@@ -211,7 +211,7 @@ def tables(rows: list[Row], layers: list[SpeedUp]) -> str:
         lines.append("")
     if layers:
         lines += [
-            f"| masked Keras layer, {SYNTHETIC_SHAPE[0]} × {SYNTHETIC_SHAPE[1]} | units | tf2onnx "
+            f"| masked Keras layer, {SYNTHETIC_SHAPE[0]} x {SYNTHETIC_SHAPE[1]} | units | tf2onnx "
             "| native | times faster | at least | with the bare node | of that |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]

@@ -150,8 +150,7 @@ class Graph:
         weights = [self.constant(value) for value in (w, r, b)]
         attributes["hidden_size"] = r.shape[-1]
         results = self.op(op, x, *weights, *rest, outputs=outputs, **attributes)
-        axes = [self.ints(1), *[self.ints(0)] * (outputs - 1)]
-        return [self.one("Squeeze", y, at) for y, at in zip(results, axes, strict=True)]
+        return [self.one("Squeeze", y, self.ints(int(i == 0))) for i, y in enumerate(results)]
 
     def batch_major(self, y: str) -> str:
         """[T, B, H] to [B, T, H]."""

@@ -29,9 +29,8 @@ from harness.exporters.onnx_finish import RECURRENT, finish
 from harness.exporters.torch_blame import conversion_error, module_of, trace_error
 from harness.exporters.torch_packed import padded_packing
 from harness.exporters.torch_recurrent import native_layers
+from harness.exporters.torch_sizes import size_one_counts
 from harness.schema import Arrays, ModelSpec
-
-Program = torch.export.ExportedProgram
 
 
 def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
@@ -42,13 +41,14 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
     module that cannot be exported exactly and the reason.
     """
     with _quiet():
+        name = type(model).__name__
         program = _trace(model, spec, example)
         spec = replace(spec, inputs=tuple(t for t in spec.inputs if t.name in example))
-        _check(program, spec)
+        _check(program, spec, name)
         try:
             converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
         except Exception as error:
-            raise conversion_error(error, program) from error
+            raise conversion_error(error, program, name) from error
         metadata = {
             "exporter": "native/torch",
             "torch": torch.__version__,
@@ -75,7 +75,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-class _Interface(nn.Module):
+class _Interface(nn.Module):  # type: ignore[misc]
     """A model called with the inputs it is given, returning its outputs in the spec's order."""
 
     def __init__(self, model: nn.Module, spec: ModelSpec, example: Arrays) -> None:
@@ -128,7 +128,7 @@ def _changed(before: dict[Any, Any], after: dict[Any, Any]) -> str | None:
     return None
 
 
-def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> Program:
+def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
     try:
         interface = _Interface(copy.deepcopy(model).cpu(), spec, example).eval()
     except Exception as error:
@@ -144,23 +144,24 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> Program:
         if isinstance(module, nn.RNNCellBase):
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
     try:
-        with torch.no_grad(), padded_packing(), native_layers(interface.model):
+        layers = native_layers(interface.model)
+        with torch.no_grad(), padded_packing(), layers, size_one_counts():
             return torch.export.export(interface, arguments, dynamic_shapes=(shapes,), strict=False)
     except Exception as error:
         raise trace_error(error, names, calls) from error
 
 
-def _check(program: Program, spec: ModelSpec) -> None:
+def _check(program: torch.export.ExportedProgram, spec: ModelSpec, name: str) -> None:
     """ExportError where an output's axis is not the size its name stands for among the inputs."""
     for node in program.graph.nodes:
-        _check_node(node, spec.name)
+        _check_node(node, name)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     sizes: dict[str, str] = {}
-    for tensor, name in zip(spec.inputs, program.graph_signature.user_inputs, strict=True):
-        for axis, size in zip(tensor.axes, values[name].shape, strict=True):
+    for tensor, node in zip(spec.inputs, program.graph_signature.user_inputs, strict=True):
+        for axis, size in zip(tensor.axes, values[node].shape, strict=True):
             sizes[str(axis)] = str(size)
-    for tensor, name in zip(spec.outputs, program.graph_signature.user_outputs, strict=True):
-        value = values[name]
+    for tensor, node in zip(spec.outputs, program.graph_signature.user_outputs, strict=True):
+        value = values[node]
         found = [str(size) for size in value.shape]
         known = {size: axis for axis, size in sizes.items()}
         for axis, size in zip(tensor.axes, value.shape, strict=False):

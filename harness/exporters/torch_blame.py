@@ -34,15 +34,15 @@ def trace_error(
         looped = [name for name, count in calls.items() if count > 1]
         if looped:
             steps = f"called {calls[looped[0]]} times in a Python loop over a dynamic axis"
-            return ExportError(
-                f"{looped[0]}: {steps}; a recurrent layer would be exported natively"
-            )
+            return ExportError(f"{looped[0]}: {steps}; use a recurrent layer")
         return ExportError(f"{root}: {_violation(violations[0])}")
     return ExportError(f"{_frame_module(error, names) or root}: {_short(list(_chain(error))[-1])}")
 
 
-def conversion_error(error: Exception, program: torch.export.ExportedProgram) -> ExportError:
-    """The error of a failed conversion of ``program`` to ONNX."""
+def conversion_error(
+    error: Exception, program: torch.export.ExportedProgram, root: str
+) -> ExportError:
+    """The error of a failed conversion of ``program``, a model of class ``root``, to ONNX."""
     text = "\n".join(str(cause) for cause in _chain(error))
     missing = _STEPS.search(text)
     named = _NODE.search(text)
@@ -50,7 +50,7 @@ def conversion_error(error: Exception, program: torch.export.ExportedProgram) ->
     at = next((n for n in program.graph.nodes if op and op in str(n.target)), None)
     module = module_of(at) if at is not None else ""
     reason = f"no ONNX operator for {missing[1]}" if missing else _short(list(_chain(error))[-1])
-    return ExportError(f"{module or 'the model'}: {reason}")
+    return ExportError(f"{module or root}: {reason}")
 
 
 def _violation(text: str) -> str:

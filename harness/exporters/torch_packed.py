@@ -113,7 +113,7 @@ def pad(
     return values.transpose(0, 1) if batch_first else values, rows.lengths
 
 
-def _pack(input, lengths, batch_first=False, enforce_sorted=True):  # type: ignore[no-untyped-def]  # noqa: A002, ANN001, ANN202
+def _pack(input, lengths, batch_first=False, enforce_sorted=True):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     from harness.exporters import torch_packed
 
     return torch_packed.pack(input, lengths, batch_first)

@@ -86,7 +86,7 @@ def _unsupported(module: nn.RNNBase) -> str | None:
     return None
 
 
-def _forward(module: nn.RNNBase, input: Any, hx: Any = None) -> Any:  # noqa: A002
+def _forward(module: nn.RNNBase, input: Any, hx: Any = None) -> Any:
     """What ``module.forward`` returns, traced as ONNX nodes."""
     if (reason := _unsupported(module)) is not None:
         raise ExportError(reason)
@@ -111,16 +111,17 @@ def _forward(module: nn.RNNBase, input: Any, hx: Any = None) -> Any:  # noqa: A0
 
 def _check_states(module: nn.RNNBase, x: Tensor, states: Any) -> None:
     if x.dim() != 3 or x.shape[2] != module.input_size:
-        raise ExportError(f"expected {module.input_size} features, got shape {tuple(x.shape)}")
+        raise ExportError(f"expected {module.input_size} features, got an input {_text(x)}")
     layers = module.num_layers * (1 + module.bidirectional)
-    for state, size in zip(
-        states, (module.proj_size or module.hidden_size, module.hidden_size), strict=True
-    ):
-        if state is not None and (state.dim() != 3 or state.shape != (layers, x.shape[1], size)):
-            raise ExportError(
-                f"an initial state has shape {tuple(state.shape)}, "
-                f"expected {(layers, x.shape[1], size)}"
-            )
+    sizes = module.proj_size or module.hidden_size, module.hidden_size
+    for state, size in zip(states, sizes, strict=True):
+        if state is not None and state.shape != (layers, x.shape[1], size):
+            expected = f"[{layers}, batch, {size}]"
+            raise ExportError(f"an initial state is {_text(state)}, expected {expected}")
+
+
+def _text(value: Tensor) -> str:
+    return f"[{', '.join(str(n) if isinstance(n, int) else '?' for n in value.shape)}]"
 
 
 def _layers(

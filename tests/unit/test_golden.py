@@ -47,6 +47,15 @@ def test_a_lucky_case_has_the_floor_that_is_usual_nearby(folder):
     assert read.noise_floor("total", {"sequence": 19}) == 9e-7
 
 
+def test_the_scale_is_the_largest_value_nearby(folder):
+    read = golden.read(folder)
+    largest = {
+        case.lengths["sequence"]: read.load(case).outputs["total"].max() for case in read.cases
+    }
+    assert read.scale("total", {"sequence": 15}) == max(largest[9], largest[30])
+    assert read.load(read.cases[1]).scale["total"] == largest[4]
+
+
 def test_large_inputs_are_formulas_and_small_ones_are_stored(folder, monkeypatch, tmp_path):
     assert any("/input/" in name for name in golden.read(folder).tensors)
     monkeypatch.setattr(golden, "INLINE_BYTES", 0)

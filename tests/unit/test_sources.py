@@ -32,7 +32,8 @@ def test_a_change_in_what_is_imported_changes_the_hash(package):
 
 
 def test_nothing_is_imported_and_a_missing_module_is_no_error(package):
-    assert sources.digest(["planted_package.apart"])
+    (package / "one.py").write_text("from planted_package.apart import nothing\n")
+    assert sources.digest(["planted_package.one"])
     assert sources.digest(["planted_package.nowhere", "nowhere.at.all"])
     assert "planted_package.apart" not in sys.modules
 

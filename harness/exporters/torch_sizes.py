@@ -1,0 +1,41 @@
+"""What a trace takes for granted of every dynamic axis: that its size is not 1.
+
+``torch.export`` decides comparisons with 1 without recording them, so that a model which treats a
+single row or step apart would be exported without that case.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from harness.errors import ExportError
+
+_TORCH = str(Path(torch.__file__).parent)
+
+
+@contextmanager
+def size_one_counts() -> Iterator[None]:
+    """Raise ExportError where code outside PyTorch branches on what size 1 would answer otherwise.
+
+    PyTorch's own branches on sizes choose between ways to the same values.
+    """
+    decide = torch.SymBool.__bool__
+
+    def checked(condition: torch.SymBool) -> bool:
+        expression = condition.node.expr
+        decided: bool = decide(condition)
+        if not sys._getframe(1).f_code.co_filename.startswith(_TORCH):
+            for symbol in expression.free_symbols:
+                single = expression.subs(symbol, 1)
+                if single.is_Boolean and not single.free_symbols and bool(single) != decided:
+                    raise ExportError("a branch in forward goes another way at batch or length 1")
+        return decided
+
+    with patch.object(torch.SymBool, "__bool__", checked):
+        yield
