@@ -66,8 +66,13 @@ class TensorSpec:
 
     @property
     def step_axis(self) -> int | None:
-        """The position of the time axis: the first dynamic axis that is not the batch."""
-        return next((i for i, a in enumerate(self.axes) if isinstance(a, str) and a != BATCH), None)
+        """The position of the time axis: the first dynamic one that is not the batch.
+
+        Where there is none, the second of three axes is a time of fixed length.
+        """
+        fixed = 1 if len(self.axes) == 3 else None
+        named = (i for i, a in enumerate(self.axes) if isinstance(a, str) and a != BATCH)
+        return next(named, fixed)
 
     def shape(self, batch: int, lengths: Lengths) -> tuple[int, ...]:
         """The concrete shape at a batch size and a length per sequence axis."""

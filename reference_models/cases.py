@@ -19,7 +19,7 @@ BATCHES = (1, 3, 2)
 EVERY_RAGGEDNESS = (3, 5, 8, 16, 33)
 OTHER_LENGTHS = (3, 1, 7, 2, 40, 12, 5, 128)
 WIDE = ((1, 8), (7, 5), (16, 8), (33, 5))
-KEPT_STEPS = 8
+KEPT_STEPS = 6
 
 
 def plan(spec: ModelSpec) -> list[Case]:
@@ -75,8 +75,9 @@ def steps_told(spec: ModelSpec, case: Case) -> int:
     """The length of the outputs' time axis, the shortest if they differ; the longest of the case
     where no output has one.
     """
-    told = [str(t.axes[t.step_axis]) for t in spec.outputs if t.step_axis is not None]
-    return min((case.lengths[axis] for axis in told), default=max(case.lengths.values()))
+    told = [t.axes[t.step_axis] for t in spec.outputs if t.step_axis is not None]
+    sizes = [axis if isinstance(axis, int) else case.lengths[axis] for axis in told]
+    return min(sizes, default=max(case.lengths.values()))
 
 
 def _distinct(cases: Iterable[Case]) -> list[Case]:

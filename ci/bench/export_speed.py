@@ -15,7 +15,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
 
 from ci.bench import handwritten, paired  # noqa: E402
 from ci.readme import EXPORTERS, README, replaced  # noqa: E402
@@ -83,7 +85,9 @@ def inputs_of(spec: ModelSpec, batch: int, steps: int) -> Arrays:
         if tensor.name in spec.lengths:
             inputs[tensor.name] = np.full(shape, steps, tensor.dtype)
         elif np.issubdtype(np.dtype(tensor.dtype), np.integer):
-            inputs[tensor.name] = rng.integers(tensor.low, tensor.high, shape).astype(tensor.dtype)
+            inputs[tensor.name] = rng.integers(
+                int(tensor.low), int(tensor.high), shape, tensor.dtype
+            )
         else:
             inputs[tensor.name] = rng.uniform(tensor.low, tensor.high, shape).astype(tensor.dtype)
         if tensor.name == spec.padded:
@@ -116,7 +120,7 @@ def graphs(spec: ModelSpec, framework: str, source: golden.Golden) -> dict[str, 
     return {**found, HAND: model.SerializeToString()}
 
 
-def wrong(session: object, inputs: Arrays, expected: Arrays) -> str:
+def wrong(session: onnxruntime.InferenceSession, inputs: Arrays, expected: Arrays) -> str:
     """Why a graph's outputs are not the oracle's, or nothing."""
     try:
         names = [output.name for output in session.get_outputs()]
@@ -160,12 +164,27 @@ def rows_of(spec: ModelSpec, framework: str, seconds: float) -> Iterable[Row]:
         )
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what TensorFlow's libraries write to the standard error stream off it."""
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
 def speed_ups(seconds: float) -> Iterable[SpeedUp]:
     """The masked Keras layers at ``SYNTHETIC_SHAPE``."""
-    from ci.bench import synthetic
+    with quiet():
+        from ci.bench import synthetic
 
+        models = list(synthetic.models())
     batch, steps = SYNTHETIC_SHAPE
-    for layer, units, built in synthetic.models():
+    for layer, units, built in models:
         sessions = {name: paired.load(model) for name, model in built.items()}
         tokens = np.random.default_rng(units).integers(1, synthetic.WORDS, (batch, steps), "int32")
         tokens[:, steps * 7 // 8 :] = 0
@@ -186,7 +205,8 @@ def speed_ups(seconds: float) -> Iterable[SpeedUp]:
 
 def tables(rows: list[Row], layers: list[SpeedUp]) -> str:
     """Both tables in Markdown: milliseconds, ratios in parentheses."""
-    lines = []
+    threads = f"{paired.THREADS} thread{'s' * (paired.THREADS > 1)}"
+    lines = [f"ONNX Runtime {onnxruntime.__version__} on the CPU, {threads}; milliseconds.", ""]
     for framework, exporters in EXPORTERS.items():
         stock = exporters[1:]
         chosen = [row for row in rows if row.framework == framework]
@@ -263,7 +283,8 @@ def main() -> int:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
     if arguments.readme:
         README.write_text(replaced(README.read_text(), MARKER, text))
-    missed = [entry for entry in (*rows, *layers) if entry.missed]
+    everything: list[Row | SpeedUp] = [*rows, *layers]
+    missed = [entry for entry in everything if entry.missed]
     for entry in missed:
         print(f"missed: {entry}", file=sys.stderr)
     return 1 if missed else 0

@@ -11,13 +11,14 @@ Shapes: B batch, T steps, F features, H units. A value is known by its name in t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.schema import Array, Arrays, ModelSpec, PaddedSteps
+from harness.schema import Array, Arrays, ModelSpec, PaddedSteps, TensorSpec
 from reference_models.fixed_length_autoencoder.spec import STEPS
 
 OPSET = 18
@@ -28,7 +29,8 @@ _LSTM_GATES = (0, 3, 1, 2)
 State = tuple[str, str]
 
 
-class Valid(NamedTuple):
+@dataclass(frozen=True)
+class Valid:
     """The valid steps of ids [B, T]; ``seen``, ``order`` are in the order of processing."""
 
     mask: str
@@ -49,21 +51,21 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def op(self, op: str, *inputs: str, outputs: int = 1, **attributes: object) -> list[str]:
+    def op(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
         """All outputs of a new node."""
         name = f"{op.lower()}_{len(self.nodes)}"
         names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
         return names
 
-    def one(self, op: str, *inputs: str, **attributes: object) -> str:
+    def one(self, op: str, *inputs: str, **attributes: Any) -> str:
         return self.op(op, *inputs, **attributes)[0]
 
     def constant(self, value: Array) -> str:
         name = f"constant_{len(self.constants)}"
         tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
         key = f"{value.dtype}{value.shape}{value.tobytes().hex()}"
-        return self.constants.setdefault(key, tensor).name
+        return str(self.constants.setdefault(key, tensor).name)
 
     def ints(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
@@ -73,7 +75,7 @@ class Graph:
         self.nodes.append(helper.make_node("Identity", [value], [name], name=f"output_{name}"))
 
     def model(self) -> onnx.ModelProto:
-        def value(tensor):  # noqa: ANN001, ANN202
+        def value(tensor: TensorSpec) -> onnx.ValueInfoProto:
             element = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
             return helper.make_tensor_value_info(tensor.name, element, tensor.axes)
 

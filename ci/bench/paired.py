@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnxruntime
@@ -48,13 +48,9 @@ def measure(
     In a round each model runs ``PASSES`` times, one after the other, and its best time counts.
     """
     best: dict[str, list[float]] = {name: [] for name in sessions}
-    calls: dict[str, Callable[[], object]] = {
-        name: lambda session=session: session.run(None, inputs)
-        for name, session in sessions.items()
-    }
-    for call in calls.values():
-        call()
-    names = list(calls)
+    for session in sessions.values():
+        session.run(None, inputs)
+    names = list(sessions)
     started = time.perf_counter()
     for number in range(ROUNDS):
         if number >= AT_LEAST and time.perf_counter() - started > budget:
@@ -63,7 +59,7 @@ def measure(
         for _ in range(PASSES):
             for name in names:
                 before = time.perf_counter()
-                calls[name]()
+                sessions[name].run(None, inputs)
                 times[name].append(time.perf_counter() - before)
             names.append(names.pop(0))
         for name, taken in times.items():

@@ -41,7 +41,7 @@ def bare(layer: str, units: int) -> onnx.ModelProto:
     """Tokens, an embedding and the recurrent node over it, without a mask: the least there is."""
     rng = np.random.default_rng(units)
     op, gates = ("GRU", 3) if layer == "GRU" else ("LSTM", 4)
-    weights = {"table": (WORDS, FEATURES)}
+    weights: dict[str, tuple[int, ...]] = {"table": (WORDS, FEATURES)}
     nodes = [
         helper.make_node("Transpose", ["tokens"], ["steps"], perm=[1, 0]),
         helper.make_node("Gather", ["table", "steps"], ["x0"]),
@@ -79,8 +79,15 @@ def bare(layer: str, units: int) -> onnx.ModelProto:
 def _spec(units: int) -> ModelSpec:
     tokens = TensorSpec("tokens", "int32", ("batch", "sequence"), low=1, high=WORDS)
     y = TensorSpec("y", "float32", ("batch", "sequence", units))
-    padded = {"inputs": (tokens,), "outputs": (y,), "padded": "tokens"}
-    return ModelSpec("synthetic", "ci.bench", "one masked layer", weights="synthetic", **padded)
+    return ModelSpec(
+        "synthetic",
+        package="ci.bench",
+        summary="one masked layer",
+        inputs=(tokens,),
+        outputs=(y,),
+        weights="synthetic",
+        padded="tokens",
+    )
 
 
 def _keras(layer: str, units: int) -> keras.Model:

@@ -55,7 +55,7 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
             "onnx": onnx.__version__,
             "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
         }
-        return _name_gaps(finish(_tidy(converted.model_proto), spec, opset, metadata))
+        return finish(_tidy(converted.model_proto), spec, opset, metadata)
 
 
 @contextlib.contextmanager
@@ -219,12 +219,4 @@ def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in (*graph.initializer, *graph.input, *graph.output):
         del value.metadata_props[:]
         value.name = own.get(value.name, value.name)
-    return model
-
-
-def _name_gaps(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Name the outputs left out between others: onnx.reference reads "" as the last such value."""
-    for number, node in enumerate(model.graph.node):
-        for position, name in enumerate(node.output):
-            node.output[position] = name or f"unused_{number}_{position}"
     return model

@@ -78,13 +78,18 @@ def _expect_count(
 
 
 def _drop_unused(model: ModelProto) -> None:
-    """Leave out what a recurrent node could give and nothing reads, so that nothing computes it."""
+    """Leave out what a recurrent node could give and nothing reads, where it is given last.
+
+    An output left out before another keeps a name: onnx.reference would take its value for every
+    optional input that is missing.
+    """
     graph = model.graph
-    used = {name for found in graph.node for name in found.input}
+    used = {name for found in graph.node for name in found.input if name}
     used |= {value.name for value in graph.output}
-    for found in graph.node:
+    for number, found in enumerate(graph.node):
         if found.op_type in RECURRENT:
-            found.output[:] = _trimmed(name if name in used else "" for name in found.output)
+            names = _trimmed(name if name in used else "" for name in found.output)
+            found.output[:] = [name or f"unused_{number}_{i}" for i, name in enumerate(names)]
             found.input[:] = _trimmed(found.input)
 
 

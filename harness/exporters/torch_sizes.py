@@ -17,6 +17,7 @@ import torch
 from harness.errors import ExportError
 
 _TORCH = str(Path(torch.__file__).parent)
+_GENERATED = "<string>"  # the guards that PyTorch compiles
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def size_one_counts() -> Iterator[None]:
     def checked(condition: torch.SymBool) -> bool:
         expression = condition.node.expr
         decided: bool = decide(condition)
-        if not sys._getframe(1).f_code.co_filename.startswith(_TORCH):
+        if not sys._getframe(1).f_code.co_filename.startswith((_TORCH, _GENERATED)):
             for symbol in expression.free_symbols:
                 single = expression.subs(symbol, 1)
                 if single.is_Boolean and not single.free_symbols and bool(single) != decided:

@@ -18,7 +18,7 @@ class BidirectionalTagger(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         steps = Steps(tokens)
         packed, _ = self.lstm(steps.packed(self.embedding(steps.ids)))
-        x, _ = pad_packed_sequence(packed, batch_first=True)
+        x, _ = pad_packed_sequence(packed, batch_first=True, total_length=tokens.shape[1])
         return torch.softmax(self.probabilities(steps.spread(x)), dim=-1)
 
 

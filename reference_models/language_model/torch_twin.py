@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pad_packed_sequence
 
 from reference_models.language_model.spec import DIM, DROPOUT, UNITS, VOCABULARY
 from reference_models.torch_masking import Steps
@@ -20,14 +20,8 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, ...]:
         steps = Steps(tokens)
         h0, c0 = torch.stack((h0_1, h0_2)), torch.stack((c0_1, c0_2))
-        packed = pack_padded_sequence(
-            self.embedding(steps.ids),
-            steps.counts.clamp(min=1),
-            batch_first=True,
-            enforce_sorted=False,
-        )
-        packed, (h, c) = self.lstm(packed, (h0, c0))
-        x, _ = pad_packed_sequence(packed, batch_first=True)
+        packed, (h, c) = self.lstm(steps.packed(self.embedding(steps.ids)), (h0, c0))
+        x, _ = pad_packed_sequence(packed, batch_first=True, total_length=tokens.shape[1])
         h, c = torch.where(steps.any, h, h0), torch.where(steps.any, c, c0)
         return self.logits(steps.spread(x)), h[0], c[0], h[1], c[1]
 
