@@ -41,7 +41,8 @@ def table(report: dict[str, Any]) -> str:
     """One row for each twin, one column for each exporter; below, every failure's reason."""
     results = {result["id"]: result for result in report["results"]}
     models = list(dict.fromkeys(name.split("/")[0] for name in results))
-    rows, notes = [], []
+    rows: list[str] = []
+    notes: list[str] = []
     for framework, exporters in EXPORTERS.items():
         rows += [f"| {framework} | {' | '.join(exporters)} |", "| --- " * 4 + "|"]
         for model in models:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import UNUSABLE, HarnessError
-from harness.exporters import EXPORTERS
+from harness.exporters import EXPORTERS, OPSETS
 from harness.frameworks import FRAMEWORKS
 from harness.runtimes import RUNTIMES
 from harness.variants import VARIANTS
@@ -70,9 +70,11 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         "--opset",
         type=int,
         default=18,
+        choices=OPSETS,
         metavar="N",
-        help="opset to export at (default: 18, for which every deployed ONNX Runtime has CUDA"
-        " kernels of LSTM and GRU; its CUDA 12 builds have none at opset 22)",
+        help=f"opset to export at, {OPSETS[0]} to {OPSETS[-1]} (default: 18, for which every"
+        " deployed ONNX Runtime has CUDA kernels of LSTM and GRU; its CUDA 12 builds have none at"
+        " opset 22)",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import bundle, outcome, plan, validation
 from harness.errors import CONFORMS, UsageError
-from harness.schema import CellResult, Report
+from harness.schema import CellResult, Report, Stage
 from harness.validation import Selection
 from reference_models import catalog
 
@@ -18,7 +18,8 @@ def ship(
     """Validate the selection's one model; write its bundle to ``folder`` only if it conforms.
 
     Where it does not, a bundle that an earlier export left in ``folder`` loses its model too.
-    UsageError where the selection is more than one model or ``folder`` holds something else.
+    UsageError where it cannot be exported at all, where the selection is more than one model, or
+    where ``folder`` holds something else.
     """
     if folder.exists() and (not folder.is_dir() or _foreign(folder)):
         raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
@@ -31,8 +32,11 @@ def ship(
     if len(exports) != 1:
         told = ", ".join(sorted(str(path.relative_to(selection.artifacts)) for path in exports))
         raise UsageError(f"one export makes a bundle; the selection has: {told}")
-    report = validation.judge(prepared, "harness.export", done, lambda work: None)
     work = prepared.works[0]
+    if work.failure is not None and work.failure.stage is Stage.EXPORT:
+        (folder / bundle.MODEL).unlink(missing_ok=True)
+        raise UsageError(f"{work.cell.model}/{work.cell.framework}: {work.failure}")
+    report = validation.judge(prepared, "harness.export", done, lambda work: None)
     conforms = outcome.exit_code(report) == CONFORMS and all(
         result.status == "pass" for result in report.results if result.status != "unavailable"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
@@ -16,12 +17,12 @@ class Steps:
     def __init__(self, ids: Tensor) -> None:
         self.valid = ids != 0
         seen = self.valid.to(torch.int64).cumsum(1)
-        step = torch.arange(ids.shape[1], device=ids.device)
-        order = torch.where(self.valid, step, step + ids.shape[1]).argsort(1)
-        self.ids = ids.gather(1, order)
+        steps = ids.shape[1]
+        front = torch.where(self.valid, seen - 1, steps)
+        self.ids = torch.zeros_like(F.pad(ids, (0, 1))).scatter(1, front, ids)[:, :steps]
         self.counts = seen[:, -1]
         self.any = (self.counts > 0)[:, None]
-        self._place = (seen - 1).clamp(min=0)
+        self._place = torch.where(self.valid, seen, 0)
 
     def packed(self, x: Tensor) -> PackedSequence:
         """``x`` [batch, steps, features] of the reordered rows; an empty row counts as one step."""
@@ -34,10 +35,19 @@ class Steps:
         ``outputs`` [batch, at least the largest count, features]; the result [batch, steps,
         features].
         """
-        index = self._place[:, :, None].expand(-1, -1, outputs.shape[2])
-        return torch.where(self.valid[:, :, None], outputs.gather(1, index), 0.0)
+        return _read(outputs, self._place)
 
     def last(self, outputs: Tensor) -> Tensor:
         """The output of each row's last valid step [batch, features]; zero where there is none."""
-        index = self._place[:, -1:, None].expand(-1, -1, outputs.shape[2])
-        return torch.where(self.any, outputs.gather(1, index)[:, 0], 0.0)
+        return _read(outputs, self.counts)
+
+
+def _read(outputs: Tensor, place: Tensor) -> Tensor:
+    """Each row's outputs at ``place`` [batch] or [batch, places], counted from 1; 0 reads zero.
+
+    ``outputs`` [batch, steps, features]; the result has the shape of ``place`` and the features.
+    """
+    frames = F.pad(outputs, (0, 0, 1, 0))
+    start = torch.arange(frames.shape[0], device=frames.device) * frames.shape[1]
+    start = start[:, None] if place.dim() == 2 else start
+    return F.embedding(start + place, frames.flatten(0, 1))

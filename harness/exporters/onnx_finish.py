@@ -10,13 +10,13 @@ import onnx
 from onnx import ModelProto, NodeProto, helper, version_converter
 
 from harness.errors import ExportError, one_line
+from harness.exporters import OPSETS
 from harness.schema import ModelSpec, TensorSpec
 
 RECURRENT = {"LSTM", "GRU", "RNN"}
 CONTROL_FLOW = {"Loop", "Scan", "If"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform"}
 RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
-OPSETS = range(18, 27)
 
 
 def finish(

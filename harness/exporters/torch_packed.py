@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn.utils import rnn
@@ -36,24 +36,21 @@ class Rows:
         """[steps, batch]: whether a step lies within its row's length."""
         return torch.arange(steps)[:, None] < self.lengths
 
-    @cached_property
-    def _reversal(self) -> Tensor:
-        """[steps * batch]: for each step the flat index of the one that mirrors it in its row."""
-        steps, batch = self.values.shape[:2]
-        step = torch.arange(steps)[:, None]
-        mirrored = torch.where(step < self.lengths, self.lengths - 1 - step, step)
-        return (mirrored * batch + torch.arange(batch)).flatten()
-
     def reverse(self, values: Tensor) -> Tensor:
         """``values`` [steps, batch, ...] with each row's valid steps reversed, its own inverse."""
-        return values.flatten(0, 1).index_select(0, self._reversal).unflatten(0, values.shape[:2])
+        reversed_: Tensor = torch.onnx.ops.symbolic(
+            "::ReverseSequence",
+            (values, self.lengths),
+            {"batch_axis": 1, "time_axis": 0},
+            dtype=values.dtype,
+            shape=values.shape,
+        )
+        return reversed_
 
     def last(self, values: Tensor) -> Tensor:
         """[batch, ...]: ``values`` [steps, batch, ...] at each row's last valid step."""
         batch = values.shape[1]
-        return values.flatten(0, 1).index_select(
-            0, (self.lengths - 1) * batch + torch.arange(batch)
-        )
+        return F.embedding((self.lengths - 1) * batch + torch.arange(batch), values.flatten(0, 1))
 
 
 class Packed:
@@ -108,8 +105,7 @@ def pad(
     elif not statically_known_true(total_length == steps):
         values = values.index_select(0, torch.arange(total_length).clamp(max=steps - 1))
     valid = rows.valid(total_length)
-    valid = valid.reshape(*valid.shape, *(1,) * (values.dim() - 2))
-    values = torch.where(valid, values, filler)
+    values = torch.where(valid[(..., *(None,) * (values.dim() - 2))], values, filler)
     return values.transpose(0, 1) if batch_first else values, rows.lengths
 
 

@@ -22,8 +22,8 @@ class LanguageModel(nn.Module):
         h0, c0 = torch.stack((h0_1, h0_2)), torch.stack((c0_1, c0_2))
         packed, (h, c) = self.lstm(steps.packed(self.embedding(steps.ids)), (h0, c0))
         x, _ = pad_packed_sequence(packed, batch_first=True, total_length=tokens.shape[1])
-        h, c = torch.where(steps.any, h, h0), torch.where(steps.any, c, c0)
-        return self.logits(steps.spread(x)), h[0], c[0], h[1], c[1]
+        states = zip((h[0], c[0], h[1], c[1]), (h0_1, c0_1, h0_2, c0_2), strict=True)
+        return (self.logits(steps.spread(x)), *(torch.where(steps.any, a, b) for a, b in states))
 
 
 def build(name: str) -> nn.Module:

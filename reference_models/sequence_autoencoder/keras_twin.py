@@ -30,7 +30,8 @@ class Repeat(keras.layers.Layer):
     """[batch, features] and the int32 scalar ``length`` to [batch, length, features]."""
 
     def call(self, x: Any, length: Any) -> Any:
-        return keras.ops.expand_dims(x, 1) * keras.ops.ones((1, length, 1), x.dtype)
+        shape = (keras.ops.shape(x)[0], length, x.shape[1])
+        return keras.ops.broadcast_to(keras.ops.expand_dims(x, 1), shape)
 
     def compute_output_shape(self, x_shape: Any, length_shape: Any) -> tuple[Any, None, Any]:
         return (x_shape[0], None, x_shape[1])

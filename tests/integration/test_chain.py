@@ -83,6 +83,7 @@ def workspace(tmp_path_factory):
     return folder
 
 
+@pytest.mark.xdist_group("workspace")
 def test_record_export_validate(workspace):
     before = {p: p.read_bytes() for p in workspace.rglob("*.safetensors")}
     flags = ["--framework", "torch", "--reuse-weights", "-q"]
@@ -124,6 +125,7 @@ def test_record_export_validate(workspace):
     assert again.stderr == ""
 
 
+@pytest.mark.xdist_group("workspace")
 def test_an_altered_bundle_is_refused(workspace):
     path = workspace / "bundle" / bundle.MODEL
     data = bytearray(path.read_bytes())
@@ -134,6 +136,7 @@ def test_an_altered_bundle_is_refused(workspace):
     assert "was altered" in judged.stderr
 
 
+@pytest.mark.xdist_group("workspace")
 def test_a_model_that_does_not_conform_is_not_shipped(workspace):
     (workspace / "refused").mkdir()
     shutil.copy(workspace / "bundle/model.onnx", workspace / "refused/model.onnx")

@@ -296,6 +296,45 @@ def test_two_packed_layers_share_their_rows() -> None:
     assert not any(n.input[4:] and n.input[4] for n in graph.node if n.op_type == "LSTM")
 
 
+class StatesInAndOut(nn.Module):
+    """Stacks the states of two layers and takes them apart, with ``between`` in between."""
+
+    def __init__(self, between: Callable) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(F, H, num_layers=2, batch_first=True)
+        self.between = between
+
+    def forward(self, x, h1, h2):
+        h = torch.stack((h1, h2))
+        _, (h, c) = self.lstm(x, (h, torch.stack((h2, h1))))
+        h, c = self.between(h, c)
+        return dict(zip("abcde", (h[0], h[-1], c[1], c[:1][0], h[1:][0]), strict=True))
+
+
+def changed_under_a_view(h, c):
+    first = h[:1]
+    h.zero_()
+    return torch.cat((first, c[:1])), c
+
+
+STATES_TAKEN_APART = {
+    "as they are": lambda h, c: (h, c),
+    "joined": lambda h, c: (torch.cat((c[1:], h[:1])), torch.stack((c[1], h[0]))),
+    "changed in place": changed_under_a_view,
+    "of another dtype": lambda h, c: (torch.cat((h, c.double()))[1:].to(h.dtype), c),
+}
+
+
+@pytest.mark.parametrize("name", STATES_TAKEN_APART)
+def test_states_stacked_and_taken_apart(name: str) -> None:
+    model = StatesInAndOut(STATES_TAKEN_APART[name])
+    given = (X, *(TensorSpec(n, "float32", ("batch", H)) for n in ("h1", "h2")))
+    outputs = tuple(TensorSpec(n, "float32", ("batch", H)) for n in "abcde")
+    graph = compare(model, spec(given, outputs), reference=True)
+    if name == "as they are":
+        assert not {"Concat", "Slice", "Gather"} & {node.op_type for node in graph.node}
+
+
 def test_unbatched() -> None:
     layers = {
         "lstm": KINDS["lstm"](num_layers=2, bidirectional=True),

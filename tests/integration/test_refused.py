@@ -1,0 +1,80 @@
+"""What cannot be exported exactly ends in one line and exit code 2, with nothing written."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import arguments, exporting, golden
+from harness import export as export_command
+from harness.schema import Case, ModelSpec, TensorSpec
+from reference_models import catalog
+from tests.support.keras_refused import REFUSED
+from tests.support.refused import torch_twin
+
+ROOT = Path(__file__).parents[2]
+KERAS = (
+    *("activation", "gate", "lambda-activation", "cell", "recurrence", "bidirectional"),
+    *("float16", "training", "random", "variable", "control-flow", "unknown-op"),
+)
+WORDS = {f"refused_keras_{name}": REFUSED[name][1] for name in KERAS}
+WORDS |= {f"refused_torch_{name}": words for name, (_, words) in torch_twin.MODELS.items()}
+
+
+def specification(name):
+    return ModelSpec(
+        name=name,
+        package="tests.support.refused",
+        summary="",
+        inputs=(TensorSpec("x", "float32", ("batch", "sequence", 5)),),
+        outputs=(TensorSpec("y", "float32", ("batch", 3)),),
+        weights=name,
+        frameworks=(name.split("_")[1],),
+    )
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A folder with a golden of each, all exported in one go: failures are kept as bundles are."""
+    folder = tmp_path_factory.mktemp("refused")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        jobs = []
+        for name in WORDS:
+            spec = specification(name)
+            framework = spec.frameworks[0]
+            case = Case({"sequence": 1}, 1)
+            x, y = np.ones((1, 1, 5), np.float32), np.zeros((1, 3))
+            recorded = golden.RecordedCase(
+                case, {"x": {"constant": 1}}, {"x": x}, {"y": y}, None, {"y": 0.0}
+            )
+            path = Path("golden") / name / framework
+            golden.write(path, spec, {}, [recorded], {"framework": framework})
+            target = Path("build/artifacts") / name / framework / "native/fp32"
+            jobs.append(
+                exporting.Job(name, framework, "native", "fp32", 18, str(path), str(target))
+            )
+        patch.setattr(exporting, "CHILD", "tests.support.refused.child")
+        exporting.ensure(jobs, lambda text: None)
+    return folder
+
+
+@pytest.mark.xdist_group("refused")
+@pytest.mark.parametrize("name", WORDS)
+def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, capsys):
+    monkeypatch.chdir(workspace)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    target = "tests.integration.test_refused:SPECIFICATION"
+    monkeypatch.setitem(catalog.MODELS, name, target)
+    monkeypatch.setitem(globals(), "SPECIFICATION", specification(name))
+    framework = name.split("_")[1]
+    call = [name, "-o", f"out_{name}", "--framework", framework]
+    assert arguments.ended(export_command.main, call) == 2
+    told = capsys.readouterr()
+    assert len(told.err.splitlines()) == 1, told.err
+    assert re.search(WORDS[name], told.err), told.err
+    assert told.out == ""
+    assert not Path(f"out_{name}").exists()
+    assert not list(Path("build").rglob("model.onnx"))
