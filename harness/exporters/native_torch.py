@@ -29,6 +29,7 @@ from harness.exporters.onnx_finish import RECURRENT, finish
 from harness.exporters.torch_blame import conversion_error, module_of, trace_error
 from harness.exporters.torch_packed import padded_packing
 from harness.exporters.torch_recurrent import native_layers
+from harness.exporters.torch_registry import one_registry
 from harness.exporters.torch_rows import read_rows
 from harness.exporters.torch_sizes import size_one_counts
 from harness.schema import Arrays, ModelSpec
@@ -48,7 +49,8 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
         _check(program, spec, name)
         read_rows(program)
         try:
-            converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
+            with one_registry():
+                converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
         except Exception as error:
             raise conversion_error(error, program, name) from error
         metadata = {

@@ -1,0 +1,43 @@
+"""PyTorch's table of ONNX operators, built once in a process and not at every export.
+
+Building it takes as long as exporting a small model. It is no public part of PyTorch: where a
+version keeps it elsewhere, exports are slower and the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+_MODULE = "torch.onnx._internal.exporter._registration"
+
+
+@contextmanager
+def one_registry() -> Iterator[None]:
+    """Let exports in this block share one table for each opset."""
+    registry = _class()
+    if registry is None:
+        yield
+        return
+    with patch.object(registry, "from_torchlib", staticmethod(_table)):
+        yield
+
+
+def _class() -> Any:
+    try:
+        registry = importlib.import_module(_MODULE).ONNXRegistry
+    except (ImportError, AttributeError):
+        return None
+    return registry if hasattr(registry, "from_torchlib") else None
+
+
+_build: Callable[..., Any] = getattr(_class(), "from_torchlib", dict)
+
+
+@functools.cache
+def _table(**options: Any) -> Any:
+    return _build(**options)
