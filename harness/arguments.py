@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from harness.errors import UNUSABLE, HarnessError
 from harness.exporters import EXPORTERS, OPSETS
@@ -21,6 +21,9 @@ INTERRUPTED = 130
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage, and ends with exit code 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message} (see --help)", file=sys.stderr)
@@ -91,3 +94,7 @@ def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {told}", file=sys.stderr)
+        return UNUSABLE

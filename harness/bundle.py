@@ -21,6 +21,7 @@ from harness.schema import Cell, Stage
 
 SCHEMA = 1
 MODEL, MANIFEST, GOLDEN = "model.onnx", "manifest.json", "golden"
+NAMES = {MODEL, MANIFEST, GOLDEN}
 LIBRARIES = {
     "keras": ("keras", "tensorflow", "tensorflow-cpu", "tf2onnx", "onnx"),
     "torch": ("torch", "onnxscript", "onnx"),
@@ -60,6 +61,14 @@ def read(path: Path) -> Bundle:
         raise UsageError(f"{path} is not a bundle: no readable {MANIFEST} in it") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise UsageError(f"{path / MANIFEST}: expected a bundle manifest of schema {SCHEMA}")
+    failure = manifest.get("failure")
+    told = isinstance(failure, dict) and (
+        isinstance(failure.get("reason"), str)
+        and failure.get("stage") in (Stage.EXPORT, Stage.CHECK)
+    )
+    made = isinstance(manifest.get("sha256"), str) and isinstance(manifest.get("example"), dict)
+    if not isinstance(manifest.get("key"), dict) or not (made if failure is None else told):
+        raise UsageError(f"{path / MANIFEST}: expected key, and sha256 and example, or failure")
     bundle = Bundle(path, manifest)
     if bundle.failure is None:
         if not bundle.model.is_file():

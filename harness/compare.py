@@ -52,6 +52,7 @@ def _output(
     finite_golden = bool(np.isfinite(expected).all())
     stray = "" if np.isfinite(actual).all() or not finite_golden else _not_finite(actual)
     steps, axis = golden.steps, tensor.step_axis
+    all_steps = 1 if axis is None else actual.shape[axis]
     if steps is not None and axis is not None:
         actual = actual.take(steps, axis=axis)
     actual, expected = actual.astype(np.float64), expected.astype(np.float64)
@@ -87,6 +88,8 @@ def _output(
         worst_index=worst,
         worst_step=worst[axis] if axis is not None and worst else None,
         reason=reason,
+        steps=all_steps,
+        steps_compared=1 if axis is None else actual.shape[axis],
     )
 
 

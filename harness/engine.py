@@ -30,6 +30,8 @@ class Work:
 
     Exactly one of ``model`` (a file to run), ``failure`` (its export failed) and ``unavailable``
     (why it cannot be judged here) is set. ``cases`` are run in their order, then the first again.
+    ``expected`` says that expectations may hold for the cell; ``complete`` makes a golden case with
+    every step of one that holds some.
     """
 
     cell: Cell
@@ -40,6 +42,8 @@ class Work:
     unavailable: str | None = None
     example: Mapping[str, int] = field(default_factory=dict)
     replay: str = ""
+    expected: bool = True
+    complete: Callable[[GoldenCase], GoldenCase] | None = None
 
 
 def run(
@@ -83,7 +87,8 @@ def _judge(
 
 def _case(work: Work, case: Case, session: Session, store: dict[str, GoldenCase]) -> CaseResult:
     if case.id not in store:
-        store[case.id] = work.golden.load(case)
+        loaded = work.golden.load(case)
+        store[case.id] = work.complete(loaded) if work.complete else loaded
     golden = store[case.id]
     started = time.perf_counter()
     try:

@@ -45,15 +45,22 @@ def load(path: Path) -> list[Expectation]:
     return rows
 
 
-def judge(result: CellResult, rows: Sequence[Expectation]) -> CellResult:
+def judge(result: CellResult, rows: Sequence[Expectation], partial: bool = False) -> CellResult:
     """The result in the light of the expectations.
 
     A failure at the expected stage becomes ``xfail``; a pass becomes ``xpass``, and a failure at
-    another stage stays a failure and says which one was expected.
+    another stage stays a failure and says which one was expected. Of a ``partial`` run, which left
+    cases out, less is known: it may pass, or fail at a later stage only.
     """
     row = next((row for row in rows if row.matches(result.cell.id)), None)
     if row is None or result.status is Status.UNAVAILABLE:
         return result
+    if partial:
+        if result.status is Status.PASS:
+            return result
+        order = list(Stage)
+        if order.index(result.stage) > order.index(row.stage):
+            row = replace(row, stage=result.stage)
     if result.status is Status.PASS:
         return replace(
             result,

@@ -6,11 +6,13 @@ frameworks cannot disturb each other, and an exporter that crashes costs one exp
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,7 @@ from harness.errors import ExportError, HarnessError, StageError, UsageError, on
 from harness.exporters import EXPORTERS
 from harness.frameworks import FRAMEWORKS
 from harness.registry import resolve
-from harness.schema import Progress
+from harness.schema import Progress, Stage
 from harness.variants import VARIANTS
 
 DEFAULT_OPSET = 18
@@ -58,11 +60,10 @@ def ensure(jobs: Iterable[Job], progress: Progress) -> dict[str, bundle.Bundle |
     stale = [job for job in jobs if _stored(job, keys[job.name]) is None]
     possible = [job for job in stale if keys[job.name]["versions"]]
     by_framework = {f: [j for j in possible if j.framework == f] for f in FRAMEWORKS}
-    with ThreadPoolExecutor(max(len(by_framework), 1)) as pool:
-        list(pool.map(lambda todo: _run_children(todo, keys, progress), by_framework.values()))
+    died = _in_children([todo for todo in by_framework.values() if todo], keys, progress)
     result: dict[str, bundle.Bundle | str] = {}
     for job in jobs:
-        stored = _stored(job, keys[job.name])
+        stored = died.get(job.name) or _stored(job, keys[job.name])
         if stored is None and job in possible:
             stored = bundle.read(Path(job.folder))
         result[job.name] = stored or (
@@ -70,6 +71,34 @@ def ensure(jobs: Iterable[Job], progress: Progress) -> dict[str, bundle.Bundle |
             f" pip install 'onnx-sequence-harness[{job.framework}]'"
         )
     return result
+
+
+def _in_children(
+    groups: list[list[Job]], keys: Mapping[str, Any], progress: Progress
+) -> dict[str, bundle.Bundle]:
+    """Run each group in children of its own, side by side; the jobs whose process died.
+
+    A death is told and not stored: it may have been for want of memory, or by the user's hand.
+    """
+    died: dict[str, bundle.Bundle] = {}
+    if not groups:
+        return died
+    stopping = threading.Event()
+    children: list[subprocess.Popen[str]] = []
+    with ThreadPoolExecutor(len(groups)) as pool:
+        runs = [
+            pool.submit(_run_children, todo, keys, progress, died, children, stopping)
+            for todo in groups
+        ]
+        try:
+            for run in runs:
+                run.result()
+        except BaseException:
+            stopping.set()
+            for child in children:
+                child.kill()
+            raise
+    return died
 
 
 def _key(job: Job) -> dict[str, Any]:
@@ -87,10 +116,17 @@ def _stored(job: Job, key: Mapping[str, Any]) -> bundle.Bundle | None:
     return stored if bundle.current(stored, key) else None
 
 
-def _run_children(jobs: list[Job], keys: Mapping[str, Any], progress: Progress) -> None:
-    """Run the jobs in a child; where it dies, record that job's failure and start another."""
+def _run_children(
+    jobs: list[Job],
+    keys: Mapping[str, Any],
+    progress: Progress,
+    died: dict[str, bundle.Bundle],
+    children: list[subprocess.Popen[str]],
+    stopping: threading.Event,
+) -> None:
+    """Run the jobs in a child; where it dies, note that job and start another for the rest."""
     todo = deque(jobs)
-    while todo:
+    while todo and not stopping.is_set():
         with tempfile.TemporaryFile("w+") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", CHILD],
@@ -99,20 +135,24 @@ def _run_children(jobs: list[Job], keys: Mapping[str, Any], progress: Progress) 
                 stderr=log,
                 text=True,
             )
+            children.append(child)
             assert child.stdin is not None
             assert child.stdout is not None
-            child.stdin.write(json.dumps([[asdict(j), keys[j.name]] for j in todo]))
-            child.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(json.dumps([[asdict(j), keys[j.name]] for j in todo]))
+                child.stdin.close()
             for line in child.stdout:
                 if line.startswith(_DONE):
                     progress(f"exported {todo.popleft().name}")
             status = child.wait()
-            if todo:
+            if todo and not stopping.is_set():
                 log.seek(0)
                 said = [line.strip() for line in log if line.strip()][-1:]
                 job = todo.popleft()
                 reason = f"the exporting process ended with {_ended(status)}: {' '.join(said)}"
-                _write_failure(job, keys[job.name], ExportError(reason))
+                failure = {"stage": Stage.EXPORT.value, "reason": reason}
+                about = {**_about(job, keys[job.name]), "failure": failure}
+                died[job.name] = bundle.Bundle(Path(job.folder), about)
                 progress(f"exported {job.name}")
 
 

@@ -90,17 +90,14 @@ class Golden:
             about = entry["inputs"][tensor.name]
             key = _key(entry, "input", tensor.name)
             if key in self.tensors:
-                value = self.tensors[key]
+                inputs[tensor.name] = self.tensors[key]
             else:
                 shape = tensor.shape(case.batch, case.lengths)
                 value = evaluate(about["formula"], shape, tensor.dtype)
-            inputs[tensor.name] = _same(self.folder, key, value, about["sha256"])
+                inputs[tensor.name] = _same(self.folder, key, value, about["sha256"])
         for tensor in self.spec.outputs:
             key = _key(entry, "output", tensor.name)
-            if key not in self.tensors:
-                raise GoldenError(f"{self.folder / CASES}: tensor {key!r} is missing")
-            sha256 = entry["outputs"][tensor.name]["sha256"]
-            outputs[tensor.name] = _same(self.folder, key, self.tensors[key], sha256)
+            outputs[tensor.name] = self.tensors[key]
         steps = None if entry["steps"] is None else np.asarray(entry["steps"], np.int64)
         names = [t.name for t in self.spec.outputs]
         floors = {name: self.noise_floor(name, case.lengths) for name in names}
@@ -136,22 +133,54 @@ class Golden:
 
 
 def read(folder: Path) -> Golden:
-    """The golden in ``folder``; GoldenError says what is missing or altered."""
+    """The golden in ``folder``, every stored tensor verified.
+
+    GoldenError says what is missing or altered.
+    """
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
         raise GoldenError(f"no golden at {folder}: {MANIFEST} is missing") from None
+    except OSError as error:
+        raise GoldenError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise GoldenError(f"{path} is not JSON: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise GoldenError(f"{path}: expected a manifest of schema {SCHEMA}")
     if manifest.get("sha256") != _manifest_sha256(manifest):
         raise GoldenError(f"{path} was altered: its SHA-256 is not the one it states")
+    try:
+        spec, hashes = _spec(manifest["spec"]), _stated(manifest)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise GoldenError(f"{path} is incomplete: {type(error).__name__}: {error}") from None
     tensors = _load(folder / CASES)
-    stated = set(manifest["stored"])
-    _verify(folder, stated, set(tensors), "case tensors")
-    return Golden(folder, manifest, _spec(manifest["spec"]), tensors)
+    _verify(folder, set(manifest["stored"]), set(tensors), "case tensors")
+    for key, value in tensors.items():
+        _same(folder, key, value, hashes.get(key, ""))
+    return Golden(folder, manifest, spec, tensors)
+
+
+def _stated(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of every tensor of every case; raises where the manifest lacks something."""
+    spec = _spec(manifest["spec"])
+    for name in ("framework", "stored"):
+        manifest[name]
+    dict(manifest["weights"]["tensors"], file=manifest["weights"]["file"])
+    if not manifest["cases"]:
+        raise ValueError("it has no case")
+    hashes = {}
+    for entry in manifest["cases"]:
+        if set(entry["lengths"]) != set(spec.axes) or "steps" not in entry:
+            raise ValueError(f"case {entry['lengths']} has other axes, or no steps")
+        for kind, tensors in (("input", spec.inputs), ("output", spec.outputs)):
+            for tensor in tensors:
+                hashes[_key(entry, kind, tensor.name)] = entry[f"{kind}s"][tensor.name]["sha256"]
+        for tensor in spec.outputs:
+            float(entry["outputs"][tensor.name]["noise"])
+            if _key(entry, "output", tensor.name) not in manifest["stored"]:
+                raise ValueError(f"no output {tensor.name} of case {_case(entry).id}")
+    return hashes
 
 
 def write(

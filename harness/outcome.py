@@ -16,9 +16,11 @@ def exit_code(report: Report) -> int:
 
 
 def line(report: Report) -> str:
-    """``40 cells, 4,120 comparisons: 38 pass, 2 xfail``."""
+    """``40 cells, 4,120 comparisons at 9,000 of 80,000 steps: 38 pass, 2 xfail``."""
     summary = report.summary
     counts = [f"{summary[s.value]} {s.value}" for s in Status if summary[s.value]]
     nothing = "" if report.comparisons else "; nothing was compared"
     cells = f"{summary['cells']} cell{'' if summary['cells'] == 1 else 's'}"
-    return f"{cells}, {report.comparisons:,} comparisons: {', '.join(counts)}{nothing}"
+    compared, steps = report.steps
+    told = f"{report.comparisons:,} comparisons at {compared:,} of {steps:,} steps"
+    return f"{cells}, {told}: {', '.join(counts)}{nothing}"

@@ -162,7 +162,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class OutputComparison:
-    """How far one output of one case is from the oracle; NaN never stands in these figures."""
+    """How far one output of one case is from the oracle; NaN never stands in these figures.
+
+    Of its ``steps`` along the time axis ``steps_compared`` were; both are 1 where it has none.
+    """
 
     name: str
     max_abs: float
@@ -174,6 +177,8 @@ class OutputComparison:
     worst_index: tuple[int, ...]
     worst_step: int | None
     reason: str = ""
+    steps: int = 1
+    steps_compared: int = 1
 
 
 @dataclass(frozen=True)
@@ -244,6 +249,12 @@ class Report:
     def comparisons(self) -> int:
         """Outputs compared with their golden."""
         return sum(len(case.outputs) for result in self.results for case in result.cases)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Time steps of outputs compared, and how many there were."""
+        outputs = [o for result in self.results for case in result.cases for o in case.outputs]
+        return sum(o.steps_compared for o in outputs), sum(o.steps for o in outputs)
 
     @property
     def summary(self) -> dict[str, int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import bundle, outcome, plan, validation
+from harness import bundle, golden, outcome, plan, validation
 from harness.errors import CONFORMS, UsageError
 from harness.schema import CellResult, Report, Stage
 from harness.validation import Selection
@@ -55,5 +56,16 @@ def ship(
 
 
 def _foreign(folder: Path) -> bool:
-    known = {bundle.MODEL, bundle.MANIFEST, bundle.GOLDEN}
-    return any(entry.name not in known for entry in folder.iterdir())
+    """Whether a folder holds anything but a bundle: that is not ours to replace."""
+    names = {entry.name for entry in folder.iterdir()}
+    if names <= {bundle.MODEL}:
+        return False
+    inner = folder / bundle.GOLDEN
+    inside = {entry.name for entry in inner.iterdir()} if inner.is_dir() else set()
+    if inside - {golden.MANIFEST, golden.CASES} or names - bundle.NAMES:
+        return True
+    try:
+        manifest = json.loads((folder / bundle.MANIFEST).read_text())
+    except (OSError, ValueError):
+        return True
+    return not isinstance(manifest, dict) or manifest.get("schema") != bundle.SCHEMA

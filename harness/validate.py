@@ -54,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the report on standard output and everything else on standard error",
     )
+    parser.add_argument(
+        "--every-step",
+        action="store_true",
+        help="derive the oracle's outputs anew at every step, where a golden of a long case stores"
+        " some of them",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing cell")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
     parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
@@ -62,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_args(given)
+    args = parser().parse_intermixed_args(given)
 
     from rich.console import Console
 
@@ -83,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         golden=args.golden,
         artifacts=args.artifacts,
         opset=args.opset,
+        every_step=args.every_step,
     )
     errors = Console(stderr=True)
     shown = errors if args.json else Console()
@@ -92,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepared = validation.prepare(
             selection, lambda text: bar.update(task, description=text, advance=1)
         )
+        args.report_dir.mkdir(parents=True, exist_ok=True)
         total = sum(len(work.cases) + (len(work.cases) > 1) for work in prepared.works)
         bar.update(task, description="validating", completed=0, total=total)
         report = validation.judge(
@@ -101,10 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             step=lambda work: bar.update(task, advance=1, description=work.cell.id),
             fail_fast=args.fail_fast,
         )
-    path = json_file.write(report, args.report_dir)
-    shown.print(f"{outcome.line(report)}; report: {path}", highlight=False, soft_wrap=True)
     if args.json:
         print(json_file.dumps(report))
+    path = json_file.write(report, args.report_dir)
+    shown.print(f"{outcome.line(report)}; report: {path}", highlight=False, soft_wrap=True)
     return outcome.exit_code(report)
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from harness import bundle, engine, expectations, exporting, golden, plan
+from harness import bundle, engine, expectations, exporting, golden, graph, plan
 from harness.engine import Work
-from harness.errors import NothingSelectedError, UnavailableError, UsageError
+from harness.errors import CheckError, NothingSelectedError, UnavailableError, UsageError
 from harness.exporters import EXPORTERS
 from harness.frameworks import FRAMEWORKS
 from harness.golden import Golden
 from harness.registry import resolve
 from harness.runtimes import RUNTIMES
-from harness.schema import Case, Cell, CellResult, Progress, Report, Runtime
+from harness.schema import Case, Cell, CellResult, GoldenCase, Progress, Report, Runtime
 from harness.variants import VARIANTS
 from reference_models import catalog
 
@@ -42,6 +42,7 @@ class Selection:
     golden: Path | None = None
     artifacts: Path = Path("build/artifacts")
     opset: int = exporting.DEFAULT_OPSET
+    every_step: bool = False
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Prepared:
     works: list[Work]
     runtimes: Mapping[str, Runtime]
     rows: list[expectations.Expectation] = field(default_factory=list)
+    partial: bool = False
 
 
 def prepare(selection: Selection, progress: Progress) -> Prepared:
@@ -66,7 +68,11 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
     flat = [work for group in works for work in group]
     if named or not files:
         flat += _from_catalog(named or [plan.ALL], selection, list(runtimes), progress)
-    return Prepared(flat, runtimes, [] if files else expectations.load(EXPECTATIONS))
+    if selection.every_step:
+        whole = {work.golden.folder: _completing(work.golden) for work in flat}
+        flat = [replace(work, complete=whole[work.golden.folder]) for work in flat]
+    partial = bool(selection.lengths or selection.batch)
+    return Prepared(flat, runtimes, expectations.load(EXPECTATIONS), partial)
 
 
 def judge(
@@ -78,8 +84,10 @@ def judge(
 ) -> Report:
     """Run every work; ``done`` gets each result as soon as it is known."""
     results = []
-    for raw in engine.run(prepared.works, prepared.runtimes, step):
-        result = expectations.judge(raw, prepared.rows)
+    judged = engine.run(prepared.works, prepared.runtimes, step)
+    for work, raw in zip(prepared.works, judged, strict=False):
+        rows = prepared.rows if work.expected else []
+        result = expectations.judge(raw, rows, prepared.partial)
         results.append(result)
         done(result)
         if fail_fast and result.status in ("fail", "xpass", "error"):
@@ -103,6 +111,20 @@ def environment() -> dict[str, str | int]:
     return found
 
 
+def _completing(source: Golden) -> Callable[[GoldenCase], GoldenCase]:
+    """What derives every step of a case anew by the oracle, from the golden's weights."""
+    if source.spec.name not in catalog.MODELS:
+        raise UsageError(f"--every-step: {source.spec.name} has no oracle here to derive steps by")
+    oracle, parameters = catalog.part(source.spec, "oracle"), source.parameters()
+    padded = source.spec.padded_steps.get(source.framework, "repeat")
+
+    def complete(case: GoldenCase) -> GoldenCase:
+        outputs = oracle.run(source.spec.name, parameters, case.inputs, padded)
+        return replace(case, outputs=outputs, steps=None)
+
+    return complete
+
+
 def _runtimes(selection: Selection) -> dict[str, Runtime]:
     required = plan.names("runtime", selection.require, RUNTIMES)
     chosen = plan.names("runtime", selection.runtimes, RUNTIMES)
@@ -118,11 +140,16 @@ def _runtimes(selection: Selection) -> dict[str, Runtime]:
 
 
 def _is_path(subject: str) -> bool:
-    return subject.endswith(".onnx") or os.sep in subject or Path(subject).is_dir()
+    found = bool(subject) and Path(subject).is_dir()
+    return found or subject.endswith(".onnx") or os.sep in subject
 
 
 def _from_path(path: Path, selection: Selection, runtimes: list[str]) -> list[Work]:
     """A bundle, or a bare ONNX file with ``--golden``."""
+    if selection.frameworks or selection.exporters or selection.variants or selection.shard:
+        raise UsageError(
+            f"{path}: --framework, --exporter, --variant and --shard select among reference models"
+        )
     if path.is_dir():
         stored = bundle.read(path)
         source = golden.read(selection.golden or path / bundle.GOLDEN)
@@ -136,6 +163,10 @@ def _from_path(path: Path, selection: Selection, runtimes: list[str]) -> list[Wo
             raise UsageError(f"{path}: a .onnx file needs --golden DIR, the folder of its golden")
         source = golden.read(selection.golden)
         about, model, failure, example = {}, path, None, {}
+        try:
+            graph.read(str(path))
+        except CheckError as error:
+            raise UsageError(str(error)) from None
     cases = _choose([source], selection)[0]
     works = []
     for runtime in runtimes:
@@ -149,7 +180,14 @@ def _from_path(path: Path, selection: Selection, runtimes: list[str]) -> list[Wo
         flags = f" --golden {selection.golden}" if selection.golden else ""
         replay = f"python -m harness.validate {path}{flags} --runtime {runtime}"
         model_or_none = None if failure else model
-        works.append(Work(cell, source, cases, model_or_none, failure, None, example, replay))
+        if selection.keyword is not None and not plan.Expression(selection.keyword).matches(
+            cell.id
+        ):
+            continue
+        work = Work(cell, source, cases, model_or_none, failure, None, example, replay, False)
+        works.append(work)
+    if not works:
+        raise NothingSelectedError(f"-k {selection.keyword!r} selects no cell of {path}")
     return works
 
 
@@ -159,7 +197,7 @@ def _from_catalog(
     names = [key.rpartition("/")[0] for key in EXPORTERS]
     exporters = plan.names("exporter", selection.exporters or ["native"], dict.fromkeys(names))
     chosen_models = plan.names("model", subjects, catalog.MODELS)
-    keep = plan.Expression(selection.keyword) if selection.keyword else None
+    keep = None if selection.keyword is None else plan.Expression(selection.keyword)
     cells = plan.cells(
         {name: catalog.load(name).frameworks for name in chosen_models},
         plan.names("framework", selection.frameworks or [plan.ALL], FRAMEWORKS),

@@ -19,6 +19,7 @@ BATCHES = (1, 3, 2)
 EVERY_RAGGEDNESS = (3, 5, 8, 16, 33)
 OTHER_LENGTHS = (3, 1, 7, 2, 40, 12, 5, 128)
 WIDE = ((1, 8), (7, 5), (16, 8), (33, 5))
+ALL_STEPS = 8
 KEPT_STEPS = 6
 
 
@@ -62,7 +63,7 @@ def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
 
 def kept_steps(steps: int, seed: int) -> Array | None:
     """The steps whose outputs are stored: all (None), or the ends and some in between."""
-    if steps <= KEPT_STEPS:
+    if steps <= ALL_STEPS:
         return None
     between = KEPT_STEPS - 3
     edges = np.linspace(1, steps - 2, between + 1).astype(np.int64)

@@ -75,5 +75,7 @@ def _output(output: OutputComparison) -> dict[str, Any]:
         "ratio": output.ratio,
         "worst_index": list(output.worst_index),
         "worst_step": output.worst_step,
+        "steps": output.steps,
+        "steps_compared": output.steps_compared,
         "reason": output.reason,
     }

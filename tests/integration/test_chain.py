@@ -74,40 +74,40 @@ def test_every_expectation_belongs_to_a_cell():
     assert not expectations.unused(expectations.load(EXPECTATIONS), [cell.id for cell in cells])
 
 
+def weights(folder):
+    return {path: path.read_bytes() for path in folder.rglob("weights.safetensors")}
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """A folder of its own with one recorded model, as a user's would be."""
+    """A folder of its own with one model recorded and exported, as a user's would be."""
     folder = tmp_path_factory.mktemp("workspace")
     source = ROOT / "golden/sequence_autoencoder/torch"
     shutil.copytree(source, folder / "golden/sequence_autoencoder/torch")
+    before = weights(folder)
+    flags = ["--framework", "torch", "--reuse-weights", "-q"]
+    recorded = call("harness.record", "sequence_encoder", *flags, cwd=folder)
+    assert recorded.returncode == 0, recorded.stderr
+    assert recorded.stderr == ""
+    assert "score 1.0000" in recorded.stdout
+    assert weights(folder) == before
+    shipped = call(
+        *("harness.export", "sequence_encoder", "-o", "bundle", "--framework", "torch"),
+        *("--exporter", "torch-script"),
+        cwd=folder,
+    )
+    assert shipped.returncode == 0, shipped.stdout + shipped.stderr
     return folder
 
 
 @pytest.mark.xdist_group("workspace")
 def test_record_export_validate(workspace):
-    before = {p: p.read_bytes() for p in workspace.rglob("*.safetensors")}
-    flags = ["--framework", "torch", "--reuse-weights", "-q"]
-    recorded = call("harness.record", "sequence_encoder", *flags, cwd=workspace)
-    assert recorded.returncode == 0, recorded.stderr
-    assert recorded.stderr == ""
-    assert "score 1.0000" in recorded.stdout
-    checked = call("harness.record", "sequence_encoder", *flags[:2], "--check", cwd=workspace)
+    flags = ("--framework", "torch", "--check")
+    checked = call("harness.record", "sequence_encoder", *flags, cwd=workspace)
     assert checked.returncode == 0
-    assert before == {p: p.read_bytes() for p in before}
-
-    shipped = call(
-        *("harness.export", "sequence_encoder", "-o", "bundle", "--framework", "torch"),
-        *("--exporter", "torch-script"),
-        cwd=workspace,
-    )
-    assert shipped.returncode == 0, shipped.stdout + shipped.stderr
     manifest = json.loads((workspace / "bundle/manifest.json").read_text())
     assert manifest["validated"]["comparisons"] >= 40
-    assert sorted(p.name for p in (workspace / "bundle").iterdir()) == [
-        "golden",
-        "manifest.json",
-        "model.onnx",
-    ]
+    assert {p.name for p in (workspace / "bundle").iterdir()} == bundle.NAMES
 
     judged = call("harness.validate", "bundle", "--json", cwd=workspace, blocked=True)
     assert judged.returncode == 0, judged.stderr
@@ -127,19 +127,19 @@ def test_record_export_validate(workspace):
 
 @pytest.mark.xdist_group("workspace")
 def test_an_altered_bundle_is_refused(workspace):
-    path = workspace / "bundle" / bundle.MODEL
+    shutil.copytree(workspace / "bundle", workspace / "altered")
+    path = workspace / "altered" / bundle.MODEL
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    judged = call("harness.validate", "bundle", cwd=workspace)
+    judged = call("harness.validate", "altered", cwd=workspace)
     assert judged.returncode == 2
     assert "was altered" in judged.stderr
 
 
 @pytest.mark.xdist_group("workspace")
 def test_a_model_that_does_not_conform_is_not_shipped(workspace):
-    (workspace / "refused").mkdir()
-    shutil.copy(workspace / "bundle/model.onnx", workspace / "refused/model.onnx")
+    shutil.copytree(workspace / "bundle", workspace / "refused")
     shipped = call(
         *("harness.export", "sequence_autoencoder", "-o", "refused", "--framework", "torch"),
         *("--exporter", "torch-dynamo"),
@@ -148,6 +148,18 @@ def test_a_model_that_does_not_conform_is_not_shipped(workspace):
     assert shipped.returncode != 0, shipped.stdout
     assert not (workspace / "refused/model.onnx").exists()
     assert "nothing shipped" in shipped.stdout
+
+
+@pytest.mark.xdist_group("workspace")
+def test_every_step_can_be_derived_anew(workspace):
+    flags = ("sequence_autoencoder", "--framework", "torch", "--lengths", "1..64", "--json")
+    stored = call("harness.validate", *flags)
+    derived = call("harness.validate", *flags, "--every-step")
+    assert (stored.returncode, derived.returncode) == (0, 0), derived.stderr
+    for result, whole in ((stored, False), (derived, True)):
+        report = json.loads(result.stdout)
+        outputs = [o for c in report["results"][0]["cases"] for o in c["outputs"]]
+        assert all(o["steps_compared"] == o["steps"] for o in outputs) == whole
 
 
 def test_a_sequence_in_pieces_gives_what_the_whole_gives():

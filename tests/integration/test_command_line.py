@@ -49,7 +49,7 @@ def test_json_goes_to_standard_output_alone(onnx_file):
 def test_quiet_prints_one_line(onnx_file):
     result = call("harness.validate", *onnx_file, "-q")
     assert len(result.stdout.splitlines()) == 1
-    assert "1 cell, 10 comparisons: 1 pass" in result.stdout
+    assert "1 cell, 10 comparisons at 50 of 50 steps: 1 pass" in result.stdout
     assert result.stderr == ""
 
 
@@ -78,6 +78,8 @@ def test_a_replayed_line_judges_the_same_cell(onnx_file, tmp_path):
         (["-k", "and"], 2, ["-k"]),
         (["-k", "nothing_like_it"], 4, ["nothing would be compared"]),
         (["--no-such-flag"], 2, ["--no-such-flag"]),
+        (["--frame", "torch"], 2, ["--frame"]),
+        ([""], 2, ["choose from"]),
         (["missing.onnx"], 2, ["no such file"]),
         (["README.md/x.onnx"], 2, ["no such file"]),
         (["tests"], 2, ["not a bundle"]),
@@ -99,14 +101,39 @@ def test_an_onnx_file_needs_its_golden(onnx_file):
     assert "--golden DIR" in result.stderr
 
 
-@pytest.mark.parametrize("content", [b"", b"not an onnx model", None])
-def test_an_unreadable_model_fails_at_check(onnx_file, content):
+@pytest.mark.parametrize("content", [b"not an onnx model", None])
+def test_an_unreadable_model_is_refused(onnx_file, content):
     path = Path(onnx_file[0])
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
     result = call("harness.validate", *onnx_file)
-    assert result.returncode == 1
-    assert "check:" in result.stdout
-    assert "Traceback" not in result.stderr
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "not a readable ONNX model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--framework", "keras"),
+        ("--exporter", "tf2onnx"),
+        ("--shard", "2/2"),
+        ("-k", "nosuchcell"),
+        ("-k", ""),
+        ("--every-step",),
+        ("--report-dir", "README.md"),
+        ("--report-dir", "README.md/x"),
+        ("--golden", "README.md"),
+    ],
+)
+def test_a_flag_that_cannot_apply_is_not_ignored(onnx_file, flags):
+    result = call("harness.validate", *onnx_file, *flags)
+    assert result.returncode in (2, 4), result.stdout
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+def test_subjects_may_stand_after_options(onnx_file):
+    result = call("harness.validate", *onnx_file[1:], onnx_file[0], "-q")
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_required_runtime_that_is_not_here_ends_with_three():
@@ -147,6 +174,7 @@ def test_record_refuses_what_it_cannot_use(arguments, word):
     [
         (["no_such_model", "-o", "/tmp/never"], "two_input_qa"),
         (["two_input_qa", "-o", "tests"], "not a bundle"),
+        (["two_input_qa", "-o", "golden/two_input_qa/torch"], "not a bundle"),
         (["two_input_qa"], "-o"),
         (["two_input_qa", "-o", "/tmp/never", "--framework", "jax"], "keras, torch"),
         (["*", "-o", "/tmp/never"], "one model"),

@@ -66,9 +66,9 @@ def clean_nodes(y: str = "y", total: str = "total") -> list[onnx.NodeProto]:
     ]
 
 
-def record(folder: Path) -> Path:
-    """Write the golden into ``folder``; returns it."""
-    recorded = []
+def recorded() -> list[golden.RecordedCase]:
+    """Every case, as the golden store takes it."""
+    result = []
     for number, case in enumerate(CASES):
         shape = SPEC.inputs[0].shape(case.batch, case.lengths)
         formulas = {"x": {"seed": number, "low": 0.5, "high": 1.0}}
@@ -76,7 +76,12 @@ def record(folder: Path) -> Path:
         y = 2 * inputs["x"].astype(np.float64)
         outputs = {"y": y, "total": y.sum(axis=1)}
         noise = {"y": NOISE, "total": NOISE * case.lengths["sequence"]}
-        recorded.append(golden.RecordedCase(case, formulas, inputs, outputs, None, noise))
+        result.append(golden.RecordedCase(case, formulas, inputs, outputs, None, noise))
+    return result
+
+
+def record(folder: Path) -> Path:
+    """Write the golden into ``folder``; returns it."""
     about = {"model": "doubler", "framework": "torch", "seed": 0, "training": {}}
-    golden.write(folder, SPEC, {"two": np.float32([2])}, recorded, about)
+    golden.write(folder, SPEC, {"two": np.float32([2])}, recorded(), about)
     return folder

@@ -49,6 +49,13 @@ def test_a_child_that_dies_costs_one_export(ensure):
     assert set(stored["succeed"].manifest["example"]) == {"batch", "sequence"}
 
 
+def test_a_death_is_told_and_not_stored(ensure):
+    stored, _ = ensure(["crash"])
+    assert "signal 11" in str(stored["crash"].failure)
+    assert not stored["crash"].folder.exists()
+    assert len(ensure(["crash"])[1]) == 1
+
+
 def test_nothing_is_exported_twice_until_something_changes(ensure, monkeypatch):
     ensure(["succeed", "refuse"])
     assert ensure(["succeed", "refuse"])[1] == []

@@ -67,7 +67,7 @@ def test_large_inputs_are_formulas_and_small_ones_are_stored(folder, monkeypatch
 
 
 def test_a_golden_can_share_the_weights_of_another(folder, tmp_path):
-    recorded = []
+    recorded = doubler.recorded()
     other = tmp_path / "other" / "torch"
     golden.write(other, doubler.SPEC, folder, recorded, {"framework": "torch"})
     assert golden.read(other).parameters()["two"].tolist() == [2]

@@ -61,7 +61,7 @@ def test_exit_codes(results, code):
 
 def test_the_last_line_counts():
     told = outcome.line(report(result(Status.PASS, [case(), case()]), result(Status.XFAIL)))
-    assert told == "2 cells, 2 comparisons: 1 pass, 1 xfail"
+    assert told == "2 cells, 2 comparisons at 2 of 2 steps: 1 pass, 1 xfail"
     assert "nothing was compared" in outcome.line(report(result(Status.UNAVAILABLE)))
 
 
