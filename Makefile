@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: validate test lint clean
 
 validate: $(READY)
-	$(BIN)/python -m harness.validate
+	$(BIN)/python -m harness.validate --every-step
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -79,7 +79,7 @@ def replaced(text: str, marker: str, content: str) -> str:
 
 def main() -> int:
     text = README.read_text()
-    text = replaced(text, "transcript", transcript(validate()[0]))
+    text = replaced(text, "transcript", transcript(validate("--every-step")[0]))
     text = replaced(text, "exporters", table(validate("--exporter", "all")[1]))
     README.write_text(text)
     return 0
