@@ -1,7 +1,8 @@
-"""PyTorch's table of ONNX operators, built once in a process and not at every export.
+"""PyTorch's exporter made ready: imported with this module, its table of operators built once.
 
-Building it takes as long as exporting a small model. It is no public part of PyTorch: where a
-version keeps it elsewhere, exports are slower and the same.
+PyTorch imports its exporter when first used, and builds the table, which takes as long as
+exporting a small model, at every export. Neither is a public part of it: where a version keeps
+them elsewhere, exports are slower and the same.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
 _MODULE = "torch.onnx._internal.exporter._registration"
+
+for _used in ("torch._dynamo", "torch.onnx._internal.exporter._core"):
+    with suppress(ImportError):
+        importlib.import_module(_used)
 
 
 @contextmanager
