@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import UNUSABLE, HarnessError
-from harness.exporters import EXPORTERS, OPSETS
+from harness.exporters import DEFAULT_OPSET, EXPORTERS, OPSETS
 from harness.frameworks import FRAMEWORKS
 from harness.runtimes import RUNTIMES
 from harness.variants import VARIANTS
@@ -72,7 +72,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--opset",
         type=int,
-        default=18,
+        default=DEFAULT_OPSET,
         choices=OPSETS,
         metavar="N",
         help=f"opset to export at, {OPSETS[0]} to {OPSETS[-1]} (default: 18, for which every"

@@ -28,7 +28,6 @@ from harness.registry import resolve
 from harness.schema import Progress, Stage
 from harness.variants import VARIANTS
 
-DEFAULT_OPSET = 18
 CHILD = "harness.exporting"
 _DONE = "done "
 

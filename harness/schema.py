@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -218,10 +217,6 @@ Progress = Callable[[str], None]
 
 def lengths_text(lengths: Lengths) -> str:
     return ", ".join(f"{axis}={length}" for axis, length in lengths.items())
-
-
-def nbytes(arrays: Mapping[str, Array]) -> int:
-    return int(np.sum([a.nbytes for a in arrays.values()])) if arrays else 0
 
 
 class Runtime(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import bundle, engine, expectations, exporting, golden, graph, plan
 from harness.engine import Work
 from harness.errors import CheckError, NothingSelectedError, UnavailableError, UsageError
-from harness.exporters import EXPORTERS
+from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.frameworks import FRAMEWORKS
 from harness.golden import Golden
 from harness.registry import resolve
@@ -41,7 +41,7 @@ class Selection:
     shard: str | None = None
     golden: Path | None = None
     artifacts: Path = Path("build/artifacts")
-    opset: int = exporting.DEFAULT_OPSET
+    opset: int = DEFAULT_OPSET
     every_step: bool = False
 
 
@@ -245,7 +245,7 @@ def _work(
     selection: Selection,
 ) -> Work:
     flags = f" --golden {selection.golden}" if selection.golden else ""
-    if selection.opset != exporting.DEFAULT_OPSET:
+    if selection.opset != DEFAULT_OPSET:
         flags += f" --opset {selection.opset}"
     replay = (
         f"python -m harness.validate {cell.model} --framework {cell.framework}"

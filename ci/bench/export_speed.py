@@ -29,6 +29,7 @@ import onnxruntime  # noqa: E402
 from ci.bench import handwritten, paired  # noqa: E402
 from ci.readme import EXPORTERS, README, replaced  # noqa: E402
 from harness import bundle, exporting, golden  # noqa: E402
+from harness.exporters import DEFAULT_OPSET  # noqa: E402
 from harness.schema import BATCH, Arrays, Cell, ModelSpec  # noqa: E402
 from reference_models import catalog  # noqa: E402
 
@@ -101,7 +102,7 @@ def graphs(spec: ModelSpec, framework: str, source: golden.Golden) -> dict[str, 
     cells = {e: Cell(spec.name, framework, e, "fp32", "ort-cpu") for e in EXPORTERS[framework]}
     jobs = [
         exporting.Job(
-            *(spec.name, framework, name, cell.variant, exporting.DEFAULT_OPSET),
+            *(spec.name, framework, name, cell.variant, DEFAULT_OPSET),
             golden=str(source.folder),
             folder=str(bundle.folder(ROOT / "build/artifacts", cell)),
         )

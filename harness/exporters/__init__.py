@@ -5,6 +5,7 @@ specification and example inputs whose batch and lengths coincide with no other 
 It raises ExportError with one line that says what could not be exported.
 """
 
+DEFAULT_OPSET = 18
 OPSETS = range(18, 27)
 """From the first with every operator that native exports need to the newest that ONNX Runtime
 1.31 loads."""
