@@ -36,7 +36,7 @@ from harness.schema import (
 
 SCHEMA = 1
 MANIFEST, WEIGHTS, CASES = "manifest.json", "weights.safetensors", "cases.safetensors"
-INLINE_BYTES = 4096
+INLINE_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Golden:
         """One hash for all parameters, to tell whether an exported model is up to date."""
         return _sha256_json(self.manifest["weights"]["tensors"])
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether the trained parameters are here; a bundle's golden has none."""
+        found: bool = (self.folder / str(self.manifest["weights"]["file"])).is_file()
+        return found
+
     def parameters(self) -> Arrays:
         """The trained parameters; GoldenError where one is missing or altered."""
         entry = self.manifest["weights"]
@@ -104,16 +110,24 @@ class Golden:
         scales = {name: self.scale(name, case.lengths) for name in names}
         return GoldenCase(case, inputs, outputs, steps, floors, scales)
 
+    def noise(self) -> dict[tuple[str, str], float]:
+        """The largest float32 error recorded, by case id and SHA-256 of the stored output."""
+        return {
+            (_case(entry).id, about["sha256"]): float(about["noise"])
+            for entry in self.manifest["cases"]
+            for about in entry["outputs"].values()
+        }
+
     def noise_floor(self, output: str, lengths: Lengths) -> float:
         """The largest absolute float32 error of ``output`` in any case of these lengths.
 
         Where that is less than is usual (the median) at lengths within a factor of two, it is
-        luck, and the usual counts.
+        luck, and the usual counts; so it does where no case has these lengths.
         """
         entries = self._near(lengths)
         noise = [float(entry["outputs"][output]["noise"]) for entry in entries]
         here = [n for n, e in zip(noise, entries, strict=True) if e["lengths"] == dict(lengths)]
-        return max(*here, float(np.median(noise)))
+        return max([*here, float(np.median(noise))])
 
     def scale(self, output: str, lengths: Lengths) -> float:
         """The largest absolute finite value of ``output`` at lengths within a factor of two.
@@ -125,11 +139,14 @@ class Golden:
         return max(float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in values)
 
     def _near(self, lengths: Lengths) -> list[Mapping[str, Any]]:
-        return [
+        """The cases whose lengths are all within a factor of two; every case if there is none."""
+        entries: list[Mapping[str, Any]] = self.manifest["cases"]
+        near = [
             entry
-            for entry in self.manifest["cases"]
+            for entry in entries
             if all(0.5 <= entry["lengths"][axis] / n <= 2 for axis, n in lengths.items())
         ]
+        return near or entries
 
 
 def read(folder: Path) -> Golden:

@@ -29,6 +29,11 @@ def parser() -> argparse.ArgumentParser:
         help="do not train: record the cases anew from the stored weights",
     )
     parser.add_argument(
+        "--new-cases",
+        action="store_true",
+        help="do not train, and run the float32 model only for cases that the golden lacks",
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="derive every golden anew from its stored weights, print the largest relative"
@@ -118,7 +123,8 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
                 framework,
                 args.golden,
                 args.seed,
-                train=not args.reuse_weights,
+                train=not (args.reuse_weights or args.new_cases),
+                only_new=args.new_cases,
                 progress=(lambda text: None) if args.quiet else status.update,
             )
         print(

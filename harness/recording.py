@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
@@ -54,13 +54,21 @@ class Subject:
 
 
 def record(
-    spec: ModelSpec, framework: str, root: Path, seed: int, train: bool, progress: Progress
+    spec: ModelSpec,
+    framework: str,
+    root: Path,
+    seed: int,
+    train: bool,
+    progress: Progress,
+    only_new: bool = False,
 ) -> Mapping[str, float]:
     """Write the golden of one twin; returns the score and the largest errors, for people.
 
     Trains the model if it owns its weights and ``train`` is set, else takes the weights from its
-    owner's golden. GoldenError where the model did not learn, disagrees with the oracle, or is so
-    sensitive to rounding that a comparison would mean nothing; then nothing is written.
+    owner's golden. Noise that the golden there holds for the same outputs counts too; with
+    ``only_new``, the float32 model is not run again for those. GoldenError where the model did not
+    learn, disagrees with the oracle, or is so sensitive to rounding that a comparison would mean
+    nothing; then nothing is written.
     """
     adapter = import_module(FRAMEWORKS[framework])
     twin = catalog.part(spec, f"{framework}_twin")
@@ -74,25 +82,41 @@ def record(
     subject = Subject(spec, framework, parameters, adapter, twin, progress)
     drawn = [_draw(subject, case) for case in cases.plan(spec)]
     expected, worst = _expected(subject, drawn)
-    noise = _noise(subject, drawn, expected)
-    recorded = [
-        _recorded(subject, one, outputs, errors)
-        for one, outputs, errors in zip(drawn, expected, noise, strict=True)
-    ]
+    recorded = [_recorded(subject, *pair) for pair in zip(drawn, expected, strict=True)]
+    earlier, runs = _earlier(root / spec.name / framework, recorded)
+    again = [n for n, known in enumerate(earlier) if not (only_new and known)]
+    noise = _noise(subject, [drawn[n] for n in again], [expected[n] for n in again], runs)
+    for number, errors in zip(again, noise, strict=True):
+        known = earlier[number]
+        earlier[number] = {name: max(e, known.get(name, 0.0)) for name, e in errors.items()}
+    recorded = [replace(one, noise=n) for one, n in zip(recorded, earlier, strict=True)]
+    for one, outputs in zip(recorded, expected, strict=True):
+        _refuse_meaningless(subject, one, outputs)
     about = {
         "model": spec.name,
         "framework": framework,
         "seed": seed,
         "training": training,
         "float64_relative_difference": worst,
-        "float32_runs": DRAWS,
+        "float32_runs": DRAWS * (not only_new or not runs) + runs,
         "environment": environment(framework),
         "command": f"python -m harness.record {spec.name} --framework {framework}",
     }
     weights = parameters if spec.weights == spec.name else owner
     golden.write(root / spec.name / framework, spec, weights, recorded, about)
-    largest = max(max(errors.values()) for errors in noise)
+    largest = max(max(errors.values()) for errors in earlier)
     return {"score": training["score"], "float64": worst, "noise": largest}
+
+
+def measured(subject: Subject, drawn: Sequence[Drawn]) -> list[golden.RecordedCase]:
+    """Any cases with the oracle's outputs and their noise, as ``record`` would store them."""
+    expected, _ = _expected(subject, drawn)
+    noise = _noise(subject, drawn, expected)
+    recorded = []
+    for one, outputs, errors in zip(drawn, expected, noise, strict=True):
+        recorded.append(replace(_recorded(subject, one, outputs), noise=errors))
+        _refuse_meaningless(subject, recorded[-1], outputs)
+    return recorded
 
 
 def check(folder: Path) -> float:
@@ -207,17 +231,17 @@ def _expected(subject: Subject, drawn: Sequence[Drawn]) -> tuple[list[Arrays], f
 
 
 def _noise(
-    subject: Subject, drawn: Sequence[Drawn], expected: Sequence[Arrays]
+    subject: Subject, drawn: Sequence[Drawn], expected: Sequence[Arrays], first: int = 0
 ) -> list[dict[str, float]]:
     """The float32 twin's largest absolute error of every output of every case.
 
-    One run's largest error is a matter of luck, so there are ``DRAWS``: from the second on, the
-    parameters are moved by up to ``NEARBY`` of their size, the oracle's too, which leaves the
-    mathematics nearly what it was and draws the rounding anew.
+    One run's largest error is a matter of luck, so there are ``DRAWS``, numbered from ``first``: in
+    all but number 0 the parameters are moved by up to ``NEARBY`` of their size, the oracle's too,
+    which leaves the mathematics nearly what it was and draws the rounding anew.
     """
     noise = [dict.fromkeys(outputs, 0.0) for outputs in expected]
     model = subject.adapter.build(subject.twin, subject.spec, None)
-    for draw in range(DRAWS):
+    for draw in range(first, first + DRAWS):
         near = _nearby(subject.parameters, draw)
         subject.adapter.load(model, near)
         for errors, one in zip(noise, drawn, strict=True):
@@ -225,8 +249,29 @@ def _noise(
             for name, value in subject.adapter.run(model, subject.spec, one.inputs).items():
                 error = float(np.abs(value.astype(np.float64) - exact[name]).max(initial=0.0))
                 errors[name] = max(errors[name], error)
-        subject.progress(f"{subject.name}: float32, run {draw + 1}/{DRAWS}")
+        subject.progress(f"{subject.name}: float32, run {draw + 1 - first}/{DRAWS}")
     return noise
+
+
+def _earlier(
+    folder: Path, recorded: Sequence[golden.RecordedCase]
+) -> tuple[list[dict[str, float]], int]:
+    """The noise that the golden in ``folder`` holds for each case, and of how many runs it is.
+
+    Only a case whose outputs are the same to the bit counts: its float32 runs, perhaps on another
+    machine, were of the same computation. A case that is not there has none.
+    """
+    try:
+        stored = golden.read(folder)
+    except GoldenError:
+        return [{} for _ in recorded], 0
+    known = stored.noise()
+    found: list[dict[str, float]] = []
+    for one in recorded:
+        keys = {name: (one.case.id, golden.sha256(value)) for name, value in one.outputs.items()}
+        complete = all(key in known for key in keys.values())
+        found.append({name: known[key] for name, key in keys.items()} if complete else {})
+    return found, int(stored.manifest["float32_runs"]) if any(found) else 0
 
 
 def _nearby(parameters: Arrays, draw: int) -> Arrays:
@@ -239,20 +284,23 @@ def _nearby(parameters: Arrays, draw: int) -> Arrays:
     }
 
 
-def _recorded(
-    subject: Subject, one: Drawn, expected: Arrays, noise: Mapping[str, float]
-) -> golden.RecordedCase:
-    """What the store keeps of a case; GoldenError where rounding makes it meaningless."""
-    for output, value in expected.items():
-        scale = float(np.abs(value).max(initial=0.0))
-        if not noise[output] <= MEANINGFUL * max(scale, one_ulp(scale)):
-            raise GoldenError(
-                f"{subject.name} at {lengths_text(one.case.lengths)}: rounding alone moves"
-                f" {output} by {noise[output]:.2g} of {scale:.2g}; a comparison would mean nothing"
-            )
+def _recorded(subject: Subject, one: Drawn, expected: Arrays) -> golden.RecordedCase:
+    """What the store keeps of a case, its noise not yet known."""
     steps = cases.kept_steps(cases.steps_told(subject.spec, one.case), one.seed)
     outputs = {t.name: _kept(expected[t.name], t.step_axis, steps) for t in subject.spec.outputs}
-    return golden.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, noise)
+    return golden.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, {})
+
+
+def _refuse_meaningless(subject: Subject, recorded: golden.RecordedCase, expected: Arrays) -> None:
+    """GoldenError where rounding makes a comparison meaningless."""
+    for output, value in expected.items():
+        scale = float(np.abs(value).max(initial=0.0))
+        noise = recorded.noise[output]
+        if not noise <= MEANINGFUL * max(scale, one_ulp(scale)):
+            raise GoldenError(
+                f"{subject.name} at {lengths_text(recorded.case.lengths)}: rounding alone moves"
+                f" {output} by {noise:.2g} of {scale:.2g}; a comparison would mean nothing"
+            )
 
 
 def _disagreement(expected: Arrays, actual: Arrays) -> float:

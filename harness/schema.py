@@ -69,7 +69,7 @@ class TensorSpec:
 
         Where there is none, the second of three axes is a time of fixed length.
         """
-        fixed = 1 if len(self.axes) == 3 else None
+        fixed = 1 if len(self.axes) == 3 and self.axes[1] != BATCH else None
         named = (i for i, a in enumerate(self.axes) if isinstance(a, str) and a != BATCH)
         return next(named, fixed)
 
@@ -88,7 +88,8 @@ class ModelSpec:
     recurrent layer yields at a padded step: its last valid output (``repeat``) or ``zero``.
     ``weights`` names the model that is trained and whose weights this one shares. ``lengths``
     names the inputs that are themselves a length: they are filled with it, not drawn.
-    ``frameworks`` are those that have a twin.
+    ``frameworks`` are those that have a twin. ``states`` names, for each input that is a state, the
+    output that is the same state after the last step.
     """
 
     name: str
@@ -101,6 +102,7 @@ class ModelSpec:
     padded_steps: Mapping[str, PaddedSteps] = field(default_factory=dict)
     lengths: Mapping[str, str] = field(default_factory=dict)
     frameworks: tuple[str, ...] = ("keras", "torch")
+    states: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -182,12 +184,15 @@ class OutputComparison:
 
 @dataclass(frozen=True)
 class CaseResult:
+    """How one case was judged: against its golden or, where ``relation`` names one, by it."""
+
     case: Case
     status: Status
     stage: Stage
     reason: str = ""
     outputs: tuple[OutputComparison, ...] = ()
     seconds: float = 0.0
+    relation: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,13 +237,25 @@ class Runtime(Protocol):
         """Load the model file; LoadError says why it cannot be."""
 
 
+def framework_of(runtime: Runtime) -> str | None:
+    """The framework that ``runtime`` is, by its attribute ``framework``; None for most.
+
+    Such a runtime runs its own trained twins: ``prepare`` takes the folder of a golden.
+    """
+    return getattr(runtime, "framework", None)
+
+
 @dataclass(frozen=True)
 class Report:
-    """One run: what was asked, where, and every cell's result."""
+    """One run: what was asked, where, and every cell's result.
+
+    It is ``partial`` where the run stopped before its last cell.
+    """
 
     command: str
     environment: Mapping[str, Any]
     results: tuple[CellResult, ...]
+    partial: bool = False
 
     @property
     def comparisons(self) -> int:

@@ -19,6 +19,10 @@ BATCHES = (1, 3, 2)
 EVERY_RAGGEDNESS = (3, 5, 8, 16, 33)
 OTHER_LENGTHS = (3, 1, 7, 2, 40, 12, 5, 128)
 WIDE = ((1, 8), (7, 5), (16, 8), (33, 5))
+SQUARE = (2, 3, 5)
+"""Lengths that are also the batch, so that an exchange of the two shows in the values."""
+CROWDED = ((3, 16),)
+"""Batches larger than any that an export is made with, so that one baked in does not fit."""
 ALL_STEPS = 8
 KEPT_STEPS = 6
 
@@ -32,7 +36,8 @@ def plan(spec: ModelSpec) -> list[Case]:
         Case({axis: length}, batch) for length, batch in zip(LENGTHS, cycle(BATCHES), strict=False)
     ]
     if spec.padded is None:
-        return cases + [Case({axis: length}, batch) for length, batch in WIDE]
+        beside = [*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True)]
+        return cases + [Case({axis: length}, batch) for length, batch in beside]
     ragged = [
         Case(case.lengths, case.batch, _possible(case.lengths[axis], kind))
         for case, kind in zip(cases, cycle(Raggedness), strict=False)
@@ -42,6 +47,12 @@ def plan(spec: ModelSpec) -> list[Case]:
         for length in EVERY_RAGGEDNESS
         for kind in Raggedness
     ]
+    ragged += [
+        Case({axis: length}, length, kind)
+        for length in SQUARE
+        for kind in (Raggedness.NONE, Raggedness.RIGHT)
+    ]
+    ragged += [Case({axis: length}, batch, Raggedness.RIGHT) for length, batch in CROWDED]
     return _distinct(ragged)
 
 
@@ -108,7 +119,7 @@ def _pairs(first: str, second: str) -> Iterator[Case]:
         yield Case({first: length, second: other}, batch)
     for length, other in zip(LENGTHS[::2], cycle(OTHER_LENGTHS), strict=False):
         yield Case({first: other, second: length}, 2)
-    for length, batch in WIDE:
+    for length, batch in [*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True)]:
         yield Case({first: length, second: length}, batch)
 
 

@@ -66,7 +66,7 @@ def run(model: keras.Model, spec: ModelSpec, inputs: Arrays) -> Arrays:
         )
         for t in spec.inputs
     }
-    outputs = _forward(model, tensors)(tensors)
+    outputs = _forward(model, spec, tensors)(tensors)
     return {name: np.asarray(value) for name, value in outputs.items()}
 
 
@@ -114,12 +114,12 @@ def _loss(kind: str, output: Any, target: Any) -> Any:
     return -tf.gather(scores, tf.cast(target, tf.int32), batch_dims=target.shape.rank, axis=-1)
 
 
-def _forward(model: keras.Model, tensors: dict[str, Any]) -> Any:
+def _forward(model: keras.Model, spec: ModelSpec, tensors: dict[str, Any]) -> Any:
     """The model as a TensorFlow function for any batch and length, kept on the model."""
     if not hasattr(model, "_harness_forward"):
+        shapes = {t.name: [a if isinstance(a, int) else None for a in t.axes] for t in spec.inputs}
         signature = {
-            name: tf.TensorSpec((None,) * tensor.shape.rank, tensor.dtype)
-            for name, tensor in tensors.items()
+            name: tf.TensorSpec(shapes[name], tensor.dtype) for name, tensor in tensors.items()
         }
         model._harness_forward = tf.function(
             lambda inputs: model(inputs, training=False), input_signature=[signature]

@@ -24,4 +24,5 @@ LANGUAGE_MODEL = ModelSpec(
     weights="language_model",
     padded="tokens",
     padded_steps={"keras": "repeat", "torch": "zero"},
+    states=dict(zip(STATES, NEXT_STATES, strict=True)),
 )

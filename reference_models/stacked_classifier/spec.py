@@ -27,4 +27,5 @@ STREAMING_CLASSIFIER = ModelSpec(
     inputs=(_FEATURES, *(TensorSpec(n, "float32", ("batch", UNITS)) for n in STATES)),
     outputs=(_LABEL, *(TensorSpec(n, "float32", ("batch", UNITS)) for n in NEXT_STATES)),
     weights="stacked_classifier",
+    states=dict(zip(STATES, NEXT_STATES, strict=True)),
 )
