@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from harness.schema import Array, GoldenCase, ModelSpec, OutputComparison, TensorSpec
-from harness.tolerance import tolerance
+from harness.tolerance import output_dtype, tolerance
 
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def structure(spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]]) -> str:
+def structure(
+    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], runtime: str = ""
+) -> str:
     """Why names, count, dtypes or shapes differ from the specification; empty if they do not."""
     expected = [t.name for t in spec.outputs]
     given = [name for name, _ in actual]
@@ -25,8 +27,9 @@ def structure(spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, A
     arrays = dict(actual)
     for tensor in spec.outputs:
         value = arrays[tensor.name]
-        if value.dtype != np.dtype(tensor.dtype):
-            return f"output {tensor.name} is {value.dtype}, expected {tensor.dtype}"
+        dtype = output_dtype(runtime, tensor.dtype)
+        if value.dtype != dtype:
+            return f"output {tensor.name} is {value.dtype}, expected {dtype}"
         shape = tensor.shape(golden.case.batch, golden.case.lengths)
         if value.shape != shape:
             return f"output {tensor.name} has shape {value.shape}, expected {shape}"

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 K: dict[str, tuple[float, str]] = {
     "ort-cpu": (6.0, "its Sigmoid and Tanh are good to 1e-7 absolute only, and that adds up"),
     "ort-cuda": (8.0, "float32 with TF32 off; cuDNN splits and orders sums in its own way"),
+    "ort-web": (8.0, "as ort-cpu, without fused multiply-add: at worst 5.6, but for one model"),
+    "openvino": (4.0, "float32 asked for, and accurate Sigmoid and Tanh: at worst 2.0"),
+    "openvino-default": (4.0, "as openvino: what it computes in bfloat16 does not conform"),
+    "tract": (6.0, "its Sigmoid and Tanh are good to 2e-7 only, and that adds up: at worst 4.7"),
     "onnx-reference": (4.0, "float32 NumPy, operator by operator"),
+    "keras": (4.0, "the noise floor is its own: at worst 1 where it was recorded"),
+    "torch": (4.0, "the noise floor is its own: at worst 1 where it was recorded"),
 }
 DEFAULT_K = 4.0
+
+FULL_PRECISION: dict[str, tuple[float, str]] = {
+    "oracle": (1e-12, "float64 throughout: relative to the output's scale, whatever the floor"),
+}
 
 
 def k(runtime: str) -> float:
     """The factor that ``runtime`` is allowed over the noise floor."""
     return K[runtime][0] if runtime in K else DEFAULT_K
+
+
+def output_dtype(runtime: str, declared: str) -> np.dtype[Any]:
+    """The dtype that ``runtime`` must give an output declared as ``declared``."""
+    dtype = np.dtype(declared)
+    return np.dtype(np.float64) if runtime in FULL_PRECISION and dtype.kind == "f" else dtype
 
 
 def one_ulp(scale: float) -> float:
@@ -27,6 +45,9 @@ def tolerance(runtime: str, noise_floor: float, scale: float) -> float:
     """``k(runtime) * max(noise floor, one float32 ulp of the output's scale)``.
 
     ``noise_floor`` is the largest absolute float32 error of the framework's own run at these
-    lengths, ``scale`` the output's largest absolute value at lengths like these.
+    lengths, ``scale`` the output's largest absolute value at lengths like these. A runtime in
+    ``FULL_PRECISION`` is allowed its factor of the scale alone.
     """
+    if runtime in FULL_PRECISION:
+        return FULL_PRECISION[runtime][0] * max(scale, float(np.finfo(np.float32).tiny))
     return k(runtime) * max(noise_floor, one_ulp(scale))

@@ -1,0 +1,100 @@
+"""onnx's reference evaluator in float64: its own operators but for those that are replaced here.
+
+What it gets wrong, each of which is replaced (onnx 1.23): LSTM, GRU and RNN ignore
+``sequence_lens``, activations and clip; a Loop lets the graph around it shadow its body's inputs
+and joins scan outputs along an axis that is there already; an omitted output's value is given to
+every omitted input after it; LRN normalises as many channels as there are rows; the bodies of
+functions are evaluated without the replacements; attributes are float32 scalars, whose products
+are rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnx import FunctionProto
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from harness.runtimes.oracle import control, precise, recurrent
+from harness.runtimes.oracle.widen import NARROW_DTYPES, widen_function
+
+KERNELS: dict[str, Any] = {
+    "LSTM": recurrent.lstm,
+    "GRU": recurrent.gru,
+    "RNN": recurrent.rnn,
+    "Cast": precise.cast,
+    "Constant": precise.constant,
+    "Erf": precise.erf,
+    "LRN": precise.lrn,
+    "LayerNormalization": precise.layer_normalization,
+    "RMSNormalization": precise.rms_normalization,
+    "DequantizeLinear": precise.dequantize_linear,
+    "DynamicQuantizeLinear": precise.dynamic_quantize_linear,
+}
+CONTROL: dict[str, Any] = {"Loop": control.loop, "Scan": control.scan}
+FLOAT32_INSIDE = ("AffineGrid", "CausalConvWithState", "GridSample", "LinearAttention")
+
+
+def _operator(name: str, kernel: Any, needs_context: bool) -> Any:
+    """``kernel`` as the evaluator's class for an operator."""
+    body = {"_run": staticmethod(kernel), "need_context": lambda self: needs_context}
+    return type(name, (OpRun,), body)
+
+
+OPERATORS = [_operator(name, kernel, False) for name, kernel in KERNELS.items()]
+OPERATORS += [_operator(name, kernel, True) for name, kernel in CONTROL.items()]
+
+
+class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
+    """Evaluates a widened ModelProto; nested graphs and functions become evaluators of this class.
+
+    NotImplementedError for an operator that is unknown or that would be computed in float32.
+    """
+
+    def __init__(self, proto: Any, **options: Any) -> None:
+        is_function = isinstance(proto, FunctionProto)
+        source = widen_function(proto) if is_function else proto
+        super().__init__(source, **{**options, "new_ops": OPERATORS})
+        self._own = {n: v for n, v in self.rt_inits_.items() if n not in self.input_names}
+        for node in self.rt_nodes_:
+            if node.op_type in FLOAT32_INSIDE and not node.domain:
+                raise NotImplementedError(f"{node.op_type} is evaluated in float32 by onnx")
+            for name in node.attributes_names_:
+                setattr(node, name, _exact(getattr(node, name)))
+
+    def run(
+        self,
+        output_names: Any,
+        feed_inputs: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> list[Any]:
+        """The outputs in the graph's order; RuntimeError where a node gives a narrow float.
+
+        ``feed_inputs`` hold, for a nested graph, the values around it too: its own initializers
+        shadow those.
+        """
+        values = {**self.rt_inits_, **feed_inputs, **self._own, "": None}
+        for node in self.rt_nodes_:
+            options: dict[str, Any] = {}
+            if node.has_linked_attribute and attributes:
+                options["linked_attributes"] = attributes
+            if node.need_context():
+                options["context"] = values
+            outputs = node.run(*(values[name] for name in node.input), **options)
+            for name, value in zip(node.output, outputs, strict=False):
+                if getattr(value, "dtype", None) in NARROW_DTYPES:
+                    raise RuntimeError(f"{node.op_type} gives {name!r} in {value.dtype}")
+                if name:
+                    values[name] = value
+        return [values[name] for name in output_names or self.output_names]
+
+
+def _exact(value: Any) -> Any:
+    """An attribute without float32 scalars, whose sums and products would be rounded."""
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return np.float64(value) if isinstance(value, np.float32) else value

@@ -1,0 +1,133 @@
+"""A graph with every narrow floating type in it replaced by float64.
+
+Integers, booleans, strings and the quantised 8-bit and 4-bit floats stay what they are. The result
+is for ``evaluator``; where the standard allows an operator float32 alone, it is no longer a model
+that a checker with strict types accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+NARROW_DTYPES = tuple(np.dtype(helper.tensor_dtype_to_np_dtype(t)) for t in NARROW)
+DTYPE_ATTRIBUTES = (
+    "to",
+    "dtype",
+    "output_dtype",
+    "output_datatype",
+    "stash_type",
+    "precision",
+    "softmax_precision",
+)
+
+
+def widen(model: Any) -> Any:
+    """A widened copy of a ModelProto: its graph, nested graphs and functions."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    _graph(wide.graph, {o.domain: o.version for o in wide.opset_import})
+    for function in wide.functions:
+        _function(function)
+    return wide
+
+
+def widen_function(function: Any) -> Any:
+    """A widened copy of a FunctionProto."""
+    wide = onnx.FunctionProto()
+    wide.CopyFrom(function)
+    _function(wide)
+    return wide
+
+
+def widen_value(value: Any) -> Any:
+    """An array, or a list of them, in float64 where it is in a narrow floating type."""
+    if isinstance(value, list):
+        return [widen_value(item) for item in value]
+    narrow = getattr(value, "dtype", None) in NARROW_DTYPES
+    return value.astype(np.float64) if narrow else value
+
+
+def _function(function: Any) -> None:
+    opsets = {o.domain: o.version for o in function.opset_import}
+    for value in function.value_info:
+        _type(value.type)
+    _nodes(function.node, opsets)
+
+
+def _graph(graph: Any, opsets: Mapping[str, int]) -> None:
+    for tensor in graph.initializer:
+        _tensor(tensor)
+    for sparse in graph.sparse_initializer:
+        _tensor(sparse.values)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        _type(value.type)
+    _nodes(graph.node, opsets)
+
+
+def _nodes(nodes: Iterable[Any], opsets: Mapping[str, int]) -> None:
+    for node in nodes:
+        for attribute in node.attribute:
+            _attribute(attribute, opsets)
+        given = {attribute.name for attribute in node.attribute}
+        if node.op_type == "ConstantOfShape" and not given:
+            zero = numpy_helper.from_array(np.zeros(1))
+            node.attribute.append(helper.make_attribute("value", zero))
+        for name in _narrow_defaults(node, opsets) - given:
+            node.attribute.append(helper.make_attribute(name, TensorProto.DOUBLE))
+
+
+def _attribute(attribute: Any, opsets: Mapping[str, int]) -> None:
+    """Widen what one attribute holds; a Constant's ``value_float`` becomes a ``value``."""
+    kind = attribute.type
+    if attribute.ref_attr_name:
+        return
+    if attribute.name in ("value_float", "value_floats"):
+        numbers = attribute.f if kind == AttributeProto.FLOAT else list(attribute.floats)
+        tensor = numpy_helper.from_array(np.array(numbers, np.float64))
+        attribute.CopyFrom(helper.make_attribute("value", tensor))
+    elif kind == AttributeProto.INT and attribute.name in DTYPE_ATTRIBUTES:
+        attribute.i = TensorProto.DOUBLE if attribute.i in NARROW else attribute.i
+    for tensor in (attribute.t, *attribute.tensors):
+        _tensor(tensor)
+    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+        _tensor(sparse.values)
+    for graph in (attribute.g, *attribute.graphs):
+        _graph(graph, opsets)
+    for declared in (attribute.tp, *attribute.type_protos):
+        _type(declared)
+
+
+def _narrow_defaults(node: Any, opsets: Mapping[str, int]) -> set[str]:
+    """The attributes by which the node's operator means a narrow float unless it is told."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
+    except onnx.defs.SchemaError:
+        return set()
+    named = {
+        name: schema.attributes[name] for name in DTYPE_ATTRIBUTES if name in schema.attributes
+    }
+    return {name for name, about in named.items() if about.default_value.i in NARROW}
+
+
+def _tensor(tensor: Any) -> None:
+    if tensor.data_type in NARROW:
+        wide = numpy_helper.to_array(tensor).astype(np.float64)
+        tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+
+
+def _type(declared: Any) -> None:
+    """Widen the element type of a tensor, or of what a sequence, optional or map holds."""
+    which = declared.WhichOneof("value")
+    if which in ("tensor_type", "sparse_tensor_type"):
+        tensor = getattr(declared, which)
+        tensor.elem_type = TensorProto.DOUBLE if tensor.elem_type in NARROW else tensor.elem_type
+    elif which in ("sequence_type", "optional_type"):
+        _type(getattr(declared, which).elem_type)
+    elif which == "map_type":
+        _type(declared.map_type.value_type)
