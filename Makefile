@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: validate test lint clean
+.PHONY: validate test lint web clean
 
 validate: $(READY)
 	$(BIN)/python -m harness.validate --every-step
@@ -19,8 +19,12 @@ lint: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[keras,torch,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[keras,torch,openvino,tract,test]'
 	touch $@
+
+# ONNX Runtime Web for the runtime ort-web; needs Node 20 or later.
+web:
+	npm install --prefix build/node --ignore-scripts --no-audit --no-fund onnxruntime-web@1.30.0
 
 clean:
 	rm -rf build $(VENV)

@@ -25,8 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from harness import bundle
     from harness.exporters import EXPORTERS
-    from harness.registry import resolve
-    from harness.runtimes import RUNTIMES
+    from harness.runtimes import RUNTIMES, load
     from harness.variants import VARIANTS
     from reference_models import catalog
 
@@ -48,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in VARIANTS:
         console.print(f"  {name}")
     console.print("[bold]runtimes[/bold]")
-    for name, target in RUNTIMES.items():
-        runtime = resolve(target)
+    for name in RUNTIMES:
+        runtime = load(name)
         reason = runtime.check()
         told = f"unavailable: {reason}" if reason else runtime.version()
         console.print(f"  {name:<26}{escape(told)}")

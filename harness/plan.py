@@ -11,6 +11,7 @@ from harness.errors import NothingSelectedError, UsageError, unknown
 from harness.schema import Case, Cell
 
 ALL = "all"
+TWIN = ("native", "fp32")
 _RANGE = re.compile(r"(\d+)(?:\.\.(\d+))?")
 _TOKEN = re.compile(r"\s*([()]|[^\s()]+)")
 
@@ -119,11 +120,15 @@ def cells(
     runtimes: Iterable[str],
     exporter_targets: Collection[str],
     keep: Expression | None,
+    twins: Mapping[str, str] | None = None,
 ) -> list[Cell]:
     """Every cell of the selection whose exporter knows its framework, models outermost.
 
-    ``models`` maps each name to the frameworks that have a twin of it.
+    ``models`` maps each name to the frameworks that have a twin of it; ``twins`` maps the runtimes
+    that are a framework to it. They run what was exported, whatever the exporter: their one cell
+    for each of that framework's models stands beside the native float32 export.
     """
+    own = twins or {}
     selected = [
         Cell(model, framework, exporter, variant, runtime)
         for model, twins in models.items()
@@ -133,6 +138,7 @@ def cells(
         if f"{exporter}/{framework}" in exporter_targets
         for variant in variants
         for runtime in runtimes
+        if runtime not in own or (own[runtime], *TWIN) == (framework, exporter, variant)
     ]
     kept = [cell for cell in selected if keep is None or keep.matches(cell.id)]
     if not kept:

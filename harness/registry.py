@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Mapping
+from importlib import import_module, metadata
 from typing import Any
 
 
@@ -11,3 +12,12 @@ def resolve(target: str) -> Any:
     module, _, attribute = target.partition(":")
     loaded = import_module(module)
     return getattr(loaded, attribute) if attribute else loaded
+
+
+def extended(group: str, ours: Mapping[str, str]) -> dict[str, str]:
+    """``ours`` and what installed distributions add under the entry point group ``group``.
+
+    Nothing of theirs is imported; a name of ours stays ours.
+    """
+    added = {entry.name: entry.value for entry in metadata.entry_points(group=group)}
+    return {**ours, **{name: target for name, target in added.items() if name not in ours}}

@@ -1,7 +1,57 @@
 """Runtimes: ONNX in, outputs and evidence out, one file each (``harness.schema.Runtime``)."""
 
-RUNTIMES: dict[str, str] = {
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import LoadError, one_line
+from harness.registry import extended, resolve
+from harness.schema import Runtime, Session
+
+OURS: dict[str, str] = {
     "ort-cpu": "harness.runtimes.ort:CPU",
     "ort-cuda": "harness.runtimes.ort:CUDA",
+    "ort-tensorrt": "harness.runtimes.ort_tensorrt:TENSORRT",
+    "ort-web": "harness.runtimes.ort_web:WEB",
+    "openvino": "harness.runtimes.openvino:FULL_PRECISION",
+    "openvino-default": "harness.runtimes.openvino:DEFAULT_PRECISION",
+    "tract": "harness.runtimes.tract:TRACT",
     "onnx-reference": "harness.runtimes.onnx_reference:REFERENCE",
+    "oracle": "harness.runtimes.oracle:ORACLE",
+    "keras": "harness.runtimes.framework:KERAS",
+    "keras-cuda": "harness.runtimes.framework:KERAS_CUDA",
+    "torch": "harness.runtimes.framework:TORCH",
+    "torch-cuda": "harness.runtimes.framework:TORCH_CUDA",
 }
+RUNTIMES: dict[str, str] = extended("harness.runtimes", OURS)
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Stands for a runtime that cannot be imported: unavailable, with the reason."""
+
+    reason: str
+
+    def check(self) -> str | None:
+        return self.reason
+
+    def version(self) -> str:
+        return ""
+
+    def prepare(self, path: str) -> Session:
+        raise LoadError(self.reason)
+
+
+def load(name: str) -> Runtime:
+    """The runtime called ``name``; KeyError where there is none.
+
+    One that cannot be imported, or is no runtime, is unavailable and says why.
+    """
+    target = RUNTIMES[name]
+    try:
+        runtime: Runtime = resolve(target)
+    except Exception as error:
+        return Unusable(f"{target} cannot be imported: {one_line(error)}")
+    methods = ("check", "version", "prepare")
+    missing = [method for method in methods if not callable(getattr(runtime, method, None))]
+    return Unusable(f"{target} is no runtime: it has no {missing[0]}()") if missing else runtime

@@ -8,13 +8,15 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from harness.errors import LoadError, RunError
+from harness.errors import LoadError, RunError, UsageError
+from harness.placing.tables import nearest, predictions
+from harness.runtimes.ort_options import OrtOptions
 from harness.schema import Array, Arrays
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -32,6 +34,7 @@ SHAPE_ARITHMETIC = frozenset({
 # fmt: on
 """What ONNX Runtime keeps on the CPU by choice, since it works on sizes rather than on data."""
 
+DEFAULTS = OrtOptions()
 _SILENT = 4
 _PLACEMENT = "session.record_ep_graph_assignment_info"
 
@@ -64,6 +67,25 @@ def misplaced(placements: Iterable[Placement], provider: str = CUDA_PROVIDER) ->
     return ""
 
 
+def differences(
+    placements: Iterable[Placement], predicted: Mapping[tuple[str, str], bool]
+) -> list[str]:
+    """Where a CUDA session put nodes that were predicted elsewhere, in one line each.
+
+    ``predicted`` says, by operator and name, whether a node goes to CUDA. Shape arithmetic that
+    stays on the CPU is no difference, nor is a node of which nothing is predicted.
+    """
+    told = []
+    for provider, op_type, node in placements:
+        expected, on_cuda = predicted.get((op_type, node)), provider == CUDA_PROVIDER
+        if expected is None or expected == on_cuda:
+            continue
+        if on_cuda or op_type not in SHAPE_ARITHMETIC:
+            where = CUDA_PROVIDER if expected else CPU_PROVIDER
+            told.append(f"{op_type} {node!r} on {provider}, predicted on {where}")
+    return told
+
+
 def shortened(error: BaseException, limit: int = 300) -> str:
     """ONNX Runtime's message without its codes, source paths and advice, as one line."""
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
@@ -80,10 +102,19 @@ def shortened(error: BaseException, limit: int = 300) -> str:
 class OrtSession:
     """A loaded model; judges the placement of its nodes when it first runs."""
 
-    def __init__(self, session: Any, provider: str, version: str) -> None:
+    def __init__(
+        self,
+        session: Any,
+        provider: str,
+        version: str,
+        options: OrtOptions = DEFAULTS,
+        path: str = "",
+    ) -> None:
         self._session = session
         self._provider = provider
         self._version = version
+        self._options = options
+        self._path = path
         self._inputs = [value.name for value in session.get_inputs()]
         self._outputs = [value.name for value in session.get_outputs()]
         self._judged = provider == CPU_PROVIDER
@@ -117,7 +148,7 @@ class OrtSession:
         ]
 
     def evidence(self) -> dict[str, Any]:
-        """Providers, nodes per provider and op, whether TF32 is on, and the version."""
+        """Providers, nodes per provider and op, whether TF32 is on, settings and version."""
         by_provider: dict[str, Counter[str]] = {}
         for placement in self.placements():
             by_provider.setdefault(placement.provider, Counter())[placement.op_type] += 1
@@ -126,17 +157,42 @@ class OrtSession:
             "providers": list(self._session.get_providers()),
             "nodes_by_provider": {p: dict(sorted(ops.items())) for p, ops in by_provider.items()},
             "tf32": options is not None and options.get("use_tf32") != "0",
-            "optimization": "all",
+            **self._options.evidence(),
             "version": self._version,
+            **self._prediction(),
         }
+
+    def _prediction(self) -> dict[str, Any]:
+        """How the placement differs from the stored one of this version, in a CUDA session."""
+        if self._provider != CUDA_PROVIDER or not self._path:
+            return {}
+        table = nearest(self._version)
+        if table is None:
+            return {"placement_predicted_by": None}
+        predicted = predictions(self._path, table)
+        found = differences(self.placements(), predicted)
+        return {"placement_predicted_by": str(table), "placement_differs": found}
 
 
 @dataclass(frozen=True)
 class OrtRuntime:
-    """ONNX Runtime with one execution provider; ``tf32`` is what CUDA may use."""
+    """ONNX Runtime with one execution provider; on CUDA, TF32 is off unless asked for."""
 
     provider: str
-    tf32: bool = False
+    options: OrtOptions = DEFAULTS
+
+    def configured(self, **settings: Any) -> OrtRuntime:
+        """This runtime with some of its ``OrtOptions`` changed.
+
+        UsageError, in one line, for a value that is none, or an option of a provider without any.
+        """
+        try:
+            options = replace(self.options, **settings)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        if options.provider and self.provider == CPU_PROVIDER:
+            raise UsageError(f"{CPU_PROVIDER} has no options")
+        return replace(self, options=options)
 
     def check(self) -> str | None:
         """None where available; CUDA is looked for before anything is imported."""
@@ -152,7 +208,7 @@ class OrtRuntime:
         return next(iter(installed.values()), "")
 
     def prepare(self, path: str) -> OrtSession:
-        """Load a model file, with all graph optimisations and the default threads.
+        """Load a model file with the runtime's options.
 
         LoadError where ONNX Runtime refuses it or leaves the provider out.
         """
@@ -161,12 +217,12 @@ class OrtRuntime:
         onnxruntime.set_default_logger_severity(_SILENT)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        self.options.apply(options, onnxruntime)
         options.add_session_config_entry(_PLACEMENT, "1")
         providers: list[Any] = [CPU_PROVIDER]
         if self.provider == CUDA_PROVIDER:
             _preload(onnxruntime)
-            providers.insert(0, (CUDA_PROVIDER, {"use_tf32": "1" if self.tf32 else "0"}))
+            providers.insert(0, (CUDA_PROVIDER, {"use_tf32": "0", **self.options.provider}))
         try:
             session = onnxruntime.InferenceSession(
                 path, options, providers=providers, enable_fallback=0
@@ -178,7 +234,7 @@ class OrtRuntime:
             raise LoadError(
                 f"{self.provider} was asked for, the session fell back to {', '.join(loaded)}"
             )
-        return OrtSession(session, self.provider, onnxruntime.__version__)
+        return OrtSession(session, self.provider, onnxruntime.__version__, self.options, path)
 
     def _check_cuda(self) -> str | None:
         if reason := no_cuda_device():

@@ -1,0 +1,54 @@
+"""A Keras twin on a device, in full float32."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from harness.errors import LoadError
+from harness.frameworks import keras as adapter
+from harness.schema import Arrays, ModelSpec
+
+
+class Placed:
+    """A twin on the CPU or on the first CUDA device; LoadError where there is none.
+
+    TensorFlow places a model on a device that it sees, so for the CPU none may be visible.
+    """
+
+    def __init__(
+        self, twin: ModuleType, spec: ModelSpec, parameters: Arrays, cuda: bool = False
+    ) -> None:
+        devices = tf.config.list_physical_devices("GPU")
+        if cuda and not devices:
+            raise LoadError(f"TensorFlow {tf.__version__} finds no CUDA device")
+        if not cuda and devices:
+            raise LoadError("TensorFlow sees a CUDA device and would use it")
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        self._spec = spec
+        model = adapter.build(twin, spec, parameters)
+        signature = {
+            tensor.name: tf.TensorSpec(
+                [None if isinstance(axis, str) else axis for axis in tensor.axes], tensor.dtype
+            )
+            for tensor in spec.inputs
+        }
+        forward = tf.function(lambda inputs: model(inputs, training=False), [signature])
+        with adapter._every_step_at_once():
+            self._forward = forward.get_concrete_function()
+        details = tf.config.experimental.get_device_details(devices[0]) if cuda else {}
+        self.device = f"TensorFlow on {details.get('device_name', 'CUDA') if cuda else 'CPU'}"
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Outputs by name, of the model as one TensorFlow function."""
+        tensors = {t.name: tf.convert_to_tensor(inputs[t.name]) for t in self._spec.inputs}
+        return {name: np.asarray(value) for name, value in self._forward(tensors).items()}
+
+    def evidence(self) -> dict[str, Any]:
+        """Settings for a report; Grappler's are TensorFlow's defaults."""
+        threads = tf.config.threading.get_intra_op_parallelism_threads()
+        version = tf.__version__
+        return {"optimization": "all", "threads": threads, "tensorflow": version}

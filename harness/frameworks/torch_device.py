@@ -1,0 +1,44 @@
+"""A PyTorch twin on a device, in full float32."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.errors import LoadError
+from harness.frameworks import torch as adapter
+from harness.schema import Arrays, ModelSpec
+
+
+class Placed:
+    """A twin on the CPU or on the first CUDA device; LoadError where there is none."""
+
+    def __init__(
+        self, twin: ModuleType, spec: ModelSpec, parameters: Arrays, cuda: bool = False
+    ) -> None:
+        if cuda and not torch.cuda.is_available():
+            raise LoadError(f"PyTorch {torch.__version__} finds no CUDA device")
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        self._spec = spec
+        self._device = torch.device("cuda" if cuda else "cpu")
+        self._module = adapter.build(twin, spec, parameters).to(self._device)
+        self.device = f"PyTorch on {torch.cuda.get_device_name() if cuda else 'CPU'}"
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Outputs by name."""
+        tensors = [
+            torch.from_numpy(np.array(inputs[t.name])).to(self._device) for t in self._spec.inputs
+        ]
+        with torch.inference_mode():
+            result = self._module(*tensors)
+        values = result if isinstance(result, tuple) else (result,)
+        named = zip(self._spec.outputs, values, strict=True)
+        return {tensor.name: value.cpu().numpy() for tensor, value in named}
+
+    def evidence(self) -> dict[str, Any]:
+        """Settings for a report: nothing is compiled."""
+        return {"optimization": "none", "threads": torch.get_num_threads()}

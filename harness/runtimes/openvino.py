@@ -1,0 +1,114 @@
+"""OpenVINO on the CPU, in full precision and in the one that it chooses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as distribution_version
+from typing import Any
+
+import numpy as np
+
+from harness.errors import LoadError, RunError
+from harness.schema import Array, Arrays
+
+DEVICE = "CPU"
+INSTALL = "pip install 'onnx-sequence-harness[openvino]'"
+FULL = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
+"""Without them OpenVINO computes in bfloat16 or float16 on a processor that is faster at it."""
+_PRECISION, _MODE, _THREADS = (
+    "INFERENCE_PRECISION_HINT",
+    "EXECUTION_MODE_HINT",
+    "INFERENCE_NUM_THREADS",
+)
+
+
+def shortened(error: BaseException, limit: int = 300) -> str:
+    """OpenVINO's message without the lines that say where in its source it arose, as one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith("Exception from ")]
+    text = " ".join(kept) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class OpenVinoSession:
+    """A compiled model and one request that runs all cases."""
+
+    def __init__(self, compiled: Any, outputs: list[str]) -> None:
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+        self._dtypes = {port.any_name: port.element_type.to_dtype() for port in compiled.inputs}
+        self._outputs = [(name, compiled.output(name)) for name in outputs]
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Run one case; the outputs keep the graph's order.
+
+        RunError where names or dtypes of the inputs differ, or the run fails.
+        """
+        if set(inputs) != set(self._dtypes):
+            raise RunError(
+                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
+                f"the model takes: {', '.join(sorted(self._dtypes)) or 'none'}"
+            )
+        for name, value in inputs.items():
+            if value.dtype != self._dtypes[name]:
+                raise RunError(f"input {name}: {value.dtype} given, {self._dtypes[name]} expected")
+        try:
+            values = self._request.infer(inputs)
+        except Exception as error:
+            raise RunError(shortened(error)) from error
+        return [(name, np.asarray(values[port])) for name, port in self._outputs]
+
+    def evidence(self) -> dict[str, Any]:
+        """As ONNX Runtime's, of the nodes that OpenVINO made; ``precisions`` counts theirs."""
+        nodes = [node.get_rt_info() for node in self._compiled.get_runtime_model().get_ops()]
+        ops = Counter(str(info["layerType"].astype(str)) for info in nodes)
+        precisions = Counter(str(info["runtimePrecision"].astype(str)) for info in nodes)
+        precision = self._compiled.get_property(_PRECISION)
+        return {
+            "providers": list(self._compiled.get_property("EXECUTION_DEVICES")),
+            "nodes_by_provider": {DEVICE: dict(sorted(ops.items()))},
+            "tf32": False,
+            "optimization": "all",
+            "inference_precision": precision.get_type_name(),
+            "execution_mode": str(self._compiled.get_property(_MODE)).rpartition(".")[2].lower(),
+            "precisions": dict(sorted(precisions.items())),
+            "threads": self._compiled.get_property(_THREADS),
+            "version": distribution_version("openvino"),
+        }
+
+
+@dataclass(frozen=True)
+class OpenVinoRuntime:
+    """OpenVINO's CPU plugin with ``properties``; its defaults hold for the others."""
+
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self) -> str | None:
+        return None if self.version() else f"openvino is not installed: {INSTALL}"
+
+    def version(self) -> str:
+        """The version of the installed distribution; empty where there is none."""
+        try:
+            return distribution_version("openvino")
+        except PackageNotFoundError:
+            return ""
+
+    def prepare(self, path: str) -> OpenVinoSession:
+        """Read and compile the model file; LoadError where OpenVINO refuses it."""
+        import onnx
+        import openvino
+
+        try:
+            graph = onnx.load(path, load_external_data=False).graph
+            core = openvino.Core()
+            compiled = core.compile_model(core.read_model(path), DEVICE, dict(self.properties))
+            return OpenVinoSession(compiled, [value.name for value in graph.output])
+        except Exception as error:
+            raise LoadError(shortened(error)) from error
+
+
+FULL_PRECISION = OpenVinoRuntime(FULL)
+DEFAULT_PRECISION = OpenVinoRuntime()

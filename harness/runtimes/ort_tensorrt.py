@@ -1,0 +1,86 @@
+"""ONNX Runtime with its TensorRT provider, and CUDA for what TensorRT refuses."""
+
+from __future__ import annotations
+
+import ctypes
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LoadError
+from harness.runtimes import ort
+from harness.runtimes.ort import CPU_PROVIDER, CUDA, CUDA_PROVIDER, OrtSession, shortened
+
+TENSORRT_PROVIDER = "TensorrtExecutionProvider"
+LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")
+_SILENT = 4
+
+
+class TensorRtSession(OrtSession):
+    """Fails to run where a node that is not shape arithmetic lies outside TensorRT."""
+
+    def evidence(self) -> dict[str, Any]:
+        """As any session's; TensorRT uses TF32 and the provider has no option against it."""
+        return {**super().evidence(), "tf32": True}
+
+
+class TensorRtRuntime:
+    """In full precision but for TF32; engines are built anew for shapes out of their range."""
+
+    def check(self) -> str | None:
+        """None where CUDA, the provider and the libraries of TensorRT are there."""
+        if reason := CUDA.check():
+            return reason
+        import onnxruntime
+
+        if TENSORRT_PROVIDER not in onnxruntime.get_available_providers():
+            return f"onnxruntime {onnxruntime.__version__} is built without {TENSORRT_PROVIDER}"
+        return missing_libraries(onnxruntime.cuda_version)
+
+    def version(self) -> str:
+        return CUDA.version()
+
+    def prepare(self, path: str) -> TensorRtSession:
+        """Load a model file; LoadError where it is refused or the provider is left out."""
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(_SILENT)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _SILENT
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        providers = [TENSORRT_PROVIDER, (CUDA_PROVIDER, {"use_tf32": "0"}), CPU_PROVIDER]
+        try:
+            session = onnxruntime.InferenceSession(
+                path, options, providers=providers, enable_fallback=0
+            )
+        except Exception as error:
+            raise LoadError(shortened(error)) from error
+        loaded = session.get_providers()
+        if TENSORRT_PROVIDER not in loaded:
+            raise LoadError(
+                f"{TENSORRT_PROVIDER} was asked for, the session fell back to {', '.join(loaded)}"
+            )
+        return TensorRtSession(session, TENSORRT_PROVIDER, onnxruntime.__version__, ort.DEFAULTS)
+
+
+def missing_libraries(cuda_version: str) -> str | None:
+    """Load TensorRT's libraries, from their wheel too; which cannot be and what installs them."""
+    wheel = find_spec("tensorrt_libs")
+    folders = wheel.submodule_search_locations or () if wheel else ()
+    missing = [name for name in LIBRARIES if not _loads(name, *(Path(f, name) for f in folders))]
+    major = cuda_version.partition(".")[0]
+    install = f"pip install 'tensorrt-cu{major}<11'"
+    return f"{', '.join(missing)} cannot be loaded: {install}" if missing else None
+
+
+def _loads(*places: str | Path) -> bool:
+    for place in places:
+        try:
+            ctypes.CDLL(str(place), ctypes.RTLD_GLOBAL)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+TENSORRT = TensorRtRuntime()

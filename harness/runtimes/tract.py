@@ -1,0 +1,153 @@
+"""tract on the CPU, in a process of its own: a panic in it ends the process.
+
+Its recurrent layers panic where the batch is not a number, so every batch size gets a plan of its
+own, on which all lengths run: they stay symbols.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as distribution_version
+from typing import Any
+
+from harness.errors import LoadError, RunError
+from harness.runtimes.served import Served, ServedSession
+from harness.schema import BATCH, Array, Arrays
+
+PROVIDER = "tract"
+INSTALL = "pip install 'onnx-sequence-harness[tract]'"
+# fmt: off
+KINDS = {
+    "BOOL": "bool", "INT8": "i8", "INT16": "i16", "INT32": "i32", "INT64": "i64", "UINT8": "u8",
+    "UINT16": "u16", "UINT32": "u32", "UINT64": "u64", "FLOAT16": "f16", "FLOAT": "f32",
+    "DOUBLE": "f64",
+}
+# fmt: on
+"""tract's names of the element types of ``onnx.TensorProto``."""
+
+
+def shortened(error: BaseException, limit: int = 300) -> str:
+    """tract's message and its causes, outermost first, as one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    text = ": ".join(line for line in lines if line not in ("", "Caused by:"))
+    text = text or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class TractSession:
+    """A model file and its plan for each batch size that was seen."""
+
+    def __init__(self, path: str) -> None:
+        import onnx
+
+        graph = onnx.load(path, load_external_data=False).graph
+        constants = {tensor.name for tensor in graph.initializer}
+        self._path = path
+        self._inputs = {v.name: v.type.tensor_type for v in graph.input if v.name not in constants}
+        self._kinds = {
+            name: onnx.TensorProto.DataType.Name(kind.elem_type)
+            for name, kind in self._inputs.items()
+        }
+        self._outputs = [value.name for value in graph.output]
+        self._ops = Counter(node.op_type for node in graph.node)
+        self._plans: dict[int, tuple[list[str], Any]] = {}
+        self._plan(1)
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Run one case; RunError where the inputs do not fit or tract fails."""
+        if set(inputs) != set(self._inputs):
+            raise RunError(
+                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
+                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
+            )
+        for name, value in inputs.items():
+            if value.ndim != len(self._dims(name)):
+                wanted = ", ".join(self._dims(name))
+                raise RunError(f"input {name}: shape {value.shape} given, [{wanted}] expected")
+        try:
+            names, plan = self._plan(self._batch(inputs))
+            values = [value.to_numpy() for value in plan.run([inputs[name] for name in names])]
+        except Exception as error:
+            raise RunError(shortened(error)) from error
+        return list(zip(self._outputs, values, strict=True))
+
+    def evidence(self) -> dict[str, Any]:
+        """As ONNX Runtime's, of the nodes in the file; ``plans`` lists the batch sizes."""
+        return {
+            "providers": [PROVIDER],
+            "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
+            "tf32": False,
+            "optimization": "all",
+            "fixed_axes": [BATCH],
+            "plans": sorted(self._plans),
+            "version": distribution_version("tract"),
+        }
+
+    def _batch(self, inputs: Arrays) -> int:
+        """The size of the first axis called batch; 1 where there is none."""
+        sizes = (inputs[n].shape[self._dims(n).index(BATCH)] for n in self._inputs if self._has(n))
+        return int(next(sizes, 1))
+
+    def _dims(self, name: str) -> list[str]:
+        dims = self._inputs[name].shape.dim
+        return [dim.dim_param or str(dim.dim_value) for dim in dims]
+
+    def _has(self, name: str) -> bool:
+        return BATCH in self._dims(name)
+
+    def _plan(self, batch: int) -> tuple[list[str], Any]:
+        """The names of the inputs in tract's order and what runs them, at one batch size."""
+        if batch not in self._plans:
+            import tract
+
+            model = tract.onnx().load(self._path)
+            names = [model.input_name(i) for i in range(model.input_count())]
+            for number, name in enumerate(names):
+                if self._has(name):
+                    dims = [str(batch) if dim == BATCH else dim for dim in self._dims(name)]
+                    model.set_input_fact(number, ",".join([*dims, KINDS[self._kinds[name]]]))
+            for number in range(model.output_count()):
+                model.set_output_fact(number, None)
+            self._plans[batch] = names, model.into_model().into_runnable()
+        return self._plans[batch]
+
+
+class Inside:
+    """tract as the process of its own sees it."""
+
+    def check(self) -> str | None:
+        return None if self.version() else f"tract is not installed: {INSTALL}"
+
+    def version(self) -> str:
+        """The version of the installed distribution; empty where there is none."""
+        try:
+            return distribution_version("tract")
+        except PackageNotFoundError:
+            return ""
+
+    def prepare(self, path: str) -> TractSession:
+        """Load the model file and plan it for a batch of 1; LoadError where tract refuses."""
+        try:
+            return TractSession(path)
+        except Exception as error:
+            raise LoadError(shortened(error)) from error
+
+
+class TractRuntime(Inside):
+    """tract behind a pipe."""
+
+    def __init__(self) -> None:
+        self._served = Served(
+            lambda: [sys.executable, "-m", "harness.serving", "harness.runtimes.tract:INSIDE"],
+            {"RUST_BACKTRACE": "0"},
+        )
+
+    def prepare(self, path: str) -> ServedSession:  # type: ignore[override]
+        """Load the model file in the process; LoadError where tract refuses it or panics."""
+        return self._served.prepare(path)
+
+
+INSIDE = Inside()
+TRACT = TractRuntime()
