@@ -4,6 +4,8 @@ COMMANDS = {
     "validate": "compare exported models with their goldens",
     "export": "write a deployable bundle of a model that conforms",
     "record": "train reference models and record their goldens",
+    "lint": "find what is wrong in a graph without running it",
+    "placement": "where each node would run with CUDA, on a machine without a GPU",
     "list": "models, exporters, variants and runtimes, and whether each is available here",
 }
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +15,7 @@ from harness.errors import UNUSABLE, HarnessError
 from harness.exporters import DEFAULT_OPSET, EXPORTERS, OPSETS
 from harness.frameworks import FRAMEWORKS
 from harness.runtimes import RUNTIMES
+from harness.runtimes.ort_options import LEVELS
 from harness.variants import VARIANTS
 
 GOLDEN = Path("golden")
@@ -61,6 +65,87 @@ def add_matrix(parser: argparse.ArgumentParser) -> None:
     add("--shard", metavar="I/N", help="the I-th of N parts of the cells")
 
 
+def add_ort_options(parser: argparse.ArgumentParser) -> None:
+    """Settings of ONNX Runtime's sessions; each is None, or empty, where it is not given."""
+    group = parser.add_argument_group("ONNX Runtime", "refused where another runtime is selected")
+    group.add_argument(
+        "--optimization",
+        choices=LEVELS,
+        metavar="LEVEL",
+        help=f"graph optimisations: {', '.join(LEVELS)} (default: all)",
+    )
+    group.add_argument(
+        "--intra-op-threads",
+        type=at_least_one,
+        metavar="N",
+        help="threads that share the work of one node (default: one for each physical core)",
+    )
+    group.add_argument(
+        "--provider-option",
+        action="append",
+        default=[],
+        type=_key_value,
+        metavar="KEY=VALUE",
+        help="an option of the execution provider, such as use_tf32=1 of CUDA; repeatable",
+    )
+
+
+def add_isolation(parser: argparse.ArgumentParser) -> None:
+    """Which cells run in processes of their own, how many at a time, and what they may use."""
+    group = parser.add_argument_group("processes")
+    group.add_argument(
+        "--isolate",
+        action=argparse.BooleanOptionalAction,
+        help="judge every cell in a child process, where a crash, a hang or a flood of output"
+        " becomes a result with status error; or none (default: those of runtimes other than"
+        " ort-cpu and ort-cuda)",
+    )
+    group.add_argument(
+        "--workers",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="cells judged at a time, each in a child process where N is not 1 (default: 1)",
+    )
+    group.add_argument(
+        "--timeout",
+        type=_above_zero,
+        metavar="SECONDS",
+        help="time for a cell, every one of which it isolates (default: 1800 where isolated)",
+    )
+    group.add_argument(
+        "--memory-limit",
+        type=_above_zero,
+        metavar="GIB",
+        help="data that a process of a cell may hold; isolates every cell (default: half of the"
+        " machine's memory where isolated)",
+    )
+
+
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
+    return number
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1")
+    return int(text)
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected KEY=VALUE, such as use_tf32=1")
+    return key, value
+
+
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Where goldens and exports are, and the opset to export at."""
     parser.add_argument(
@@ -82,9 +167,13 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command; an error is one line on standard error and its exit code."""
+    """Run a command; an error is one line on standard error and its exit code.
+
+    A request to terminate (SIGTERM) is taken as Ctrl-C is.
+    """
     try:
-        return command(argv)
+        with _terminable():
+            return command(argv)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -98,3 +187,20 @@ def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
         told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"error: {told}", file=sys.stderr)
         return UNUSABLE
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """KeyboardInterrupt where SIGTERM comes; only a main thread can have it so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

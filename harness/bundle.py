@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,14 @@ def write(path: Path, model: bytes | None, about: Mapping[str, Any], golden: Pat
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def key(framework: str, target: str, package: str, weights: str, opset: int) -> dict[str, Any]:
+def key(
+    framework: str, target: str, variant: str, package: str, weights: str, opset: int
+) -> dict[str, Any]:
     """What an export depends on: weights, code and library versions.
 
-    ``target`` is the exporter's ``"module:attribute"``, ``package`` the twin's. A library that is
-    not installed has no version here, so that a machine without frameworks can tell an old export
-    from a foreign one.
+    ``target`` and ``variant`` are the exporter's and the variant's ``"module:attribute"``,
+    ``package`` is the twin's. A library that is not installed has no version here, so that a
+    machine without frameworks can tell an old export from a foreign one.
     """
     return {
         "weights": weights,
@@ -103,6 +106,7 @@ def key(framework: str, target: str, package: str, weights: str, opset: int) -> 
         "code": sources.digest(
             [
                 target.partition(":")[0],
+                variant.partition(":")[0],
                 f"{package}.{framework}_twin",
                 f"harness.frameworks.{framework}",
                 "harness.graph",
@@ -124,6 +128,7 @@ def current(bundle: Bundle, wanted: Mapping[str, Any]) -> bool:
     return dict(have) == dict(wanted)
 
 
+@cache
 def versions(framework: str) -> dict[str, str]:
     """The installed versions of what exports from ``framework``; empty if it is not installed."""
     found = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from harness import compare, graph
-from harness.errors import StageError, one_line
+from harness import compare, findings, graph, relating
+from harness.errors import LoadError, StageError, one_line
 from harness.golden import Golden
 from harness.schema import (
     Case,
@@ -20,6 +21,7 @@ from harness.schema import (
     Session,
     Stage,
     Status,
+    framework_of,
     lengths_text,
 )
 
@@ -31,7 +33,7 @@ class Work:
     Exactly one of ``model`` (a file to run), ``failure`` (its export failed) and ``unavailable``
     (why it cannot be judged here) is set. ``cases`` are run in their order, then the first again.
     ``expected`` says that expectations may hold for the cell; ``complete`` makes a golden case with
-    every step of one that holds some.
+    every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
     """
 
     cell: Cell
@@ -44,62 +46,127 @@ class Work:
     replay: str = ""
     expected: bool = True
     complete: Callable[[GoldenCase], GoldenCase] | None = None
+    relations: Sequence[str] = ()
+
+
+Event = Stage | Case | CaseResult | str
+"""What is told of a cell: it reaches a stage, begins a case, or a relation by its name, or has
+judged a case."""
+Tell = Callable[[Work, Event], None]
+OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
 
 
 def run(
-    works: Sequence[Work],
+    works: Iterable[Work],
     runtimes: Mapping[str, Runtime],
-    step: Callable[[Work], None] = lambda work: None,
+    tell: Tell = lambda work, event: None,
 ) -> Iterator[CellResult]:
-    """Judge every cell in turn; ``step`` is called after each case."""
+    """Judge every cell in turn; ``tell`` is told every event of it."""
     store: dict[str, GoldenCase] = {}
-    current: Golden | None = None
+    current: Path | None = None
     for work in works:
-        if work.golden is not current:
+        if work.golden.folder != current:
             store.clear()
-            current = work.golden
+            current = work.golden.folder
         started = time.perf_counter()
-        result = _judge(work, runtimes[work.cell.runtime], store, step)
+        result = _judge(work, runtimes[work.cell.runtime], store, tell)
         yield replace(result, seconds=time.perf_counter() - started, replay=work.replay)
 
 
-def _judge(
-    work: Work, runtime: Runtime, store: dict[str, GoldenCase], step: Callable[[Work], None]
-) -> CellResult:
+def _judge(work: Work, runtime: Runtime, store: dict[str, GoldenCase], tell: Tell) -> CellResult:
     reason = work.unavailable or runtime.check()
     if reason is not None:
         return CellResult(work.cell, Status.UNAVAILABLE, Stage.LOAD, reason)
+    lint: dict[str, Any] = {}
     try:
         if work.failure is not None:
             raise work.failure
         assert work.model is not None
-        graph.check(graph.read(str(work.model)), work.golden.spec, work.example)
-        session = runtime.prepare(str(work.model))
+        tell(work, Stage.CHECK)
+        found = findings.of_file(work.model, work.example)
+        lint["lint"] = [finding.as_dict() for finding in found]
+        _check(work.model, work, found)
+        tell(work, Stage.LOAD)
+        session = _load(work.model, work, runtime)
     except StageError as error:
-        return CellResult(work.cell, Status.FAIL, error.stage, str(error))
+        return CellResult(work.cell, _status(error), error.stage, str(error), lint)
+    tell(work, Stage.RUN)
     results = []
     again = [replace(case, repeat=True) for case in work.cases[:1] if len(work.cases) > 1]
     for case in [*work.cases, *again]:
-        results.append(_case(work, case, session, store))
-        step(work)
-    return _verdict(work.cell, session, tuple(results))
+        tell(work, case)
+        results.append(judge_case(work, case, session, store))
+        tell(work, results[-1])
+    label = work.cell.runtime
+    for name in work.relations:
+        tell(work, name)
+        for result in relating.judge(
+            name, work.golden, work.cases, work.model, label, runtime, session
+        ):
+            results.append(result)
+            tell(work, result)
+    return _verdict(work.cell, {**session.evidence(), **lint}, tuple(results))
 
 
-def _case(work: Work, case: Case, session: Session, store: dict[str, GoldenCase]) -> CaseResult:
+def prepare(
+    model: Path, work: Work, runtime: Runtime, found: findings.Findings | None = None
+) -> Session:
+    """The session of a model file that is valid and what the work's specification says.
+
+    ``found`` is what the lint finds in it, if that is known. CheckError or LoadError, in one line,
+    where the file is not valid, has an error among its findings, or cannot be loaded.
+    """
+    _check(model, work, found)
+    return _load(model, work, runtime)
+
+
+def _check(model: Path, work: Work, found: findings.Findings | None) -> None:
+    graph.check(graph.read(str(model)), work.golden.spec, work.example)
+    findings.refuse(findings.of_file(model, work.example) if found is None else found)
+
+
+def _load(model: Path, work: Work, runtime: Runtime) -> Session:
+    try:
+        return runtime.prepare(str(work.golden.folder if framework_of(runtime) else model))
+    except StageError:
+        raise
+    except Exception as error:
+        raise LoadError(one_line(error)) from error
+
+
+def _status(error: Exception) -> Status:
+    """``error`` where there was not enough memory, which tells nothing of the model.
+
+    Runtimes in C++ only say so.
+    """
+    raised = any(isinstance(e, MemoryError) for e in (error, error.__cause__, error.__context__))
+    told = any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return Status.ERROR if raised or told else Status.FAIL
+
+
+def golden_case(work: Work, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
+    """A case's inputs and expected outputs, loaded once into ``store``, by id."""
     if case.id not in store:
         loaded = work.golden.load(case)
         store[case.id] = work.complete(loaded) if work.complete else loaded
-    golden = store[case.id]
+    return store[case.id]
+
+
+def judge_case(
+    work: Work, case: Case, session: Session, store: dict[str, GoldenCase]
+) -> CaseResult:
+    """Run one case on a session and compare its outputs."""
+    golden = golden_case(work, case, store)
     started = time.perf_counter()
     try:
         actual = session.run(golden.inputs)
     except StageError as error:
         seconds = time.perf_counter() - started
-        return CaseResult(case, Status.FAIL, error.stage, str(error), seconds=seconds)
+        return CaseResult(case, _status(error), error.stage, str(error), seconds=seconds)
     except Exception as error:
-        return CaseResult(case, Status.FAIL, Stage.RUN, one_line(error))
+        return CaseResult(case, _status(error), Stage.RUN, one_line(error))
     seconds = time.perf_counter() - started
-    if reason := compare.structure(work.golden.spec, golden, actual):
+    if reason := compare.structure(work.golden.spec, golden, actual, work.cell.runtime):
         return CaseResult(case, Status.FAIL, Stage.COMPARE, reason, seconds=seconds)
     outputs = compare.compare(work.golden.spec, golden, actual, work.cell.runtime)
     bad = [output for output in outputs if output.reason]
@@ -108,16 +175,16 @@ def _case(work: Work, case: Case, session: Session, store: dict[str, GoldenCase]
     return CaseResult(case, status, Stage.COMPARE, reason, outputs, seconds)
 
 
-def _verdict(cell: Cell, session: Session, cases: tuple[CaseResult, ...]) -> CellResult:
-    """A cell fails at the earliest stage at which one of its cases does."""
-    evidence = session.evidence()
+def _verdict(cell: Cell, evidence: Mapping[str, Any], cases: tuple[CaseResult, ...]) -> CellResult:
+    """A cell fails at the earliest stage at which one of its cases does, unless one is an error."""
     failed = [case for case in cases if case.status is not Status.PASS]
     if not failed:
         return CellResult(cell, Status.PASS, Stage.COMPARE, "", evidence, cases)
     order = list(Stage)
-    first = min(failed, key=lambda case: order.index(case.stage))
+    worst = [case for case in failed if case.status is Status.ERROR] or failed
+    first = min(worst, key=lambda case: order.index(case.stage))
     reason = (
         f"{len(failed)} of {len(cases)} cases; first at {lengths_text(first.case.lengths)},"
         f" batch={first.case.batch}: {first.reason}"
     )
-    return CellResult(cell, Status.FAIL, first.stage, reason, evidence, cases)
+    return CellResult(cell, first.status, first.stage, reason, evidence, cases)

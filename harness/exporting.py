@@ -49,13 +49,18 @@ class Job:
         return f"{self.model}/{self.framework}/{self.exporter}/{self.variant}"
 
 
-def ensure(jobs: Iterable[Job], progress: Progress) -> dict[str, bundle.Bundle | str]:
+def ensure(
+    jobs: Iterable[Job], progress: Progress, read: Mapping[str, golden.Golden] | None = None
+) -> dict[str, bundle.Bundle | str]:
     """The bundle of every job by its name, exported now where there is none that is current.
 
     A name maps to a line of text where the framework is not installed and nothing is stored.
+    ``read`` holds goldens that need not be read again, by their folder.
     """
-    jobs = list(jobs)
-    keys = {job.name: _key(job) for job in jobs}
+    jobs, known = list(jobs), read or {}
+    keys = {
+        job.name: _key(job, known.get(job.golden) or golden.read(Path(job.golden))) for job in jobs
+    }
     stale = [job for job in jobs if _stored(job, keys[job.name]) is None]
     possible = [job for job in stale if keys[job.name]["versions"]]
     by_framework = {f: [j for j in possible if j.framework == f] for f in FRAMEWORKS}
@@ -100,11 +105,10 @@ def _in_children(
     return died
 
 
-def _key(job: Job) -> dict[str, Any]:
-    source = golden.read(Path(job.golden))
+def _key(job: Job, source: golden.Golden) -> dict[str, Any]:
     target = EXPORTERS[f"{job.exporter}/{job.framework}"]
-    package = source.spec.package
-    return bundle.key(job.framework, target, package, source.weights_sha256, job.opset)
+    package, weights = source.spec.package, source.weights_sha256
+    return bundle.key(job.framework, target, VARIANTS[job.variant], package, weights, job.opset)
 
 
 def _stored(job: Job, key: Mapping[str, Any]) -> bundle.Bundle | None:

@@ -23,4 +23,5 @@ def line(report: Report) -> str:
     cells = f"{summary['cells']} cell{'' if summary['cells'] == 1 else 's'}"
     compared, steps = report.steps
     told = f"{report.comparisons:,} comparisons at {compared:,} of {steps:,} steps"
-    return f"{cells}, {told}: {', '.join(counts)}{nothing}"
+    partial = "partial report: " if report.partial else ""
+    return f"{partial}{cells}, {told}: {', '.join(counts) or 'none'}{nothing}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import arguments
+from harness.relations import RELATIONS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +29,8 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_matrix(parser)
     arguments.add_places(parser)
+    arguments.add_ort_options(parser)
+    arguments.add_isolation(parser)
     parser.add_argument(
         "--artifacts",
         type=Path,
@@ -60,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
         help="derive the oracle's outputs anew at every step, where a golden of a long case stores"
         " some of them",
     )
+    parser.add_argument(
+        "--relation",
+        action="append",
+        metavar="NAME",
+        help=f"{', '.join(RELATIONS)}: after the golden cases, try what must hold between runs"
+        " whatever the right outputs are, at up to six of the selected lengths",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing cell")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
     parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
@@ -72,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import outcome, validation
+    from harness import outcome, validation, workers
     from harness.reports import console, json_file
+    from harness.schema import CellResult, Report
+    from harness.settings import Settings
 
     selection = validation.Selection(
         subjects=args.subject,
@@ -90,30 +102,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         artifacts=args.artifacts,
         opset=args.opset,
         every_step=args.every_step,
+        relations=args.relation or (),
+        settings=Settings(args.optimization, args.intra_op_threads, dict(args.provider_option)),
     )
+    isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit)
     errors = Console(stderr=True)
     shown = errors if args.json else Console()
     command = shlex.join(["python", "-m", "harness.validate", *given])
+    stopped = False
     with console.progress(errors, enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)
         prepared = validation.prepare(
             selection, lambda text: bar.update(task, description=text, advance=1)
         )
         args.report_dir.mkdir(parents=True, exist_ok=True)
-        total = sum(len(work.cases) + (len(work.cases) > 1) for work in prepared.works)
-        bar.update(task, description="validating", completed=0, total=total)
-        report = validation.judge(
-            prepared,
-            command,
-            done=lambda result: None if args.quiet else console.cell(shown, result, args.verbose),
-            step=lambda work: bar.update(task, advance=1, description=work.cell.id),
-            fail_fast=args.fail_fast,
+        total = sum(
+            len(work.cases) + (len(work.cases) > 1) + len(work.relations) for work in prepared.works
         )
+        bar.update(task, description="validating", completed=0, total=total)
+        judged: list[CellResult] = []
+
+        def done(result: CellResult) -> None:
+            judged.append(result)
+            if not args.quiet:
+                console.cell(shown, result, args.verbose)
+
+        try:
+            report = validation.judge(
+                prepared,
+                command,
+                done,
+                step=lambda work: bar.update(task, advance=1, description=work.cell.id),
+                fail_fast=args.fail_fast,
+                isolation=isolation,
+            )
+        except KeyboardInterrupt:
+            stopped = True
+            report = Report(command, validation.environment(), tuple(judged), partial=True)
     if args.json:
         print(json_file.dumps(report))
+    for name in () if args.quiet or report.partial else validation.without_a_case(prepared, report):
+        shown.print(f"relation {name} applies to no selected model and case", highlight=False)
     path = json_file.write(report, args.report_dir)
     shown.print(f"{outcome.line(report)}; report: {path}", highlight=False, soft_wrap=True)
-    return outcome.exit_code(report)
+    return arguments.INTERRUPTED if stopped else outcome.exit_code(report)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
     console.print(label + escape(tail), highlight=False, soft_wrap=True)
     if result.status not in (Status.PASS, Status.UNAVAILABLE) or result.reason:
         console.print(f"            {result.stage.value}: {escape(result.reason)}", soft_wrap=True)
+    found = result.evidence.get("lint")
+    if found and (verbose or result.status in (Status.FAIL, Status.ERROR)):
+        errors = sum(one["severity"] == "error" for one in found)
+        told = f"lint: {errors} errors, {len(found) - errors} warnings (see the report's evidence)"
+        console.print(f"            {told}", highlight=False, soft_wrap=True)
     if result.status in (Status.FAIL, Status.ERROR):
         _cases(console, result, None if verbose else SHOWN_CASES)
         console.print(f"            [dim]{escape(result.replay)}[/dim]", soft_wrap=True)
@@ -94,7 +99,8 @@ def _output(output: OutputComparison) -> str:
 def _where(case: CaseResult) -> str:
     ragged = "" if case.case.raggedness.value == "none" else f", {case.case.raggedness.value}"
     again = ", run again" if case.case.repeat else ""
-    return f"{lengths_text(case.case.lengths)}, batch={case.case.batch}{ragged}{again}"
+    related = f", relation {case.relation}" if case.relation else ""
+    return f"{lengths_text(case.case.lengths)}, batch={case.case.batch}{ragged}{again}{related}"
 
 
 def _worst(result: CellResult) -> tuple[CaseResult, OutputComparison] | None:

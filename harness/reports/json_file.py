@@ -33,6 +33,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "command": report.command,
         "environment": dict(report.environment),
         "summary": report.summary,
+        **({"partial": True} if report.partial else {}),
         "results": [_cell(result) for result in report.results],
     }
 
@@ -56,6 +57,7 @@ def _case(result: CaseResult) -> dict[str, Any]:
         "batch": result.case.batch,
         "raggedness": result.case.raggedness.value,
         "repeat": result.case.repeat,
+        "relation": result.relation,
         "status": result.status.value,
         "stage": result.stage.value,
         "reason": result.reason,

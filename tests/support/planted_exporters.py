@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
-from harness import exporting
+from harness import bundle, exporting
 from harness.errors import ExportError
 from harness.exporters import EXPORTERS
 from reference_models import catalog
@@ -33,12 +34,25 @@ def succeed(model, spec, example, opset):
     return doubler.graph()
 
 
+def cut(model, spec, example, opset):
+    """Killed when the model is written and its manifest is about to be."""
+    written = Path.write_text
+
+    def write_text(path, *arguments, **options):
+        if path.name == bundle.MANIFEST:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return written(path, *arguments, **options)
+
+    Path.write_text = write_text
+    return doubler.graph()
+
+
 def build(twin, spec, parameters):
     """Stands for a framework's adapter."""
 
 
 NAMES = ("crash", "leave", "refuse", "stumble", "succeed")
-TARGETS = {f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in NAMES}
+TARGETS = {f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in (*NAMES, "cut")}
 
 if __name__ == "__main__":
     EXPORTERS.update(TARGETS)

@@ -1,0 +1,213 @@
+"""A cell in a child process: what kills, stalls or floods the child is a result here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Pipe
+from typing import Any
+
+from harness.engine import Event, Tell, Work
+from harness.schema import Case, CaseResult, CellResult, Stage, Status, lengths_text
+from harness.settings import Settings
+
+PROGRAM = "harness.isolated"
+GIB = 2**30
+_TAIL = 4096
+_LINES = 20
+_GRACE = 5.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cell may use: wall time in seconds, bytes of data in each process, bytes of output.
+
+    ``seconds`` and ``memory`` are None where nobody asked for one: then it is half an hour, and
+    half of the machine's memory.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+    output: int = 16 * 2**20
+
+    @property
+    def time(self) -> float:
+        return 1800.0 if self.seconds is None else self.seconds
+
+    @property
+    def data(self) -> int:
+        here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return here // 2 if self.memory is None else self.memory
+
+    @property
+    def flags(self) -> str:
+        """The flags, each after a space, that isolate a cell with these limits."""
+        time = "" if self.seconds is None else f" --timeout {self.seconds:g}"
+        memory = "" if self.memory is None else f" --memory-limit {self.memory / GIB:g}"
+        return f" --isolate{time}{memory}"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a child has a runtime from: its name, the target of every name, and its settings."""
+
+    runtime: str
+    targets: Mapping[str, str]
+    settings: Settings
+
+
+class Child:
+    """A process that judges cells of one runtime, one after the other, until it dies.
+
+    It leads a session of its own: a terminal's Ctrl-C does not reach it, and what it starts is
+    killed with it.
+    """
+
+    def __init__(self, setup: Setup, limits: Limits) -> None:
+        self.runtime = setup.runtime
+        self._limits = limits
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", PROGRAM, str(theirs.fileno()), str(limits.data)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout
+        os.set_blocking(self._output.fileno(), False)
+        self._setup: Setup | None = setup
+
+    @property
+    def streams(self) -> list[Any]:
+        """What to wait on until there is something to ``poll``."""
+        return [self._connection] if self._output.closed else [self._connection, self._output]
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self._begun + self._limits.time - time.monotonic())
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def begin(self, work: Work) -> None:
+        """Hand a cell over; a child that died meanwhile shows at the next ``poll``."""
+        self._work = work
+        self._stage = Stage.LOAD
+        self._cases: list[CaseResult] = []
+        self._case: Case | None = None
+        self._relation = ""
+        self._said, self._written = b"", 0
+        self._begun = time.monotonic()
+        with suppress(OSError):
+            self._connection.send((self._setup, work))
+            self._setup = None
+
+    def poll(self, tell: Tell) -> CellResult | None:
+        """Take what has come since: the cell's result, or None while it goes on.
+
+        A child that gave an ``error`` is not to be used again.
+        """
+        self._listen()
+        if self._written > self._limits.output:
+            return self._failed(f"wrote over {self._limits.output:,} bytes of output, was killed")
+        try:
+            while self._connection.poll():
+                event = self._connection.recv()
+                if isinstance(event, CellResult):
+                    bad = event.status is Status.ERROR
+                    return replace(event, replay=self._replay) if bad else event
+                self._note(event)
+                tell(self._work, event)
+        except Exception:
+            return self._failed(self._end())
+        if not self.seconds_left:
+            return self._failed(f"did not end within {self._limits.time:g} s, was killed")
+        return None
+
+    def stop(self) -> None:
+        """Kill the process and what it started."""
+        self._kill()
+        self._connection.close()
+        self._output.close()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def _replay(self) -> str:
+        return self._work.replay + self._limits.flags
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, CaseResult):
+            self._cases.append(event)
+            self._case = None
+        elif isinstance(event, Case):
+            self._case = event
+        elif isinstance(event, Stage):
+            self._stage = event
+        else:
+            self._relation = event
+
+    def _listen(self) -> None:
+        """Take the output that is there, count it and keep its end."""
+        while not self._output.closed and self._written <= self._limits.output:
+            part = self._output.read(2**16)
+            if part is None:
+                return
+            if not part:
+                self._output.close()
+            self._written += len(part)
+            self._said = (self._said + part)[-_TAIL:]
+
+    def _end(self) -> str:
+        """How the process ended of itself, which may take it a moment after its last word."""
+        try:
+            status = self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            return "sent no readable answer, was killed"
+        if status >= 0:
+            return f"ended with exit code {status}"
+        names = {one.value: one.name for one in signal.Signals}
+        told = f"ended with signal {names.get(-status, -status)}"
+        return f"{told} (the system kills for want of memory)" if status == -9 else told
+
+    def _failed(self, how: str) -> CellResult:
+        """What a cell that its process did not survive comes to, with the cases before."""
+        self._kill()
+        self._listen()
+        text = self._said.decode(errors="replace")
+        shown = ("".join(c if c.isprintable() else " " for c in s) for s in text.splitlines())
+        lines = [line.strip() for line in shown if line.strip()][-_LINES:]
+        where = f"relation {self._relation}: " if self._relation else ""
+        if self._case is not None:
+            where = f"{lengths_text(self._case.lengths)}, batch={self._case.batch}: "
+        told = f"{where}the process that ran it {how}"
+        reason = ": ".join([told, " ".join(lines[-3:])] if lines else [told])
+        reason = reason if len(reason) <= 300 else f"{reason[:299]}…"
+        if self._case is not None:
+            self._cases.append(CaseResult(self._case, Status.ERROR, self._stage, reason))
+        limits = {"seconds": self._limits.time, "memory": self._limits.data}
+        return CellResult(
+            self._work.cell,
+            Status.ERROR,
+            self._stage,
+            reason,
+            {"isolation": {"ended": how, "output": lines, "limits": limits}},
+            tuple(self._cases),
+            time.monotonic() - self._begun,
+            self._replay,
+        )

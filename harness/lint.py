@@ -1,0 +1,119 @@
+"""``python -m harness.lint``: what is wrong in a graph, seen without running it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness import arguments
+from harness.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+
+SCHEMA = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = arguments.Parser(
+        prog="python -m harness.lint",
+        description="Look for what goes wrong with ONNX graphs of sequence models, without running"
+        " them: baked lengths and batches, loops, contradictory shapes and more.",
+        epilog="exit codes: 0 no error was found; 1 at least one was; 2 the call or a file is not"
+        " usable",
+    )
+    parser.add_argument("file", nargs="*", help="a .onnx file, or a bundle folder")
+    parser.add_argument(
+        "--against",
+        metavar="OTHER",
+        help="the same model exported at another batch and length: what differs is baked",
+    )
+    parser.add_argument(
+        "--example",
+        action="append",
+        default=[],
+        metavar="AXIS=N,…",
+        help="the sizes that a .onnx file was exported with; a bundle tells its own",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
+    parser.add_argument(
+        "--json", action="store_true", help="print the findings as JSON on standard output"
+    )
+    parser.add_argument("--list", action="store_true", help="list the rules and end")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+
+    from harness import findings
+    from harness.linting import against
+
+    if args.list:
+        print("\n".join(f"{name:<21}{told}" for name, told in findings.rules().items()))
+        return CONFORMS
+    if not args.file:
+        raise UsageError("nothing to lint: expected .onnx files or bundle folders (see --help)")
+    if args.against and len(args.file) != 1:
+        raise UsageError(f"--against compares one file with another; there are {len(args.file)}")
+    example = _example(args.example)
+    all_facts = {file: findings.read(*_place(file, example)) for file in args.file}
+    found = {file: findings.run(facts) for file, facts in all_facts.items()}
+    if args.against:
+        (file,) = args.file
+        other = findings.read(*_place(args.against, {}))
+        more = list(against.compare(all_facts[file], other))
+        places = {(finding.rule, finding.place) for finding in more}
+        rest = [each for each in found[file] if (each.rule, each.place) not in places]
+        found[file] = findings.ordered([*more, *rest])
+    if args.json:
+        files = [
+            {"file": file, "findings": [finding.as_dict() for finding in each]}
+            for file, each in found.items()
+        ]
+        print(json.dumps({"schema": SCHEMA, "files": files}, indent=1))
+    else:
+        for file, each in found.items():
+            print(file)
+            for finding in each:
+                print(f"  {finding.severity:<8} {finding}")
+    flat = [finding.severity for each in found.values() for finding in each]
+    if not args.json:
+        print(
+            f"{_count(len(found), 'file')}: {_count(flat.count('error'), 'error')},"
+            f" {_count(flat.count('warning'), 'warning')}"
+        )
+    failed = "error" in flat or (args.strict and bool(flat))
+    return DOES_NOT_CONFORM if failed else CONFORMS
+
+
+def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, int]]:
+    """The model file of a subject, and the sizes of its example."""
+    from harness import bundle
+
+    path = Path(file)
+    if not path.is_dir():
+        return path, example
+    stored = bundle.read(path)
+    if stored.failure is not None:
+        raise UsageError(f"{path} holds no model: its export failed ({stored.failure})")
+    return stored.model, example or stored.manifest["example"]
+
+
+def _example(texts: Sequence[str]) -> dict[str, int]:
+    """``AXIS=N,…`` as sizes by axis."""
+    sizes = {}
+    for text in (item.strip() for entry in texts for item in entry.split(",")):
+        axis, _, size = text.partition("=")
+        if not axis or not size.isdecimal() or int(size) < 1:
+            raise UsageError(f"--example {text!r}: expected AXIS=N, for example batch=5,sequence=7")
+        sizes[axis] = int(size)
+    return sizes
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+if __name__ == "__main__":
+    sys.exit(arguments.ended(main))

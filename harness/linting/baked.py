@@ -1,0 +1,229 @@
+"""A batch or a length of the example that became a constant of the graph.
+
+Where the sizes of the example are known, they coincide with no other size of the model: a constant
+equal to one of them, where a shape is made, is proof. Where they are not, only what fits a single
+size of an axis that the inputs declare dynamic is told, as a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onnx import NodeProto
+
+from harness.linting.facts import RECURRENT, Dim, Dims, Facts, Scope, attribute, dims_of, is_batch
+from harness.linting.finding import Finding, Severity
+from harness.linting.shapes import broadcast, fits_any_size, initial_states, repeated_cells
+
+FROM_SHAPE = "take it from Shape of the tensor when it runs"
+SHAPE_INPUT = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0, "Tile": 1, "Range": 1}
+DECLARE = "declare the axis by name and export with dynamic shapes"
+
+
+@dataclass(frozen=True)
+class _Baked:
+    """A suspect: the size, the name of its axis, and whether the example proves it."""
+
+    axis: str
+    proven: bool
+    place: str
+    found: str
+    remedy: str = FROM_SHAPE
+
+
+def baked_length(facts: Facts) -> Iterator[Finding]:
+    """A sequence length is a constant of the graph: other lengths fail or come out wrong."""
+    yield from _findings(facts, "baked-length", batch=False)
+
+
+def baked_batch(facts: Facts) -> Iterator[Finding]:
+    """A batch size is a constant of the graph: other batches fail or come out wrong."""
+    yield from _findings(facts, "baked-batch", batch=True)
+
+
+def _findings(facts: Facts, rule: str, batch: bool) -> Iterator[Finding]:
+    sizes = {size: axis for axis, size in facts.example.items() if size > 1}
+    suspects = [*_in_nodes(facts, sizes), *_declared(facts, sizes)]
+    causes = {one.axis for one in suspects if one.proven}
+    suspects += [one for one in _always(facts, sizes) if one.axis not in causes]
+    told: set[str] = set()
+    for one in suspects:
+        if is_batch(one.axis) is batch and one.place not in told:
+            told.add(one.place)
+            severity: Severity = "error" if one.proven else "warning"
+            yield Finding(rule, severity, one.place, one.found, one.remedy)
+
+
+def _declared(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
+    """Inputs and outputs that declare an example size."""
+    for kind, values in (("input", facts.graph.input), ("output", facts.graph.output)):
+        for value in values:
+            for number, dim in enumerate(dims_of(value.type.tensor_type)):
+                if isinstance(dim, int) and dim in sizes and value.name not in facts.main.constants:
+                    place = f"{kind} {value.name!r} axis {number}"
+                    yield _Baked(sizes[dim], True, place, f"declares {_size(dim, sizes)}", DECLARE)
+
+
+def _always(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
+    """Outputs that have an example size without declaring it."""
+    for value in facts.graph.output:
+        declared = dims_of(value.type.tensor_type)
+        for number, dim in enumerate(facts.main.dims(value.name) or ()):
+            if isinstance(dim, int) and dim in sizes and declared[number : number + 1] != (dim,):
+                found = f"always has {_size(dim, sizes)}"
+                yield _Baked(sizes[dim], True, f"output {value.name!r} axis {number}", found)
+
+
+def _in_nodes(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
+    axes = facts.axes
+    for scope in facts.scopes:
+        for node in scope.graph.node:
+            if node.op_type in SHAPE_INPUT:
+                yield from _shape_constant(scope, node, sizes)
+            if node.op_type in ("Slice", "Split", "Gather", "TopK", "Pad"):
+                yield from _along_an_axis(scope, node, sizes)
+            if node.op_type == "Loop" and len(node.input) > 0:
+                yield from _trips(scope, node, sizes)
+            if node.op_type in RECURRENT:
+                yield from _state(scope, node, sizes)
+            yield from _one_size(scope, node, sizes, axes)
+        for weight, count in repeated_cells(scope):
+            if count in sizes:
+                found = f"is used by {count} unrolled steps, {_size(count, sizes)}"
+                remedy = "export the recurrence as LSTM, GRU or RNN"
+                yield _Baked(sizes[count], True, f"constant {weight!r}", found, remedy)
+
+
+def _shape_constant(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
+    place = SHAPE_INPUT[node.op_type]
+    if len(node.input) <= place:
+        return
+    target = scope.elements(node.input[place]) or []
+    flat = _products(sizes)
+    for number, value in enumerate(target):
+        if value is None or value not in {**flat, **sizes}:
+            continue
+        if node.op_type == "Reshape" and fits_any_size(scope, node, target):
+            continue
+        axis = sizes.get(value) or flat[value]
+        told = _size(value, sizes) if value in sizes else f"{value}, the example's {axis}"
+        where = f"{scope.label(node)} input {node.input[place]!r}"
+        what = "limit" if node.op_type == "Range" else f"element {number}"
+        yield _Baked(axis, True, where, f"{what} is {told}")
+
+
+def _along_an_axis(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
+    """Constants that count along one axis, where that axis is dynamic and has this very size."""
+    dims = scope.dims(node.input[0])
+    for axis, value, what in _counts(scope, node, dims):
+        dim = dims[axis] if dims and -len(dims) <= axis < len(dims) else None
+        if not isinstance(dim, str):
+            continue
+        last = what.startswith("index")
+        size = value + 1 if last else value
+        if size not in sizes or (dim in sizes.values() and dim != sizes[size]):
+            continue
+        proven = node.op_type != "Pad" and (not last or dim in sizes.values())
+        of = "the last step of" if last else "the size of"
+        found = f"{what} {value} on the dynamic axis {axis} is {of} the example's {sizes[size]}"
+        yield _Baked(sizes[size], proven, scope.label(node), found)
+
+
+def _counts(scope: Scope, node: NodeProto, dims: Dims | None) -> Iterator[tuple[int, int, str]]:
+    """(axis, constant, what it is) of a node that slices, splits, picks or pads."""
+    rank = len(dims or ())
+    operands = [scope.elements(name) if name else None for name in node.input]
+    operands += [None] * (5 - len(operands))
+    if node.op_type == "Slice":
+        axes = operands[3] if len(node.input) > 3 and node.input[3] else list(range(rank))
+        for name, values in (("end", operands[2]), ("index", operands[1])):
+            for axis, value in zip(axes or [], values or [], strict=False):
+                if axis is not None and value is not None and (name == "end" or value > 0):
+                    yield axis, value, name
+    if node.op_type == "Split":
+        axis, parts = int(attribute(node, "axis", 0)), operands[1]
+        if parts and all(part is not None for part in parts):
+            yield axis, sum(part for part in parts if part is not None), "sizes that sum to"
+        elif attribute(node, "num_outputs") or not parts:
+            yield axis, len(node.output), "a number of parts"
+    if node.op_type == "Gather":
+        picked = scope.array(node.input[1])
+        if picked is not None and picked.size and int(picked.max()) > 0:
+            yield int(attribute(node, "axis", 0)), int(picked.max()), "index"
+    if node.op_type == "TopK" and operands[1] and operands[1][0] is not None:
+        yield int(attribute(node, "axis", -1)), operands[1][0], "k"
+    if node.op_type == "Pad" and operands[1] and len(operands[1]) == 2 * rank:
+        for place, value in enumerate(operands[1]):
+            if value is not None:
+                yield place % rank, value, "padding of"
+
+
+def _trips(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
+    count = scope.elements(node.input[0]) if node.input[0] else None
+    if count and count[0] is not None and count[0] in sizes:
+        told = _size(count[0], sizes)
+        yield _Baked(sizes[count[0]], True, scope.label(node), f"trip count is {told}")
+
+
+def _state(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
+    """Initial states and lengths that are constants for more than one row."""
+    for name, rows, batch in initial_states(scope, node):
+        place = f"{scope.label(node)} input {name!r}"
+        if rows in sizes:
+            yield _Baked(sizes[rows], True, place, f"holds {_size(rows, sizes)} rows")
+        elif isinstance(batch, str):
+            found = f"holds {rows} rows for the dynamic batch {batch!r}"
+            yield _Baked("batch", False, place, found)
+    lens = scope.array(node.input[4]) if len(node.input) > 4 and node.input[4] else None
+    if lens is not None and lens.size and len(set(lens.tolist())) == 1:
+        length = int(lens.reshape(-1)[0])
+        if length in sizes:
+            place = f"{scope.label(node)} input {node.input[4]!r}"
+            yield _Baked(sizes[length], True, place, f"is {_size(length, sizes)} for every row")
+
+
+def _one_size(
+    scope: Scope, node: NodeProto, sizes: dict[int, str], axes: set[str]
+) -> Iterator[_Baked]:
+    """What can run at one size only of an axis that is dynamic."""
+    for name, size, dim in broadcast(scope, node):
+        place = f"{scope.label(node)} input {name!r}"
+        if size in sizes:
+            found = f"a constant with {_size(size, sizes)} meets the dynamic axis {dim!r}"
+            yield _Baked(sizes[size], True, place, found)
+        elif dim in axes:
+            found = f"a constant of size {size} meets the dynamic axis {dim!r}"
+            yield _Baked(dim, False, place, found)
+    if node.op_type == "Reshape" and len(node.input) > 1:
+        target, dims = scope.elements(node.input[1]), scope.dims(node.input[0])
+        if target is not None and not any(value in sizes for value in target):
+            named = _first_named(dims, axes)
+            if named is not None and fits_any_size(scope, node, target) is False:
+                found = f"the fixed shape {target} does not fit every size of {_shown(dims)}"
+                yield _Baked(named, False, f"{scope.label(node)} input {node.input[1]!r}", found)
+
+
+def _first_named(dims: Dims | None, axes: set[str]) -> str | None:
+    """The first dynamic axis, lengths before the batch, where every axis is a size or a name."""
+    known = [dim for dim in dims or () if isinstance(dim, int) or dim in axes]
+    if dims is None or len(known) < len(dims):
+        return None
+    named = [dim for dim in known if isinstance(dim, str)]
+    return next((dim for dim in named if not is_batch(dim)), named[0] if named else None)
+
+
+def _products(sizes: dict[int, str]) -> dict[int, str]:
+    """The example's batch times each of its lengths."""
+    batch = next((size for size, axis in sizes.items() if is_batch(axis)), None)
+    if batch is None:
+        return {}
+    return {batch * size: f"batch times {axis}" for size, axis in sizes.items() if size != batch}
+
+
+def _size(size: int, sizes: dict[int, str]) -> str:
+    return f"{size}, the example's {sizes[size]}"
+
+
+def _shown(dims: Dims | None) -> list[Dim]:
+    return list(dims or ())

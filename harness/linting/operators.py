@@ -1,0 +1,63 @@
+"""Operators: valid, in use, and part of ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
+
+from harness.linting.facts import MAIN, Facts
+from harness.linting.finding import Finding
+
+STANDARD = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
+
+
+def invalid_onnx(facts: Facts) -> Iterator[Finding]:
+    """ONNX's own checker refuses the model."""
+    try:
+        onnx.checker.check_model(str(facts.path) if facts.path else facts.model)
+    except (onnx.checker.ValidationError, ProtobufError, ValueError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        told = lines[0][:300] if lines else type(error).__name__
+        yield Finding("invalid-onnx", "error", "model", told, "mend what the checker names")
+
+
+def deprecated_op(facts: Facts) -> Iterator[Finding]:
+    """An operator is deprecated in the opset that the model imports: runtimes refuse it."""
+    for scope, node in facts.nodes():
+        schema = _schema(facts, node.op_type, node.domain)
+        if schema is not None and schema.deprecated:
+            yield Finding(
+                "deprecated-op",
+                "error",
+                scope.label(node),
+                f"{node.op_type} is deprecated since opset {schema.since_version}",
+                "export with its successor, or at an older opset",
+            )
+
+
+def custom_op(facts: Facts) -> Iterator[Finding]:
+    """An operator is not ONNX's: only runtimes that know its domain run it."""
+    local = {(function.domain, function.name) for function in facts.model.functions}
+    told = set()
+    for scope, node in facts.nodes():
+        kind = (node.domain, node.op_type)
+        if node.domain in STANDARD or kind in local or kind in told:
+            continue
+        told.add(kind)
+        found = f"{node.domain}.{node.op_type} is not an ONNX operator"
+        remedy = "export with ONNX's operators, or deploy only where the domain is known"
+        yield Finding("custom-op", "warning", scope.label(node), found, remedy)
+
+
+def _schema(facts: Facts, name: str, domain: str) -> Any:
+    versions = {opset.domain: opset.version for opset in facts.model.opset_import}
+    versions |= dict.fromkeys(MAIN, facts.opset)
+    if domain not in versions:
+        return None
+    try:
+        return onnx.defs.get_schema(name, versions[domain], "" if domain in MAIN else domain)
+    except onnx.defs.SchemaError:
+        return None

@@ -1,0 +1,162 @@
+"""Relations between the runs of one cell, judged as cases that need no golden output."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness import compare
+from harness.errors import StageError, one_line
+from harness.golden import Golden
+from harness.registry import resolve
+from harness.relations import RELATIONS
+from harness.relations.context import Check, Context, Pair
+from harness.schema import (
+    Array,
+    Case,
+    CaseResult,
+    GoldenCase,
+    OutputComparison,
+    Runtime,
+    Session,
+    Stage,
+    Status,
+)
+
+LENGTHS = (1, 2, 7, 33, 128, 513)
+"""Relations are tried at the selected lengths nearest to these, by their ratio."""
+RUNS = 2
+"""Two float32 runs, each within its tolerance of the truth, differ by twice that at most."""
+
+
+def judge(
+    name: str,
+    golden: Golden,
+    cases: Sequence[Case],
+    model: Path,
+    label: str,
+    runtime: Runtime,
+    session: Session,
+) -> Iterator[CaseResult]:
+    """What the relation ``name`` finds, for each case and each of its ways; nothing where it does
+    not apply.
+
+    ``cases`` are the selected ones, of which some are tried; ``session`` holds ``model`` in
+    ``runtime``, which the tolerance table knows as ``label``. A failure to run, or to load a
+    derived graph, is a failing case.
+    """
+    loaded = [golden.load(case) for case in spread(cases)]
+    with tempfile.TemporaryDirectory(prefix="relation_") as folder:
+        context = Context(
+            golden.spec,
+            model,
+            runtime,
+            session,
+            loaded,
+            frozenset(case.raggedness for case in golden.cases),
+            partial(compare.structure, runtime=label),
+            Path(folder),
+        )
+        check: Check | None = None
+        for number, one in enumerate(loaded):
+            started = time.perf_counter()
+            try:
+                if number == 0:
+                    check = resolve(RELATIONS[name])(context)
+                if check is None:
+                    return
+                for pair in check(one):
+                    found = _result(name, context, one, pair, label)
+                    yield replace(found, seconds=time.perf_counter() - started)
+                    started = time.perf_counter()
+            except Exception as error:
+                stage = error.stage if isinstance(error, StageError) else Stage.RUN
+                told = str(error) if isinstance(error, StageError) else one_line(error)
+                reason = f"relation {name}: {told}"
+                seconds = time.perf_counter() - started
+                yield CaseResult(one.case, Status.FAIL, stage, reason, (), seconds, name)
+
+
+def spread(cases: Sequence[Case]) -> list[Case]:
+    """Of every raggedness the largest batch, at the lengths nearest to ``LENGTHS``, shortest first.
+
+    A case's length is that of its longest axis.
+    """
+
+    def longest(case: Case) -> int:
+        return max(case.lengths.values())
+
+    there = sorted({longest(case) for case in cases})
+    near = set()
+    for wanted in LENGTHS:
+        ratios = {length: abs(math.log(length / wanted)) for length in there}
+        near.add(min(there, key=ratios.__getitem__))
+    chosen = {}
+    for case in sorted(cases, key=lambda case: (longest(case), case.batch)):
+        if longest(case) in near:
+            chosen[longest(case), case.raggedness] = case
+    return list(chosen.values())
+
+
+def _result(name: str, context: Context, golden: GoldenCase, pair: Pair, label: str) -> CaseResult:
+    judged = _bits if pair.exact else _values
+    outputs = tuple(
+        replace(output, reason=f"{pair.how}: {output.reason}")
+        if output.reason and pair.how
+        else output
+        for output in judged(context, golden, pair, label)
+    )
+    bad = [output for output in outputs if output.reason]
+    status = Status.FAIL if bad else Status.PASS
+    reason = f"relation {name}: output {bad[0].name}: {bad[0].reason}" if bad else ""
+    return CaseResult(golden.case, status, Stage.COMPARE, reason, outputs, relation=name)
+
+
+def _values(
+    context: Context, golden: GoldenCase, pair: Pair, label: str
+) -> tuple[OutputComparison, ...]:
+    """One run against the other, with the noise floor and the scale of two runs."""
+    scales = {n: _scale(v, golden.scale.get(n, 0.0)) for n, v in pair.expected.items()}
+    two = replace(
+        golden,
+        outputs=pair.expected,
+        steps=None,
+        noise_floor={n: RUNS * floor for n, floor in golden.noise_floor.items()},
+        scale={n: RUNS * scale for n, scale in scales.items()},
+    )
+    return compare.compare(context.spec, two, list(pair.actual.items()), label)
+
+
+def _bits(
+    context: Context, golden: GoldenCase, pair: Pair, label: str
+) -> tuple[OutputComparison, ...]:
+    """One run against the other with no tolerance at all: every bit of every value counts."""
+    return tuple(
+        replace(
+            output,
+            noise_floor=0.0,
+            tolerance=0.0,
+            ratio=output.max_abs,
+            reason=_difference(pair.expected[output.name], pair.actual[output.name]),
+        )
+        for output in _values(context, golden, pair, label)
+    )
+
+
+def _difference(expected: Array, actual: Array) -> str:
+    if expected.tobytes() == actual.tobytes():
+        return ""
+    same = (expected == actual) & (np.signbit(expected) == np.signbit(actual))
+    return f"{int((~same).sum())} of {same.size} values are not the same bits"
+
+
+def _scale(value: Array, known: float) -> float:
+    finite = np.abs(value[np.isfinite(value)].astype(np.float64))
+    return max(known, float(finite.max(initial=0.0)))

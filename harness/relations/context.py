@@ -1,0 +1,118 @@
+"""What a relation is given and what it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import StageError
+from harness.schema import (
+    BATCH,
+    Array,
+    Arrays,
+    Case,
+    GoldenCase,
+    ModelSpec,
+    Raggedness,
+    Runtime,
+    Session,
+    Stage,
+)
+
+
+class StructureError(StageError):
+    """An output's name, dtype or shape is not what the specification says."""
+
+    stage = Stage.COMPARE
+
+
+@dataclass(frozen=True)
+class Context:
+    """One cell as relations see it.
+
+    ``session`` holds ``model`` and has run before; ``cases`` are those that the relations are
+    tried at; ``raggedness`` has every kind of padding that the model is recorded with;
+    ``structure`` says why outputs are not what the specification says, empty if they are;
+    ``folder`` is for derived graphs and lasts as long as the relation.
+    """
+
+    spec: ModelSpec
+    model: Path
+    runtime: Runtime
+    session: Session
+    cases: Sequence[GoldenCase]
+    raggedness: frozenset[Raggedness]
+    structure: Callable[[ModelSpec, GoldenCase, Sequence[tuple[str, Array]]], str]
+    folder: Path
+
+    def run(self, inputs: Arrays, case: Case, session: Session | None = None) -> Arrays:
+        """The outputs by name; StageError where it fails or they have not the shapes of ``case``.
+
+        ``session`` is the context's own by default. The outputs are copies, since a session may
+        write its next ones into the same memory.
+        """
+        outputs = (session or self.session).run(inputs)
+        if reason := self.structure(self.spec, GoldenCase(case, inputs, {}, None, {}), outputs):
+            raise StructureError(reason)
+        return {name: value.copy() for name, value in outputs}
+
+    def derived(self, model: Any) -> Session:
+        """The session of a graph (``onnx.ModelProto``) that was derived from the model's."""
+        import onnx
+
+        path = self.folder / "derived.onnx"
+        onnx.save(model, path)
+        return self.runtime.prepare(str(path))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ways to the same outputs: a relation says that they agree.
+
+    ``how`` tells this way from a relation's other ones at the same case. Where ``exact`` is set
+    they agree bit for bit.
+    """
+
+    how: str
+    expected: Arrays
+    actual: Arrays
+    exact: bool = False
+
+
+Check = Callable[[GoldenCase], Iterator[Pair]]
+"""Yields the pairs of one case; none where the case has nothing to show."""
+Relation = Callable[[Context], Check | None]
+"""None where the relation does not apply to the model; StageError where it cannot be tried."""
+
+
+def row(spec: ModelSpec, inputs: Arrays, number: int) -> Arrays:
+    """The inputs of one row of the batch, as a batch of one; what has no batch stays."""
+    return {
+        tensor.name: inputs[tensor.name].take([number], axis=tensor.axes.index(BATCH))
+        if BATCH in tensor.axes
+        else inputs[tensor.name]
+        for tensor in spec.inputs
+    }
+
+
+def valid_steps(spec: ModelSpec, inputs: Arrays) -> Array:
+    """[batch, steps] bool: where the padded input of a model that has one is not padding."""
+    (tensor,) = (t for t in spec.inputs if t.name == spec.padded)
+    assert tensor.step_axis is not None
+    marks = inputs[tensor.name] != 0
+    others = tuple(
+        axis
+        for axis in range(marks.ndim)
+        if axis not in (tensor.axes.index(BATCH), tensor.step_axis)
+    )
+    return np.asarray(marks.any(axis=others))
+
+
+def padded_axis(spec: ModelSpec) -> str | None:
+    """The name of the time axis of the padded input; None for a model without padding."""
+    steps = (t.axes[t.step_axis] for t in spec.inputs if t.name == spec.padded and t.step_axis)
+    return next((axis for axis in steps if isinstance(axis, str)), None)

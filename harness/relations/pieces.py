@@ -1,0 +1,96 @@
+"""``pieces``: a sequence in pieces, each going on from the state before, equals the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from harness.relations.context import Check, Context, Pair, padded_axis, valid_steps
+from harness.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, TensorSpec
+
+SEED = 11
+SINGLE_STEPS = 128
+"""Up to this length a sequence is cut into single steps, too."""
+RANDOM_CUTS, RANDOM_PIECES = 2, 5
+
+
+def relation(context: Context) -> Check | None:
+    """Applies to a model with states, one sequence axis, and no input that is its length.
+
+    Outputs along the axis are joined, all others are the last piece's. Padded steps are left out:
+    what a step repeats may lie in the piece before it.
+    """
+    spec = context.spec
+    if not spec.states or len(spec.axes) != 1 or spec.lengths:
+        return None
+    (axis,) = spec.axes
+
+    def check(golden: GoldenCase) -> Iterator[Pair]:
+        steps = golden.case.lengths[axis]
+        if steps < 2:
+            return
+        kept = valid_steps(spec, golden.inputs) if padded_axis(spec) else None
+        whole = _valid_only(spec, context.run(golden.inputs, golden.case), axis, kept)
+        for how, sizes in cuts(steps).items():
+            joined = _in_pieces(context, golden, axis, sizes)
+            yield Pair(how, whole, _valid_only(spec, joined, axis, kept))
+
+    return check
+
+
+def cuts(steps: int) -> dict[str, tuple[int, ...]]:
+    """Distinct ways to cut ``steps`` of at least 2 into pieces: their sizes, by what to call it."""
+    ways: dict[str, tuple[int, ...]] = {
+        "first step alone": (1, steps - 1),
+        "last step alone": (steps - 1, 1),
+        "halves": (steps // 2, steps - steps // 2),
+    }
+    if steps <= SINGLE_STEPS:
+        ways["single steps"] = (1,) * steps
+    rng = np.random.default_rng((SEED, steps))
+    for _ in range(RANDOM_CUTS):
+        inside = rng.permutation(steps - 1)[: RANDOM_PIECES - 1] + 1
+        edges = [0, *sorted(inside.tolist()), steps]
+        sizes = tuple(int(size) for size in np.diff(edges))
+        ways[f"pieces of {', '.join(map(str, sizes))}"] = sizes
+    first = {sizes: how for how, sizes in reversed(ways.items())}
+    return {how: sizes for how, sizes in ways.items() if first[sizes] == how}
+
+
+def _in_pieces(context: Context, golden: GoldenCase, axis: str, sizes: Sequence[int]) -> Arrays:
+    spec, start = context.spec, 0
+    given = dict(golden.inputs)
+    parts: list[Arrays] = []
+    for size in sizes:
+        piece = {
+            t.name: given[t.name].take(np.arange(start, start + size), axis=t.axes.index(axis))
+            if axis in t.axes
+            else given[t.name]
+            for t in spec.inputs
+        }
+        parts.append(context.run(piece, replace(golden.case, lengths={axis: size})))
+        given.update({into: parts[-1][out] for into, out in spec.states.items()})
+        start += size
+    return {
+        t.name: np.concatenate([part[t.name] for part in parts], axis=t.axes.index(axis))
+        if axis in t.axes
+        else parts[-1][t.name]
+        for t in spec.outputs
+    }
+
+
+def _valid_only(spec: ModelSpec, outputs: Arrays, axis: str, kept: Array | None) -> Arrays:
+    """The outputs with zero at padded steps; ``kept`` is [batch, steps] bool."""
+    if kept is None:
+        return outputs
+    return {t.name: _masked(t, outputs[t.name], axis, kept) for t in spec.outputs}
+
+
+def _masked(tensor: TensorSpec, value: Array, axis: str, kept: Array) -> Array:
+    if axis not in tensor.axes or BATCH not in tensor.axes:
+        return value
+    value = value.copy()
+    np.moveaxis(value, (tensor.axes.index(BATCH), tensor.axes.index(axis)), (0, 1))[~kept] = 0
+    return value

@@ -1,0 +1,306 @@
+"""Whatever a runtime does to its process is a result, and costs no other cell."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from harness import arguments, golden, runtimes, validate, validation
+from harness.expectations import Expectation
+from harness.isolate import Limits
+from harness.schema import Stage, Status
+from harness.workers import Isolation
+from tests.support import doubler, planted_crashes
+
+MARK = "HARNESS_TEST_ISOLATION"
+TIMEOUT = "6"
+PASSED = ["pass"] * (len(doubler.CASES) + 1)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """What to call with: a file that the planted runtimes spoil, then one that they do not."""
+    folder = doubler.record(tmp_path / "golden")
+    for name in ("bad.onnx", "good.onnx"):
+        onnx.save(doubler.graph(), tmp_path / name)
+    return [
+        *(str(tmp_path / "bad.onnx"), str(tmp_path / "good.onnx"), "--golden", str(folder)),
+        *("--report-dir", str(tmp_path / "report")),
+    ]
+
+
+@pytest.fixture
+def judged(files, capfd, monkeypatch):
+    for name, target in planted_crashes.TARGETS.items():
+        monkeypatch.setitem(runtimes.RUNTIMES, name, target)
+
+    def run(names, *flags):
+        code = arguments.ended(validate.main, [*files, "--runtime", names, "--json", *flags])
+        out, err = capfd.readouterr()
+        return code, json.loads(out) if out else err
+
+    return run
+
+
+def statuses(report):
+    return [result["status"] for result in report["results"]]
+
+
+def left(mark):
+    """The processes whose environment has the mark, zombies aside."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and mark.encode() in (folder / "environ").read_bytes():
+                found.append((int(folder.name), (folder / "cmdline").read_bytes()))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("planted", "stage", "words", "before", "flags"),
+    [
+        ("segfaults", "run", "ended with signal SIGSEGV: the last words", 2, ()),
+        ("segfaults_silently", "run", "ended with signal SIGSEGV", 2, ()),
+        ("segfaults_at_load", "load", "ended with signal SIGSEGV: the last words", 0, ()),
+        ("segfaults_afterwards", "run", "ended with signal SIGSEGV", 5, ()),
+        ("aborts", "run", "ended with signal SIGABRT", 2, ()),
+        ("killed", "run", "signal SIGKILL (the system kills for want of memory)", 2, ()),
+        ("leaves", "run", "ended with exit code 0", 2, ()),
+        ("leaves_at_once", "run", "ended with exit code 7", 2, ()),
+        ("raises", "run", "ended with exit code 1: ", 2, ()),
+        ("hangs", "run", "did not end within 6 s, was killed", 2, ("--timeout", TIMEOUT)),
+        ("hangs_at_load", "load", "did not end within 6 s", 0, ("--timeout", TIMEOUT)),
+        ("floods_output", "run", "wrote over 16,777,216 bytes of output, was killed: x", 2, ()),
+        ("floods_errors", "run", "wrote over 16,777,216 bytes of output, was killed: x", 2, ()),
+        ("tells_what_cannot_be_sent", "run", "ended with exit code 1: ", 5, ()),
+    ],
+)
+def test_a_lost_process_costs_one_cell(judged, planted, stage, words, before, flags):
+    code, report = judged(f"clean,{planted}", *flags)
+    assert code == 1
+    kept = "error" if planted.startswith("tells") else "pass"
+    assert sorted(statuses(report)) == sorted(["error", "pass", kept, "pass"])
+    result = next(one for one in report["results"] if one["status"] == "error")
+    assert result["id"].endswith(planted)
+    assert result["stage"] == stage
+    assert words in result["reason"], result["reason"]
+    assert "\n" not in result["reason"]
+    assert len(result["reason"]) <= 300
+    ended = result["evidence"]["isolation"]["ended"]
+    assert ended in result["reason"]
+    at_a_case = [] if stage == "load" or before == 5 else ["error"]
+    assert [case["status"] for case in result["cases"]] == ["pass"] * before + at_a_case
+    assert result["replay"].endswith(f"--isolate{' --timeout 6' if flags else ''}")
+    for other in report["results"]:
+        if other["status"] == "pass":
+            assert [case["status"] for case in other["cases"]] == PASSED
+
+
+def test_the_last_lines_are_evidence(judged):
+    _, report = judged("raises")
+    output = report["results"][0]["evidence"]["isolation"]["output"]
+    assert len(output) == 20
+    assert output[-2:] == ["tests.support.planted_crashes.PlantedError: a planted", "error"]
+
+
+@pytest.mark.parametrize(("planted", "stage"), [("eats", "run"), ("eats_at_load", "load")])
+def test_memory_has_a_limit(judged, planted, stage):
+    code, report = judged(planted, "--memory-limit", "1")
+    assert code == 1
+    bad, good = report["results"]
+    assert (bad["status"], bad["stage"]) == ("error", stage), bad["reason"]
+    assert "MemoryError" in bad["reason"]
+    assert bad["replay"].endswith(" --isolate --memory-limit 1")
+    assert good["status"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("planted", "stage"), [("lacks_memory", "run"), ("lacks_memory_at_load", "load")]
+)
+def test_a_lack_of_memory_that_is_only_told_is_an_error(judged, planted, stage):
+    _, report = judged(planted, "--no-isolate")
+    assert statuses(report) == ["error", "pass"]
+    assert report["results"][0]["stage"] == stage
+
+
+def test_what_a_runtime_prints_is_not_taken_for_an_answer(judged):
+    code, report = judged("babbles")
+    assert (code, statuses(report)) == (0, ["pass", "pass"])
+
+
+def test_a_process_judges_many_cells(judged):
+    _, report = judged("tells_its_process")
+    pids = {result["evidence"]["pid"] for result in report["results"]}
+    assert len(pids) == 1
+    assert os.getpid() not in pids
+
+
+def test_no_isolate_judges_here(judged):
+    _, report = judged("tells_its_process", "--no-isolate")
+    assert {result["evidence"]["pid"] for result in report["results"]} == {os.getpid()}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "isolation", "held"),
+    [
+        ("ort-cpu", Isolation(), False),
+        ("ort-cuda", Isolation(), False),
+        ("tract", Isolation(), True),
+        ("ort-web", Isolation(), True),
+        ("ort-cpu", Isolation(True), True),
+        ("ort-cpu", Isolation(workers=2), True),
+        ("tract", Isolation(False), False),
+    ],
+)
+def test_which_cells_are_isolated(files, runtime, isolation, held):
+    selection = validation.Selection(files[1:2], golden=Path(files[3]))
+    (work,) = validation.prepare(replace(selection, runtimes=["ort-cpu"]), print).works
+    work = replace(work, cell=replace(work.cell, runtime=runtime))
+    assert isolation.holds(work) is held
+    assert not isolation.holds(replace(work, unavailable="not here"))
+    assert not isolation.holds(replace(work, model=None))
+
+
+@pytest.mark.parametrize("flags", [("--workers", "2"), ("--timeout", "5"), ("--memory-limit", "1")])
+def test_flags_that_contradict_are_refused(judged, flags):
+    code, told = judged("clean", "--no-isolate", *flags)
+    assert code == 2
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "soon"])
+def test_a_limit_is_above_zero(judged, number):
+    with pytest.raises(SystemExit) as ended:
+        judged("clean", f"--timeout={number}")
+    assert ended.value.code == 2
+
+
+def comparable(report):
+    """A report without what may differ: times, and the call itself."""
+    told = json.loads(json.dumps({**report, "command": ""}))
+    for result in told["results"]:
+        for timed in (result, *result["cases"]):
+            del timed["seconds"]
+    return told
+
+
+def test_two_workers_report_what_one_does(judged):
+    names = "ort-cpu,clean,slow,segfaults,leaves"
+    code, one = judged(names)
+    again, two = judged(names, "--workers", "2")
+    assert (code, again) == (1, 1)
+    ids = [result["id"].rpartition("/")[2] for result in one["results"]]
+    assert ids == names.split(",") * 2
+    assert statuses(one) == ["pass", "pass", "pass", "error", "error"] + ["pass"] * 5
+    assert comparable(one) == comparable(two)
+
+
+@pytest.mark.parametrize(("workers", "status"), [("2", "pass"), ("1", "error")])
+def test_workers_work_at_the_same_time(judged, tmp_path, monkeypatch, workers, status):
+    monkeypatch.setenv(MARK, str(tmp_path))
+    _, report = judged("meets,meets_too", "--timeout", TIMEOUT, "--workers", workers)
+    assert statuses(report)[0] == status
+    assert statuses(report)[1:] == ["pass"] * 3
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_fail_fast_stops_at_the_first_bad_cell_in_order(judged, workers):
+    names = "clean,segfaults,hangs"
+    code, report = judged(names, "--fail-fast", "--workers", workers)
+    assert code == 1
+    assert statuses(report) == ["pass", "error"]
+    assert report["partial"]
+
+
+def test_a_whole_report_is_not_partial(judged):
+    assert "partial" not in judged("clean")[1]
+
+
+def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
+    monkeypatch.setitem(runtimes.RUNTIMES, "planted", planted_crashes.TARGETS["segfaults"])
+    selection = validation.Selection(files[:1], runtimes=["planted"], golden=Path(files[3]))
+    prepared = validation.prepare(selection, print)
+    prepared.rows = [Expectation("*", Stage.RUN, "planted", "")]
+    prepared.works = [replace(work, expected=True) for work in prepared.works]
+    seen = []
+    report = validation.judge(prepared, "", seen.append, lambda work: None)
+    (result,) = report.results
+    assert result.status is Status.ERROR
+    assert result.reason.startswith("expected to fail at run (planted), but: ")
+    assert seen == [result]
+
+
+def test_every_step_can_be_handed_over():
+    source = golden.read(Path("golden/gru_tagger/torch"))
+    complete = validation._completing(source)
+    case = source.load(source.cases[0])
+    here, there = complete(case), pickle.loads(pickle.dumps(complete))(case)
+    assert here.steps is None
+    for name, value in here.outputs.items():
+        np.testing.assert_array_equal(there.outputs[name], value)
+
+
+def test_limits_are_told_as_flags():
+    assert Limits().flags == " --isolate"
+    assert Limits(2.5, 2**31).flags == " --isolate --timeout 2.5 --memory-limit 2"
+
+
+def started(files, names, mark, *flags):
+    """``validate`` on its way, once the first of its cells is told."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.planted_crashes", *files, "--runtime", names, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, MARK: mark},
+    )
+    assert process.stdout.readline().startswith("pass")
+    return process
+
+
+def waited(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupted_run_leaves_no_process_and_a_partial_report(
+    files, tmp_path, number, workers
+):
+    mark = f"{tmp_path}"
+    process = started(files, "clean,hangs_with_a_child", mark, "--workers", workers)
+    assert waited(lambda: any(b"sleep" in line for _, line in left(mark)))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert waited(lambda: not left(mark)), left(mark)
+    assert "Traceback" not in err
+    assert "partial report: 1 cell, " in out
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    assert report["partial"] is True
+    assert statuses(report) == ["pass"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux ends a child so")
+def test_a_killed_run_leaves_no_process(files, tmp_path):
+    mark = f"{tmp_path}"
+    process = started(files, "clean,hangs", mark)
+    assert waited((tmp_path / "hangs").exists)
+    process.kill()
+    process.communicate(timeout=60)
+    assert waited(lambda: not left(mark)), left(mark)

@@ -1,0 +1,114 @@
+"""Which stored exports are used again: those that exporting now would give, and whole ones."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from harness import bundle, exporting, golden, variants
+from harness.exporters import EXPORTERS
+from tests.support import doubler
+from tests.support.planted_exporters import TARGETS
+
+OTHER = "tests.support.planted_exporters"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    doubler.record(tmp_path / "golden")
+    monkeypatch.setattr(exporting, "CHILD", "tests.support.planted_exporters")
+    for key, target in TARGETS.items():
+        monkeypatch.setitem(EXPORTERS, key, target)
+    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.0"})
+    return tmp_path
+
+
+@pytest.fixture
+def ensure(place):
+    """Export by one planted exporter where it is needed; the bundle and how often it was."""
+
+    def run(name="succeed", opset=18):
+        job = exporting.Job(
+            "doubler", "torch", name, "fp32", opset, str(place / "golden"), str(place / name)
+        )
+        told = []
+        stored = exporting.ensure([job], told.append)
+        return stored[job.name], len(told)
+
+    return run
+
+
+def other_weights(place, monkeypatch):
+    about = {"model": "doubler", "framework": "torch", "seed": 1, "training": {}}
+    weights = {"two": np.float32([3])}
+    golden.write(place / "golden", doubler.SPEC, weights, doubler.recorded(), about)
+
+
+def other_exporter(place, monkeypatch):
+    monkeypatch.setitem(EXPORTERS, "succeed/torch", "tests.support.doubler:graph")
+
+
+def other_variant(place, monkeypatch):
+    monkeypatch.setitem(variants.VARIANTS, "fp32", "harness.graph:name_axes")
+
+
+def other_source(place, monkeypatch):
+    read = bundle.sources._source
+
+    def changed(name):
+        return read(name) + (b"\n# changed\n" if name == OTHER else b"")
+
+    monkeypatch.setattr(bundle.sources, "_source", changed)
+
+
+def other_library(place, monkeypatch):
+    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.1"})
+
+
+@pytest.mark.parametrize(
+    "change", [other_weights, other_exporter, other_variant, other_source, other_library]
+)
+def test_what_an_export_depends_on_changes_its_key(place, monkeypatch, change):
+    job = exporting.Job("doubler", "torch", "succeed", "fp32", 18, str(place / "golden"), "")
+
+    def key():
+        return exporting._key(job, golden.read(place / "golden"))
+
+    before = key()
+    assert key() == before
+    change(place, monkeypatch)
+    assert key() != before
+
+
+def test_a_changed_source_is_exported_anew_once(ensure, place, monkeypatch):
+    assert ensure()[1] == 1
+    assert ensure()[1] == 0
+    other_source(place, monkeypatch)
+    assert ensure()[1] == 1
+    assert ensure()[1] == 0
+
+
+def test_a_half_written_entry_is_never_there(ensure, place):
+    stored, _ = ensure("cut")
+    assert "signal 9" in str(stored.failure)
+    assert not (place / "cut").exists()
+    half = [path for path in place.glob(".cut-*") if (path / bundle.MODEL).exists()]
+    assert half, "it was to be killed with the model written"
+    assert all(not (path / bundle.MANIFEST).exists() for path in half)
+
+
+def test_an_entry_stays_whole_when_its_successor_is_cut_short(ensure, place):
+    ensure()
+    shutil.copytree(place / "succeed", place / "cut")
+    before = bundle.read(place / "cut")
+    stored, _ = ensure("cut", opset=19)
+    assert "signal 9" in str(stored.failure)
+    assert bundle.read(place / "cut") == before
+
+
+def test_goldens_that_are_known_are_not_read_again(place, monkeypatch):
+    known = golden.read(place / "golden")
+    monkeypatch.setattr(golden, "read", lambda folder: pytest.fail("read again"))
+    folder = str(place / "golden")
+    job = exporting.Job("doubler", "torch", "succeed", "fp32", 18, folder, str(place / "succeed"))
+    assert exporting.ensure([job], lambda text: None, {folder: known})[job.name].model.is_file()
