@@ -1,0 +1,83 @@
+"""Builds what stands in for the CUDA libraries of one ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from harness.atomic import replacing
+from harness.errors import UnavailableError
+
+SOURCE = Path(__file__).with_name("shim.c")
+LIBRARY = "libplacement.so"
+INSTALL_COMPILER = "apt-get install gcc, or set CC"
+_FAMILIES = rb"cuda|cublas|cublasLt|cudnn|curand|cufft|nvrtc|cu"
+_FUNCTION = re.compile(rb"\0((?:__cuda|" + _FAMILIES + rb")[A-Z]\w*)(?=\0)")
+_NEEDED = re.compile(rb"\0(lib(?:cu|nv)\w+\.so\.\d+)(?=\0)")
+_OPENED = ("libcudnn.so", "libcudnn.so.9")
+"""What ONNX Runtime loads when it runs, under names that it keeps in its code."""
+
+
+def compiler() -> str:
+    """The system's C compiler; UnavailableError where there is none."""
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    raise UnavailableError(
+        f"no C compiler ({', '.join(names)}), which the placement needs once: {INSTALL_COMPILER}"
+    )
+
+
+def functions(provider: bytes) -> list[str]:
+    """The functions of the CUDA libraries that a provider library names.
+
+    The linker stores a name that ends another one, as ``cudaLaunchKernel`` ends
+    ``__cudaLaunchKernel``, inside it, so that both are listed. Some may be names of other things,
+    which does no harm.
+    """
+    names = {name.decode() for name in _FUNCTION.findall(provider)}
+    return sorted(names | {name.removeprefix("__") for name in names})
+
+
+def libraries(provider: bytes) -> list[str]:
+    """The file names of the CUDA libraries that a provider library loads."""
+    return sorted({name.decode() for name in _NEEDED.findall(provider)} | {*_OPENED})
+
+
+def built(provider: Path, cache: Path) -> Path:
+    """The folder, under ``cache``, with the libraries for the file ``provider``; built if missing.
+
+    UnavailableError where there is no compiler or it fails.
+    """
+    status = provider.stat()
+    about = f"{provider.resolve()} {status.st_size} {status.st_mtime_ns}"
+    key = hashlib.sha256(about.encode() + SOURCE.read_bytes() + Path(__file__).read_bytes())
+    folder = cache.resolve() / key.hexdigest()[:16]
+    if not folder.exists():
+        _build(provider.read_bytes(), folder)
+    return folder
+
+
+def _build(provider: bytes, folder: Path) -> None:
+    program = compiler()
+    with replacing(folder) as new:
+        rest = new / "rest.c"
+        rest.write_text(
+            "".join(
+                f"__attribute__((weak)) int {name}(void) {{ return 0; }}\n"
+                for name in functions(provider)
+            )
+        )
+        command = [program, "-shared", "-fPIC", "-O1", "-w"]
+        command += ["-o", str(new / LIBRARY), str(SOURCE), str(rest)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            told = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
+            raise UnavailableError(f"{program} cannot build the placement's library: {told}")
+        for name in libraries(provider):
+            (new / name).symlink_to(LIBRARY)

@@ -1,0 +1,159 @@
+"""Which operators have CUDA kernels, by version of ONNX Runtime, as its partitioner answered.
+
+``ci/placement_tables.py`` writes the tables in ``kernels/``, from models of one node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).with_name("kernels")
+RECURRENT = ("LSTM", "GRU", "RNN")
+_MAIN = ("", "ai.onnx")
+_INPUTS = {4: "sequence_lens", 5: "initial_h", 6: "initial_c", 7: "P"}
+_DEFAULT_ACTIVATIONS = {
+    "LSTM": ("sigmoid", "tanh", "tanh"),
+    "GRU": ("sigmoid", "tanh"),
+    "RNN": ("tanh",),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The answers of one ONNX Runtime.
+
+    ``kernels`` holds, by operator and by the opset since which it is what it is, whether a node
+    of each type goes to CUDA; None where no such node could be made. ``forms`` holds, by recurrent
+    operator, whether a node with one trait of ``traits`` does, at an opset with a kernel.
+    """
+
+    onnxruntime: str
+    cuda: str
+    kernels: Mapping[str, Mapping[int, Mapping[str, bool] | None]]
+    forms: Mapping[str, Mapping[str, bool]]
+
+    def __str__(self) -> str:
+        return f"{self.onnxruntime} (CUDA {self.cuda.partition('.')[0]})"
+
+    def kernel(self, op_type: str, opset: int) -> Mapping[str, bool]:
+        """Whether a node goes to CUDA, by the type of its first input; empty where unknown."""
+        since = [first for first in self.kernels.get(op_type, {}) if first <= opset]
+        return (self.kernels[op_type][max(since)] or {}) if since else {}
+
+    def on_cuda(self, op_type: str, opset: int) -> bool | None:
+        """Whether a node goes to CUDA whatever its type; None where that differs or is unknown."""
+        answers = set(self.kernel(op_type, opset).values())
+        return answers.pop() if len(answers) == 1 else None
+
+    def fallen(self, op_type: str, traits: Iterable[str]) -> list[str]:
+        """Those traits of a recurrent node that put it on the CPU."""
+        forms = self.forms.get(op_type, {})
+        return [trait for trait in traits if forms.get(trait) is False]
+
+    def predicted(self, node: Any, opset: int) -> bool | None:
+        """Whether a ``NodeProto`` of ONNX's own operators goes to CUDA; None where unknown."""
+        if node.op_type not in RECURRENT:
+            return self.on_cuda(node.op_type, opset)
+        if self.fallen(node.op_type, traits(node)):
+            return False
+        return self.kernel(node.op_type, opset).get("float32")
+
+
+@cache
+def stored() -> tuple[Table, ...]:
+    """Every stored table, oldest version first."""
+    tables = [_read(path) for path in FOLDER.glob("*.json")]
+    return tuple(sorted(tables, key=lambda table: _numbers(table.onnxruntime)))
+
+
+def nearest(version: str) -> Table | None:
+    """The table of an ONNX Runtime, or of the nearest patch release of the same minor version."""
+    same = [t for t in stored() if _numbers(t.onnxruntime)[:2] == _numbers(version)[:2]]
+    return next((t for t in same if t.onnxruntime == version), same[-1] if same else None)
+
+
+def lacking(op_type: str, opset: int) -> list[Table]:
+    """The tables of those ONNX Runtimes that have no CUDA kernel of float32 for an operator."""
+    return [table for table in stored() if table.kernel(op_type, opset).get("float32") is False]
+
+
+def highest_opset(op_types: Sequence[str]) -> int:
+    """The highest opset at which every stored ONNX Runtime has CUDA kernels for all of these."""
+    first = min(
+        since
+        for op_type in op_types
+        for table in stored()
+        for since, answers in table.kernels[op_type].items()
+        if (answers or {}).get("float32") is False
+    )
+    return first - 1
+
+
+def versions_text(tables: Sequence[Table]) -> str:
+    """Versions for a sentence; those that follow one another as a range."""
+    places = [stored().index(table) for table in tables]
+    if len(tables) > 2 and places == list(range(places[0], places[-1] + 1)):
+        return f"{tables[0]} to {tables[-1]}"
+    return ", ".join(map(str, tables))
+
+
+def predictions(path: str, table: Table) -> dict[tuple[str, str], bool]:
+    """Whether a named node goes to CUDA, by operator and name, where the table knows."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    opset = next((o.version for o in model.opset_import if o.domain in _MAIN), 1)
+    found = {}
+    for node in _nodes(model.graph):
+        expected = table.predicted(node, opset) if node.domain in _MAIN else None
+        if node.name and expected is not None:
+            found[node.op_type, node.name] = expected
+    return found
+
+
+def traits(node: Any) -> Iterator[str]:
+    """What a recurrent ``NodeProto`` has beside its defaults, and its direction."""
+    from onnx import helper
+
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    yield f"direction={_text(given.get('direction', b'forward'))}"
+    yield from (name for i, name in _INPUTS.items() if len(node.input) > i and node.input[i])
+    yield from (name for name in ("clip", "activation_alpha", "activation_beta") if name in given)
+    yield from (f"{name}=1" for name in ("layout", "input_forget") if given.get(name, 0))
+    if node.op_type == "GRU":
+        yield f"linear_before_reset={given.get('linear_before_reset', 0)}"
+    activations = {_text(name).lower() for name in given.get("activations", ())}
+    if activations - set(_DEFAULT_ACTIVATIONS[node.op_type]):
+        told = ",".join(sorted(activations)) if node.op_type == "RNN" else "other"
+        yield f"activations={told}"
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of the bodies in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                yield from _nodes(body)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _read(path: Path) -> Table:
+    held = json.loads(path.read_text())
+    kernels = {
+        op_type: {int(since): answers for since, answers in versions.items()}
+        for op_type, versions in held["kernels"].items()
+    }
+    return Table(held["onnxruntime"], held["cuda"], kernels, held["forms"])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())

@@ -1,0 +1,545 @@
+"""harness.placing and ``python -m harness.placement``; the last part asks ONNX Runtime itself."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from harness import arguments, findings, placement
+from harness.errors import UnavailableError
+from harness.linting.facts import gather
+from harness.placing import child, partition, placements, shim, tables
+from harness.runtimes.ort import CPU_PROVIDER, CUDA_PROVIDER, OrtSession, Placement, differences
+
+CUDA, CPU = CUDA_PROVIDER, CPU_PROVIDER
+HELD = {
+    "1.9.0": {"LSTM": {"7": {"float32": True}, "22": {"float32": False}}, "Pad": {"13": None}},
+    "1.10.2": {
+        "LSTM": {"7": {"float32": True}, "22": {"float32": True}},
+        "Pad": {"13": {"float32": True, "int64": False}, "18": {"float32": True, "bool": True}},
+        "Det": {"11": {"float32": False}},
+    },
+}
+FORMS = {"GRU": {"linear_before_reset=0": False, "linear_before_reset=1": True}}
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Two small tables in the place of the stored ones."""
+    for version, kernels in HELD.items():
+        held = {"onnxruntime": version, "cuda": "12.8", "forms": FORMS, "kernels": kernels}
+        (tmp_path / f"{version}.json").write_text(json.dumps(held))
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    tables.stored.cache_clear()
+    yield tables.stored()
+    tables.stored.cache_clear()
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*flags):
+        code = arguments.ended(placement.main, [str(flag) for flag in flags])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+def cell(op_type="GRU", opset=18, dtype=np.float32, features=3, units=4, **attributes):
+    """x through one recurrent node with constant weights, then Acos of its output."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op_type]
+    elem = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    weights = {"w": (1, gates * units, features), "r": (1, gates * units, units)}
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                op_type, ["x", "w", "r"], ["h"], "cell", hidden_size=units, **attributes
+            ),
+            helper.make_node("Sqrt", ["h"], ["y"], "root"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", elem, ["sequence", "batch", features])],
+        [helper.make_tensor_value_info("y", elem, ["sequence", 1, "batch", units])],
+        [numpy_helper.from_array(np.ones(s, dtype), n) for n, s in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def saved(path: Path, model) -> Path:
+    onnx.save(model, path)
+    return path
+
+
+def test_tables_come_in_the_order_of_their_versions(stored):
+    assert [table.onnxruntime for table in stored] == ["1.9.0", "1.10.2"]
+    assert tables.nearest("1.10.7").onnxruntime == "1.10.2"
+    assert tables.nearest("1.1.0") is None
+
+
+def test_the_definition_in_force_at_an_opset_decides(stored):
+    old, new = stored
+    assert old.kernel("LSTM", 21) == {"float32": True}
+    assert old.kernel("LSTM", 30) == {"float32": False}
+    assert (new.on_cuda("Pad", 14), new.on_cuda("Pad", 18)) == (None, True)
+    assert new.on_cuda("Det", 18) is False
+    assert old.kernel("Pad", 18) == old.kernel("LSTM", 6) == old.kernel("Abs", 18) == {}
+    assert old.on_cuda("Pad", 18) is None
+
+
+def test_versions_without_a_kernel_are_named(stored):
+    assert tables.lacking("LSTM", 21) == []
+    assert tables.versions_text(tables.lacking("LSTM", 22)) == "1.9.0 (CUDA 12)"
+    assert tables.versions_text(stored) == "1.9.0 (CUDA 12), 1.10.2 (CUDA 12)"
+    assert tables.highest_opset(["LSTM"]) == 21
+
+
+def test_versions_that_follow_one_another_are_a_range(monkeypatch):
+    four = tuple(tables.Table(f"1.{n}.0", "12.8", {}, {}) for n in range(4))
+    monkeypatch.setattr(tables, "stored", lambda: four)
+    assert tables.versions_text(four[1:]) == "1.1.0 (CUDA 12) to 1.3.0 (CUDA 12)"
+    assert tables.versions_text(four[::2]) == "1.0.0 (CUDA 12), 1.2.0 (CUDA 12)"
+
+
+def test_a_trait_without_a_kernel_overrules_the_operator():
+    kernels = {"GRU": {7: {"float32": True}}}
+    table = tables.Table("1", "12.8", kernels, FORMS)
+    nodes = [cell(linear_before_reset=n).graph.node[0] for n in (0, 1)]
+    assert [table.predicted(node, 18) for node in nodes] == [False, True]
+    assert table.predicted(cell("RNN").graph.node[0], 18) is None
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (helper.make_node("LSTM", ["x", "w", "r"], ["y"]), {"direction=forward"}),
+        (
+            helper.make_node("LSTM", [*"xwrb", "", "", "", "p"], ["y"], layout=1, clip=1.0),
+            {"direction=forward", "P", "layout=1", "clip"},
+        ),
+        (
+            helper.make_node(
+                "GRU",
+                [*"xwrbs"],
+                ["y"],
+                direction="bidirectional",
+                activations=["Relu", "Tanh"] * 2,
+            ),
+            {
+                "direction=bidirectional",
+                "sequence_lens",
+                "linear_before_reset=0",
+                "activations=other",
+            },
+        ),
+        (
+            helper.make_node("RNN", ["x", "w", "r"], ["y"], activations=["Relu"]),
+            {"direction=forward", "activations=relu"},
+        ),
+        (
+            helper.make_node(
+                "LSTM", ["x", "w", "r"], ["y"], activations=["sigmoid", "Tanh", "tanh"]
+            ),
+            {"direction=forward"},
+        ),
+    ],
+)
+def test_traits_are_what_a_node_has_beside_its_defaults(node, expected):
+    assert set(tables.traits(node)) == expected
+
+
+def test_what_the_stored_tables_say_of_recurrent_nodes():
+    by_version = {table.onnxruntime: table for table in tables.stored()}
+    assert {"1.24.4", "1.26.0", "1.31.0"} <= set(by_version)
+    for version, table in by_version.items():
+        twelve = table.cuda.startswith("12")
+        for op_type in ("LSTM", "GRU", "RNN"):
+            assert table.kernel(op_type, 18)["float32"], (version, op_type)
+        assert table.kernel("LSTM", 22)["float32"] is not twelve, version
+        assert table.fallen("GRU", ["linear_before_reset=0"]), version
+        assert not table.fallen("GRU", ["linear_before_reset=1", "sequence_lens"]), version
+        assert table.kernel("Pad", 18)["float32"], version
+        assert table.kernel("Pad", 18)["int64"] is False, version
+
+
+def test_the_lint_names_the_versions_and_the_trait(stored):
+    rules = {f.rule: f for f in findings.run(gather(cell("LSTM", 22), {}))}
+    assert rules["recurrent-opset"].found.endswith("ONNX Runtime 1.9.0 (CUDA 12)")
+    assert rules["recurrent-opset"].remedy == "export at opset 21 or lower"
+    assert "recurrent-on-cpu" not in rules
+    rules = {f.rule: f for f in findings.run(gather(cell("GRU"), {}))}
+    assert rules["recurrent-on-cpu"].found.startswith("has linear_before_reset=0: runs on the CPU")
+    assert "recurrent-opset" not in rules
+    older = findings.run(gather(cell("LSTM", 21), {}))
+    assert "recurrent-opset" not in {f.rule for f in older}
+    fine = findings.run(gather(cell("GRU", linear_before_reset=1), {}))
+    assert "recurrent-on-cpu" not in {f.rule for f in fine}
+
+
+def test_a_prediction_is_by_operator_and_name(stored, tmp_path):
+    table = tables.Table(
+        "1", "12.8", {"GRU": {7: {"float32": True}}, "Sqrt": {13: {"a": 1}}}, FORMS
+    )
+    path = saved(tmp_path / "m.onnx", cell())
+    assert tables.predictions(str(path), table) == {("GRU", "cell"): False, ("Sqrt", "root"): True}
+
+
+def test_differences_leave_out_shape_arithmetic_and_what_is_unknown():
+    predicted = {
+        ("GRU", "a"): True,
+        ("GRU", "b"): False,
+        ("Gather", "c"): True,
+        ("LSTM", "d"): True,
+        ("Gather", "e"): False,
+    }
+    found = differences(
+        [
+            Placement(CPU, "GRU", "a"),
+            Placement(CUDA, "GRU", "b"),
+            Placement(CPU, "Gather", "c"),
+            Placement(CUDA, "LSTM", "d"),
+            Placement(CUDA, "Gather", "e"),
+            Placement(CPU, "Foo", "f"),
+        ],
+        predicted,
+    )
+    assert found == [
+        f"GRU 'a' on {CPU}, predicted on {CUDA}",
+        f"GRU 'b' on {CUDA}, predicted on {CPU}",
+        f"Gather 'e' on {CUDA}, predicted on {CPU}",
+    ]
+
+
+class CudaSession:
+    """What a session says that put a GRU on CUDA."""
+
+    def get_inputs(self):
+        return []
+
+    get_outputs = get_inputs
+
+    def get_providers(self):
+        return [CUDA, CPU]
+
+    def get_provider_options(self):
+        return {CUDA: {}}
+
+    def get_provider_graph_assignment_info(self):
+        node = SimpleNamespace(op_type="GRU", name="cell")
+        return [SimpleNamespace(ep_name=CUDA, get_nodes=lambda: [node])]
+
+
+def test_a_cuda_session_tells_how_it_differs_from_the_stored_answers(tmp_path):
+    path = str(saved(tmp_path / "m.onnx", cell()))
+
+    def evidence(version, provider=CUDA):
+        return OrtSession(CudaSession(), provider, version, path=path).evidence()
+
+    known = evidence("1.31.0")
+    assert known["placement_predicted_by"] == "1.31.0 (CUDA 13)"
+    assert known["placement_differs"] == [f"GRU 'cell' on {CUDA}, predicted on {CPU}"]
+    unknown = evidence("1.2.0")
+    assert unknown["placement_predicted_by"] is None
+    assert "placement_differs" not in unknown
+    assert "placement_predicted_by" not in evidence("1.31.0", CPU)
+
+
+LOG = """\
+[V:onnxruntime:, session_state.cc:1578 VerifyEachNodeIsAssignedToAnEp] Node placements
+[V:onnxruntime:, session_state.cc:1588 VerifyEachNodeIsAssignedToAnEp]  Node(s) placed on \
+[CPUExecutionProvider]. Number of nodes: 3
+[V:onnxruntime:, session_state.cc:1591 VerifyEachNodeIsAssignedToAnEp]   GRU (cell)
+[V:onnxruntime:, session_state.cc:1591 VerifyEachNodeIsAssignedToAnEp]   Acos (a (b))
+[V:onnxruntime:, session_state.cc:1591 VerifyEachNodeIsAssignedToAnEp]   Cast \
+(InsertedPrecisionFreeCast_x)
+[V:onnxruntime:, session_state.cc:1588 VerifyEachNodeIsAssignedToAnEp]  Node(s) placed on \
+[CUDAExecutionProvider]. Number of nodes: 2
+[V:onnxruntime:, session_state.cc:1591 VerifyEachNodeIsAssignedToAnEp]   MemcpyToHost (Memcpy)
+[V:onnxruntime:, session_state.cc:1591 VerifyEachNodeIsAssignedToAnEp]   Sqrt (root)
+"""
+
+
+def test_nodes_that_only_the_log_lists_are_added():
+    assert list(child.unrecorded(io.StringIO(LOG), {"cell"})) == [[CPU, "Acos", "a (b)"]]
+
+
+BOTH = [[CUDA, "Sqrt", "root"], [CPU, "GRU", "cell"], [CPU, "Acos", "a (b)"]]
+
+
+class Capi:
+    """Stands in for ONNX Runtime's module: one node, and a creation that may fail."""
+
+    def __init__(self, refusals, fails=True, providers=(CUDA, CPU)):
+        self.refusals, self.fails, self.providers = refusals, fails, providers
+
+    def SessionOptions(self):  # noqa: N802
+        return SimpleNamespace(add_session_config_entry=lambda key, value: None)
+
+    def InferenceSession(self, *given):  # noqa: N802
+        return self
+
+    def initialize_session(self, *given):
+        self.refusals.value = self.fails is True
+        if self.fails:
+            raise RuntimeError("the reason")
+
+    def get_providers(self):
+        return self.providers
+
+    def get_provider_graph_assignment_info(self):
+        node = SimpleNamespace(op_type="Sqrt", name="root")
+        return [SimpleNamespace(ep_name=CUDA, get_nodes=lambda: [node])]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({}, {"nodes": BOTH}),
+        ({"fails": False}, {"nodes": BOTH}),
+        ({"fails": "otherwise"}, {"error": "the reason"}),
+        ({"providers": (CPU,)}, {"error": f"{CUDA} is not loaded"}),
+    ],
+)
+def test_a_session_that_fails_for_want_of_memory_has_been_partitioned(monkeypatch, how, expected):
+    refusals = ctypes.c_int(7)
+    monkeypatch.setattr(child.ctypes, "c_int", SimpleNamespace(in_dll=lambda *_: refusals))
+    assert child.partition(Capi(refusals, **how), None, io.StringIO(LOG), "m.onnx") == expected
+
+
+def test_functions_and_libraries_are_read_from_the_provider():
+    provider = b"\0__cudaLaunchKernel\0cudnnCreate\0cumulative\0libcudart.so.12\0libm.so.6\0_cuX\0"
+    assert shim.functions(provider) == ["__cudaLaunchKernel", "cudaLaunchKernel", "cudnnCreate"]
+    assert shim.libraries(provider) == ["libcudart.so.12", "libcudnn.so", "libcudnn.so.9"]
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_compiler_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    compiler = script(tmp_path / "cc", "import sys; sys.exit('no stdlib.h\\nand more')")
+    monkeypatch.setenv("CC", str(compiler))
+    (tmp_path / "provider.so").write_bytes(b"\0cudaMalloc\0")
+    with pytest.raises(UnavailableError, match=r"cc cannot build the placement's library: no std"):
+        shim.built(tmp_path / "provider.so", tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """An ONNX Runtime with a CUDA provider that a compiler and a child of ours stand in for."""
+    library = tmp_path / "packages/onnxruntime/capi/libonnxruntime_providers_cuda.so"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"\0cudaMalloc\0libcudart.so.12\0")
+    monkeypatch.setenv("CC", str(script(tmp_path / "cc", "")))
+
+    def plant(text):
+        path = tmp_path / "child.py"
+        path.write_text("import json, os, sys\nmodels = json.load(sys.stdin)\n" + text)
+        monkeypatch.setattr(partition, "_CHILD", path)
+        return lambda *models: partition.partition(
+            [Path(model) for model in models], tmp_path / "packages", tmp_path / "cache"
+        )
+
+    return plant
+
+
+ANSWERS = """
+print(json.dumps({"onnxruntime": "1.2", "cuda": "12.8"}), flush=True)
+for model in models:
+    if "dies" in model:
+        os.abort()
+    print(json.dumps({"nodes": [["P", "Op", os.path.basename(model)]]}), flush=True)
+"""
+
+
+def test_a_model_that_ends_the_process_is_told_and_the_others_answered(installed):
+    versions, placed = installed(ANSWERS)("a", "dies", "b", "dies2")
+    assert str(versions) == "ONNX Runtime 1.2, built for CUDA 12.8"
+    assert [p.nodes[0].node if p.nodes else p.error for p in placed] == [
+        "a",
+        "the partitioner's process ended: SIGABRT",
+        "b",
+        "the partitioner's process ended: SIGABRT",
+    ]
+
+
+def test_an_onnx_runtime_that_does_not_start_is_unavailable(installed):
+    with pytest.raises(UnavailableError, match=r"does not start .* exit code 1 ImportError: x"):
+        installed("print('ImportError: x', file=sys.stderr); sys.exit(1)")("a")
+
+
+def test_another_onnx_runtime_without_cuda_is_unavailable(tmp_path):
+    with pytest.raises(
+        UnavailableError, match=r"is built without CUDA .* pip uninstall onnxruntime, then"
+    ):
+        partition.provider_library(tmp_path)
+
+
+def test_without_onnx_runtime_the_exit_code_is_3(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(partition, "find_spec", lambda name: None)
+    code, out, err = call(saved(tmp_path / "m.onnx", cell()))
+    assert (code, out) == (3, "")
+    assert err == ("error: onnxruntime is not installed: pip install onnxruntime-gpu\n")
+
+
+def test_without_a_compiler_the_exit_code_is_3(call, tmp_path, monkeypatch):
+    (tmp_path / "provider.so").write_bytes(b"")
+    monkeypatch.setattr(partition, "provider_library", lambda packages: tmp_path / "provider.so")
+    monkeypatch.setattr(partition, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(
+        partition.partition, "__defaults__", (None, tmp_path / "cache"), raising=True
+    )
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = call(saved(tmp_path / "m.onnx", cell()))
+    assert code == 3
+    assert err.startswith("error: no C compiler (cc, gcc, clang), which the placement needs once")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["missing.onnx"], "missing.onnx: No such file or directory; expected an ONNX model"),
+        (["junk.onnx"], "junk.onnx is not a readable ONNX model"),
+        (["empty.onnx"], "empty.onnx is not an ONNX model, or is cut short"),
+        (["m.onnx", "--opset", "18,x"], "--opset 'x': expected opsets from 1 to "),
+        (["m.onnx", "--opset", "0"], "--opset '0': expected opsets from 1 to "),
+        (["m.onnx", "--opset", "3"], "m.onnx cannot be converted to opset 3 ("),
+    ],
+)
+def test_an_unusable_call_or_file_ends_with_2(call, tmp_path, monkeypatch, flags, told):
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "m.onnx", cell())
+    (tmp_path / "junk.onnx").write_bytes(b"junkjunk")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    code, out, err = call(*flags)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {told}")
+    assert err.count("\n") == 1
+
+
+def answering(monkeypatch, *nodes, error=""):
+    versions = partition.Versions("1.2", "12.8")
+    placed = partition.Placed(tuple(Placement(*node) for node in nodes), error)
+    monkeypatch.setattr(placements, "partition", lambda files: (versions, [placed for _ in files]))
+
+
+def test_recurrent_nodes_off_cuda_are_told_first(call, tmp_path, monkeypatch):
+    nodes = [(CUDA, "Sqrt", "s"), (CPU, "Shape", "i"), (CPU, "Det", "d"), (CPU, "GRU", "g")]
+    answering(monkeypatch, *nodes)
+    path = saved(tmp_path / "m.onnx", cell())
+    code, out, _ = call(path)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 1
+    assert lines == [
+        f"{path} at opset 18, ONNX Runtime 1.2, built for CUDA 12.8",
+        f"{CPU} GRU g",
+        f"{CPU} Det d",
+        f"{CPU} Shape i",
+        f"{CUDA} Sqrt s",
+        f"3 on {CPU}: Det 1, GRU 1, Shape 1",
+        f"1 on {CUDA}: Sqrt 1",
+        f"2 of 4 nodes not on {CUDA}: GRU 'g' on {CPU}, Det 'd' on {CPU}",
+    ]
+
+
+def test_shape_arithmetic_may_stay_and_every_opset_is_answered(call, tmp_path, monkeypatch):
+    answering(monkeypatch, (CUDA, "Sqrt", "s"), (CPU, "Shape", "i"))
+    code, out, _ = call(saved(tmp_path / "m.onnx", cell()), "--opset", "18,22", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert (told["schema"], told["onnxruntime"], told["cuda"]) == (1, "1.2", "12.8")
+    assert [answer["opset"] for answer in told["placements"]] == [18, 22]
+    assert told["placements"][0]["nodes_by_provider"] == {CPU: {"Shape": 1}, CUDA: {"Sqrt": 1}}
+    assert told["placements"][0]["nodes"][0] == {"provider": CPU, "op_type": "Shape", "node": "i"}
+
+
+def test_a_model_that_onnx_runtime_refuses_ends_with_2(call, tmp_path, monkeypatch):
+    answering(monkeypatch, error="no such operator")
+    code, out, err = call(saved(tmp_path / "m.onnx", cell()))
+    assert (code, out) == (2, "")
+    assert err.endswith("m.onnx at opset 18: no such operator\n")
+
+
+def without_libraries() -> str:
+    try:
+        partition.provider_library()
+        shim.compiler()
+    except UnavailableError as error:
+        return str(error)
+    return ""
+
+
+real = pytest.mark.skipif(bool(without_libraries()), reason=without_libraries() or "available")
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What ONNX Runtime's partitioner says of small models."""
+    folder = tmp_path_factory.mktemp("placement")
+    renamed = cell("GRU", linear_before_reset=1)
+    renamed.graph.node[1].op_type = "Acosh"
+    half = cell("GRU", dtype=np.float16, linear_before_reset=1)
+    half.graph.node[1].op_type = "Acosh"
+    refused = cell()
+    refused.graph.node[1].op_type = "Sqr"
+    weightless = cell("LSTM")
+    for tensor in weightless.graph.initializer:
+        value = helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims)
+        weightless.graph.input.append(value)
+    del weightless.graph.initializer[:]
+    models = {
+        "after": cell("GRU", linear_before_reset=1),
+        "before": cell("GRU"),
+        "no kernel": renamed,
+        "half": half,
+        "refused": refused,
+        "no constants": weightless,
+    }
+    files = [saved(folder / f"{i}.onnx", model) for i, model in enumerate(models.values())]
+    _, placed = partition.partition(files, cache=folder / "cache")
+    return dict(zip(models, placed, strict=True))
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("after", {"cell": CUDA, "root": CUDA}),
+        ("before", {"cell": CPU, "root": CUDA}),
+        ("no kernel", {"cell": CUDA, "root": CPU}),
+        ("half", {"cell": CUDA, "root": CPU}),
+        ("no constants", {"cell": CUDA, "root": CUDA}),
+    ],
+)
+def test_the_partitioner_answers(answers, name, expected):
+    assert not answers[name].error
+    assert {node.node: node.provider for node in answers[name].nodes} == expected
+
+
+@real
+def test_the_partitioner_says_why_it_refuses(answers):
+    assert "No Op registered for Sqr" in answers["refused"].error
+    assert answers["refused"].nodes == ()
+
+
+@real
+def test_the_stored_table_is_what_the_partitioner_says(answers, tmp_path):
+    versions, _ = partition.partition([], cache=tmp_path / "cache")
+    table = tables.nearest(versions.onnxruntime)
+    assert table is not None, f"no stored table of ONNX Runtime {versions.onnxruntime}"
+    for name, attributes in (("after", {"linear_before_reset": 1}), ("before", {})):
+        node = cell("GRU", **attributes).graph.node[0]
+        (placed,) = (n for n in answers[name].nodes if n.node == "cell")
+        assert table.predicted(node, 18) is (placed.provider == CUDA)
