@@ -1,0 +1,81 @@
+"""The trained weights of one framework's twin in the other's, as goldens of their own.
+
+Under ``<root>/<framework>_weights/<model>/<twin>/`` lies what ``golden/`` holds: the weights in the
+twin's layout, the inputs of the golden that they come from, the oracle's outputs with these weights
+and the twin's outputs at padded steps, and the noise floors of the golden that they come from.
+``python -m harness.validate --golden <root>/keras_weights --framework torch`` judges them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from harness import golden
+from harness.golden import Golden, RecordedCase
+from harness.schema import Array, Arrays, Case
+from reference_models import catalog
+
+SECOND = ".recurrent_bias"
+
+
+def folder(root: Path, weights: str) -> Path:
+    """Where the goldens lie whose weights are those of the framework ``weights``."""
+    return root / f"{weights}_weights"
+
+
+def write(source: Golden, host: Golden, root: Path) -> Path:
+    """Write ``source``'s weights in ``host``'s twin; the folder that holds them."""
+    parameters = laid_out(source.parameters(), host.parameters())
+    padded = source.spec.padded_steps.get(host.framework, "repeat")
+    oracle = catalog.part(source.spec, "oracle")
+
+    def recorded(case: Case) -> RecordedCase:
+        loaded = source.load(case)
+        outputs = oracle.run(source.spec.name, parameters, loaded.inputs, padded)
+        kept = {
+            t.name: _kept(outputs[t.name], t.step_axis, loaded.steps) for t in source.spec.outputs
+        }
+        entry = next(e for e in source.manifest["cases"] if _same(e, case))
+        formulas = {name: about["formula"] for name, about in entry["inputs"].items()}
+        noise = {name: about["noise"] for name, about in entry["outputs"].items()}
+        return RecordedCase(case, formulas, loaded.inputs, kept, loaded.steps, noise)
+
+    target = folder(root, source.framework) / source.spec.name / host.framework
+    about = {"model": source.spec.name, "framework": host.framework, "weights_of": source.framework}
+    golden.write(target, source.spec, parameters, [recorded(c) for c in source.cases], about)
+    return target
+
+
+def laid_out(given: Arrays, names: Collection[str]) -> Arrays:
+    """Parameters under ``names``: a second bias is added to the first, or zero, as they ask.
+
+    Only an LSTM's two biases are a sum; where both frameworks have two, both are kept. ValueError
+    where other parameters than second biases differ.
+    """
+    result = {name: value for name, value in given.items() if name in names}
+    for name in sorted(set(given) - set(names)):
+        first = name.removesuffix(SECOND) + ".bias"
+        if not name.endswith(SECOND) or first not in result:
+            raise ValueError(f"parameter {name} has no place among {', '.join(sorted(names))}")
+        result[first] = result[first] + given[name]
+    for name in sorted(set(names) - set(given)):
+        first = name.removesuffix(SECOND) + ".bias"
+        if not name.endswith(SECOND) or first not in result:
+            raise ValueError(f"parameter {name} is not among {', '.join(sorted(given))}")
+        result[name] = np.zeros_like(result[first])
+    return result
+
+
+def _same(entry: dict[str, object], case: Case) -> bool:
+    return (entry["lengths"], entry["batch"], entry["raggedness"]) == (
+        dict(case.lengths),
+        case.batch,
+        case.raggedness.value,
+    )
+
+
+def _kept(value: Array, axis: int | None, steps: Array | None) -> Array:
+    return value if axis is None or steps is None else value.take(steps, axis=axis)

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What takes too long for every change: planted defects, honest variation, every step of every
+# golden with all relations, and many random nets. Each figure is left under build/nightly/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+make .venv/.ready
+python=.venv/bin/python
+out=build/nightly
+mkdir -p "$out"
+
+told() {
+  printf '\n== %s\n' "$*"
+  "$@"
+}
+
+told $python -m harness.mutate --report-dir "$out"
+told $python ci/false_alarms.py --json "$out/false_alarms.json"
+told $python -m harness.validate --every-step --relation all --report-dir "$out/report"
+told env HYPOTHESIS_PROFILE=nightly $python -m pytest tests/integration/test_random_nets.py

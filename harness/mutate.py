@@ -1,0 +1,117 @@
+"""``python -m harness.mutate``: plant defects in conforming models and see which are caught."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = arguments.Parser(
+        prog="python -m harness.mutate",
+        description="Plant one defect at a time in exported models that conform, and tell which"
+        " ones validation catches, at which stage and length, and how small a graded one may be;"
+        " the same mutants are judged by the default rules of other tools.",
+        epilog="exit codes: 0 every defect that changes an output is caught; 1 one is missed; 2 the"
+        " call or a file is not usable; 3 a runtime or framework is not available; 4 nothing was"
+        " planted",
+    )
+    parser.add_argument(
+        "subject",
+        nargs="*",
+        help="a reference model's name or glob, a bundle folder, or a .onnx file with --golden"
+        " (default: every reference model)",
+    )
+    arguments.add_matrix(parser)
+    arguments.add_places(parser)
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=arguments.ARTIFACTS,
+        metavar="DIR",
+        help="where exported models are kept (default: build/artifacts)",
+    )
+    parser.add_argument(
+        "--defect",
+        action="append",
+        metavar="NAME",
+        help="kinds of defect: comma-separated names or globs, repeatable (default: all)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=arguments.at_least_one,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="cells studied at a time (default: one for each core)",
+    )
+    parser.add_argument(
+        "--report-dir",
+        type=Path,
+        default=Path("build/mutation"),
+        metavar="DIR",
+        help="where mutation.json goes (default: build/mutation)",
+    )
+    parser.add_argument("--list", action="store_true", help="say what each kind of defect is")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = sys.argv[1:] if argv is None else list(argv)
+    args = parser().parse_intermixed_args(given)
+
+    from rich.console import Console
+
+    from harness import validation
+    from harness.errors import CONFORMS, DOES_NOT_CONFORM, NothingSelectedError
+    from harness.mutation import report, study, summary
+    from harness.settings import Settings
+
+    kinds = study.defects(args.defect or ())
+    shown = Console()
+    if args.list:
+        report.kinds(shown, kinds)
+        return CONFORMS
+    selection = validation.Selection(
+        subjects=args.subject,
+        frameworks=args.framework or (),
+        exporters=args.exporter or (),
+        variants=args.variant or (),
+        runtimes=args.runtime or ("ort-cpu",),
+        lengths=args.lengths or (),
+        batch=args.batch or (),
+        keyword=args.keyword,
+        shard=args.shard,
+        golden=args.golden,
+        artifacts=args.artifacts,
+        opset=args.opset,
+        every_step=not any(map(validation.is_path, args.subject)),
+        settings=Settings(intra_op_threads=None if args.runtime else 1),
+    )
+    args.report_dir.mkdir(parents=True, exist_ok=True)
+    studies = []
+    for one in study.run(selection, args.defect or (), args.workers):
+        studies.append(one)
+        if not args.quiet:
+            report.cell(shown, one)
+    studies.sort(key=lambda one: one.cell.id)
+    if not any(one.trials for one in studies):
+        raise NothingSelectedError("no selected defect has a place in a selected cell")
+    if args.quiet:
+        shown.print(report.line(studies), highlight=False, soft_wrap=True)
+    else:
+        report.show(shown, studies)
+    command = shlex.join(["python", "-m", "harness.mutate", *given])
+    path = report.write(studies, command, args.report_dir)
+    shown.print(f"report: {path}", highlight=False, soft_wrap=True)
+    return DOES_NOT_CONFORM if summary.missed(studies) else CONFORMS
+
+
+if __name__ == "__main__":
+    sys.exit(arguments.ended(main))

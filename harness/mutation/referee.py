@@ -1,0 +1,109 @@
+"""Whether a missed mutant computes anything else: exact arithmetic decides, not a reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import StageError
+from harness.formula import evaluate
+from harness.schema import Array, Arrays, Case, ModelSpec, Raggedness, Runtime, Session
+from reference_models import cases
+
+Wrap = Callable[[Session], Session]
+EQUAL = 1e-12
+LENGTH = 129
+"""The greatest length at which every golden case is evaluated; beyond it, the longest is."""
+FRESH = ((1, 1), (1, 4), (2, 2), (3, 3), (4, 1), (5, 5), (6, 3), (7, 7), (9, 4), (21, 2))
+"""Lengths and batches at which new inputs are drawn, so that what the golden cases cannot tell
+apart is not taken to be the same."""
+SEED = 4_000_037
+
+
+def fresh(spec: ModelSpec) -> Iterator[tuple[str, Arrays]]:
+    """Inputs that are in no golden, each with a name, of every raggedness that ``spec`` knows."""
+    kinds = Raggedness if spec.padded else [Raggedness.NONE]
+    for number, (length, batch) in enumerate(FRESH):
+        for kind in kinds:
+            possible = kind is Raggedness.NONE or length > 2
+            if not possible:
+                continue
+            lengths = {axis: length + 2 * place for place, axis in enumerate(spec.axes)}
+            for sizes in (lengths, dict.fromkeys(lengths, length)):
+                case = Case(sizes, batch, kind)
+                formulas = cases.formulas(spec, case, SEED + number)
+                yield (
+                    f"fresh-{case.id}",
+                    {
+                        t.name: evaluate(formulas[t.name], t.shape(batch, sizes), t.dtype)
+                        for t in spec.inputs
+                    },
+                )
+
+
+class Referee:
+    """Compares a mutant with the model at ``path``, from which it was made, in float64.
+
+    A changed session, which has no graph of its own, is compared in the runtime's own float32.
+    ``unit`` gives the noise floor of an output at given inputs.
+    """
+
+    def __init__(
+        self, path: Path, runtime: Runtime, oracle: Runtime, unit: Callable[[str, Arrays], float]
+    ) -> None:
+        self._path, self._runtime, self._oracle, self._unit = path, runtime, oracle, unit
+        self._known: dict[tuple[str, str], dict[str, Array]] = {}
+
+    def effect(
+        self, path: Path, wrap: Wrap | None, inputs: Iterable[tuple[str, Arrays]]
+    ) -> tuple[float | None, str]:
+        """The largest departure of any output over ``inputs``, in noise floors, and a word on it.
+
+        It is 0 where every output is the same to 1e-12 of its scale, and None where the graph
+        cannot be evaluated in float64, or an output is missing, of another shape, or not finite
+        where the original's is.
+        """
+        judge = self._runtime if wrap else self._oracle
+        try:
+            original = judge.prepare(str(self._path))
+            session = judge.prepare(str(path))
+            session = wrap(session) if wrap else session
+            largest = max(
+                self._departure(session, self._original(original, bool(wrap), *case), case[1])
+                for case in inputs
+            )
+        except StageError as error:
+            return None, f"not evaluated in float64: {error}"
+        if largest == math.inf:
+            return None, "an output is missing, of another shape or not finite in exact arithmetic"
+        if largest == 0:
+            return 0.0, "the same in exact arithmetic"
+        return largest, f"moves an output by {largest:.2g} noise floors in exact arithmetic"
+
+    def _original(
+        self, session: Session, plain: bool, case: str, inputs: Arrays
+    ) -> dict[str, Array]:
+        key = ("plain" if plain else "exact", case)
+        if key not in self._known:
+            self._known[key] = dict(session.run(inputs))
+        return self._known[key]
+
+    def _departure(self, session: Session, expected: dict[str, Array], inputs: Arrays) -> float:
+        """The largest over the outputs; infinite where two cannot be subtracted."""
+        given = dict(session.run(inputs))
+        largest = 0.0
+        for name, exact in expected.items():
+            if name not in given or given[name].shape != exact.shape:
+                return math.inf
+            apart = ~((given[name] == exact) | (np.isnan(given[name]) & np.isnan(exact)))
+            with np.errstate(invalid="ignore", over="ignore"):
+                moved = float(np.abs(given[name][apart] - exact[apart]).max(initial=0.0))
+            if not math.isfinite(moved):
+                return math.inf
+            finite = exact[np.isfinite(exact)]
+            if moved > EQUAL * float(np.abs(finite).max(initial=0.0)):
+                largest = max(largest, moved / self._unit(name, inputs))
+        return largest

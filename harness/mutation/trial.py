@@ -1,0 +1,197 @@
+"""One planted defect put on trial: is it caught, where, how soon, and do the peers catch it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
+
+from harness import engine, graph
+from harness.defects.defect import Defect, Mutant, Subject
+from harness.engine import Work
+from harness.errors import StageError
+from harness.mutation import peers
+from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
+from harness.schema import Arrays, Case, CaseResult, GoldenCase, Runtime, Session, Stage, Status
+from harness.tolerance import one_ulp
+
+
+class Verdict(StrEnum):
+    """``EQUIVALENT``: exact arithmetic gives the same outputs, so there is nothing to catch."""
+
+    CAUGHT = "caught"
+    MISSED = "missed"
+    EQUIVALENT = "equivalent"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one mutant.
+
+    ``stage``, ``lengths`` and ``reason`` say where it was caught first, the cases in order of
+    length; ``ratio`` is error ÷ tolerance there, None where it was not the error that told.
+    ``effect`` is how far a missed one moves an output in exact arithmetic, in noise floors; it is
+    not asked for the smaller sizes of a graded one. ``peers`` says which of them catch it.
+    """
+
+    defect: str
+    place: str
+    size: float | None
+    verdict: Verdict
+    stage: Stage | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    batch: int | None = None
+    reason: str = ""
+    ratio: float | None = None
+    effect: float | None = None
+    peers: Mapping[str, bool] = field(default_factory=dict)
+
+
+class Court:
+    """A work that conforms, its golden cases in order of length, and what judges its mutants.
+
+    ``oracle`` is the runtime that evaluates a graph in float64. ``alarming`` are the peers whose
+    rule refuses the unchanged model.
+    """
+
+    def __init__(self, work: Work, runtime: Runtime, oracle: Runtime) -> None:
+        assert work.model is not None
+        self.path, self.work, self.runtime = work.model, work, runtime
+        self.cases = sorted(work.cases, key=lambda c: (max(c.lengths.values()), c.batch))
+        self._store: dict[str, GoldenCase] = {}
+        self._subject = Subject(graph.read(str(self.path)), work.golden.spec, self.unit)
+        self._referee = Referee(self.path, runtime, oracle, self.unit)
+        self.alarming = tuple(
+            peer.name for peer in peers.PEERS if self._caught_by(peer, self.path, _unchanged)
+        )
+
+    def honest(self) -> list[CaseResult]:
+        """The unchanged work at every case."""
+        session = engine.prepare(self.path, self.work, self.runtime)
+        return [engine.judge_case(self.work, c, session, self._store) for c in self.cases]
+
+    def try_all(
+        self,
+        kinds: Mapping[str, Defect],
+        known: Sequence[Trial],
+        tell: Callable[[bool, Trial], None],
+    ) -> None:
+        """Try every mutant of every kind; of a graded one, no size below the first one missed.
+
+        The first of them are ``known`` and not tried again. ``tell`` gets each of the others when
+        it begins (False) and when it is done (True).
+        """
+        waiting = list(reversed(known))
+        with TemporaryDirectory() as folder:
+            for kind, defect in kinds.items():
+                last: Trial | None = None
+                for mutant in defect(self._subject):
+                    place = None if last is None or last.size is None else last.place
+                    graded = place == mutant.place
+                    if graded and last is not None and last.verdict is not Verdict.CAUGHT:
+                        continue
+                    if waiting:
+                        last = waiting.pop()
+                        continue
+                    path = self.path
+                    if mutant.model is not None:
+                        path = Path(folder) / "mutant.onnx"
+                        onnx.save_model(mutant.model, path)
+                    last = self._try(kind, mutant, path, not graded, tell)
+                    tell(True, last)
+
+    def unit(self, output: str, inputs: Arrays) -> float:
+        """The larger of the noise floor and one float32 ulp of the scale, at these lengths."""
+        sizes = graph.sizes(self.work.golden.spec, inputs)
+        lengths = {axis: sizes[axis] for axis in self.work.golden.spec.axes}
+        golden = self.work.golden
+        return max(golden.noise_floor(output, lengths), one_ulp(golden.scale(output, lengths)))
+
+    def _try(
+        self,
+        kind: str,
+        mutant: Mutant,
+        path: Path,
+        referee: bool,
+        tell: Callable[[bool, Trial], None],
+    ) -> Trial:
+        wrap = mutant.wrap or _unchanged
+        trial = Trial(kind, mutant.place, mutant.size, Verdict.MISSED)
+        tell(False, trial)
+        noticed = {
+            peer.name: peer.name not in self.alarming and self._caught_by(peer, path, wrap)
+            for peer in peers.PEERS
+        }
+        trial = replace(trial, peers=noticed)
+        tell(False, trial)
+        try:
+            session = wrap(engine.prepare(path, self.work, self.runtime))
+        except StageError as error:
+            return replace(trial, verdict=Verdict.CAUGHT, stage=error.stage, reason=str(error))
+        for case in [*self.cases, replace(self.cases[0], repeat=True)]:
+            result = engine.judge_case(self.work, case, session, self._store)
+            if result.status is not Status.PASS:
+                return _caught(trial, result)
+        if not referee:
+            return trial
+        effect, reason = self._referee.effect(path, mutant.wrap, self._refereed())
+        verdict = Verdict.EQUIVALENT if effect == 0 else Verdict.MISSED
+        return replace(trial, verdict=verdict, effect=effect, reason=reason)
+
+    def _refereed(self) -> Iterable[tuple[str, Arrays]]:
+        """Golden cases short enough for exact arithmetic, the longest one, and fresh inputs."""
+        short = [c for c in self.cases if max(c.lengths.values()) <= LENGTH]
+        chosen = {case.id: self._golden(case).inputs for case in [*short, self.cases[-1]]}
+        return chain(chosen.items(), fresh(self.work.golden.spec))
+
+    def _caught_by(self, peer: peers.Peer, path: Path, wrap: Wrap) -> bool:
+        """Whether a peer's rule, at its few lengths, would notice."""
+        try:
+            session = wrap(self.runtime.prepare(str(path)))
+            cases = {case.id: case for case in (self._nearest(n) for n in peer.lengths)}
+            return any(
+                peers.caught(peer, self._expected(case), session.run(self._golden(case).inputs))
+                for case in cases.values()
+            )
+        except StageError:
+            return True
+
+    def _expected(self, case: Case) -> list[tuple[str, Any]]:
+        golden = self._golden(case)
+        outputs = self.work.golden.spec.outputs
+        return [(t.name, golden.outputs[t.name].astype(t.dtype)) for t in outputs]
+
+    def _nearest(self, length: int) -> Case:
+        """The case whose lengths are nearest to ``length``, padded on the right where one is."""
+
+        def distance(case: Case) -> tuple[int, bool]:
+            apart = sum(abs(n - length) for n in case.lengths.values())
+            return apart, case.raggedness.value != "right"
+
+        return min(self.cases, key=distance)
+
+    def _golden(self, case: Case) -> GoldenCase:
+        return engine.golden_case(self.work, case, self._store)
+
+
+def _unchanged(session: Session) -> Session:
+    return session
+
+
+def _caught(trial: Trial, result: CaseResult) -> Trial:
+    ratios = [output.ratio for output in result.outputs if output.ratio > 1]
+    return replace(
+        trial,
+        verdict=Verdict.CAUGHT,
+        stage=result.stage,
+        lengths=result.case.lengths,
+        batch=result.case.batch,
+        reason=result.reason,
+        ratio=max(ratios, default=None),
+    )

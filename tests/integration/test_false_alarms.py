@@ -1,0 +1,39 @@
+"""Honest variation of small models raises no alarm; where the tolerance is too small, it does."""
+
+import json
+
+import pytest
+
+from ci import false_alarms, four_way
+from harness import tolerance
+
+
+def test_quick_variation_of_small_models_raises_no_alarm(tmp_path, capsys):
+    file = tmp_path / "figures" / "alarms.json"
+    assert false_alarms.main(["--quick", "--json", str(file)]) == 0
+    told = json.loads(file.read_text())
+    assert told["alarms"] == []
+    assert told["comparisons"] > 1000
+    assert min(count["comparisons"] for count in told["variations"].values()) > 0
+    assert 0 < told["runtimes"]["ort-cpu"]["worst_floors"] < tolerance.k("ort-cpu")
+    assert f"{told['comparisons']:,} honest comparisons, 0 alarms" in capsys.readouterr().out
+
+
+def test_too_small_a_tolerance_is_an_alarm(monkeypatch, capsys):
+    monkeypatch.setitem(tolerance.K, "ort-cpu", (0.01, "planted"))
+    assert false_alarms.main(["sequence_encoder", "--quick"]) == 1
+    assert "ALARM golden inputs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("k", [None, 0.01])
+def test_the_weights_of_both_frameworks_agree_in_both(k, monkeypatch, capsys):
+    if k is not None:
+        monkeypatch.setitem(tolerance.K, "ort-cpu", (k, "planted"))
+    assert four_way.main(["sequence_encoder"]) == (0 if k is None else 1)
+    out = capsys.readouterr().out
+    [row] = [line.split() for line in out.splitlines() if line.startswith("sequence_encoder")]
+    ratios = [float(figure) for figure in row[1:]]
+    assert len(ratios) == 5
+    assert ratios[-1] == max(ratios[:4])
+    assert all(0 < ratio < 1 for ratio in ratios) == (k is None)
+    assert "224 comparisons, " in out
