@@ -17,9 +17,9 @@ class Steps:
     def __init__(self, ids: Tensor) -> None:
         self.valid = ids != 0
         seen = self.valid.to(torch.int64).cumsum(1)
-        steps = ids.shape[1]
+        rows, steps = ids.shape
         front = torch.where(self.valid, seen - 1, steps)
-        self.ids = torch.zeros_like(F.pad(ids, (0, 1))).scatter(1, front, ids)[:, :steps]
+        self.ids = ids.new_zeros(rows, steps + 1).scatter(1, front, ids)[:, :steps]
         self.counts = seen[:, -1]
         self.any = (self.counts > 0)[:, None]
         self._place = torch.where(self.valid, seen, 0)
