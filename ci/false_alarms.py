@@ -26,12 +26,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="short lengths, no new export")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every count here")
     args: argparse.Namespace = parser.parse_args(argv)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     tally = Tally()
     for variation, result in trials(args.model, QUICK if args.quick else FULL, _progress):
         tally.see(variation, result)
     print("\n".join(tally.lines()))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(tally.as_json(), indent=1) + "\n")
     if tally.alarms:
         return DOES_NOT_CONFORM

@@ -14,7 +14,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ci.honest.tally import Tally
 from ci.honest.variations import transplanted
 from harness import arguments, validation
-from harness.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED
+from harness.errors import (
+    CONFORMS,
+    DOES_NOT_CONFORM,
+    NOTHING_COMPARED,
+    NothingSelectedError,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     tally = Tally()
     ratios: dict[str, dict[tuple[str, str], float]] = {}
     ways = transplanted(args.model, lambda text: print(text, file=sys.stderr, flush=True))
+    if not ways:
+        raise NothingSelectedError("no selected model has a twin in both frameworks")
     for way, prepared in ways.items():
         for result in validation.judge(prepared, "", lambda _: None, lambda _: None).results:
             tally.see(f"{way[0]} weights in {way[1]}", result)

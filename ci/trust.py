@@ -146,4 +146,7 @@ def variations(report: dict[str, Any]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error.filename} is missing; ci/nightly.sh makes it")

@@ -39,7 +39,10 @@ def exporters() -> list[str]:
     return list(dict.fromkeys(key.rpartition("/")[0] for key in EXPORTERS))
 
 
-def add_matrix(parser: argparse.ArgumentParser) -> None:
+WITH_CUDA = "ort-cpu, and ort-cuda where there is a CUDA device"
+
+
+def add_matrix(parser: argparse.ArgumentParser, runtimes: str = WITH_CUDA) -> None:
     """The selectors of the matrix: comma-separated, repeatable, ``all`` and globs allowed."""
     group = parser.add_argument_group(
         "selectors", "comma-separated names or globs, repeatable, or 'all'"
@@ -57,7 +60,7 @@ def add_matrix(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         action="append",
         metavar="NAME",
-        help=f"{', '.join(RUNTIMES)} (default: ort-cpu, and ort-cuda where there is a CUDA device)",
+        help=f"{', '.join(RUNTIMES)} (default: {runtimes})",
     )
     add("--lengths", action="append", metavar="N,A..B", help="lengths of a case's longest axis")
     add("--batch", action="append", metavar="N,A..B", help="batch sizes")

@@ -35,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import outcome, shipping, validation
+    from harness import outcome, shipping
     from harness.reports import console
+    from harness.works import Selection
 
-    selection = validation.Selection(
+    selection = Selection(
         subjects=[args.subject],
         frameworks=[args.framework],
         exporters=[args.exporter],

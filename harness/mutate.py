@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         help="a reference model's name or glob, a bundle folder, or a .onnx file with --golden"
         " (default: every reference model)",
     )
-    arguments.add_matrix(parser)
+    arguments.add_matrix(parser, runtimes="ort-cpu on one thread")
     arguments.add_places(parser)
     parser.add_argument(
         "--artifacts",
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         help="where mutation.json goes (default: build/mutation)",
     )
     parser.add_argument("--list", action="store_true", help="say what each kind of defect is")
-    parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show only the totals")
     return parser
 
 
@@ -68,17 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import validation
     from harness.errors import CONFORMS, DOES_NOT_CONFORM, NothingSelectedError
     from harness.mutation import report, study, summary
     from harness.settings import Settings
+    from harness.works import Selection, is_path
 
     kinds = study.defects(args.defect or ())
     shown = Console()
     if args.list:
         report.kinds(shown, kinds)
         return CONFORMS
-    selection = validation.Selection(
+    selection = Selection(
         subjects=args.subject,
         frameworks=args.framework or (),
         exporters=args.exporter or (),
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         golden=args.golden,
         artifacts=args.artifacts,
         opset=args.opset,
-        every_step=not any(map(validation.is_path, args.subject)),
+        every_step=not any(map(is_path, args.subject)),
         settings=Settings(intra_op_threads=None if args.runtime else 1),
     )
     args.report_dir.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import bundle, golden, outcome, plan, validation
 from harness.errors import CONFORMS, UsageError
 from harness.schema import CellResult, Report, Stage
-from harness.validation import Selection
+from harness.works import Selection
 from reference_models import catalog
 
 

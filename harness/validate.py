@@ -86,8 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.reports import console, json_file
     from harness.schema import CellResult, Report
     from harness.settings import Settings
+    from harness.works import Selection
 
-    selection = validation.Selection(
+    selection = Selection(
         subjects=args.subject,
         frameworks=args.framework or (),
         exporters=args.exporter or (),

@@ -14,7 +14,8 @@ from harness import golden, plan, validation
 from harness.registry import resolve
 from harness.runtimes import RUNTIMES
 from harness.schema import Cell, CellResult, Progress, Stage, Status
-from harness.validation import Prepared, Selection
+from harness.validation import Prepared
+from harness.works import Selection
 from reference_models import catalog
 
 BUILD = Path("build/honest")
@@ -130,9 +131,12 @@ def transplanted(
 ) -> Mapping[tuple[str, str], Prepared]:
     """What judges each framework's weights in each framework's twin, by (weights, twin).
 
-    Models that have but one twin are left out.
+    Models that have but one twin are left out; nothing where no other is selected.
     """
-    names = [name for name in models or catalog.MODELS if len(catalog.load(name).frameworks) > 1]
+    chosen = plan.names("model", models or [plan.ALL], catalog.MODELS)
+    names = [name for name in chosen if len(catalog.load(name).frameworks) > 1]
+    if not names:
+        return {}
     frameworks = ("keras", "torch")
     result = {}
     for weights in frameworks:

@@ -19,6 +19,7 @@ from harness.expectations import Expectation
 from harness.isolate import Limits
 from harness.schema import Stage, Status
 from harness.workers import Isolation
+from harness.works import Selection
 from tests.support import doubler, planted_crashes
 
 MARK = "HARNESS_TEST_ISOLATION"
@@ -164,7 +165,7 @@ def test_no_isolate_judges_here(judged):
     ],
 )
 def test_which_cells_are_isolated(files, runtime, isolation, held):
-    selection = validation.Selection(files[1:2], golden=Path(files[3]))
+    selection = Selection(files[1:2], golden=Path(files[3]))
     (work,) = validation.prepare(replace(selection, runtimes=["ort-cpu"]), print).works
     work = replace(work, cell=replace(work.cell, runtime=runtime))
     assert isolation.holds(work) is held
@@ -229,7 +230,7 @@ def test_a_whole_report_is_not_partial(judged):
 
 def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
     monkeypatch.setitem(runtimes.RUNTIMES, "planted", planted_crashes.TARGETS["segfaults"])
-    selection = validation.Selection(files[:1], runtimes=["planted"], golden=Path(files[3]))
+    selection = Selection(files[:1], runtimes=["planted"], golden=Path(files[3]))
     prepared = validation.prepare(selection, print)
     prepared.rows = [Expectation("*", Stage.RUN, "planted", "")]
     prepared.works = [replace(work, expected=True) for work in prepared.works]

@@ -12,6 +12,7 @@ from harness.errors import LoadError, NothingSelectedError, RunError
 from harness.runtimes import framework
 from harness.runtimes.framework import KERAS, KERAS_CUDA, TORCH, TORCH_CUDA
 from harness.schema import Cell, Status
+from harness.works import Selection
 from tests.support import doubler, planted
 
 ROOT = Path(__file__).parents[2]
@@ -176,7 +177,7 @@ def test_a_bundle_without_weights_leaves_its_framework_unavailable(shipped, caps
 
 def test_relations_are_not_tried_on_a_framework(shipped):
     folder, own = shipped
-    asked = validation.Selection(
+    asked = Selection(
         subjects=[str(folder)], runtimes=[own, "onnx-reference"], relations=["run-twice"]
     )
     works = validation.prepare(asked, lambda text: None).works

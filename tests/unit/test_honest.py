@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ci.honest import fresh, tally, transplant
+from ci.honest import fresh, tally, transplant, variations
 from ci.honest.fresh import Draw
 from harness import golden, recording, tolerance
+from harness.errors import UsageError
 from harness.frameworks import FRAMEWORKS
 from harness.schema import (
     Case,
@@ -159,6 +160,12 @@ def test_what_is_expected_to_fail_or_cannot_run_is_not_counted(status):
     assert counted.comparisons == len(counted.alarms) == 0
     assert list(counted.skipped) == ["a: m/keras/native/fp32/ort-cpu"]
     assert any(line.startswith("not counted: a: m/keras") for line in counted.lines())
+
+
+def test_a_selection_without_two_twins_is_not_every_model():
+    assert variations.transplanted(["gru_tagger_reset_before"], lambda text: None) == {}
+    with pytest.raises(UsageError, match="unknown model 'gru_taggr'"):
+        variations.transplanted(["gru_taggr"], lambda text: None)
 
 
 def test_every_reference_model_can_be_transplanted():

@@ -58,9 +58,7 @@ def test_what_cannot_be_evaluated_is_not_called_equivalent(referee, tmp_path):
 
 
 @pytest.mark.parametrize("operator", ["Sqrt", "Log"])
-def test_nan_or_infinity_where_the_original_has_none_is_not_equivalent(
-    referee, tmp_path, operator
-):
+def test_nan_or_infinity_where_the_original_has_none_is_not_equivalent(referee, tmp_path, operator):
     stray = helper.make_node(operator, ["zero_or_less"], ["stray"])
     nodes = (stray, helper.make_node("Add", ["x", "x"], ["d"]))
     value = np.array(0 if operator == "Log" else -1, np.float32)

@@ -17,7 +17,7 @@ from harness.errors import (
 from harness.mutation import peers, study
 from harness.mutation.trial import Verdict
 from harness.schema import Cell, Stage
-from harness.validation import Selection
+from harness.works import Selection
 from tests.support import dying
 
 CELL = Cell("model", "torch", "native", "fp32", "ort-cpu")
