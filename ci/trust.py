@@ -33,24 +33,27 @@ which its mutants fail, *least ratio* the least error ÷ tolerance there. Writte
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--from", dest="source", type=Path, metavar="DIR")
-    source = parser.parse_args().source
-    if source:
-        EVIDENCE.mkdir(exist_ok=True)
-        for name in NAMES:
-            _store(json.loads((source / name).read_text()), EVIDENCE / name)
-    mutation, alarms = (json.loads((EVIDENCE / name).read_text()) for name in NAMES)
+    source = parser.parse_args().source or EVIDENCE
+    missing = [str(source / name) for name in NAMES if not (source / name).is_file()]
+    if missing:
+        print(f"error: no such file: {', '.join(missing)}", file=sys.stderr)
+        return 2
+    mutation, alarms = (json.loads((source / name).read_text()) for name in NAMES)
+    if mutation.get("partial"):
+        print(f"error: {source / NAMES[0]} is partial", file=sys.stderr)
+        return 2
     text = replaced(README.read_text(), "defects", "\n".join(families(mutation)))
     text = replaced(text, "limits", "\n".join(limits(mutation)))
     text = replaced(text, "alarms", "\n".join(variations(alarms)))
-    README.write_text(text)
-    DEFECTS.write_text(HEAD + "\n" + "\n".join(kinds(mutation)) + "\n")
-    return 0
-
-
-def _store(report: dict[str, Any], path: Path) -> None:
-    for cell in report.get("cells", []):
+    every = HEAD + "\n" + "\n".join(kinds(mutation)) + "\n"
+    for cell in mutation["cells"]:
         cell.pop("trials", None)
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    EVIDENCE.mkdir(exist_ok=True)
+    for name, report in zip(NAMES, (mutation, alarms), strict=True):
+        (EVIDENCE / name).write_text(json.dumps(report, indent=1) + "\n")
+    README.write_text(text)
+    DEFECTS.write_text(every)
+    return 0
 
 
 def families(report: dict[str, Any]) -> Iterator[str]:

@@ -67,7 +67,9 @@ def read(path: Path) -> Bundle:
         isinstance(failure.get("reason"), str)
         and failure.get("stage") in (Stage.EXPORT, Stage.CHECK)
     )
-    made = isinstance(manifest.get("sha256"), str) and isinstance(manifest.get("example"), dict)
+    example = manifest.get("example")
+    sized = isinstance(example, dict) and all(type(n) is int and n > 0 for n in example.values())
+    made = isinstance(manifest.get("sha256"), str) and sized
     if not isinstance(manifest.get("key"), dict) or not (made if failure is None else told):
         raise UsageError(f"{path / MANIFEST}: expected key, and sha256 and example, or failure")
     bundle = Bundle(path, manifest)

@@ -135,10 +135,13 @@ def _load(model: Path, work: Work, runtime: Runtime) -> Session:
 
 
 def _status(error: Exception) -> Status:
-    """``error`` where there was not enough memory, which tells nothing of the model.
+    """``error`` where a process was lost, or there was not enough memory, which tells nothing of
+    the model.
 
-    Runtimes in C++ only say so.
+    Runtimes in C++ only say that memory lacked.
     """
+    if isinstance(error, StageError) and error.crashed:
+        return Status.ERROR
     raised = any(isinstance(e, MemoryError) for e in (error, error.__cause__, error.__context__))
     told = any(words in str(error).lower() for words in OUT_OF_MEMORY)
     return Status.ERROR if raised or told else Status.FAIL

@@ -41,10 +41,17 @@ class UnavailableError(HarnessError):
 
 
 class StageError(HarnessError):
-    """A cell failed at a stage; becomes a result, not an exit."""
+    """A cell failed at a stage; becomes a result, not an exit.
+
+    ``crashed`` says that a process was lost to it: that is an ``error``, whatever is expected.
+    """
 
     exit_code = DOES_NOT_CONFORM
     stage = Stage.EXPORT
+
+    def __init__(self, told: str, crashed: bool = False) -> None:
+        super().__init__(told)
+        self.crashed = crashed
 
 
 class ExportError(StageError):

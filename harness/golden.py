@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -37,6 +38,7 @@ from harness.schema import (
 SCHEMA = 1
 MANIFEST, WEIGHTS, CASES = "manifest.json", "weights.safetensors", "cases.safetensors"
 INLINE_BYTES = 512
+ENOUGH = 8
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class Golden:
     def noise_floor(self, output: str, lengths: Lengths) -> float:
         """The largest absolute float32 error of ``output`` in any case of these lengths.
 
-        Where that is less than is usual (the median) at lengths within a factor of two, it is
-        luck, and the usual counts; so it does where no case has these lengths.
+        Where that is less than is usual (the median) at lengths like these, it is luck, and the
+        usual counts; so it does where no case has these lengths.
         """
         entries = self._near(lengths)
         noise = [float(entry["outputs"][output]["noise"]) for entry in entries]
@@ -130,7 +132,7 @@ class Golden:
         return max([*here, float(np.median(noise))])
 
     def scale(self, output: str, lengths: Lengths) -> float:
-        """The largest absolute finite value of ``output`` at lengths within a factor of two.
+        """The largest absolute finite value of ``output`` at lengths like these.
 
         One case may hold only small values of an output that is not small, and what computes them
         rounds at the output's scale.
@@ -139,14 +141,18 @@ class Golden:
         return max(float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in values)
 
     def _near(self, lengths: Lengths) -> list[Mapping[str, Any]]:
-        """The cases whose lengths are all within a factor of two; every case if there is none."""
+        """The cases whose lengths are all within a factor of two, or four and so on up to
+        ``ENOUGH`` cases: what few rows show is luck.
+        """
         entries: list[Mapping[str, Any]] = self.manifest["cases"]
-        near = [
-            entry
+        apart = [
+            max(abs(math.log2(entry["lengths"][axis] / n)) for axis, n in lengths.items())
             for entry in entries
-            if all(0.5 <= entry["lengths"][axis] / n <= 2 for axis, n in lengths.items())
         ]
-        return near or entries
+        within = 1
+        while sum(distance <= within for distance in apart) < min(ENOUGH, len(entries)):
+            within += 1
+        return [e for e, distance in zip(entries, apart, strict=True) if distance <= within]
 
 
 def read(folder: Path) -> Golden:

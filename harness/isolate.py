@@ -121,19 +121,17 @@ class Child:
         """
         self._listen()
         if self._written > self._limits.output:
-            return self._failed(f"wrote over {self._limits.output:,} bytes of output, was killed")
+            how = f"wrote over {self._limits.output:,} bytes of output, was killed"
+            return self._failed(how, tell)
         try:
-            while self._connection.poll():
-                event = self._connection.recv()
-                if isinstance(event, CellResult):
-                    bad = event.status is Status.ERROR
-                    return replace(event, replay=self._replay) if bad else event
-                self._note(event)
-                tell(self._work, event)
+            result = self._hear(tell)
         except Exception:
-            return self._failed(self._end())
+            return self._failed(self._end(), tell)
+        if result is not None:
+            bad = result.status is Status.ERROR
+            return replace(result, replay=self._replay) if bad else result
         if not self.seconds_left:
-            return self._failed(f"did not end within {self._limits.time:g} s, was killed")
+            return self._failed(f"did not end within {self._limits.time:g} s, was killed", tell)
         return None
 
     def stop(self) -> None:
@@ -150,6 +148,16 @@ class Child:
     @property
     def _replay(self) -> str:
         return self._work.replay + self._limits.flags
+
+    def _hear(self, tell: Tell) -> CellResult | None:
+        """Take the events that are there, up to a result; an error where there will be no more."""
+        while self._connection.poll():
+            event = self._connection.recv()
+            if isinstance(event, CellResult):
+                return event
+            self._note(event)
+            tell(self._work, event)
+        return None
 
     def _note(self, event: Event) -> None:
         if isinstance(event, CaseResult):
@@ -185,10 +193,15 @@ class Child:
         told = f"ended with signal {names.get(-status, -status)}"
         return f"{told} (the system kills for want of memory)" if status == -9 else told
 
-    def _failed(self, how: str) -> CellResult:
-        """What a cell that its process did not survive comes to, with the cases before."""
+    def _failed(self, how: str, tell: Tell) -> CellResult:
+        """What a cell that its process did not survive comes to, with the cases before.
+
+        What the process had sent before it died still counts.
+        """
         self._kill()
         self._listen()
+        with suppress(Exception):
+            self._hear(tell)
         text = self._said.decode(errors="replace")
         shown = ("".join(c if c.isprintable() else " " for c in s) for s in text.splitlines())
         lines = [line.strip() for line in shown if line.strip()][-_LINES:]

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness.errors import CONFORMS, DOES_NOT_CONFORM, NothingSelectedError
+    from harness.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
     from harness.mutation import report, study, summary
     from harness.settings import Settings
     from harness.works import Selection, is_path
@@ -95,11 +95,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings=Settings(intra_op_threads=None if args.runtime else 1),
     )
     args.report_dir.mkdir(parents=True, exist_ok=True)
-    studies = []
-    for one in study.run(selection, args.defect or (), args.workers):
-        studies.append(one)
-        if not args.quiet:
-            report.cell(shown, one)
+    studies: list[study.CellStudy] = []
+    command = shlex.join(["python", "-m", "harness.mutate", *given])
+    try:
+        for one in study.run(selection, args.defect or (), args.workers):
+            studies.append(one)
+            if not args.quiet:
+                report.cell(shown, one)
+    except (HarnessError, KeyboardInterrupt):
+        if studies:
+            path = report.write(studies, command, args.report_dir, partial=True)
+            shown.print(f"partial report: {path}", highlight=False, soft_wrap=True)
+        raise
     studies.sort(key=lambda one: one.cell.id)
     if not any(one.trials for one in studies):
         raise NothingSelectedError("no selected defect has a place in a selected cell")
@@ -107,7 +114,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         shown.print(report.line(studies), highlight=False, soft_wrap=True)
     else:
         report.show(shown, studies)
-    command = shlex.join(["python", "-m", "harness.mutate", *given])
     path = report.write(studies, command, args.report_dir)
     shown.print(f"report: {path}", highlight=False, soft_wrap=True)
     return DOES_NOT_CONFORM if summary.missed(studies) else CONFORMS

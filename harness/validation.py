@@ -117,8 +117,9 @@ def judge(
 
 
 def without_a_case(prepared: Prepared, report: Report) -> list[str]:
-    """The relations that were asked for and compared nothing in any cell."""
-    asked = dict.fromkeys(name for work in prepared.works for name in work.relations)
+    """The relations that were asked for and compared nothing in any of the cells that ran."""
+    ran = [w for w, r in zip(prepared.works, report.results, strict=False) if r.cases]
+    asked = dict.fromkeys(name for work in ran for name in work.relations)
     tried = {case.relation for result in report.results for case in result.cases}
     return [name for name in asked if name not in tried]
 

@@ -20,6 +20,7 @@ Dims = tuple[Dim, ...]
 """A size, a symbol, or None where nothing is known."""
 
 SMALL = 64
+DEPTH = 64
 MAIN = ("", "ai.onnx")
 RECURRENT = ("LSTM", "GRU", "RNN")
 _PASSING = ("Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape")
@@ -55,19 +56,22 @@ class Scope:
             return None
         return numpy_helper.to_array(tensor) if np.prod(tensor.dims, dtype=int) <= SMALL else None
 
-    def elements(self, name: str) -> list[int | None] | None:
-        """The integers of a vector, None for those computed; None where its size is unknown."""
+    def elements(self, name: str, depth: int = DEPTH) -> list[int | None] | None:
+        """The integers of a vector, None for those computed; None where its size is unknown.
+
+        They are followed through ``depth`` nodes.
+        """
         constant = self.array(name)
         if constant is not None:
             whole = np.issubdtype(constant.dtype, np.integer) and constant.ndim <= 1
             return [int(value) for value in constant.reshape(-1)] if whole else None
-        node = self.producers.get(name)
+        node = self.producers.get(name) if depth else None
         if node is not None and node.op_type in _PASSING:
-            found = self.elements(node.input[0])
+            found = self.elements(node.input[0], depth - 1)
             if found is not None:
                 return found
         if node is not None and node.op_type == "Concat":
-            parts = [self.elements(part) for part in node.input]
+            parts = [self.elements(part, depth - 1) for part in node.input]
             if all(part is not None for part in parts):
                 return [value for part in parts if part is not None for value in part]
         dims = self.dims(name)

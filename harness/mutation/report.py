@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -82,12 +83,13 @@ def line(studies: Sequence[CellStudy]) -> str:
     )
 
 
-def write(studies: Sequence[CellStudy], command: str, folder: Path) -> Path:
-    """Write ``mutation.json`` into ``folder``, whole or not at all."""
+def write(studies: Sequence[CellStudy], command: str, folder: Path, partial: bool = False) -> Path:
+    """Write ``mutation.json`` into ``folder``, whole or not at all; ``partial`` says so in it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")
     told = as_dict(studies, command, validation.environment())
+    told |= {"partial": True} if partial else {}
     part.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
     part.replace(path)
     return path

@@ -150,7 +150,7 @@ def _in_child(
             while True:
                 while not (ours.poll(WAIT) or stop.is_set()):
                     pass
-                if False:
+                if stop.is_set():
                     child.kill()
                     raise HarnessError("ended before its time")
                 message = ours.recv()
@@ -203,7 +203,12 @@ def _child(
 
 
 def _died(trial: Trial, end: str) -> Trial:
-    """A mutant that ended its process was noticed by everyone who ran it."""
+    """A mutant that ended its process was noticed by everyone who ran it.
+
+    One that ended only the referee's was not: it has a reason already, that every case passes.
+    """
+    if trial.reason:
+        return replace(trial, reason=f"{trial.reason}; in exact arithmetic its process {end}")
     noticed = dict(trial.peers) or {peer.name: True for peer in peers.PEERS}
     reason = f"the runtime's process {end}"
     return replace(trial, verdict=Verdict.CAUGHT, stage=Stage.RUN, reason=reason, peers=noticed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def write(report: Report, folder: Path) -> Path:
     """Write ``report.json`` into ``folder``, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(dumps(report) + "\n")
     part.replace(path)
     return path

@@ -1,37 +1,65 @@
-"""Sessions in another process: a crash there is an error here, and nothing is disturbed here."""
+"""Sessions in another process: a crash there is an error here, and nothing else is disturbed."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from signal import Signals
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from harness.errors import LoadError, RunError, StageError
 from harness.runtimes import wire
 from harness.schema import Array, Arrays
 
+OUTPUT = 16 * 2**20
+"""Bytes that a child may write to standard error for one question; over that it is killed."""
 _TAIL = 4096
+_GRACE = 5.0
+
+
+class Words:
+    """What a child writes to standard error: its end, and how much since the last question."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.written = 0
+        self.flooded = False
+        self._said = b""
+        self._child = child
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def last(self) -> str:
+        """The last three lines that are not empty, as one, once there will be no more."""
+        self._thread.join(_GRACE)
+        text = self._said.decode(errors="replace")
+        return " ".join([line.strip() for line in text.splitlines() if line.strip()][-3:])
+
+    def _listen(self) -> None:
+        assert self._child.stderr is not None
+        with self._child.stderr as stream:
+            while part := os.read(stream.fileno(), 2**16):
+                self.written += len(part)
+                self._said = (self._said + part)[-_TAIL:]
+                if self.written > OUTPUT:
+                    self.flooded = True
+                    self._child.kill()
 
 
 class Process:
-    """A child that answers each frame by one; it ends with its standard input, or is killed.
-
-    Its standard error is kept in a file without a name, for its last words.
-    """
+    """A child that answers each frame by one; it ends with its standard input, or is killed."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=subprocess.PIPE,
             env={**os.environ, **environment},
         )
+        self._words = Words(self._child)
         self.closed: list[int] = []
         """Sessions that nobody holds any more; the child hears of them with the next question."""
         self._stop = weakref.finalize(self, _kill, self._child)
@@ -43,7 +71,11 @@ class Process:
     def ask(
         self, failure: type[StageError], question: Mapping[str, Any], tensors: wire.Tensors = ()
     ) -> tuple[wire.Header, list[tuple[str, Array]]]:
-        """The answer to one question; ``failure`` where the child tells an error, or dies."""
+        """The answer to one question; ``failure`` where the child tells an error.
+
+        Where the child dies, or answers what is no frame and is killed, the ``failure`` is a crash.
+        """
+        self._words.written = 0
         closed = [self.closed.pop() for _ in range(len(self.closed))]
         header = {**question, "close": closed}
         assert self._child.stdin is not None
@@ -59,7 +91,7 @@ class Process:
             self._stop()
             raise
         if answer is None:
-            raise failure(self._last_words())
+            raise failure(self._last_words(), crashed=True)
         if "error" in answer[0]:
             raise failure(answer[0]["error"])
         return answer
@@ -67,16 +99,24 @@ class Process:
     def _last_words(self) -> str:
         """How the child ended and the last three lines that it wrote to standard error."""
         try:
-            status = self._child.wait(5)
+            status = self._child.wait(_GRACE)
         except subprocess.TimeoutExpired:
             self._stop()
             return "the process that runs it sent no readable answer and was killed"
-        ended = f"signal {Signals(-status).name}" if status < 0 else f"exit code {status}"
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _TAIL))
-        lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
-        said = " ".join([line for line in lines if line][-3:])
-        told = f"the process that runs it ended with {ended}{': ' if said else ''}{said}"
+        ended = f"ended with {_ended(status)}"
+        if self._words.flooded:
+            ended = f"wrote over {OUTPUT:,} bytes of output and was killed"
+        said = self._words.last()
+        told = f"the process that runs it {ended}{': ' if said else ''}{said}"
         return told if len(told) <= 300 else told[:299] + "…"
+
+
+def _ended(status: int) -> str:
+    """How a process ended, by its return code, negative for a signal."""
+    if status >= 0:
+        return f"exit code {status}"
+    names = {one.value: one.name for one in Signals}
+    return f"signal {names.get(-status, -status)}"
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

@@ -19,8 +19,8 @@ def mutate(report_dir, *arguments):
 
 STRUCTURAL = (
     "gates-swapped,recurrent-bias-doubled,mask-ignored,last-valid-step-dropped,length-baked,"
-    "batch-baked,time-and-batch-transposed-when-equal,wrong-beyond-a-length,wrong-on-second-run,"
-    "output-renamed,weights-as-float16"
+    "batch-baked-by-reshape,time-and-batch-transposed-when-equal,wrong-beyond-a-length,"
+    "wrong-on-second-run,output-renamed,weights-as-float16"
 )
 
 
@@ -36,7 +36,7 @@ def test_every_structural_defect_is_caught(tmp_path, framework):
     beyond = kinds["wrong-beyond-a-length"]
     assert beyond["length"] == 4096
     assert max(beyond["peers"].values(), default=0) == 0
-    assert "missed" not in result.stdout
+    assert "missed: " not in result.stdout
 
 
 def test_noise_of_eight_floors_is_caught_and_of_one_is_not(tmp_path):
@@ -71,6 +71,30 @@ def test_a_swap_of_what_is_added_is_equivalent(tmp_path):
     (kind,) = report["kinds"]
     assert (kind["equivalent"], kind["caught"], kind["missed"]) == (kind["mutants"], 0, 0)
     assert kind["mutants"] > 0
+
+
+def test_peers_see_the_steps_that_a_golden_stores(tmp_path):
+    kind = ("--defect", "output-negated", "--lengths", "1..17")
+    _, named = mutate(tmp_path / "named", "gru_tagger", "--framework", "torch", *kind)
+    bundle = "build/artifacts/gru_tagger/torch/native/fp32"
+    result, file = mutate(
+        tmp_path / "file", f"{bundle}/model.onnx", "--golden", "golden/gru_tagger/torch", *kind
+    )
+    assert result.returncode == 0, result.stderr
+    for report in (named, file):
+        assert report["cells"][0]["alarming_peers"] == []
+        assert all(count == 1 for count in report["kinds"][0]["peers"].values())
+        assert len(report["kinds"][0]["peers"]) == 4
+
+
+def test_what_is_planted_nowhere_and_what_cannot_be_studied_is_no_pass(tmp_path):
+    chosen = ("gru_tagger", "--framework", "torch", "--lengths", "1")
+    nowhere, report = mutate(tmp_path, *chosen, "--defect", "peepholes-added")
+    assert (nowhere.returncode, report) == (4, None)
+    assert nowhere.stderr.count("\n") == 1
+    framework, report = mutate(tmp_path, *chosen, "--runtime", "torch")
+    assert (framework.returncode, report) == (2, None)
+    assert framework.stderr.count("\n") == 1
 
 
 def test_bad_calls_are_one_line(tmp_path):

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,9 @@ import pytest
 
 from harness import arguments, golden, runtimes, validate, validation
 from harness.expectations import Expectation
-from harness.isolate import Limits
-from harness.schema import Stage, Status
+from harness.isolate import Child, Limits, Setup
+from harness.schema import CaseResult, Stage, Status
+from harness.settings import Settings
 from harness.workers import Isolation
 from harness.works import Selection
 from tests.support import doubler, planted_crashes
@@ -106,6 +109,23 @@ def test_a_lost_process_costs_one_cell(judged, planted, stage, words, before, fl
     for other in report["results"]:
         if other["status"] == "pass":
             assert [case["status"] for case in other["cases"]] == PASSED
+
+
+def test_what_a_process_sent_before_it_was_killed_counts(files):
+    selection = validation.Selection(files[:1], runtimes=["ort-cpu"], golden=Path(files[3]))
+    (work,) = validation.prepare(selection, print).works
+    work = replace(work, cell=replace(work.cell, runtime="floods_errors"))
+    setup = Setup("floods_errors", planted_crashes.TARGETS, Settings())
+    child = Child(setup, Limits(output=1024))
+    told = []
+    try:
+        child.begin(work)
+        assert wait(child.streams[1:], 300)
+        result = child.poll(lambda work, event: told.append(event))
+    finally:
+        child.stop()
+    assert [case.status for case in result.cases] == ["pass", "pass", "error"]
+    assert [event for event in told if isinstance(event, CaseResult)] == list(result.cases[:2])
 
 
 def test_the_last_lines_are_evidence(judged):
@@ -257,20 +277,39 @@ def test_limits_are_told_as_flags():
     assert Limits(2.5, 2**31).flags == " --isolate --timeout 2.5 --memory-limit 2"
 
 
-def started(files, names, mark, *flags):
-    """``validate`` on its way, once the first of its cells is told."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.planted_crashes", *files, "--runtime", names, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, MARK: mark},
-    )
-    assert process.stdout.readline().startswith("pass")
-    return process
+@pytest.fixture
+def started(files, tmp_path):
+    """Starts ``validate``, with what it says going to ``out`` and ``err``; kills what is left."""
+    processes = []
+
+    def start(names, *flags):
+        with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+            command = [sys.executable, "-m", "tests.support.planted_crashes", *files]
+            process = subprocess.Popen(
+                [*command, "--runtime", names, *flags],
+                stdout=out,
+                stderr=err,
+                env={**os.environ, MARK: str(tmp_path)},
+                preexec_fn=heed_interrupts,
+            )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+    for pid, _ in left(str(tmp_path)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
-def waited(condition, seconds=20):
+def heed_interrupts():
+    """A shell has what it starts in the background ignore SIGINT, and so its children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def waited(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)
@@ -281,27 +320,27 @@ def waited(condition, seconds=20):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_interrupted_run_leaves_no_process_and_a_partial_report(
-    files, tmp_path, number, workers
+    started, tmp_path, number, workers
 ):
-    mark = f"{tmp_path}"
-    process = started(files, "clean,hangs_with_a_child", mark, "--workers", workers)
-    assert waited(lambda: any(b"sleep" in line for _, line in left(mark)))
+    out, err = tmp_path / "out", tmp_path / "err"
+    process = started("clean,hangs_with_a_child", "--workers", workers)
+    assert waited(lambda: out.read_text().startswith("pass")), err.read_text()
+    assert waited((tmp_path / "hangs").exists), err.read_text()
+    assert any(b"sleep" in line for _, line in left(str(tmp_path)))
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert waited(lambda: not left(mark)), left(mark)
-    assert "Traceback" not in err
-    assert "partial report: 1 cell, " in out
+    assert process.wait(300) == 130
+    assert waited(lambda: not left(str(tmp_path)), 20), left(str(tmp_path))
+    assert "Traceback" not in err.read_text()
+    assert "partial report: 1 cell, " in out.read_text()
     report = json.loads((tmp_path / "report/report.json").read_text())
     assert report["partial"] is True
     assert statuses(report) == ["pass"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux ends a child so")
-def test_a_killed_run_leaves_no_process(files, tmp_path):
-    mark = f"{tmp_path}"
-    process = started(files, "clean,hangs", mark)
-    assert waited((tmp_path / "hangs").exists)
+def test_a_killed_run_leaves_no_process(started, tmp_path):
+    process = started("clean,hangs")
+    assert waited((tmp_path / "hangs").exists), (tmp_path / "err").read_text()
     process.kill()
-    process.communicate(timeout=60)
-    assert waited(lambda: not left(mark)), left(mark)
+    process.wait(300)
+    assert waited(lambda: not left(str(tmp_path)), 20), left(str(tmp_path))

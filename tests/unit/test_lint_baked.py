@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from tests.support.lint_checks import expect_clean, expect_planted
 from tests.support.lint_graphs import (
@@ -233,3 +234,11 @@ def test_what_is_planted_is_found(case):
 @pytest.mark.parametrize("case", CLEAN.values(), ids=CLEAN)
 def test_what_is_clean_is_left_alone(case):
     expect_clean(*case)
+
+
+def test_a_shape_that_comes_a_long_way_is_no_error():
+    links = 2000
+    nodes = [helper.make_node("Shape", ["x"], ["v0"])]
+    nodes += [helper.make_node("Identity", [f"v{n}"], [f"v{n + 1}"]) for n in range(links)]
+    nodes.append(helper.make_node("Reshape", ["x", f"v{links}"], ["y"]))
+    expect_clean("baked-length", model(nodes, [value("y", AXES)]), EXAMPLE)

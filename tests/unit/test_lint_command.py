@@ -167,6 +167,14 @@ def test_a_bundle_whose_export_failed_holds_no_model(call, tmp_path):
     assert "holds no model: its export failed (packed sequences)" in err
 
 
+@pytest.mark.parametrize("example", [{"batch": "5"}, {"batch": 0}, {"batch": 2.5}, [5]])
+def test_a_bundle_without_sizes_of_its_example_ends_with_2_and_one_line(call, tmp_path, example):
+    code, _, err = call(bundled(tmp_path / "bundle", baked(), example))
+    assert code == 2
+    assert "manifest.json: expected" in err
+    assert len(err.splitlines()) == 1
+
+
 @pytest.fixture
 def judged(tmp_path, capsys):
     """Validate a subject; returns (the cell's result, what the console shows)."""

@@ -34,6 +34,13 @@ def test_a_mutant_that_ends_its_process_is_caught_and_the_rest_goes_on():
     assert found.honest == dying.HONEST
 
 
+def test_a_mutant_that_ends_only_the_referee_is_missed():
+    passed = replace(dying.DEADLY, reason="every case passes", peers={"optimum": False})
+    died = study._died(passed, "was ended by SIGABRT")
+    assert (died.verdict, died.peers) == (Verdict.MISSED, {"optimum": False})
+    assert died.reason == "every case passes; in exact arithmetic its process was ended by SIGABRT"
+
+
 def test_a_process_that_ends_by_itself_is_an_error():
     with pytest.raises(HarnessError, match="exit code 9"):
         study._supervised(CELL, Selection(), (), dying.at_once)

@@ -1,4 +1,5 @@
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -73,3 +74,11 @@ def test_the_line_counts_catches_of_ours_and_of_the_peers():
     found = study(caught("mask-ignored", "a", peers={"optimum": True}), missed("mask-ignored", "b"))
     assert "1 of 2 caught, 0 equivalent" in report.line([found])
     assert "optimum 1" in report.line([found])
+
+
+def test_a_partial_report_says_so(tmp_path):
+    whole = report.write([study(caught("mask-ignored", "a"))], "command", tmp_path / "whole")
+    part = report.write([study()], "command", tmp_path / "part", partial=True)
+    assert "partial" not in json.loads(whole.read_text())
+    assert json.loads(part.read_text())["partial"] is True
+    assert [path.name for path in part.parent.iterdir()] == ["mutation.json"]

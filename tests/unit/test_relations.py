@@ -1,13 +1,14 @@
 """Every relation holds of a right model, and each one is broken by a fault of its own."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from harness import golden, relating
+from harness import golden, relating, validation
 from harness.registry import resolve
 from harness.relations import RELATIONS
 from harness.relations.pieces import cuts
@@ -340,3 +341,13 @@ def test_every_relation_is_documented():
     for name, target in RELATIONS.items():
         assert callable(resolve(target))
         assert f"`{name}`" in text
+
+
+def test_a_relation_is_told_to_apply_nowhere_only_by_cells_that_ran():
+    ran = SimpleNamespace(cases=[SimpleNamespace(relation=""), SimpleNamespace(relation="padding")])
+    failed_before = SimpleNamespace(cases=[])
+    first = SimpleNamespace(relations=("padding", "pieces"))
+    second = SimpleNamespace(relations=("poison",))
+    prepared = SimpleNamespace(works=[first, second])
+    report = SimpleNamespace(results=[ran, failed_before])
+    assert validation.without_a_case(prepared, report) == ["pieces"]

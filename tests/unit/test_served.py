@@ -9,8 +9,13 @@ import time
 import numpy as np
 import pytest
 
+from harness import engine, expectations, golden
 from harness.errors import LoadError, RunError
+from harness.expectations import Expectation
+from harness.runtimes import served as module
 from harness.runtimes.served import Served
+from harness.schema import Cell, Stage, Status
+from tests.support import doubler
 
 COMMAND = [sys.executable, "-m", "harness.serving", "tests.support.served:PLANTED"]
 X = {"b": np.arange(3, dtype=np.int64), "a": np.array(2.5, np.float32)}
@@ -56,8 +61,9 @@ def test_a_session_that_nobody_holds_is_forgotten(served):
 
 
 def test_errors_are_told_in_one_line_and_leave_the_process(served):
-    with pytest.raises(LoadError, match=r"^not this one$"):
+    with pytest.raises(LoadError, match=r"^not this one$") as refusal:
         served.prepare("refused")
+    assert not refusal.value.crashed
     session = served.prepare("raise")
     for _ in range(2):
         with pytest.raises(RunError, match=r"^ValueError: first line$"):
@@ -70,8 +76,9 @@ def test_errors_are_told_in_one_line_and_leave_the_process(served):
 def test_a_death_is_told_with_its_signal_and_last_words_and_the_next_load_starts_anew(served):
     bystander, session = served.prepare("one"), served.prepare("abort-at-run")
     told = r"^.* ended with signal SIGABRT: .*panicked at ops.rs:7 last words$"
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=told) as death:
         session.run(X)
+    assert death.value.crashed
     with pytest.raises(RunError, match="signal SIGABRT"):
         bystander.run(X)
     assert session.evidence() == {}
@@ -80,6 +87,59 @@ def test_a_death_is_told_with_its_signal_and_last_words_and_the_next_load_starts
     with pytest.raises(RunError, match=r"ended with exit code 7: printed by the runtime$"):
         served.prepare("exit-at-run").run(X)
     assert served.prepare("one").run(X)[0][0] == "one:b"
+
+
+class Planted:
+    """The planted runtimes behind a pipe, for the engine."""
+
+    def __init__(self):
+        self.served = Served(lambda: COMMAND)
+        self.prepare = self.served.prepare
+
+    def check(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "stage", "cases"),
+    [
+        ("abort-at-load", Status.ERROR, Stage.LOAD, 0),
+        ("abort-at-run", Status.ERROR, Stage.RUN, 5),
+        ("exit-at-run", Status.ERROR, Stage.RUN, 5),
+        ("refused", Status.FAIL, Stage.LOAD, 0),
+        ("raise", Status.FAIL, Stage.RUN, 5),
+    ],
+)
+def test_only_a_crash_is_an_error_and_no_expectation_covers_it(
+    tmp_path, name, status, stage, cases
+):
+    source = golden.read(doubler.record(tmp_path / "golden"))
+    path = tmp_path / name
+    path.write_bytes(doubler.graph().SerializeToString())
+    cell = Cell("doubler", "torch", "file", "fp32", "planted")
+    work = engine.Work(cell, source, source.cases, path)
+    (result,) = engine.run([work], {"planted": Planted()})
+    assert (result.status, result.stage) == (status, stage), result.reason
+    assert [case.status for case in result.cases] == [status] * cases
+    covered = expectations.judge(result, [Expectation("*", stage, "planted", "")])
+    assert covered.status is (Status.ERROR if status is Status.ERROR else Status.XFAIL)
+
+
+def test_a_flood_of_errors_ends_the_process_and_is_kept_in_no_file(monkeypatch):
+    monkeypatch.setattr(module, "OUTPUT", 2**20)
+    program = "import os\nfor _ in range(256): os.write(2, b'x' * 2**16)"
+    told = r"^the process that runs it wrote over 1,048,576 bytes of output and was killed: x+…$"
+    with pytest.raises(LoadError, match=told) as flood:
+        Served(lambda: [sys.executable, "-c", program]).prepare("one")
+    assert flood.value.crashed
+    assert len(str(flood.value)) == 300
+
+
+def test_what_is_written_for_many_questions_is_no_flood(monkeypatch):
+    monkeypatch.setattr(module, "OUTPUT", 1000)
+    session = Served(lambda: COMMAND, {"PYTHONUNBUFFERED": "1"}).prepare("one")
+    for _ in range(100):
+        session.run(X)
 
 
 def test_a_command_that_is_not_there_is_a_load_error():

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,6 +15,7 @@ ARRAYS = hnp.arrays(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=5), ARRAYS), max_size=3))
 def test_tensors_keep_order_names_dtype_shape_and_bits(tensors):
     stream = io.BytesIO()
