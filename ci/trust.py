@@ -142,9 +142,15 @@ def variations(report: dict[str, Any]) -> Iterator[str]:
     yield f"| **all** | **{report['comparisons']:,}** | **{len(report['alarms'])}** | |"
     yield ""
     for name, runtime in report["runtimes"].items():
+        over = ", ".join(
+            f"{count} above {floors}"
+            for floors, count in runtime["over"].items()
+            if int(floors) > 2
+        )
         yield (
             f"`{name}`: `k` is {runtime['k']:g}, the worst honest error"
-            f" {runtime['worst_floors']:.2f} noise floors."
+            f" {runtime['worst_floors']:.2f} noise floors; of {runtime['comparisons']:,}"
+            f" comparisons {over}."
         )
 
 
