@@ -33,13 +33,19 @@ def with_noise(folder, noise):
     return read
 
 
-def test_the_noise_floor_is_that_of_its_lengths(folder):
+@pytest.fixture
+def near(monkeypatch):
+    """One case is enough to tell what is usual at a length."""
+    monkeypatch.setattr(golden, "ENOUGH", 1)
+
+
+def test_the_noise_floor_is_that_of_its_lengths(folder, near):
     read = with_noise(folder, [1e-7, 4e-7, 9e-7, 3e-6])
     assert read.noise_floor("total", {"sequence": 4}) == 4e-7
     assert read.noise_floor("total", {"sequence": 30}) == 3e-6
 
 
-def test_a_lucky_case_has_the_floor_that_is_usual_nearby(folder):
+def test_a_lucky_case_has_the_floor_that_is_usual_nearby(folder, near):
     read = with_noise(folder, [1e-7, 4e-7, 9e-7, 1e-9])
     for entry in read.manifest["cases"]:
         entry["lengths"]["sequence"] = min(entry["lengths"]["sequence"] + 10, 20)
@@ -47,7 +53,19 @@ def test_a_lucky_case_has_the_floor_that_is_usual_nearby(folder):
     assert read.noise_floor("total", {"sequence": 19}) == 9e-7
 
 
-def test_the_scale_is_the_largest_value_nearby(folder):
+def test_where_few_cases_are_near_lengths_further_off_count(folder, monkeypatch):
+    read = with_noise(folder, [1e-7, 4e-7, 9e-7, 3e-6])
+    lengths = sorted(case.lengths["sequence"] for case in read.cases)
+    assert lengths[1:] == [4, 9, 30]
+    largest = [max(read.load(c).outputs["total"].max() for c in read.cases)]
+    monkeypatch.setattr(golden, "ENOUGH", 2)
+    assert read.noise_floor("total", {"sequence": 4}) == pytest.approx(4e-7)
+    monkeypatch.setattr(golden, "ENOUGH", 100)
+    assert read.noise_floor("total", {"sequence": 4}) == pytest.approx(6.5e-7)
+    assert [read.scale("total", {"sequence": 4})] == largest
+
+
+def test_the_scale_is_the_largest_value_nearby(folder, near):
     read = golden.read(folder)
     largest = {
         case.lengths["sequence"]: read.load(case).outputs["total"].max() for case in read.cases
