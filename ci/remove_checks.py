@@ -116,7 +116,7 @@ CHECKS = [
     Check(
         "dtype of what a run returns",
         "harness/compare.py",
-        "        if value.dtype != np.dtype(tensor.dtype):",
+        "        if value.dtype != dtype:",
         "        if False:",
         f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
     ),
