@@ -37,7 +37,7 @@ from harness.schema import (
 
 SCHEMA = 1
 MANIFEST, WEIGHTS, CASES = "manifest.json", "weights.safetensors", "cases.safetensors"
-INLINE_BYTES = 512
+INLINE_BYTES = 128
 ENOUGH = 8
 
 
@@ -239,7 +239,7 @@ def write(
         if not isinstance(parameters, Path):
             (new / WEIGHTS).write_bytes(save(parameters))
         (new / CASES).write_bytes(save(tensors))
-        (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (new / MANIFEST).write_text(_manifest_text(manifest))
 
 
 def goldens(root: Path) -> Iterator[Path]:
@@ -313,6 +313,13 @@ def _same(folder: Path, name: str, value: Array, expected: str) -> Array:
     if sha256(value) != expected:
         raise GoldenError(f"{folder}: {name!r} was altered: its SHA-256 is not the manifest's")
     return value
+
+
+def _manifest_text(manifest: Mapping[str, Any]) -> str:
+    """The manifest as JSON with one line for each entry and each case."""
+    lines = [f"{json.dumps(key)}: {json.dumps(v)}" for key, v in manifest.items() if key != "cases"]
+    cases = ",\n".join(json.dumps(entry) for entry in manifest["cases"])
+    return "{\n" + ",\n".join([*lines, f'"cases": [\n{cases}\n]']) + "\n}\n"
 
 
 def _manifest_sha256(manifest: Mapping[str, Any]) -> str:
