@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 FAULTS, RUNTIMES = "tests/meta/test_planted_faults.py", "tests/meta/test_planted_runtimes.py"
+SAVED = "tests/unit/test_saved.py"
 
 
 class Check(NamedTuple):
@@ -46,8 +47,8 @@ CHECKS = [
     Check(
         "the sign (a relative error over a negative value)",
         "harness/compare.py",
-        "    error = np.abs(error)\n",
-        "    error = np.abs(np.abs(actual) - np.abs(expected))\n",
+        "if exact else np.abs(error)\n",
+        "if exact else np.abs(np.abs(actual) - np.abs(expected))\n",
         f"{FAULTS}::test_a_negated_output_fails",
     ),
     Check(
@@ -88,7 +89,7 @@ CHECKS = [
     Check(
         "every case is run",
         "harness/engine.py",
-        "for case in [*work.cases, *again]:",
+        "for case in [*work.cases, *work.again]:",
         "for case in [c for c in work.cases if c.lengths['sequence'] == 9]:",
         f"{FAULTS}::test_a_length_baked_into_a_constant_fails",
     ),
@@ -116,8 +117,8 @@ CHECKS = [
     Check(
         "dtype of what a run returns",
         "harness/compare.py",
-        "        if value.dtype != dtype:",
-        "        if False:",
+        "        if value.dtype != dtype and",
+        "        if False and",
         f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
     ),
     Check(
@@ -130,8 +131,8 @@ CHECKS = [
     Check(
         "unavailable is not a pass",
         "harness/outcome.py",
-        "return CONFORMS if report.comparisons else NOTHING_COMPARED",
-        "return CONFORMS",
+        "    if not report.comparisons:",
+        "    if False:",
         f"{RUNTIMES}::test_an_unavailable_runtime_is_not_a_pass",
     ),
     Check(
@@ -144,7 +145,7 @@ CHECKS = [
     Check(
         "the first case again",
         "harness/engine.py",
-        "for case in [*work.cases, *again]:",
+        "for case in [*work.cases, *work.again]:",
         "for case in work.cases:",
         f"{RUNTIMES}::test_the_first_case_is_run_again_at_the_end",
     ),
@@ -175,6 +176,27 @@ CHECKS = [
         '    if manifest.get("sha256") != _manifest_sha256(manifest):',
         "    if False:",
         f"{FAULTS}::test_any_flipped_bit_in_a_golden_is_refused[manifest.json]",
+    ),
+    Check(
+        "the inputs of loaded outputs",
+        "harness/saving/saved.py",
+        "if other := [n for n in sorted({*here, *there}) if here.get(n) != there.get(n)]:",
+        "if other := []:",
+        f"{SAVED}::test_other_inputs_fail_at_the_run_and_are_named",
+    ),
+    Check(
+        "the model of loaded outputs",
+        "harness/saving/saved.py",
+        "if ran and Path(path).is_file()",
+        "if False and Path(path).is_file()",
+        f"{SAVED}::test_a_model_need_not_be_here_but_if_it_is_it_is_the_one_that_ran",
+    ),
+    Check(
+        "the golden of loaded outputs",
+        "harness/saving/saved.py",
+        'if self.golden != self.manifest["golden"]:',
+        "if False:",
+        f"{SAVED}::test_another_golden_is_refused",
     ),
 ]
 

@@ -50,7 +50,7 @@ def main() -> int:
         cell.pop("trials", None)
     EVIDENCE.mkdir(exist_ok=True)
     for name, report in zip(NAMES, (mutation, alarms), strict=True):
-        (EVIDENCE / name).write_text(json.dumps(report, indent=1) + "\n")
+        (EVIDENCE / name).write_text(json.dumps(report, separators=(",", ":")) + "\n")
     README.write_text(text)
     DEFECTS.write_text(every)
     return 0

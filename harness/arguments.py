@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness import interrupts
 from harness.errors import UNUSABLE, HarnessError
 from harness.exporters import DEFAULT_OPSET, EXPORTERS, OPSETS
 from harness.frameworks import FRAMEWORKS
@@ -20,7 +18,6 @@ from harness.variants import VARIANTS
 
 GOLDEN = Path("golden")
 ARTIFACTS = Path("build/artifacts")
-INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,6 +34,16 @@ class Parser(argparse.ArgumentParser):
 def exporters() -> list[str]:
     """The exporters by name, whichever framework they take."""
     return list(dict.fromkeys(key.rpartition("/")[0] for key in EXPORTERS))
+
+
+def add_subjects(parser: argparse.ArgumentParser) -> None:
+    """What to judge: any number of subjects, every reference model where there is none."""
+    parser.add_argument(
+        "subject",
+        nargs="*",
+        help="a reference model's name or glob, a bundle folder, a folder of ONNX tests, or a .onnx"
+        " file with --golden (default: every reference model)",
+    )
 
 
 WITH_CUDA = "ort-cpu, and ort-cuda where there is a CUDA device"
@@ -114,14 +121,15 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=_above_zero,
         metavar="SECONDS",
-        help="time for a cell, every one of which it isolates (default: 1800 where isolated)",
+        help="time for a cell, every one of which it isolates, and for an export (default: 1800"
+        " where isolated, and for an export)",
     )
     group.add_argument(
         "--memory-limit",
         type=_above_zero,
         metavar="GIB",
-        help="data that a process of a cell may hold; isolates every cell (default: half of the"
-        " machine's memory where isolated)",
+        help="data that a process of a cell or of an export may hold; isolates every cell"
+        " (default: half of the machine's memory where isolated, and for an export)",
     )
 
 
@@ -150,7 +158,7 @@ def _key_value(text: str) -> tuple[str, str]:
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
-    """Where goldens and exports are, and the opset to export at."""
+    """Where goldens are, and the opset to export at."""
     parser.add_argument(
         "--golden",
         type=Path,
@@ -169,20 +177,35 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_artifacts(parser: argparse.ArgumentParser) -> None:
+    """Where exports are kept."""
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=ARTIFACTS,
+        metavar="DIR",
+        help="where exported models are kept (default: build/artifacts)",
+    )
+
+
 def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a command; an error is one line on standard error and its exit code.
 
     A request to terminate (SIGTERM) is taken as Ctrl-C is.
     """
+    before = interrupts.heed(interrupts.stop)
     try:
-        with _terminable():
-            return command(argv)
+        try:
+            status = command(argv)
+        finally:
+            interrupts.restore(before)
+        return interrupts.end() if interrupts.heard() else status
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return interrupts.end()
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -190,20 +213,3 @@ def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
         told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"error: {told}", file=sys.stderr)
         return UNUSABLE
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """KeyboardInterrupt where SIGTERM comes; only a main thread can have it so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager
@@ -19,7 +21,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     """A new, empty folder that takes the place of ``folder`` when the block ends without error.
 
     Where the system can exchange two names in one step (Linux), it does; elsewhere the old folder
-    is moved aside first.
+    is moved aside first. Of several processes that put the same folder the last one wins.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -32,13 +34,26 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def _put(new: Path, folder: Path) -> None:
-    if not folder.exists():
-        new.rename(folder)
-    elif not _exchange(new, folder):
-        old = new.with_name(new.name + "-old")
-        folder.rename(old)
-        new.rename(folder)
+    """Give ``new`` the name of ``folder``, which another process may take or free meanwhile."""
+    aside: list[Path] = []
+    while not (_renamed(new, folder) or _exchange(new, folder)):
+        old = new.with_name(f"{new.name}-old{len(aside)}")
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+            aside.append(old)
+    for old in aside:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _renamed(new: Path, folder: Path) -> bool:
+    """Rename a folder, unless the name is taken."""
+    try:
+        new.rename(folder)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        return False
+    return True
 
 
 def _exchange(a: Path, b: Path) -> bool:

@@ -18,11 +18,14 @@ from typing import Any
 from harness import sources
 from harness.atomic import replacing
 from harness.errors import CheckError, ExportError, StageError, UsageError
+from harness.exporters import DEFAULT_OPSET
 from harness.schema import Cell, Stage
 
 SCHEMA = 1
-MODEL, MANIFEST, GOLDEN = "model.onnx", "manifest.json", "golden"
-NAMES = {MODEL, MANIFEST, GOLDEN}
+MODEL, MANIFEST, GOLDEN, CARD = "model.onnx", "manifest.json", "golden", "MODEL.md"
+REJECTED, REPORT = "rejected.onnx", "report.json"
+NAMES = {MODEL, MANIFEST, GOLDEN, CARD}
+REJECTED_NAMES = {REJECTED, REPORT, GOLDEN}
 LIBRARIES = {
     "keras": ("keras", "tensorflow", "tensorflow-cpu", "tf2onnx", "onnx"),
     "torch": ("torch", "onnxscript", "onnx"),
@@ -46,12 +49,16 @@ class Bundle:
         if failure is None:
             return None
         kind = {Stage.EXPORT: ExportError, Stage.CHECK: CheckError}[Stage(failure["stage"])]
-        return kind(failure["reason"])
+        return kind(failure["reason"], bool(failure.get("crashed")))
 
 
-def folder(artifacts: Path, cell: Cell) -> Path:
-    """Where the export that ``cell`` needs is kept; the runtime has no part in it."""
-    return artifacts / cell.model / cell.framework / cell.exporter / cell.variant
+def folder(artifacts: Path, cell: Cell, opset: int = DEFAULT_OPSET) -> Path:
+    """Where the export that ``cell`` needs is kept; the runtime has no part in it.
+
+    One at another opset than the default stands beside it.
+    """
+    name = cell.variant if opset == DEFAULT_OPSET else f"{cell.variant}-opset{opset}"
+    return artifacts / cell.model / cell.framework / cell.exporter / name
 
 
 def read(path: Path) -> Bundle:
@@ -81,8 +88,16 @@ def read(path: Path) -> Bundle:
     return bundle
 
 
-def write(path: Path, model: bytes | None, about: Mapping[str, Any], golden: Path | None) -> None:
-    """Replace the bundle in ``path``: the model (None where ``about`` tells the failure)."""
+def write(
+    path: Path,
+    model: bytes | None,
+    about: Mapping[str, Any],
+    golden: Path | None,
+    card: str | None = None,
+) -> None:
+    """Replace the bundle in ``path``: the model (None where ``about`` tells the failure), its
+    golden and its card.
+    """
     manifest = {"schema": SCHEMA, **about}
     with replacing(path) as new:
         if model is not None:
@@ -90,7 +105,38 @@ def write(path: Path, model: bytes | None, about: Mapping[str, Any], golden: Pat
             manifest["sha256"] = sha256(new / MODEL)
         if golden is not None:
             _copy_golden(golden, new / GOLDEN)
+        if card is not None:
+            (new / CARD).write_text(card)
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def reject(path: Path, model: bytes | None, golden: Path, report: str) -> None:
+    """Replace what is in ``path`` by a model that does not conform, for who looks into it."""
+    with replacing(path) as new:
+        if model is not None:
+            (new / REJECTED).write_bytes(model)
+        _copy_golden(golden, new / GOLDEN)
+        (new / REPORT).write_text(report)
+
+
+def foreign(folder: Path) -> bool:
+    """Whether a folder holds anything but a bundle or a rejected model: it is not ours."""
+    names = {entry.name for entry in folder.iterdir()}
+    if names <= {MODEL}:
+        return False
+    inner = folder / GOLDEN
+    inside = {entry.name for entry in inner.iterdir()} if inner.is_dir() else set()
+    if inside - {"manifest.json", "cases.safetensors"}:
+        return True
+    if names <= REJECTED_NAMES:
+        return REPORT not in names
+    if names - NAMES:
+        return True
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return True
+    return not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA
 
 
 def key(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import compare, findings, graph, relating
+from harness import compare, findings, graph, relating, tolerance
+from harness.crashes import crashed
 from harness.errors import LoadError, StageError, one_line
 from harness.golden import Golden
+from harness.saving import saved
+from harness.saving.recorder import Recorder
 from harness.schema import (
     Case,
     CaseResult,
@@ -34,6 +41,10 @@ class Work:
     (why it cannot be judged here) is set. ``cases`` are run in their order, then the first again.
     ``expected`` says that expectations may hold for the cell; ``complete`` makes a golden case with
     every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
+    ``row`` names a row of the tolerance table other than the runtime's, ``save`` where the outputs
+    are to be kept. ``loaded`` holds outputs kept elsewhere, which stand for the runtime; the model
+    may be missing then. ``declared`` says that the golden's specification is what the model has to
+    declare, not what it was found to; ``evidence`` is told beside the session's.
     """
 
     cell: Cell
@@ -47,13 +58,29 @@ class Work:
     expected: bool = True
     complete: Callable[[GoldenCase], GoldenCase] | None = None
     relations: Sequence[str] = ()
+    row: str = ""
+    save: saved.Place | None = None
+    loaded: saved.Saved | None = None
+    declared: bool = True
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def again(self) -> list[Case]:
+        """The first of several cases, to be run once more; of kept outputs, where they have it."""
+        first = [replace(case, repeat=True) for case in self.cases[:1] if len(self.cases) > 1]
+        return [case for case in first if self.loaded is None or self.loaded.repeats(case)]
+
+    @property
+    def judged_as(self) -> str:
+        """The row of the tolerance table."""
+        return self.row or self.cell.runtime
 
 
 Event = Stage | Case | CaseResult | str
 """What is told of a cell: it reaches a stage, begins a case, or a relation by its name, or has
 judged a case."""
 Tell = Callable[[Work, Event], None]
-OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
+_STORING = threading.Lock()
 
 
 def run(
@@ -69,7 +96,14 @@ def run(
             store.clear()
             current = work.golden.folder
         started = time.perf_counter()
-        result = _judge(work, runtimes[work.cell.runtime], store, tell)
+        runtime = work.loaded or runtimes[work.cell.runtime]
+        if work.save is None:
+            result = _judge(work, runtime, store, tell)
+        else:
+            recorder = Recorder(runtime, len(work.cases) + len(work.again))
+            result = _judge(work, recorder, store, tell)
+            kept = result, work.golden.manifest["sha256"], work.model, runtime, recorder.runs
+            saved.write(work.save, *kept)
         yield replace(result, seconds=time.perf_counter() - started, replay=work.replay)
 
 
@@ -81,31 +115,32 @@ def _judge(work: Work, runtime: Runtime, store: dict[str, GoldenCase], tell: Tel
     try:
         if work.failure is not None:
             raise work.failure
-        assert work.model is not None
-        tell(work, Stage.CHECK)
-        found = findings.of_file(work.model, work.example)
-        lint["lint"] = [finding.as_dict() for finding in found]
-        _check(work.model, work, found)
+        if work.model is not None:
+            tell(work, Stage.CHECK)
+            found = findings.of_file(work.model, work.example)
+            lint["lint"] = [finding.as_dict() for finding in found]
+            _check(work.model, work, found)
         tell(work, Stage.LOAD)
-        session = _load(work.model, work, runtime)
+        session = _load(work.model or Path(), work, runtime)
     except StageError as error:
         return CellResult(work.cell, _status(error), error.stage, str(error), lint)
     tell(work, Stage.RUN)
     results = []
-    again = [replace(case, repeat=True) for case in work.cases[:1] if len(work.cases) > 1]
-    for case in [*work.cases, *again]:
-        tell(work, case)
-        results.append(judge_case(work, case, session, store))
-        tell(work, results[-1])
-    label = work.cell.runtime
+    with _loading(work, store):
+        for case in [*work.cases, *work.again]:
+            tell(work, case)
+            results.append(judge_case(work, case, session, store))
+            tell(work, results[-1])
     for name in work.relations:
+        assert work.model is not None
         tell(work, name)
         for result in relating.judge(
-            name, work.golden, work.cases, work.model, label, runtime, session
+            name, work.golden, work.cases, work.model, work.judged_as, runtime, session
         ):
             results.append(result)
             tell(work, result)
-    return _verdict(work.cell, {**session.evidence(), **lint}, tuple(results))
+    told = {"tolerance": tolerance.told(work.judged_as), **lint, **work.evidence}
+    return _verdict(work.cell, {**session.evidence(), **told}, tuple(results))
 
 
 def prepare(
@@ -121,7 +156,8 @@ def prepare(
 
 
 def _check(model: Path, work: Work, found: findings.Findings | None) -> None:
-    graph.check(graph.read(str(model)), work.golden.spec, work.example)
+    if work.declared:
+        graph.check(graph.read(str(model)), work.golden.spec, work.example)
     findings.refuse(findings.of_file(model, work.example) if found is None else found)
 
 
@@ -135,24 +171,36 @@ def _load(model: Path, work: Work, runtime: Runtime) -> Session:
 
 
 def _status(error: Exception) -> Status:
-    """``error`` where a process was lost, or there was not enough memory, which tells nothing of
-    the model.
-
-    Runtimes in C++ only say that memory lacked.
-    """
-    if isinstance(error, StageError) and error.crashed:
-        return Status.ERROR
-    raised = any(isinstance(e, MemoryError) for e in (error, error.__cause__, error.__context__))
-    told = any(words in str(error).lower() for words in OUT_OF_MEMORY)
-    return Status.ERROR if raised or told else Status.FAIL
+    return Status.ERROR if crashed(error) else Status.FAIL
 
 
 def golden_case(work: Work, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
     """A case's inputs and expected outputs, loaded once into ``store``, by id."""
-    if case.id not in store:
-        loaded = work.golden.load(case)
-        store[case.id] = work.complete(loaded) if work.complete else loaded
-    return store[case.id]
+    with _STORING:
+        if case.id not in store:
+            loaded = work.golden.load(case)
+            store[case.id] = work.complete(loaded) if work.complete else loaded
+        return store[case.id]
+
+
+@contextmanager
+def _loading(work: Work, store: dict[str, GoldenCase]) -> Iterator[None]:
+    """Golden cases are loaded into ``store`` by a thread, each while earlier ones run.
+
+    One that cannot be loaded raises where it is asked for.
+    """
+    left = deque(() if work.complete else work.cases)
+
+    def load() -> None:
+        while left:
+            golden_case(work, left.popleft(), store)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(load)
+        try:
+            yield
+        finally:
+            left.clear()
 
 
 def judge_case(
@@ -169,9 +217,9 @@ def judge_case(
     except Exception as error:
         return CaseResult(case, _status(error), Stage.RUN, one_line(error))
     seconds = time.perf_counter() - started
-    if reason := compare.structure(work.golden.spec, golden, actual, work.cell.runtime):
+    if reason := compare.structure(work.golden.spec, golden, actual, work.judged_as):
         return CaseResult(case, Status.FAIL, Stage.COMPARE, reason, seconds=seconds)
-    outputs = compare.compare(work.golden.spec, golden, actual, work.cell.runtime)
+    outputs = compare.compare(work.golden.spec, golden, actual, work.judged_as)
     bad = [output for output in outputs if output.reason]
     reason = f"output {bad[0].name}: {bad[0].reason}" if bad else ""
     status = Status.FAIL if bad else Status.PASS
@@ -179,12 +227,16 @@ def judge_case(
 
 
 def _verdict(cell: Cell, evidence: Mapping[str, Any], cases: tuple[CaseResult, ...]) -> CellResult:
-    """A cell fails at the earliest stage at which one of its cases does, unless one is an error."""
+    """A cell fails at the earliest stage at which one of its cases does, unless one is an error.
+
+    Relations decide only where every golden case passes.
+    """
     failed = [case for case in cases if case.status is not Status.PASS]
     if not failed:
         return CellResult(cell, Status.PASS, Stage.COMPARE, "", evidence, cases)
     order = list(Stage)
-    worst = [case for case in failed if case.status is Status.ERROR] or failed
+    errors = [case for case in failed if case.status is Status.ERROR]
+    worst = errors or [case for case in failed if not case.relation] or failed
     first = min(worst, key=lambda case: order.index(case.stage))
     reason = (
         f"{len(failed)} of {len(cases)} cases; first at {lengths_text(first.case.lengths)},"

@@ -14,12 +14,16 @@ from harness.schema import CellResult, Stage, Status
 
 @dataclass(frozen=True)
 class Expectation:
-    """Cells that fail today: at which stage, why, and where upstream it is told."""
+    """Cells that fail today: at which stage, why, and where upstream it is told.
+
+    With ``relation`` it is that relation which fails, where it is tried, and nothing else.
+    """
 
     cell: str
     stage: Stage
     reason: str
     upstream: str
+    relation: str = ""
 
     def matches(self, cell_id: str) -> bool:
         return fnmatchcase(cell_id, self.cell)
@@ -40,7 +44,7 @@ def load(path: Path) -> list[Expectation]:
         except (KeyError, TypeError, ValueError):
             raise UsageError(
                 f"{path}: row {number} needs exactly cell, stage ({', '.join(Stage)}),"
-                f" reason and upstream; it has: {', '.join(row)}"
+                f" reason and upstream, and may name a relation; it has: {', '.join(row)}"
             ) from None
     return rows
 
@@ -52,7 +56,7 @@ def judge(result: CellResult, rows: Sequence[Expectation], partial: bool = False
     another stage stays a failure and says which one was expected. Of a ``partial`` run, which left
     cases out, less is known: it may pass, or fail at a later stage only.
     """
-    row = next((row for row in rows if row.matches(result.cell.id)), None)
+    row = _row(result, [row for row in rows if row.matches(result.cell.id)])
     if row is None or result.status is Status.UNAVAILABLE:
         return result
     if partial:
@@ -76,6 +80,15 @@ def judge(result: CellResult, rows: Sequence[Expectation], partial: bool = False
     return replace(
         result, reason=f"expected to fail at {row.stage} ({row.reason}), but: {result.reason}"
     )
+
+
+def _row(result: CellResult, rows: Sequence[Expectation]) -> Expectation | None:
+    """The first row of the cell; else one of a relation that alone fails, or that should have."""
+    whole = [row for row in rows if not row.relation]
+    failing = {case.relation for case in result.cases if case.status is not Status.PASS}
+    tried = {case.relation for case in result.cases}
+    known = (r for r in rows if {r.relation} == failing or (not failing and r.relation in tried))
+    return whole[0] if whole else next(known, None)
 
 
 def unused(rows: Iterable[Expectation], cell_ids: Iterable[str]) -> list[Expectation]:

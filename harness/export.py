@@ -7,25 +7,55 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import arguments
+from harness import api, arguments
 
 
 def parser() -> argparse.ArgumentParser:
     parser = arguments.Parser(
         prog="python -m harness.export",
-        description="Export a trained reference model, validate it, and write a bundle:"
-        " model.onnx, its manifest and its golden. A model that does not conform leaves no"
+        description="Export a model, validate it, and write a bundle: model.onnx, its manifest, its"
+        " golden and, for a model of your own, MODEL.md. A model that does not conform leaves no"
         " model.onnx.",
     )
-    parser.add_argument("subject", help="a reference model's name")
+    parser.add_argument(
+        "subject",
+        help="a reference model's name, package.module:factory, path/file.py:factory, or a .keras,"
+        " .pt2, TorchScript or .onnx file",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--framework", default="torch", help="keras or torch (default: torch)")
-    parser.add_argument("--exporter", default="native", help=", ".join(arguments.exporters()))
-    parser.add_argument("--variant", default="fp32")
+    parser.add_argument("--framework", help="of a reference model: keras or torch (default: torch)")
+    parser.add_argument(
+        "--exporter", default="native", metavar="NAME", help=", ".join(arguments.exporters())
+    )
+    parser.add_argument("--variant", default="fp32", metavar="NAME")
     parser.add_argument(
         "--runtime", action="append", metavar="NAME", help="runtimes to validate in"
     )
+    own = parser.add_argument_group("a model of your own")
+    own.add_argument(
+        "--input",
+        action="append",
+        metavar="TEXT",
+        help="one input, such as 'tokens: int64[batch, sequence] in 0..9999, padding 0'; may be"
+        " repeated; what the model says itself may be left out",
+    )
+    own.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file with such lines under [inputs] (default: the subject's name with .toml)",
+    )
+    own.add_argument("--outputs", metavar="NAME,NAME", help="names of the outputs, in their order")
+    own.add_argument("--lengths", action="append", metavar="N,A..B", help="lengths to prove it at")
+    own.add_argument("--batch", action="append", metavar="N,A..B", help="batch sizes, likewise")
+    own.add_argument("--weights", type=Path, metavar="FILE", help="weights for a factory's model")
+    own.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="judge and ship this file instead of exporting"
+    )
+    own.add_argument("--name", default="", help="what the model is called in ids")
+    own.add_argument("--timeout", type=float, metavar="SECONDS", help="time to make it in")
     arguments.add_places(parser)
+    parser.add_argument("--json", action="store_true", help="the report on standard output")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
     return parser
 
@@ -35,23 +65,71 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import outcome, shipping
-    from harness.reports import console
-    from harness.works import Selection
+    from harness import outcome, owning, shipping
+    from harness.errors import UsageError
+    from harness.reports import console, json_file
+    from harness.schema import CellResult
+    from harness.works import Selection, is_reference
 
-    selection = Selection(
-        subjects=[args.subject],
-        frameworks=[args.framework],
-        exporters=[args.exporter],
-        variants=[args.variant],
-        runtimes=args.runtime or (),
-        golden=args.golden,
-        opset=args.opset,
-    )
-    shown = Console()
-    report, written = shipping.ship(
-        selection, args.output, lambda result: console.cell(shown, result, args.verbose)
-    )
+    errors = Console(stderr=True)
+    shown = errors if args.json else Console()
+
+    def done(result: CellResult) -> None:
+        console.cell(shown, result, args.verbose)
+
+    flags = {
+        "--input": args.input,
+        "--inputs": args.inputs,
+        "--outputs": args.outputs,
+        "--lengths": args.lengths,
+        "--batch": args.batch,
+        "--weights": args.weights,
+        "--onnx": args.onnx,
+        "--name": args.name,
+        "--timeout": args.timeout,
+    }
+    if is_reference(args.subject):
+        if odd := [flag for flag, value in flags.items() if value]:
+            raise UsageError(f"{odd[0]} is for a model of your own; {args.subject} is ours")
+        selection = Selection(
+            subjects=[args.subject],
+            frameworks=[args.framework or "torch"],
+            exporters=[args.exporter],
+            variants=[args.variant],
+            runtimes=args.runtime or (),
+            golden=args.golden,
+            opset=args.opset,
+        )
+        report, written = shipping.ship(selection, args.output, done)
+    else:
+        if args.framework or args.golden:
+            flag = "--framework" if args.framework else "--golden"
+            raise UsageError(f"{flag} is for reference models; {args.subject} is none")
+        if args.input and args.inputs:
+            raise UsageError("--input and --inputs both describe the inputs; give one of them")
+        request = owning.Request(
+            args.subject,
+            args.output,
+            args.inputs or args.input,
+            args.lengths or (),
+            args.batch or (),
+            args.exporter,
+            args.variant,
+            args.opset,
+            args.runtime or (),
+            args.weights,
+            args.onnx,
+            [name.strip() for name in args.outputs.split(",")] if args.outputs else (),
+            args.name,
+            args.timeout,
+        )
+        with console.progress(errors, enabled=True) as bar:
+            task = bar.add_task("loading", total=None)
+            report, written = owning.ship(
+                request, done, lambda text: bar.update(task, description=text, advance=1)
+            )
+    if args.json:
+        print(json_file.dumps(report))
     told = f"wrote {args.output}" if written else f"{args.output}: nothing shipped"
     shown.print(f"{outcome.line(report)}; {told}", highlight=False, soft_wrap=True)
     return outcome.exit_code(report)
@@ -59,3 +137,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(arguments.ended(main))
+sys.modules[__name__].__class__ = api.Command

@@ -9,27 +9,33 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness import bundle, golden
+from harness.crashes import crashed
 from harness.errors import ExportError, HarnessError, StageError, UsageError, one_line
 from harness.exporters import EXPORTERS
 from harness.frameworks import FRAMEWORKS
+from harness.limits import Limits, confine
 from harness.registry import resolve
 from harness.schema import Progress, Stage
 from harness.variants import VARIANTS
 
 CHILD = "harness.exporting"
 _DONE = "done "
+_LOOK, _TAIL = 1.0, 4096
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,16 @@ class Job:
 
 
 def ensure(
-    jobs: Iterable[Job], progress: Progress, read: Mapping[str, golden.Golden] | None = None
+    jobs: Iterable[Job],
+    progress: Progress,
+    read: Mapping[str, golden.Golden] | None = None,
+    limits: Limits | None = None,
 ) -> dict[str, bundle.Bundle | str]:
     """The bundle of every job by its name, exported now where there is none that is current.
 
     A name maps to a line of text where the framework is not installed and nothing is stored.
-    ``read`` holds goldens that need not be read again, by their folder.
+    ``read`` holds goldens that need not be read again, by their folder; ``limits`` hold for each
+    export.
     """
     jobs, known = list(jobs), read or {}
     keys = {
@@ -64,7 +74,8 @@ def ensure(
     stale = [job for job in jobs if _stored(job, keys[job.name]) is None]
     possible = [job for job in stale if keys[job.name]["versions"]]
     by_framework = {f: [j for j in possible if j.framework == f] for f in FRAMEWORKS}
-    died = _in_children([todo for todo in by_framework.values() if todo], keys, progress)
+    groups = [todo for todo in by_framework.values() if todo]
+    died = _in_children(groups, keys, progress, limits or Limits())
     result: dict[str, bundle.Bundle | str] = {}
     for job in jobs:
         stored = died.get(job.name) or _stored(job, keys[job.name])
@@ -78,7 +89,7 @@ def ensure(
 
 
 def _in_children(
-    groups: list[list[Job]], keys: Mapping[str, Any], progress: Progress
+    groups: list[list[Job]], keys: Mapping[str, Any], progress: Progress, limits: Limits
 ) -> dict[str, bundle.Bundle]:
     """Run each group in children of its own, side by side; the jobs whose process died.
 
@@ -88,10 +99,10 @@ def _in_children(
     if not groups:
         return died
     stopping = threading.Event()
-    children: list[subprocess.Popen[str]] = []
+    children: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(len(groups)) as pool:
         runs = [
-            pool.submit(_run_children, todo, keys, progress, died, children, stopping)
+            pool.submit(_run_children, todo, keys, progress, limits, died, children, stopping)
             for todo in groups
         ]
         try:
@@ -100,7 +111,7 @@ def _in_children(
         except BaseException:
             stopping.set()
             for child in children:
-                child.kill()
+                _kill(child)
             raise
     return died
 
@@ -123,40 +134,83 @@ def _run_children(
     jobs: list[Job],
     keys: Mapping[str, Any],
     progress: Progress,
+    limits: Limits,
     died: dict[str, bundle.Bundle],
-    children: list[subprocess.Popen[str]],
+    children: list[subprocess.Popen[bytes]],
     stopping: threading.Event,
 ) -> None:
     """Run the jobs in a child; where it dies, note that job and start another for the rest."""
     todo = deque(jobs)
+
+    def done() -> None:
+        progress(f"exported {todo.popleft().name}")
+
     while todo and not stopping.is_set():
-        with tempfile.TemporaryFile("w+") as log:
+        with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile() as log:
+            asked = [[asdict(job), keys[job.name]] for job in todo]
+            json.dump({"memory": limits.data, "jobs": asked}, given)
+            given.seek(0)
             child = subprocess.Popen(
                 [sys.executable, "-m", CHILD],
-                stdin=subprocess.PIPE,
+                stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
+                start_new_session=True,
             )
             children.append(child)
-            assert child.stdin is not None
-            assert child.stdout is not None
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(json.dumps([[asdict(j), keys[j.name]] for j in todo]))
-                child.stdin.close()
-            for line in child.stdout:
-                if line.startswith(_DONE):
-                    progress(f"exported {todo.popleft().name}")
-            status = child.wait()
+            if stopping.is_set():
+                _kill(child)
+            how = _watch(child, log, limits, done)
             if todo and not stopping.is_set():
-                log.seek(0)
-                said = [line.strip() for line in log if line.strip()][-1:]
-                job = todo.popleft()
-                reason = f"the exporting process ended with {_ended(status)}: {' '.join(said)}"
-                failure = {"stage": Stage.EXPORT.value, "reason": reason}
+                job = todo[0]
+                reason = f"the exporting process {how}: {_last_line(log)}"
+                failure = {"stage": Stage.EXPORT.value, "reason": reason, "crashed": True}
                 about = {**_about(job, keys[job.name]), "failure": failure}
                 died[job.name] = bundle.Bundle(Path(job.folder), about)
-                progress(f"exported {job.name}")
+                done()
+
+
+def _watch(
+    child: subprocess.Popen[bytes], log: IO[bytes], limits: Limits, done: Callable[[], None]
+) -> str:
+    """Call ``done`` as often as the child says that an export is done; how it ended.
+
+    One whose export takes too long or writes too much is killed, with what it started.
+    """
+    assert child.stdout is not None
+    said, begun = b"", time.monotonic()
+    with child.stdout as answers:
+        while (left := begun + limits.time - time.monotonic()) > 0:
+            if os.fstat(log.fileno()).st_size > limits.output:
+                _kill(child)
+                return f"wrote over {limits.output:,} bytes of output, was killed"
+            if not wait([answers.fileno()], min(left, _LOOK)):
+                continue
+            part = os.read(answers.fileno(), 2**16)
+            if not part:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return f"ended with {_ended(child.wait(left))}"
+            *lines, said = (said + part).split(b"\n")
+            for line in lines:
+                if line.startswith(_DONE.encode()):
+                    done()
+                    begun = time.monotonic()
+    _kill(child)
+    return f"did not end within {limits.time:g} s, was killed"
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill a child and what it started; one that has ended and been waited for is left alone."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
+    return " ".join([line for line in lines if line][-1:])
 
 
 def _ended(status: int) -> str:
@@ -164,7 +218,9 @@ def _ended(status: int) -> str:
 
 
 def _write_failure(job: Job, key: Mapping[str, Any], error: StageError) -> None:
-    failure = {"stage": error.stage.value, "reason": str(error)}
+    failure: dict[str, Any] = {"stage": error.stage.value, "reason": str(error)}
+    if error.crashed:
+        failure["crashed"] = True
     bundle.write(Path(job.folder), None, {**_about(job, key), "failure": failure}, None)
 
 
@@ -174,7 +230,11 @@ def _about(job: Job, key: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _export(job: Job, key: Mapping[str, Any], models: dict[str, Any]) -> None:
-    """One export in this process; ``models`` keeps the framework model between exporters."""
+    """One export in this process; ``models`` keeps the framework model between exporters.
+
+    What its exporter refuses is stored as a failure, what it did not foresee as a crash. Where
+    memory lacks, the process is to end: that is not stored.
+    """
     from harness import graph
     from reference_models import catalog
 
@@ -192,11 +252,15 @@ def _export(job: Job, key: Mapping[str, Any], models: dict[str, Any]) -> None:
         exported = resolve(VARIANTS[job.variant])(graph.name_axes(exported, spec))
         data = exported.SerializeToString()
     except StageError as error:
+        if crashed(error):
+            raise
         _write_failure(job, key, error)
     except HarnessError:
         raise
     except Exception as error:
-        _write_failure(job, key, ExportError(one_line(error)))
+        if crashed(error):
+            raise
+        _write_failure(job, key, ExportError(one_line(error), crashed=True))
     else:
         about = {**_about(job, key), "example": graph.sizes(spec, example)}
         bundle.write(Path(job.folder), data, about, None)
@@ -207,7 +271,9 @@ def child() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     models: dict[str, Any] = {}
-    for entry, key in json.load(sys.stdin):
+    asked = json.load(sys.stdin)
+    confine(asked["memory"])
+    for entry, key in asked["jobs"]:
         job = Job(**entry)
         _export(job, key, models)
         print(f"{_DONE}{job.name}", file=answers, flush=True)

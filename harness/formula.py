@@ -15,16 +15,23 @@ from numpy.typing import NDArray
 from harness.schema import Array, Raggedness
 
 Formula = Mapping[str, Any]
+_BLOCK = 2**14
+"""Words at a time, few enough to stay in a core's cache"""
 
 
 def bits(seed: int, count: int) -> NDArray[np.uint64]:
     """``count`` pseudo-random 64-bit words of the stream ``seed``."""
-    golden_ratio = np.uint64(0x9E3779B97F4A7C15)
+    words = np.arange(1, count + 1, dtype=np.uint64)
     start = np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64)
-    z = start + np.arange(1, count + 1, dtype=np.uint64) * golden_ratio
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    for first in range(0, count, _BLOCK):
+        z = words[first : first + _BLOCK]
+        z *= np.uint64(0x9E3779B97F4A7C15)
+        z += start
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z ^= z >> np.uint64(shift)
+            z *= np.uint64(factor)
+        z ^= z >> np.uint64(31)
+    return words
 
 
 def valid_steps(raggedness: Raggedness, counts: Sequence[int], steps: int, seed: int) -> Array:
@@ -45,21 +52,44 @@ def valid_steps(raggedness: Raggedness, counts: Sequence[int], steps: int, seed:
 def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     """The array that ``formula`` stands for.
 
-    ``{"constant": value}`` fills the shape. ``{"seed", "low", "high"}`` draws uniformly from
-    [low, high), floats on a grid of 2**-24 of the range; with ``"counts"`` and ``"raggedness"``,
-    0 marks the padded steps of axis 1.
+    ``{"constant": value}`` fills the shape; ``{"each": values}`` is one value for each row.
+    ``{"seed", "low", "high"}`` draws uniformly from [low, high), floats on a grid of 2**-24 of the
+    range; with ``"normal"``, each float is the mean of twelve such draws (Irwin and Hall: a
+    standard deviation of a twelfth of the range), whose sum is exact on every platform; with
+    ``"whole"`` floats are drawn as integers. With
+    ``"counts"`` and ``"raggedness"``, the padded steps of axis 1 hold ``"padding"``, or 0; in
+    ``{"valid", "seed", "counts", "raggedness"}`` they are 0 and all others 1. ``"places"`` is the
+    seed of a gapped case's places where inputs share them.
     """
     if "constant" in formula:
         return np.full(shape, formula["constant"], dtype)
-    seed, low, high = formula["seed"], formula["low"], formula["high"]
-    words = bits(seed, int(np.prod(shape, dtype=np.int64))).reshape(shape)
-    if np.issubdtype(np.dtype(dtype), np.integer):
-        offsets = ((words >> np.uint64(11)) % np.uint64(high - low)).astype(np.int64)
-        values = (int(low) + offsets).astype(dtype)
-    else:
-        unit = (words >> np.uint64(40)).astype(np.float64) * 2.0**-24
-        values = (low + (high - low) * unit).astype(dtype)
+    if "each" in formula:
+        return np.asarray(formula["each"], dtype).reshape(shape)
+    if "valid" in formula:
+        return _valid(formula, shape).astype(dtype)
+    values = _drawn(formula, shape, dtype)
     if "counts" in formula:
-        raggedness = Raggedness(formula["raggedness"])
-        values *= valid_steps(raggedness, formula["counts"], shape[1], seed + 1).astype(dtype)
-    return np.asarray(values)
+        values = np.where(_valid(formula, shape), values, np.asarray(formula.get("padding", 0)))
+    return np.asarray(values, dtype)
+
+
+def _valid(formula: Formula, shape: Sequence[int]) -> Array:
+    """Whether each element stands at a valid step of axis 1; of ``shape``, by broadcasting."""
+    seed = formula.get("places", formula["seed"]) + 1
+    raggedness = Raggedness(formula["raggedness"])
+    steps = valid_steps(raggedness, formula["counts"], shape[1], seed)
+    return np.broadcast_to(steps.reshape(*steps.shape, *[1] * (len(shape) - 2)), shape)
+
+
+def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
+    seed, low, high = formula["seed"], formula["low"], formula["high"]
+    count = int(np.prod(shape, dtype=np.int64))
+    if formula.get("whole") or np.issubdtype(np.dtype(dtype), np.integer):
+        offsets = ((bits(seed, count) >> np.uint64(11)) % np.uint64(high - low)).astype(np.int64)
+        return (int(low) + offsets).astype(dtype).reshape(shape)
+    if np.dtype(dtype) == bool:
+        return (bits(seed, count) >> np.uint64(63)).astype(bool).reshape(shape)
+    draws = 12 if formula.get("normal") else 1
+    words = bits(seed, draws * count).reshape(draws, *shape)
+    unit = ((words >> np.uint64(40)).astype(np.float64) * 2.0**-24).sum(axis=0) / draws
+    return np.asarray(low + (high - low) * unit).astype(dtype)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,15 @@ from harness.schema import (
     Arrays,
     Case,
     GoldenCase,
-    Lengths,
     ModelSpec,
     Raggedness,
     TensorSpec,
 )
+from harness.usual import Usual
 
 SCHEMA = 1
 MANIFEST, WEIGHTS, CASES = "manifest.json", "weights.safetensors", "cases.safetensors"
 INLINE_BYTES = 128
-ENOUGH = 8
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Golden:
 
     @property
     def cases(self) -> list[Case]:
-        return [_case(entry) for entry in self.manifest["cases"]]
+        return [case for case, _ in self._recorded.values()]
 
     @property
     def weights_sha256(self) -> str:
@@ -92,8 +91,8 @@ class Golden:
 
     def load(self, case: Case) -> GoldenCase:
         """One case with its inputs and outputs; GoldenError where a tensor was altered."""
-        entry = next(e for e in self.manifest["cases"] if _case(e).id == case.id)
-        inputs, outputs = {}, {}
+        entry = self._recorded[case.id][1]
+        inputs = {}
         for tensor in self.spec.inputs:
             about = entry["inputs"][tensor.name]
             key = _key(entry, "input", tensor.name)
@@ -103,13 +102,11 @@ class Golden:
                 shape = tensor.shape(case.batch, case.lengths)
                 value = evaluate(about["formula"], shape, tensor.dtype)
                 inputs[tensor.name] = _same(self.folder, key, value, about["sha256"])
-        for tensor in self.spec.outputs:
-            key = _key(entry, "output", tensor.name)
-            outputs[tensor.name] = self.tensors[key]
         steps = None if entry["steps"] is None else np.asarray(entry["steps"], np.int64)
-        names = [t.name for t in self.spec.outputs]
-        floors = {name: self.noise_floor(name, case.lengths) for name in names}
-        scales = {name: self.scale(name, case.lengths) for name in names}
+        names = [tensor.name for tensor in self.spec.outputs]
+        outputs = {name: self.tensors[_key(entry, "output", name)] for name in names}
+        floors = {name: self.usual.noise_floor(name, case.lengths) for name in names}
+        scales = {name: self.usual.scale(name, case.lengths) for name in names}
         return GoldenCase(case, inputs, outputs, steps, floors, scales)
 
     def noise(self) -> dict[tuple[str, str], float]:
@@ -120,39 +117,26 @@ class Golden:
             for about in entry["outputs"].values()
         }
 
-    def noise_floor(self, output: str, lengths: Lengths) -> float:
-        """The largest absolute float32 error of ``output`` in any case of these lengths.
+    @cached_property
+    def usual(self) -> Usual:
+        """How far float32 errs, and how large values are, at any lengths."""
+        entries = self.manifest["cases"]
+        names = [tensor.name for tensor in self.spec.outputs]
+        return Usual(
+            [entry["lengths"] for entry in entries],
+            {name: [float(e["outputs"][name]["noise"]) for e in entries] for name in names},
+            {name: [self._largest(e, name) for e in entries] for name in names},
+        )
 
-        Where that is less than is usual (the median) at lengths like these, it is luck, and the
-        usual counts; so it does where no case has these lengths.
-        """
-        entries = self._near(lengths)
-        noise = [float(entry["outputs"][output]["noise"]) for entry in entries]
-        here = [n for n, e in zip(noise, entries, strict=True) if e["lengths"] == dict(lengths)]
-        return max([*here, float(np.median(noise))])
+    @cached_property
+    def _recorded(self) -> dict[str, tuple[Case, Mapping[str, Any]]]:
+        """Every case and its entry in the manifest, by the case's id."""
+        cases = [(_case(entry), entry) for entry in self.manifest["cases"]]
+        return {case.id: (case, entry) for case, entry in cases}
 
-    def scale(self, output: str, lengths: Lengths) -> float:
-        """The largest absolute finite value of ``output`` at lengths like these.
-
-        One case may hold only small values of an output that is not small, and what computes them
-        rounds at the output's scale.
-        """
-        values = [self.tensors[_key(e, "output", output)] for e in self._near(lengths)]
-        return max(float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in values)
-
-    def _near(self, lengths: Lengths) -> list[Mapping[str, Any]]:
-        """The cases whose lengths are all within a factor of two, or four and so on up to
-        ``ENOUGH`` cases: what few rows show is luck.
-        """
-        entries: list[Mapping[str, Any]] = self.manifest["cases"]
-        apart = [
-            max(abs(math.log2(entry["lengths"][axis] / n)) for axis, n in lengths.items())
-            for entry in entries
-        ]
-        within = 1
-        while sum(distance <= within for distance in apart) < min(ENOUGH, len(entries)):
-            within += 1
-        return [e for e, distance in zip(entries, apart, strict=True) if distance <= within]
+    def _largest(self, entry: Mapping[str, Any], output: str) -> float:
+        value = self.tensors[_key(entry, "output", output)]
+        return float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
 
 
 def read(folder: Path) -> Golden:
@@ -160,6 +144,11 @@ def read(folder: Path) -> Golden:
 
     GoldenError says what is missing or altered.
     """
+    return _verified(folder, manifest_in(folder), _load(folder / CASES))
+
+
+def manifest_in(folder: Path) -> dict[str, Any]:
+    """The manifest in ``folder``; GoldenError where it is missing, altered or incomplete."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
@@ -174,14 +163,57 @@ def read(folder: Path) -> Golden:
     if manifest.get("sha256") != _manifest_sha256(manifest):
         raise GoldenError(f"{path} was altered: its SHA-256 is not the one it states")
     try:
-        spec, hashes = _spec(manifest["spec"]), _stated(manifest)
+        _stated(manifest)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GoldenError(f"{path} is incomplete: {type(error).__name__}: {error}") from None
-    tensors = _load(folder / CASES)
+    return manifest
+
+
+def assembled(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    load: Callable[[ModelSpec, int], tuple[Arrays, Arrays]],
+) -> Golden:
+    """The golden that ``manifest`` describes, ``load`` giving inputs and outputs by case number.
+
+    GoldenError where one is not what the manifest says.
+    """
+    spec, stated = _spec(manifest["spec"]), _stated(manifest)
+    tensors: Arrays = {}
+    for number, entry in enumerate(manifest["cases"]):
+        for kind, arrays in zip(("input", "output"), load(spec, number), strict=True):
+            for name, value in arrays.items():
+                key = _key(entry, kind, name)
+                _same(folder, key, value, stated.get(key, ""))
+                if key in manifest["stored"]:
+                    tensors[key] = value
+    return _verified(folder, manifest, tensors)
+
+
+def part(source: Golden, cases: Iterable[Case]) -> dict[str, Any]:
+    """The manifest of a golden that holds some of the cases of ``source``."""
+    kept = {case.id for case in cases}
+    manifest = {name: value for name, value in source.manifest.items() if name != "sha256"}
+    manifest["cases"] = [e for e in manifest["cases"] if _case(e).id in kept]
+    manifest["stored"] = [key for key in manifest["stored"] if key.partition("/")[0] in kept]
+    return {**manifest, "sha256": _manifest_sha256(manifest)}
+
+
+def copy(source: Golden, folder: Path) -> None:
+    """Write a golden anew to ``folder``, which is replaced; with the weights that it holds."""
+    with replacing(folder) as new:
+        if (source.folder / WEIGHTS).is_file():
+            (new / WEIGHTS).write_bytes((source.folder / WEIGHTS).read_bytes())
+        (new / CASES).write_bytes(save(dict(source.tensors)))
+        (new / MANIFEST).write_text(manifest_text(source.manifest))
+
+
+def _verified(folder: Path, manifest: Mapping[str, Any], tensors: Arrays) -> Golden:
+    hashes = _stated(manifest)
     _verify(folder, set(manifest["stored"]), set(tensors), "case tensors")
     for key, value in tensors.items():
         _same(folder, key, value, hashes.get(key, ""))
-    return Golden(folder, manifest, spec, tensors)
+    return Golden(folder, manifest, _spec(manifest["spec"]), tensors)
 
 
 def _stated(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -192,17 +224,20 @@ def _stated(manifest: Mapping[str, Any]) -> dict[str, str]:
     dict(manifest["weights"]["tensors"], file=manifest["weights"]["file"])
     if not manifest["cases"]:
         raise ValueError("it has no case")
-    hashes = {}
+    hashes: dict[str, str] = {}
+    stored = set(manifest["stored"])
     for entry in manifest["cases"]:
+        case = _case(entry).id
         if set(entry["lengths"]) != set(spec.axes) or "steps" not in entry:
             raise ValueError(f"case {entry['lengths']} has other axes, or no steps")
         for kind, tensors in (("input", spec.inputs), ("output", spec.outputs)):
             for tensor in tensors:
-                hashes[_key(entry, kind, tensor.name)] = entry[f"{kind}s"][tensor.name]["sha256"]
+                about = entry[f"{kind}s"][tensor.name]
+                hashes[f"{case}/{kind}/{tensor.name}"] = about["sha256"]
         for tensor in spec.outputs:
             float(entry["outputs"][tensor.name]["noise"])
-            if _key(entry, "output", tensor.name) not in manifest["stored"]:
-                raise ValueError(f"no output {tensor.name} of case {_case(entry).id}")
+            if f"{case}/output/{tensor.name}" not in stored:
+                raise ValueError(f"no output {tensor.name} of case {case}")
     return hashes
 
 
@@ -239,19 +274,21 @@ def write(
         if not isinstance(parameters, Path):
             (new / WEIGHTS).write_bytes(save(parameters))
         (new / CASES).write_bytes(save(tensors))
-        (new / MANIFEST).write_text(_manifest_text(manifest))
+        (new / MANIFEST).write_text(manifest_text(manifest))
 
 
 def goldens(root: Path) -> Iterator[Path]:
-    """Every golden's folder under ``root``."""
-    return (path.parent for path in sorted(root.glob(f"*/*/{MANIFEST}")))
+    """Every golden's folder under ``root``; what a killed process left unfinished is none."""
+    folders = (path.parent for path in sorted(root.glob(f"*/*/{MANIFEST}")))
+    return (folder for folder in folders if not folder.name.startswith("."))
 
 
 def sha256(array: Array) -> str:
     """A hash of the dtype, the shape and the bytes in little-endian C order."""
     data = np.asarray(array, order="C")
-    head = f"{data.dtype.str.lstrip('<>=|')}{list(data.shape)}".encode()
-    return hashlib.sha256(head + data.astype(data.dtype.newbyteorder("<")).tobytes()).hexdigest()
+    found = hashlib.sha256(f"{data.dtype.str.lstrip('<>=|')}{list(data.shape)}".encode())
+    found.update(data.astype(data.dtype.newbyteorder("<"), copy=False).data)
+    return found.hexdigest()
 
 
 def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
@@ -269,6 +306,7 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
         "lengths": dict(case.lengths),
         "batch": case.batch,
         "raggedness": case.raggedness.value,
+        **({"draw": case.draw} if case.draw else {}),
         "steps": None if recorded.steps is None else recorded.steps.tolist(),
         "inputs": inputs,
         "outputs": outputs,
@@ -276,7 +314,8 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
 
 
 def _case(entry: Mapping[str, Any]) -> Case:
-    return Case(entry["lengths"], entry["batch"], Raggedness(entry["raggedness"]))
+    raggedness, draw = Raggedness(entry["raggedness"]), entry.get("draw", 0)
+    return Case(entry["lengths"], entry["batch"], raggedness, draw=draw)
 
 
 def _key(entry: Mapping[str, Any], kind: str, name: str) -> str:
@@ -315,7 +354,7 @@ def _same(folder: Path, name: str, value: Array, expected: str) -> Array:
     return value
 
 
-def _manifest_text(manifest: Mapping[str, Any]) -> str:
+def manifest_text(manifest: Mapping[str, Any]) -> str:
     """The manifest as JSON with one line for each entry and each case."""
     lines = [f"{json.dumps(key)}: {json.dumps(v)}" for key, v in manifest.items() if key != "cases"]
     cases = ",\n".join(json.dumps(entry) for entry in manifest["cases"])

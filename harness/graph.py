@@ -79,21 +79,27 @@ def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
 
     Sizes are the smallest primes from 5 up that are no fixed size in ``spec`` and not in
     ``avoid``, which should hold every size of every weight. Values are drawn from each input's
-    range with a fixed seed. The padded input has its first row full and each other row padded on
-    the right with zeros after at least one valid step. An input that is a length holds it.
+    range with a fixed seed. Where steps can be padded, the first row is full and each other one
+    padded on the right after at least one valid step. An input that is a length holds it.
     """
     rng = np.random.default_rng(SEED)
     size = _free_sizes(spec, set(avoid))
+    valid = _valid_steps(spec, size)
     inputs: Arrays = {}
     for tensor in spec.inputs:
         shape = tensor.shape(size[BATCH], size)
         if tensor.name in spec.lengths:
-            inputs[tensor.name] = np.full(shape, size[spec.lengths[tensor.name]], tensor.dtype)
-            continue
-        padded = tensor.name == spec.padded
-        inputs[tensor.name] = _draw(rng, tensor, shape, avoid_zero=padded)
-        if padded:
-            _pad_right(rng, inputs[tensor.name], tensor)
+            length = size[spec.lengths[tensor.name]]
+            each = valid.sum(axis=1).reshape(shape) if BATCH in tensor.axes else length
+            inputs[tensor.name] = np.full(shape, each, tensor.dtype)
+        elif tensor.name in spec.masks:
+            inputs[tensor.name] = valid.astype(tensor.dtype)
+        elif tensor.name == spec.padded:
+            values = _draw(rng, tensor, shape, avoid_zero=True)
+            values[~valid] = spec.padding
+            inputs[tensor.name] = values
+        else:
+            inputs[tensor.name] = _draw(rng, tensor, shape, avoid_zero=False)
     return inputs
 
 
@@ -223,18 +229,17 @@ def _is_prime(number: int) -> bool:
 def _draw(
     rng: np.random.Generator, tensor: TensorSpec, shape: tuple[int, ...], avoid_zero: bool
 ) -> Array:
-    if np.issubdtype(np.dtype(tensor.dtype), np.integer):
+    if np.dtype(tensor.dtype) == bool:
+        return rng.integers(0, 2, shape).astype(bool)
+    if tensor.whole or np.issubdtype(np.dtype(tensor.dtype), np.integer):
         low = max(int(tensor.low), 1) if avoid_zero else int(tensor.low)
         return rng.integers(low, int(tensor.high), shape).astype(tensor.dtype)
     return rng.uniform(tensor.low, tensor.high, shape).astype(tensor.dtype)
 
 
-def _pad_right(rng: np.random.Generator, values: Array, tensor: TensorSpec) -> None:
-    axis = tensor.step_axis
-    assert axis is not None
-    steps = values.shape[axis]
-    valid: Array = rng.integers(1, steps, size=(values.shape[0],))
-    valid[0] = steps
-    by_step = np.moveaxis(values, axis, 1)
-    for row, length in enumerate(valid):
-        by_step[row, length:] = 0
+def _valid_steps(spec: ModelSpec, size: Mapping[str, int]) -> Array:
+    """Which steps of the axis that can be padded hold data, [batch, steps] bool."""
+    steps = size.get(spec.ragged or "", 1)
+    counts: Array = np.random.default_rng(SEED).integers(1, max(steps, 2), size=(size[BATCH], 1))
+    counts[0] = steps
+    return np.asarray(np.arange(steps) < counts)

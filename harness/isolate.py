@@ -14,43 +14,14 @@ from multiprocessing.connection import Pipe
 from typing import Any
 
 from harness.engine import Event, Tell, Work
+from harness.limits import Limits
 from harness.schema import Case, CaseResult, CellResult, Stage, Status, lengths_text
 from harness.settings import Settings
 
 PROGRAM = "harness.isolated"
-GIB = 2**30
 _TAIL = 4096
 _LINES = 20
 _GRACE = 5.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a cell may use: wall time in seconds, bytes of data in each process, bytes of output.
-
-    ``seconds`` and ``memory`` are None where nobody asked for one: then it is half an hour, and
-    half of the machine's memory.
-    """
-
-    seconds: float | None = None
-    memory: int | None = None
-    output: int = 16 * 2**20
-
-    @property
-    def time(self) -> float:
-        return 1800.0 if self.seconds is None else self.seconds
-
-    @property
-    def data(self) -> int:
-        here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return here // 2 if self.memory is None else self.memory
-
-    @property
-    def flags(self) -> str:
-        """The flags, each after a space, that isolate a cell with these limits."""
-        time = "" if self.seconds is None else f" --timeout {self.seconds:g}"
-        memory = "" if self.memory is None else f" --memory-limit {self.memory / GIB:g}"
-        return f" --isolate{time}{memory}"
 
 
 @dataclass(frozen=True)

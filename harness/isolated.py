@@ -7,9 +7,7 @@ leaves no core dump, and ends with the process that started it.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,19 +17,16 @@ from multiprocessing.connection import Connection
 from harness import engine
 from harness.engine import Work
 from harness.isolate import Setup
+from harness.limits import confine
 from harness.runtimes import RUNTIMES, load
 from harness.schema import Runtime
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     descriptor, memory = map(int, sys.argv[1:])
     os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _end_with_the_parent()
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_DATA, memory)
+    confine(memory)
     runtimes: dict[str, Runtime] = {}
     with Connection(descriptor) as connection:
         works = _received(connection, runtimes)
@@ -49,18 +44,6 @@ def _received(connection: Connection, runtimes: dict[str, Runtime]) -> Iterator[
                 runtime = setup.settings.on(setup.runtime, load(setup.runtime))
                 runtimes[setup.runtime] = runtime
             yield work
-
-
-def _end_with_the_parent() -> None:
-    """Be killed when the parent ends, however it ends, where the system can do that (Linux)."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _limit(what: int, wanted: int) -> None:
-    hard = resource.getrlimit(what)[1]
-    within = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(what, (within, hard))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,27 @@
-"""``python -m harness.list``: what there is, and whether it is available here."""
+"""``python -m harness.list``: what there is, where it is from, and whether it is available here."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from harness import arguments
+from harness.errors import UsageError, one_line
+from harness.registry import Added, added
+
+IMPORTS = (
+    "import sys; from harness.registry import resolve;"
+    "assert callable(resolve(sys.argv[1])), 'it cannot be called'"
+)
 
 
 def parser() -> argparse.ArgumentParser:
     return arguments.Parser(
         prog="python -m harness.list",
-        description="List models, exporters, variants and runtimes, and whether each is available"
-        " here, and why not.",
+        description="List models, exporters, variants, runtimes and reports, and whether each is"
+        " available here, and why not. What another installed distribution adds is named with it.",
     )
 
 
@@ -21,38 +29,82 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser().parse_args(argv)
 
     from rich.console import Console
-    from rich.markup import escape
 
-    from harness import bundle
-    from harness.exporters import EXPORTERS
-    from harness.runtimes import RUNTIMES, load
+    from harness import exporters, reports, runtimes
     from harness.variants import VARIANTS
     from reference_models import catalog
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print("[bold]models[/bold]")
-    for name in catalog.MODELS:
-        console.print(f"  {name:<26}{escape(catalog.load(name).summary)}")
-    console.print("[bold]exporters[/bold]")
-    for key in EXPORTERS:
-        exporter, _, framework = key.rpartition("/")
-        found = bundle.versions(framework)
-        told = ", ".join(f"{library} {version}" for library, version in found.items())
-        missing = (
-            f"unavailable: {framework} is not installed:"
-            f" pip install 'onnx-sequence-harness[{framework}]'"
-        )
-        console.print(f"  {exporter:<26}{framework:<8}{escape(told or missing)}")
-    console.print("[bold]variants[/bold]")
-    for name in VARIANTS:
-        console.print(f"  {name}")
-    console.print("[bold]runtimes[/bold]")
-    for name in RUNTIMES:
-        runtime = load(name)
-        reason = runtime.check()
-        told = f"unavailable: {reason}" if reason else runtime.version()
-        console.print(f"  {name:<26}{escape(told)}")
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+
+    def show(group: str, ours: Mapping[str, str], tell: Callable[[str], str]) -> None:
+        """The names of a group, ours first, each with what ``tell`` says of it."""
+        console.print(group, style="bold")
+        for name in ours:
+            console.print(f"  {name:<26}{tell(name)}".rstrip())
+        for one in added(f"harness.{group}", ours):
+            told = f"refused: {one.refused}" if one.refused else tell(one.name)
+            console.print(f"  {one.name:<26}{told} (from {one.origin})")
+
+    show("models", catalog.OURS, _model)
+    theirs = {one.name: one for one in added("harness.exporters", exporters.OURS)}
+    show("exporters", exporters.OURS, lambda key: _exporter(key, theirs.get(key)))
+    show("variants", VARIANTS, lambda name: "")
+    show("runtimes", runtimes.OURS, _runtime)
+    show("reports", reports.OURS, _report)
     return 0
+
+
+def _model(name: str) -> str:
+    from reference_models import catalog
+
+    try:
+        summary: str = catalog.load(name).summary
+        return summary
+    except UsageError as error:
+        return f"unavailable: {error}"
+
+
+def _exporter(key: str, theirs: Added | None) -> str:
+    """The versions of the exporter's framework; one of theirs is imported in a child, for it."""
+    from harness import bundle
+    from harness.frameworks import FRAMEWORKS
+
+    framework = key.rpartition("/")[2]
+    if framework not in FRAMEWORKS:
+        return f"unavailable: {framework} is no framework; choose from: {', '.join(FRAMEWORKS)}"
+    found = bundle.versions(framework)
+    if not found:
+        extra = f"pip install 'onnx-sequence-harness[{framework}]'"
+        return f"unavailable: {framework} is not installed: {extra}"
+    if theirs is not None:
+        command = [sys.executable, "-c", IMPORTS, theirs.target]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            why = said[-1] if said else f"exit code {done.returncode}"
+            return f"unavailable: {theirs.target} cannot be imported: {why}"
+    return ", ".join(f"{library} {version}" for library, version in found.items())
+
+
+def _runtime(name: str) -> str:
+    from harness.runtimes import load
+
+    runtime = load(name)
+    try:
+        reason = runtime.check()
+        return f"unavailable: {reason}" if reason else runtime.version()
+    except Exception as error:
+        return f"unavailable: its check or version fails: {one_line(error)}"
+
+
+def _report(name: str) -> str:
+    from harness.reports import load
+
+    try:
+        load(name)
+    except UsageError as error:
+        return f"unavailable: {error}"
+    return ""
 
 
 if __name__ == "__main__":

@@ -22,21 +22,10 @@ def parser() -> argparse.ArgumentParser:
         " call or a file is not usable; 3 a runtime or framework is not available; 4 nothing was"
         " planted",
     )
-    parser.add_argument(
-        "subject",
-        nargs="*",
-        help="a reference model's name or glob, a bundle folder, or a .onnx file with --golden"
-        " (default: every reference model)",
-    )
+    arguments.add_subjects(parser)
     arguments.add_matrix(parser, runtimes="ort-cpu on one thread")
     arguments.add_places(parser)
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=arguments.ARTIFACTS,
-        metavar="DIR",
-        help="where exported models are kept (default: build/artifacts)",
-    )
+    arguments.add_artifacts(parser)
     parser.add_argument(
         "--defect",
         action="append",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from harness.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED
+from harness.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED, UNUSABLE
 from harness.schema import Report, Status
 
 BAD = (Status.FAIL, Status.XPASS, Status.ERROR)
 
 
-def exit_code(report: Report) -> int:
-    """0 only where something was compared and nothing failed, passed unexpectedly or crashed."""
+def exit_code(report: Report, incomplete: bool = False) -> int:
+    """0 only where something was compared and nothing failed, passed unexpectedly or crashed.
+
+    Nor is it 0 where the run is ``incomplete``: a report could not be written, a part is missing.
+    """
     if any(result.status in BAD for result in report.results):
         return DOES_NOT_CONFORM
-    return CONFORMS if report.comparisons else NOTHING_COMPARED
+    if not report.comparisons:
+        return NOTHING_COMPARED
+    return UNUSABLE if incomplete else CONFORMS
 
 
 def line(report: Report) -> str:

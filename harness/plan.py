@@ -160,5 +160,5 @@ def shard(items: list[Cell], text: str) -> list[Cell]:
 
 def choose(cases: Iterable[Case], lengths: Numbers, batches: Numbers) -> list[Case]:
     """The cases whose longest axis and whose batch are selected, shortest first."""
-    chosen = [c for c in cases if max(c.lengths.values()) in lengths and c.batch in batches]
-    return sorted(chosen, key=lambda case: (max(case.lengths.values()), case.batch))
+    chosen = [c for c in cases if c.longest in lengths and c.batch in batches]
+    return sorted(chosen, key=lambda case: (case.longest, case.batch))

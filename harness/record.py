@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.frameworks import FRAMEWORKS
     from reference_models import catalog
 
-    models = plan.names("model", args.model or [plan.ALL], catalog.MODELS)
+    models = plan.names("model", args.model or list(catalog.OURS), catalog.MODELS)
     frameworks = plan.names("framework", args.framework or [plan.ALL], FRAMEWORKS)
     if args.check:
         return _check(models, frameworks, args.golden)

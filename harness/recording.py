@@ -242,7 +242,7 @@ def _noise(
     noise = [dict.fromkeys(outputs, 0.0) for outputs in expected]
     model = subject.adapter.build(subject.twin, subject.spec, None)
     for draw in range(first, first + DRAWS):
-        near = _nearby(subject.parameters, draw)
+        near = nearby(subject.parameters, draw)
         subject.adapter.load(model, near)
         for errors, one in zip(noise, drawn, strict=True):
             exact = subject.oracle(near, one.inputs)
@@ -274,7 +274,7 @@ def _earlier(
     return found, int(stored.manifest["float32_runs"]) if any(found) else 0
 
 
-def _nearby(parameters: Arrays, draw: int) -> Arrays:
+def nearby(parameters: Arrays, draw: int) -> Arrays:
     if draw == 0:
         return parameters
     rng = np.random.default_rng(draw)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Any
+
+_NAME = r"[\w.-]+"
+_NAMES = {"harness.exporters": (f"{_NAME}/{_NAME}", "NAME/FRAMEWORK")}
+
+
+@dataclass(frozen=True)
+class Added:
+    """A name that an installed distribution adds to a group.
+
+    ``origin`` is the distribution and its version, ``refused`` why the name does not count, in one
+    line; empty where it does.
+    """
+
+    name: str
+    target: str
+    origin: str
+    refused: str = ""
 
 
 def resolve(target: str) -> Any:
@@ -14,10 +33,28 @@ def resolve(target: str) -> Any:
     return getattr(loaded, attribute) if attribute else loaded
 
 
-def extended(group: str, ours: Mapping[str, str]) -> dict[str, str]:
-    """``ours`` and what installed distributions add under the entry point group ``group``.
+def added(group: str, ours: Mapping[str, str]) -> list[Added]:
+    """What installed distributions add to ``ours`` under the entry point group ``group``.
 
-    Nothing of theirs is imported; a name of ours stays ours.
+    Nothing of theirs is imported. A name of ours stays ours, and the first to take another has it.
     """
-    added = {entry.name: entry.value for entry in metadata.entry_points(group=group)}
-    return {**ours, **{name: target for name, target in added.items() if name not in ours}}
+    pattern, form = _NAMES.get(group, (_NAME, "a name"))
+    taken = dict.fromkeys(ours, "the harness")
+    found = []
+    for entry in metadata.entry_points(group=group):
+        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed package"
+        refused = ""
+        if entry.name in taken:
+            refused = f"{entry.name} is taken by {taken[entry.name]}"
+        elif not re.fullmatch(pattern, entry.name):
+            refused = f"expected {form} of letters, digits, '_', '.' and '-'"
+        else:
+            taken[entry.name] = origin
+        found.append(Added(entry.name, entry.value, origin, refused))
+    return found
+
+
+def extended(group: str, ours: Mapping[str, str]) -> dict[str, str]:
+    """``ours`` and what installed distributions add that is not refused."""
+    theirs = {one.name: one.target for one in added(group, ours) if not one.refused}
+    return {**ours, **theirs}

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import compare
+from harness.crashes import crashed
 from harness.errors import StageError, one_line
 from harness.golden import Golden
 from harness.registry import resolve
@@ -50,7 +51,7 @@ def judge(
 
     ``cases`` are the selected ones, of which some are tried; ``session`` holds ``model`` in
     ``runtime``, which the tolerance table knows as ``label``. A failure to run, or to load a
-    derived graph, is a failing case.
+    derived graph, is a failing case; any other exception is an error.
     """
     loaded = [golden.load(case) for case in spread(cases)]
     with tempfile.TemporaryDirectory(prefix="relation_") as folder:
@@ -77,11 +78,12 @@ def judge(
                     yield replace(found, seconds=time.perf_counter() - started)
                     started = time.perf_counter()
             except Exception as error:
-                stage = error.stage if isinstance(error, StageError) else Stage.RUN
-                told = str(error) if isinstance(error, StageError) else one_line(error)
-                reason = f"relation {name}: {told}"
+                failed = error if isinstance(error, StageError) else None
+                status = Status.FAIL if failed and not crashed(failed) else Status.ERROR
+                stage = failed.stage if failed else Stage.RUN
+                reason = f"relation {name}: {failed or one_line(error)}"
                 seconds = time.perf_counter() - started
-                yield CaseResult(one.case, Status.FAIL, stage, reason, (), seconds, name)
+                yield CaseResult(one.case, status, stage, reason, (), seconds, name)
 
 
 def spread(cases: Sequence[Case]) -> list[Case]:
@@ -89,19 +91,15 @@ def spread(cases: Sequence[Case]) -> list[Case]:
 
     A case's length is that of its longest axis.
     """
-
-    def longest(case: Case) -> int:
-        return max(case.lengths.values())
-
-    there = sorted({longest(case) for case in cases})
+    there = sorted({case.longest for case in cases})
     near = set()
     for wanted in LENGTHS:
         ratios = {length: abs(math.log(length / wanted)) for length in there}
         near.add(min(there, key=ratios.__getitem__))
     chosen = {}
-    for case in sorted(cases, key=lambda case: (longest(case), case.batch)):
-        if longest(case) in near:
-            chosen[longest(case), case.raggedness] = case
+    for case in sorted(cases, key=lambda case: (case.longest, case.batch)):
+        if case.longest in near:
+            chosen[case.longest, case.raggedness] = case
     return list(chosen.values())
 
 

@@ -54,7 +54,8 @@ class TensorSpec:
 
     ``axes`` holds a name for every dynamic axis (``"batch"`` or a sequence axis) and the
     size of every fixed one; ``low`` and ``high`` bound the values an input may take, the upper
-    bound excluded.
+    bound excluded. Between them they are drawn uniformly, or near enough ``normal`` with a
+    standard deviation of a twelfth of the range; floats that are ``whole`` are integers.
     """
 
     name: str
@@ -62,6 +63,8 @@ class TensorSpec:
     axes: tuple[Axis, ...]
     low: float = -1.0
     high: float = 1.0
+    normal: bool = False
+    whole: bool = False
 
     @property
     def step_axis(self) -> int | None:
@@ -84,10 +87,12 @@ class ModelSpec:
     """What the catalog says of one reference model; imports no framework.
 
     ``package`` is the folder that holds its oracle, data and twins. ``padded`` names the input
-    whose value 0 marks a padded step. ``padded_steps`` declares, for each framework, what a
-    recurrent layer yields at a padded step: its last valid output (``repeat``) or ``zero``.
-    ``weights`` names the model that is trained and whose weights this one shares. ``lengths``
-    names the inputs that are themselves a length: they are filled with it, not drawn.
+    whose value ``padding`` marks a padded step; ``masks`` names, for each input that is 1 at valid
+    steps and 0 at padded ones, the sequence axis that it masks. ``padded_steps`` declares, for
+    each framework, what a recurrent layer yields at a padded step: its last valid output
+    (``repeat``) or ``zero``. ``weights`` names the model that is trained and whose weights this
+    one shares. ``lengths`` names the inputs that are themselves a length: they are filled with it,
+    not drawn; one of shape [batch] holds the number of valid steps of each row.
     ``frameworks`` are those that have a twin. ``states`` names, for each input that is a state, the
     output that is the same state after the last step.
     """
@@ -103,6 +108,8 @@ class ModelSpec:
     lengths: Mapping[str, str] = field(default_factory=dict)
     frameworks: tuple[str, ...] = ("keras", "torch")
     states: Mapping[str, str] = field(default_factory=dict)
+    padding: float = 0
+    masks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -110,23 +117,45 @@ class ModelSpec:
         named = [a for t in self.inputs + self.outputs for a in t.axes if isinstance(a, str)]
         return tuple(dict.fromkeys(a for a in named if a != BATCH))
 
+    @property
+    def ragged(self) -> str | None:
+        """The sequence axis whose steps may be padded; None where every step is valid."""
+        for tensor in self.inputs:
+            if tensor.name == self.padded:
+                return str(tensor.axes[1])
+            if tensor.name in self.masks:
+                return self.masks[tensor.name]
+            if tensor.name in self.lengths and BATCH in tensor.axes:
+                return self.lengths[tensor.name]
+        return None
+
     def output(self, name: str) -> TensorSpec:
         return next(t for t in self.outputs if t.name == name)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One golden input: a length for each sequence axis, a batch and a raggedness."""
+    """One golden input: a length for each sequence axis, a batch and a raggedness.
+
+    Where there are few sizes, there is more than one ``draw`` of values at each.
+    """
 
     lengths: Lengths
     batch: int
     raggedness: Raggedness = Raggedness.NONE
     repeat: bool = False
+    draw: int = 0
 
     @property
     def id(self) -> str:
         sizes = "-".join(f"{axis}{length}" for axis, length in self.lengths.items())
-        return f"{sizes}-b{self.batch}-{self.raggedness.value}"
+        again = f"-draw{self.draw}" if self.draw else ""
+        return f"{sizes or 'step'}-b{self.batch}-{self.raggedness.value}{again}"
+
+    @property
+    def longest(self) -> int:
+        """The largest of its lengths; 1 for a model of a single step, which has none."""
+        return max(self.lengths.values(), default=1)
 
 
 @dataclass(frozen=True)
@@ -135,7 +164,8 @@ class GoldenCase:
 
     ``outputs`` hold only ``steps`` of the time axis where that is not None. ``noise_floor``
     is, for each output, the largest absolute error of the framework's own float32 runs at
-    these lengths, ``scale`` its largest absolute value at lengths like these.
+    these lengths, ``scale`` its largest absolute value at lengths like these, ``expected_error``
+    how far the expected output itself may be from the exact one (nowhere but for one that is).
     """
 
     case: Case
@@ -144,6 +174,7 @@ class GoldenCase:
     steps: Array | None
     noise_floor: Mapping[str, float]
     scale: Mapping[str, float] = field(default_factory=dict)
+    expected_error: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,7 +252,7 @@ Progress = Callable[[str], None]
 
 
 def lengths_text(lengths: Lengths) -> str:
-    return ", ".join(f"{axis}={length}" for axis, length in lengths.items())
+    return ", ".join(f"{axis}={length}" for axis, length in lengths.items()) or "one step"
 
 
 class Runtime(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from harness import bundle, golden, outcome, plan, validation
+from harness import bundle, outcome, plan, validation
 from harness.errors import CONFORMS, UsageError
 from harness.schema import CellResult, Report, Stage
+from harness.subjects import card
 from harness.works import Selection
 from reference_models import catalog
 
@@ -22,8 +23,7 @@ def ship(
     UsageError where it cannot be exported at all, where the selection is more than one model, or
     where ``folder`` holds something else.
     """
-    if folder.exists() and (not folder.is_dir() or _foreign(folder)):
-        raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
+    usable(folder)
     models = plan.names("model", selection.subjects, catalog.MODELS)
     if len(models) != 1:
         told = ", ".join(models)
@@ -38,34 +38,35 @@ def ship(
         (folder / bundle.MODEL).unlink(missing_ok=True)
         raise UsageError(f"{work.cell.model}/{work.cell.framework}: {work.failure}")
     report = validation.judge(prepared, "harness.export", done, lambda work: None)
-    conforms = outcome.exit_code(report) == CONFORMS and all(
-        result.status == "pass" for result in report.results if result.status != "unavailable"
-    )
-    if not conforms or work.model is None:
+    if not conforming(report) or work.model is None:
         (folder / bundle.MODEL).unlink(missing_ok=True)
         return report, False
     stored = bundle.read(work.model.parent)
     about = {name: value for name, value in stored.manifest.items() if name != "sha256"}
-    about["validated"] = {
+    about |= {"validated": proof(report), "tolerance": card.tolerances(report)}
+    about["subject"] = f"{work.cell.model}, a reference model"
+    text = card.text(work.golden, about, report)
+    bundle.write(folder, work.model.read_bytes(), about, work.golden.folder, text)
+    return report, True
+
+
+def usable(folder: Path) -> None:
+    """UsageError where a bundle cannot be put in ``folder``."""
+    if folder.exists() and (not folder.is_dir() or bundle.foreign(folder)):
+        raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
+
+
+def conforming(report: Report) -> bool:
+    """Whether everything that could be judged passed, and something was."""
+    return outcome.exit_code(report) == CONFORMS and all(
+        result.status == "pass" for result in report.results if result.status != "unavailable"
+    )
+
+
+def proof(report: Report) -> dict[str, Any]:
+    """What a manifest says of the validation before it."""
+    return {
         "comparisons": report.comparisons,
         "environment": dict(report.environment),
         "evidence": {r.cell.runtime: dict(r.evidence) for r in report.results},
     }
-    bundle.write(folder, work.model.read_bytes(), about, work.golden.folder)
-    return report, True
-
-
-def _foreign(folder: Path) -> bool:
-    """Whether a folder holds anything but a bundle: that is not ours to replace."""
-    names = {entry.name for entry in folder.iterdir()}
-    if names <= {bundle.MODEL}:
-        return False
-    inner = folder / bundle.GOLDEN
-    inside = {entry.name for entry in inner.iterdir()} if inner.is_dir() else set()
-    if inside - {golden.MANIFEST, golden.CASES} or names - bundle.NAMES:
-        return True
-    try:
-        manifest = json.loads((folder / bundle.MANIFEST).read_text())
-    except (OSError, ValueError):
-        return True
-    return not isinstance(manifest, dict) or manifest.get("schema") != bundle.SCHEMA

@@ -6,9 +6,14 @@ from typing import Any
 
 import numpy as np
 
+TF32 = 2.0**13
+"""The unit roundoff of TF32, 2^-11 with its 10 bits of mantissa, in units of float32's, 2^-24."""
+
 K: dict[str, tuple[float, str]] = {
     "ort-cpu": (6.0, "its Sigmoid and Tanh are good to 1e-7 absolute only, and that adds up"),
     "ort-cuda": (8.0, "float32 with TF32 off; cuDNN splits and orders sums in its own way"),
+    "ort-cuda+tf32": (4.0 * TF32, "TF32 rounds 2^13 times as coarsely; not measured on a device"),
+    "ort-tensorrt": (4.0 * TF32, "TensorRT uses TF32, whatever is asked; not measured on a device"),
     "ort-web": (8.0, "as ort-cpu, without fused multiply-add: at worst 5.6, but for one model"),
     "openvino": (4.0, "float32 asked for, and accurate Sigmoid and Tanh: at worst 2.0"),
     "openvino-default": (4.0, "as openvino: what it computes in bfloat16 does not conform"),
@@ -22,6 +27,21 @@ DEFAULT_K = 4.0
 FULL_PRECISION: dict[str, tuple[float, str]] = {
     "oracle": (1e-12, "float64 throughout: relative to the output's scale, whatever the floor"),
 }
+
+
+def row(runtime: str, tf32: bool) -> str:
+    """The row of the table for a runtime that computes in float32, or may use TF32."""
+    own = f"{runtime}+tf32"
+    return own if tf32 and own in K else runtime
+
+
+def told(runtime: str) -> dict[str, Any]:
+    """A row of the table for a report: of the scale alone, or of the noise floor."""
+    if runtime in FULL_PRECISION:
+        factor, reason = FULL_PRECISION[runtime]
+        return {"row": runtime, "of_scale": factor, "reason": reason}
+    reason = K[runtime][1] if runtime in K else "the default"
+    return {"row": runtime, "k": k(runtime), "reason": reason}
 
 
 def k(runtime: str) -> float:

@@ -6,9 +6,10 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from harness import arguments
+from harness import api, arguments, interrupts
 from harness.relations import RELATIONS
 
 
@@ -21,23 +22,12 @@ def parser() -> argparse.ArgumentParser:
         " file is not usable; 3 a required runtime or framework is not available; 4 nothing was"
         " compared",
     )
-    parser.add_argument(
-        "subject",
-        nargs="*",
-        help="a reference model's name or glob, a bundle folder, or a .onnx file with --golden"
-        " (default: every reference model)",
-    )
+    arguments.add_subjects(parser)
     arguments.add_matrix(parser)
     arguments.add_places(parser)
+    arguments.add_artifacts(parser)
     arguments.add_ort_options(parser)
     arguments.add_isolation(parser)
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=arguments.ARTIFACTS,
-        metavar="DIR",
-        help="where exported models are kept (default: build/artifacts)",
-    )
     parser.add_argument(
         "--require",
         action="append",
@@ -70,6 +60,19 @@ def parser() -> argparse.ArgumentParser:
         help=f"{', '.join(RELATIONS)}: after the golden cases, try what must hold between runs"
         " whatever the right outputs are, at up to six of the selected lengths",
     )
+    parser.add_argument(
+        "--save-outputs",
+        type=Path,
+        metavar="DIR",
+        help="keep the outputs of every run in DIR, to be judged on another machine",
+    )
+    parser.add_argument(
+        "--load-outputs",
+        type=Path,
+        metavar="DIR",
+        help="run nothing: judge the outputs in DIR, whatever runtime they come from (default:"
+        " of every runtime in it)",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing cell")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
     parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
@@ -82,12 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import outcome, validation, workers
-    from harness.reports import console, json_file
+    from harness import outcome, reports, validation, workers
+    from harness.reports import console, json_file, table
     from harness.schema import CellResult, Report
     from harness.settings import Settings
     from harness.works import Selection
 
+    isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit)
     selection = Selection(
         subjects=args.subject,
         frameworks=args.framework or (),
@@ -105,8 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         every_step=args.every_step,
         relations=args.relation or (),
         settings=Settings(args.optimization, args.intra_op_threads, dict(args.provider_option)),
+        limits=isolation.limits,
+        save_outputs=args.save_outputs,
+        load_outputs=args.load_outputs,
     )
-    isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit)
     errors = Console(stderr=True)
     shown = errors if args.json else Console()
     command = shlex.join(["python", "-m", "harness.validate", *given])
@@ -118,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         args.report_dir.mkdir(parents=True, exist_ok=True)
         total = sum(
-            len(work.cases) + (len(work.cases) > 1) + len(work.relations) for work in prepared.works
+            len(work.cases) + len(work.again) + len(work.relations) for work in prepared.works
         )
         bar.update(task, description="validating", completed=0, total=total)
         judged: list[CellResult] = []
@@ -133,21 +139,33 @@ def main(argv: Sequence[str] | None = None) -> int:
                 prepared,
                 command,
                 done,
-                step=lambda work: bar.update(task, advance=1, description=work.cell.id),
+                step=lambda work: (
+                    None if bar.disable else bar.update(task, advance=1, description=work.cell.id)
+                ),
                 fail_fast=args.fail_fast,
                 isolation=isolation,
             )
         except KeyboardInterrupt:
             stopped = True
             report = Report(command, validation.environment(), tuple(judged), partial=True)
+    if interrupts.heard():
+        stopped, report = True, replace(report, partial=True)
+    if args.shard:
+        report = replace(report, environment={**report.environment, "shard": args.shard})
     if args.json:
         print(json_file.dumps(report))
     for name in () if args.quiet or report.partial else validation.without_a_case(prepared, report):
         shown.print(f"relation {name} applies to no selected model and case", highlight=False)
-    path = json_file.write(report, args.report_dir)
+    if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:
+        table.show(shown, report)
+    failed = reports.write(report, args.report_dir)
+    for line in failed:
+        print(f"error: {line}", file=sys.stderr)
+    path = args.report_dir / json_file.NAME
     shown.print(f"{outcome.line(report)}; report: {path}", highlight=False, soft_wrap=True)
-    return arguments.INTERRUPTED if stopped else outcome.exit_code(report)
+    return interrupts.INTERRUPTED if stopped else outcome.exit_code(report, bool(failed))
 
 
 if __name__ == "__main__":
     sys.exit(arguments.ended(main))
+sys.modules[__name__].__class__ = api.Command

@@ -10,16 +10,18 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from harness import expectations, plan, workers, works
+from harness import expectations, plan, tolerance, workers, works
 from harness.engine import Event, Work
 from harness.errors import UnavailableError, UsageError
 from harness.golden import Golden
 from harness.outcome import BAD
 from harness.relations import RELATIONS
 from harness.runtimes import RUNTIMES, load
+from harness.saving import elsewhere
 from harness.schema import (
     Arrays,
     CaseResult,
+    Cell,
     CellResult,
     GoldenCase,
     ModelSpec,
@@ -63,12 +65,11 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
     """
     runtimes = _runtimes(selection)
     relations = plan.names("relation", selection.relations, RELATIONS)
-    files = [s for s in selection.subjects if works.is_path(s)]
-    named = [s for s in selection.subjects if s not in files]
-    found = [works.from_path(Path(text), selection, runtimes) for text in files]
+    files, named = _subjects(selection)
+    found = [works.from_path(path, selection, runtimes) for path in files]
     flat = [work for group in found for work in group]
-    if named or not files:
-        flat += works.from_catalog(named or [plan.ALL], selection, runtimes, progress)
+    if named:
+        flat += works.from_catalog(named, selection, runtimes, progress)
     if selection.every_step:
         whole = {work.golden.folder: _completing(work.golden) for work in flat}
         flat = [replace(work, complete=whole[work.golden.folder]) for work in flat]
@@ -80,9 +81,34 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
             else replace(w, relations=relations, replay=w.replay + flag)
             for w in flat
         ]
+    if folder := selection.load_outputs:
+        flat = [elsewhere.loaded(work, folder) for work in flat]
+    else:
+        tf32 = {name: getattr(runtime, "tf32", False) for name, runtime in runtimes.items()}
+        rows_of = {name: tolerance.row(name, on) for name, on in tf32.items()}
+        flat = [replace(work, row=rows_of[work.cell.runtime]) for work in flat]
+    if folder := selection.save_outputs:
+        flat = elsewhere.kept(flat, folder, environment(), selection.settings.flags)
     partial = bool(selection.lengths or selection.batch)
     rows = expectations.load(EXPECTATIONS)
     return Prepared(flat, runtimes, rows, partial, selection.settings)
+
+
+def cells(selection: Selection) -> list[Cell]:
+    """The cells that ``prepare`` would lay out, with its errors; nothing is exported for it."""
+    runtimes = _runtimes(selection)
+    files, named = _subjects(selection)
+    found = [work.cell for path in files for work in works.from_path(path, selection, runtimes)]
+    if named:
+        found += [cell for cell, _, _ in works.planned(named, selection, runtimes)]
+    return found
+
+
+def _subjects(selection: Selection) -> tuple[list[Path], list[str]]:
+    """Files and folders apart from names; every model of ours where there is neither."""
+    files = [subject for subject in selection.subjects if works.is_path(subject)]
+    named = [subject for subject in selection.subjects if subject not in files]
+    return [Path(file) for file in files], named if named or files else list(catalog.OURS)
 
 
 def judge(
@@ -108,7 +134,8 @@ def judge(
     with closing(running) as judged:
         for work, raw in zip(asked, judged, strict=False):
             rows = prepared.rows if work.expected else []
-            result = expectations.judge(raw, rows, prepared.partial)
+            told = elsewhere.finished(work, raw, prepared.runtimes)
+            result = expectations.judge(told, rows, prepared.partial)
             results.append(result)
             done(result)
             if fail_fast and result.status in BAD:
@@ -163,6 +190,8 @@ def _completing(source: Golden) -> EveryStep:
 
 
 def _runtimes(selection: Selection) -> dict[str, Runtime]:
+    if selection.load_outputs:
+        return elsewhere.runtimes(selection, selection.load_outputs)
     required = plan.names("runtime", selection.require, RUNTIMES)
     chosen = plan.names("runtime", selection.runtimes, RUNTIMES)
     if not selection.runtimes:

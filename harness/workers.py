@@ -11,7 +11,8 @@ from multiprocessing.connection import wait
 from harness import engine
 from harness.engine import Tell, Work
 from harness.errors import UsageError
-from harness.isolate import GIB, Child, Limits, Setup
+from harness.isolate import Child, Setup
+from harness.limits import GIB, Limits
 from harness.runtimes import RUNTIMES
 from harness.schema import CellResult, Runtime, Status
 from harness.settings import Settings
@@ -33,7 +34,7 @@ class Isolation:
 
     def holds(self, work: Work) -> bool:
         """Whether the cell runs in a child; one that has nothing to run needs none."""
-        if work.model is None or work.unavailable is not None:
+        if work.model is None or work.unavailable is not None or work.loaded is not None:
             return False
         if self.asked is None:
             return self.workers > 1 or work.cell.runtime not in AT_HOME

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import bundle, exporting, golden, graph, plan
@@ -13,6 +13,8 @@ from harness.errors import CheckError, NothingSelectedError, UsageError
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.frameworks import FRAMEWORKS
 from harness.golden import Golden
+from harness.limits import Limits
+from harness.onnx_tests import folders, layout
 from harness.schema import Case, Cell, Progress, Runtime, framework_of
 from harness.settings import Settings
 from harness.variants import VARIANTS
@@ -21,7 +23,10 @@ from reference_models import catalog
 
 @dataclass(frozen=True)
 class Selection:
-    """What ``validate`` was asked to judge; empty selectors mean their defaults."""
+    """What ``validate`` was asked to judge; empty selectors mean their defaults.
+
+    ``only`` names the ids of the cells to keep of those selected; None keeps all.
+    """
 
     subjects: Sequence[str] = ()
     frameworks: Sequence[str] = ()
@@ -32,6 +37,7 @@ class Selection:
     lengths: Sequence[str] = ()
     batch: Sequence[str] = ()
     keyword: str | None = None
+    only: Collection[str] | None = None
     shard: str | None = None
     golden: Path | None = None
     artifacts: Path = Path("build/artifacts")
@@ -39,6 +45,9 @@ class Selection:
     every_step: bool = False
     relations: Sequence[str] = ()
     settings: Settings = field(default_factory=Settings)
+    limits: Limits = field(default_factory=Limits)
+    save_outputs: Path | None = None
+    load_outputs: Path | None = None
 
 
 def is_path(subject: str) -> bool:
@@ -47,13 +56,25 @@ def is_path(subject: str) -> bool:
     return found or subject.endswith(".onnx") or os.sep in subject
 
 
+def is_reference(subject: str) -> bool:
+    """Whether a subject can only be the name, or a glob, of reference models."""
+    path = Path(subject)
+    return subject in catalog.MODELS or not (
+        ":" in subject or path.suffix or os.sep in subject or path.exists()
+    )
+
+
 def from_path(path: Path, selection: Selection, runtimes: Mapping[str, Runtime]) -> list[Work]:
-    """A bundle, or a bare ONNX file with ``--golden``."""
+    """A bundle, a folder of ONNX tests, or a bare ONNX file with ``--golden``."""
     if selection.frameworks or selection.exporters or selection.variants or selection.shard:
         raise UsageError(
             f"{path}: --framework, --exporter, --variant and --shard select among reference models"
         )
-    if path.is_dir():
+    tests = _tests(path, selection) if layout.is_one(path) else None
+    if tests is not None:
+        source, about, model, failure = tests.golden, tests.about, tests.model, None
+        example = about.get("example", {})
+    elif path.is_dir():
         stored = bundle.read(path)
         source = golden.read(selection.golden or path / bundle.GOLDEN)
         about = stored.manifest
@@ -61,7 +82,10 @@ def from_path(path: Path, selection: Selection, runtimes: Mapping[str, Runtime])
         example = about.get("example", {})
     else:
         if not path.is_file():
-            raise UsageError(f"{path}: no such file; expected a bundle folder or a .onnx file")
+            raise UsageError(
+                f"{path}: no such file; expected a bundle folder, a folder of ONNX tests or a .onnx"
+                " file"
+            )
         if selection.golden is None:
             raise UsageError(f"{path}: a .onnx file needs --golden DIR, the folder of its golden")
         source = golden.read(selection.golden)
@@ -70,7 +94,7 @@ def from_path(path: Path, selection: Selection, runtimes: Mapping[str, Runtime])
             graph.read(str(path))
         except CheckError as error:
             raise UsageError(str(error)) from None
-    cases = _choose([source], selection)[0]
+    cases = [] if tests and tests.unavailable else _choose([source], selection)[0]
     works = []
     for name, runtime in runtimes.items():
         cell = Cell(
@@ -91,9 +115,16 @@ def from_path(path: Path, selection: Selection, runtimes: Mapping[str, Runtime])
             cell.id
         ):
             continue
+        if selection.only is not None and cell.id not in selection.only:
+            continue
         without = f"{source.folder} has no weights to build the twin with"
         absent = without if framework and not source.has_weights else None
         work = Work(cell, source, cases, model_or_none, failure, absent, example, replay, False)
+        if tests is not None:
+            absent = f"{path} is a folder of ONNX tests, not a golden" if framework else None
+            absent = tests.unavailable or absent
+            work = replace(work, unavailable=absent, declared=tests.declared)
+            work = replace(work, evidence=tests.evidence)
         works.append(work)
     if not works:
         asked = f"--runtime {','.join(runtimes)}"
@@ -102,13 +133,30 @@ def from_path(path: Path, selection: Selection, runtimes: Mapping[str, Runtime])
     return works
 
 
-def from_catalog(
-    subjects: list[str],
-    selection: Selection,
-    runtimes: Mapping[str, Runtime],
-    progress: Progress,
-) -> list[Work]:
-    """The cells of reference models; what is not exported yet is exported now."""
+def _tests(path: Path, selection: Selection) -> folders.Tests:
+    """A folder of ONNX tests; UsageError for what selects among the cases of a golden alone."""
+    if selection.golden is not None:
+        raise UsageError(f"{path}: ONNX tests hold their own outputs; --golden is for other models")
+    tests = folders.read(path)
+    asked = {
+        "--lengths": selection.lengths,
+        "--batch": selection.batch,
+        "--relation": selection.relations,
+        "--every-step": selection.every_step,
+    }
+    refused = [flag for flag, given in asked.items() if given and not tests.declared]
+    if refused:
+        raise UsageError(f"{path} was made from no golden of ours, which {refused[0]} needs")
+    return tests
+
+
+def planned(
+    subjects: Sequence[str], selection: Selection, runtimes: Mapping[str, Runtime]
+) -> list[tuple[Cell, Golden, list[Case]]]:
+    """The selected cells of reference models, each with its golden and its selected cases.
+
+    Nothing is exported for it.
+    """
     names = [key.rpartition("/")[0] for key in EXPORTERS]
     exporters = plan.names("exporter", selection.exporters or ["native"], dict.fromkeys(names))
     chosen_models = plan.names("model", subjects, catalog.MODELS)
@@ -125,24 +173,39 @@ def from_catalog(
     )
     if selection.shard:
         cells = plan.shard(cells, selection.shard)
-    root = selection.golden or Path("golden")
-    folders = {(cell.model, cell.framework): root / cell.model / cell.framework for cell in cells}
-    sources = {pair: golden.read(folder) for pair, folder in folders.items()}
-    chosen = dict(zip(sources, _choose(list(sources.values()), selection), strict=True))
-    cells = [cell for cell in cells if chosen[cell.model, cell.framework]]
-    jobs = {cell: _job(cell, folders[cell.model, cell.framework], selection) for cell in cells}
-    unique = {job.name: job for job in jobs.values()}
-    known = {str(source.folder): source for source in sources.values()}
-    exported = exporting.ensure(unique.values(), progress, known)
-    works = []
-    for cell in cells:
-        pair = cell.model, cell.framework
-        works.append(_work(cell, sources[pair], chosen[pair], exported[jobs[cell].name], selection))
-    return works
+    cells = [cell for cell in cells if selection.only is None or cell.id in selection.only]
+    roots = {
+        cell.model: selection.golden or catalog.goldens(catalog.load(cell.model)) for cell in cells
+    }
+    pairs = dict.fromkeys((cell.model, cell.framework) for cell in cells)
+    sources = [golden.read(roots[model] / model / framework) for model, framework in pairs]
+    chosen = zip(sources, _choose(sources, selection), strict=True)
+    there = dict(zip(pairs, chosen, strict=True))
+    found = [(cell, *there[cell.model, cell.framework]) for cell in cells]
+    return [(cell, source, cases) for cell, source, cases in found if cases]
+
+
+def from_catalog(
+    subjects: Sequence[str],
+    selection: Selection,
+    runtimes: Mapping[str, Runtime],
+    progress: Progress,
+) -> list[Work]:
+    """The cells of reference models; what is not exported yet is exported now."""
+    found = planned(subjects, selection, runtimes)
+    jobs = [_job(cell, source.folder, selection) for cell, source, _ in found]
+    known = {str(source.folder): source for _, source, _ in found}
+    exported = exporting.ensure(
+        {job.name: job for job in jobs}.values(), progress, known, selection.limits
+    )
+    return [
+        _work(cell, source, cases, exported[job.name], selection)
+        for (cell, source, cases), job in zip(found, jobs, strict=True)
+    ]
 
 
 def _job(cell: Cell, source: Path, selection: Selection) -> exporting.Job:
-    target = bundle.folder(selection.artifacts, cell)
+    target = bundle.folder(selection.artifacts, cell, selection.opset)
     return exporting.Job(
         cell.model,
         cell.framework,
@@ -180,7 +243,7 @@ def _work(
 def _choose(sources: Sequence[Golden], selection: Selection) -> list[list[Case]]:
     """The selected cases of each golden; an error where there is none at all."""
     cases = [case for source in sources for case in source.cases]
-    lengths_there = {max(case.lengths.values()) for case in cases}
+    lengths_there = {case.longest for case in cases}
     batches_there = {case.batch for case in cases}
     lengths = plan.numbers("--lengths", selection.lengths, lengths_there)
     batches = plan.numbers("--batch", selection.batch, batches_there)

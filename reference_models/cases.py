@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
 from harness.formula import Formula, bits
-from harness.schema import Array, Case, ModelSpec, Raggedness
+from harness.schema import BATCH, Array, Case, ModelSpec, Raggedness
 
 LENGTHS = (
     *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 20, 23, 31, 32, 33, 50, 60, 63, 64, 65),
@@ -24,7 +25,7 @@ SQUARE = (2, 3, 5)
 CROWDED = ((3, 16),)
 """Batches larger than any that an export is made with, so that one baked in does not fit."""
 ALL_STEPS = 8
-KEPT_STEPS = 6
+KEPT_STEPS = 5
 
 
 def plan(spec: ModelSpec) -> list[Case]:
@@ -39,11 +40,11 @@ def plan(spec: ModelSpec) -> list[Case]:
         beside = [*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True)]
         return cases + [Case({axis: length}, batch) for length, batch in beside]
     ragged = [
-        Case(case.lengths, case.batch, _possible(case.lengths[axis], kind))
+        Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
         for case, kind in zip(cases, cycle(Raggedness), strict=False)
     ]
     ragged += [
-        Case({axis: length}, 2, _possible(length, kind))
+        Case({axis: length}, 2, possible(length, kind))
         for length in EVERY_RAGGEDNESS
         for kind in Raggedness
     ]
@@ -59,16 +60,27 @@ def plan(spec: ModelSpec) -> list[Case]:
 def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
     """The formula of every input of ``spec`` at ``case``."""
     result: dict[str, Formula] = {}
+    ragged: dict[str, Any] = {}
+    if spec.ragged and case.raggedness is not Raggedness.NONE:
+        counts = _counts(case, case.lengths[spec.ragged], seed)
+        ragged = {"raggedness": case.raggedness.value, "counts": counts}
     for number, tensor in enumerate(spec.inputs):
-        if tensor.name in spec.lengths:
+        if tensor.name in spec.lengths and not (ragged and BATCH in tensor.axes):
             result[tensor.name] = {"constant": case.lengths[spec.lengths[tensor.name]]}
-            continue
-        formula = {"seed": seed * 16 + 2 * number, "low": tensor.low, "high": tensor.high}
-        if tensor.name == spec.padded and case.raggedness is not Raggedness.NONE:
-            steps = tensor.shape(case.batch, case.lengths)[1]
-            counts = _counts(case, steps, seed)
-            formula |= {"raggedness": case.raggedness.value, "counts": counts}
-        result[tensor.name] = formula
+        elif tensor.name in spec.lengths:
+            result[tensor.name] = {"each": ragged["counts"]}
+        elif tensor.name in spec.masks:
+            result[tensor.name] = {"valid": True, "seed": seed * 16, **ragged}
+            if not ragged:
+                result[tensor.name] = {"constant": 1}
+        else:
+            formula = {"seed": seed * 16 + 2 * number, "low": tensor.low, "high": tensor.high}
+            formula |= {"normal": True} if tensor.normal else {}
+            formula |= {"whole": True} if tensor.whole else {}
+            if tensor.name == spec.padded and ragged:
+                formula |= ragged | ({"padding": spec.padding} if spec.padding else {})
+                formula |= {"places": seed * 16} if spec.masks else {}
+            result[tensor.name] = formula
     return result
 
 
@@ -89,7 +101,7 @@ def steps_told(spec: ModelSpec, case: Case) -> int:
     """
     told = [t.axes[t.step_axis] for t in spec.outputs if t.step_axis is not None]
     sizes = [axis if isinstance(axis, int) else case.lengths[axis] for axis in told]
-    return min(sizes, default=max(case.lengths.values()))
+    return min(sizes, default=case.longest)
 
 
 def _distinct(cases: Iterable[Case]) -> list[Case]:
@@ -103,11 +115,11 @@ def _two_lengths(spec: ModelSpec) -> list[Case]:
         return cases
     axis = next(str(t.axes[1]) for t in spec.inputs if t.name == spec.padded)
     ragged = [
-        Case(case.lengths, case.batch, _possible(case.lengths[axis], kind))
+        Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
         for case, kind in zip(cases, cycle(Raggedness), strict=False)
     ]
     ragged += [
-        Case({**dict.fromkeys(spec.axes, beside), axis: length}, 2, _possible(length, kind))
+        Case({**dict.fromkeys(spec.axes, beside), axis: length}, 2, possible(length, kind))
         for length, beside in zip(EVERY_RAGGEDNESS, OTHER_LENGTHS, strict=False)
         for kind in Raggedness
     ]
@@ -123,7 +135,7 @@ def _pairs(first: str, second: str) -> Iterator[Case]:
         yield Case({first: length, second: length}, batch)
 
 
-def _possible(length: int, kind: Raggedness) -> Raggedness:
+def possible(length: int, kind: Raggedness) -> Raggedness:
     """One step has nothing to pad, two have no gap between them."""
     if length == 1 and kind is not Raggedness.EMPTY:
         return Raggedness.NONE

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
-from harness.registry import resolve
+from harness.errors import UsageError, one_line
+from harness.registry import extended, resolve
 from harness.schema import ModelSpec
 
-MODELS: dict[str, str] = {
+OURS: dict[str, str] = {
     "two_input_qa": "reference_models.two_input_qa.spec:TWO_INPUT_QA",
     "stacked_classifier": "reference_models.stacked_classifier.spec:STACKED_CLASSIFIER",
     "streaming_classifier": "reference_models.stacked_classifier.spec:STREAMING_CLASSIFIER",
@@ -26,13 +29,34 @@ MODELS: dict[str, str] = {
     "gru_tagger_reset_before": "reference_models.gru_tagger.spec:GRU_TAGGER_RESET_BEFORE",
     "encoder_decoder": "reference_models.encoder_decoder.spec:ENCODER_DECODER",
 }
+MODELS: dict[str, str] = extended("harness.models", OURS)
 
 
 def load(name: str) -> ModelSpec:
-    """The specification of the model called ``name``; KeyError where there is none."""
-    spec = resolve(MODELS[name])
-    assert isinstance(spec, ModelSpec)
+    """The specification of the model called ``name``; KeyError where there is none.
+
+    UsageError where another distribution's cannot be imported, or is none of that name.
+    """
+    target = MODELS[name]
+    try:
+        spec = resolve(target)
+    except Exception as error:
+        raise UsageError(f"model {name}: {target} cannot be imported: {one_line(error)}") from None
+    if not isinstance(spec, ModelSpec) or spec.name != name:
+        found = f"of {spec.name!r}" if isinstance(spec, ModelSpec) else type(spec).__name__
+        raise UsageError(f"model {name}: {target} is {found}, expected a ModelSpec of {name!r}")
     return spec
+
+
+def goldens(spec: ModelSpec) -> Path:
+    """The folder that holds a model's goldens unless another is given.
+
+    It is ``golden`` in the model's own package, which may ship them, else ``golden`` here.
+    """
+    found = find_spec(spec.package)
+    places = (found.submodule_search_locations if found else None) or ()
+    shipped = (Path(place) / "golden" for place in places)
+    return next((folder for folder in shipped if folder.is_dir()), Path("golden"))
 
 
 def part(spec: ModelSpec, name: str) -> ModuleType:

@@ -39,14 +39,14 @@ def timed(method: Callable[..., Any], name: str, spent: Counter[str]) -> Callabl
 
 def child(arguments: list[str]) -> int:
     """``validate`` in this process, with ONNX Runtime's loads and runs timed."""
-    from harness import validate
     from harness.arguments import ended
     from harness.runtimes.ort import OrtRuntime, OrtSession
+    from harness.validate import main as validate
 
     spent: Counter[str] = Counter()
     OrtRuntime.prepare = timed(OrtRuntime.prepare, "loads", spent)  # type: ignore[method-assign]
     OrtSession.run = timed(OrtSession.run, "runs", spent)  # type: ignore[method-assign]
-    status = ended(validate.main, arguments)
+    status = ended(validate, arguments)
     Path(os.environ[RESULT]).write_text(f"{spent['loads']} {spent['runs']}")
     return status
 

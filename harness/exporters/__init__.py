@@ -5,12 +5,14 @@ specification and example inputs whose batch and lengths coincide with no other 
 It raises ExportError with one line that says what could not be exported.
 """
 
+from harness.registry import extended
+
 DEFAULT_OPSET = 18
 OPSETS = range(18, 27)
 """From the first with every operator that native exports need to the newest that ONNX Runtime
 1.31 loads."""
 
-EXPORTERS: dict[str, str] = {
+OURS: dict[str, str] = {
     "native/keras": "harness.exporters.native_keras:export",
     "native/torch": "harness.exporters.native_torch:export",
     "tf2onnx/keras": "harness.exporters.stock_tf2onnx:export",
@@ -18,3 +20,4 @@ EXPORTERS: dict[str, str] = {
     "torch-dynamo/torch": "harness.exporters.stock_torch_dynamo:export",
     "torch-script/torch": "harness.exporters.stock_torch_script:export",
 }
+EXPORTERS: dict[str, str] = extended("harness.exporters", OURS)

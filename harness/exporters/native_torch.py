@@ -14,7 +14,7 @@ import logging
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,8 +31,8 @@ from harness.exporters.torch_packed import padded_packing
 from harness.exporters.torch_recurrent import native_layers
 from harness.exporters.torch_registry import one_registry
 from harness.exporters.torch_rows import read_rows
-from harness.exporters.torch_sizes import size_one_counts
-from harness.schema import Arrays, ModelSpec
+from harness.exporters.torch_sizes import shortest_only, size_one_counts
+from harness.schema import Arrays, ModelSpec, TensorSpec
 
 
 def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
@@ -138,8 +138,6 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
     except Exception as error:
         raise ExportError(f"{type(model).__name__}: cannot be copied: {one_line(error)}") from error
     given = [t for t in spec.inputs if t.name in example]
-    sizes = {a: torch.export.Dim(a) for t in given for a in t.axes if isinstance(a, str)}
-    shapes = tuple({i: sizes[a] for i, a in enumerate(t.axes) if isinstance(a, str)} for t in given)
     arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in given)
     names = {id(interface): type(model).__name__, id(interface.model): type(model).__name__}
     names |= {id(m): name for name, m in interface.model.named_modules() if name}
@@ -147,12 +145,43 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
     for module in interface.modules():
         if isinstance(module, nn.RNNCellBase):
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
-    try:
+
+    def traced(longer: bool = False) -> torch.export.ExportedProgram:
+        shapes = _dynamic(given, example if longer else None)
         layers = native_layers(interface.model)
-        with torch.no_grad(), padded_packing(), layers, size_one_counts():
-            return torch.export.export(interface, arguments, dynamic_shapes=(shapes,), strict=False)
+        with torch.no_grad(), padded_packing(), layers, size_one_counts() as branches:
+            try:
+                return torch.export.export(
+                    interface, arguments, dynamic_shapes=(shapes,), strict=False
+                )
+            except torch._dynamo.exc.UserError as error:
+                if branches or longer or not shortest_only(error):
+                    raise
+        return traced(longer=True)
+
+    try:
+        return traced()
     except Exception as error:
         raise trace_error(error, names, calls) from error
+
+
+def _dynamic(
+    given: Sequence[TensorSpec], example: Arrays | None = None
+) -> tuple[dict[int, Any], ...]:
+    """The dynamic axes of each input, from the ``example``'s sizes up where one is given."""
+    least: dict[str, int] = {}
+    for tensor in given if example is not None else ():
+        assert example is not None
+        least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
+    sizes = {
+        axis: torch.export.Dim(axis, min=least.get(axis))
+        for tensor in given
+        for axis in tensor.axes
+        if isinstance(axis, str)
+    }
+    return tuple(
+        {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in given
+    )
 
 
 def _check(program: torch.export.ExportedProgram, spec: ModelSpec, name: str) -> None:

@@ -6,6 +6,7 @@ single row or step apart would be exported without that case.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,21 +18,25 @@ import torch
 from harness.errors import ExportError
 
 _TORCH = str(Path(torch.__file__).parent)
+_LOWER_BOUND = re.compile(r".* != 1|\d+ <= \S+(?: and \S+ <= IntInfinity\(\))?")
 _GENERATED = "<string>"  # the guards that PyTorch compiles
 
 
 @contextmanager
-def size_one_counts() -> Iterator[None]:
+def size_one_counts() -> Iterator[list[str]]:
     """Raise ExportError where code outside PyTorch branches on what size 1 would answer otherwise.
 
-    PyTorch's own branches on sizes choose between ways to the same values.
+    PyTorch's own branches on sizes choose between ways to the same values. Yields a list that
+    fills with the conditions of all other branches.
     """
     decide = torch.SymBool.__bool__
+    branches: list[str] = []
 
     def checked(condition: torch.SymBool) -> bool:
         expression = condition.node.expr
         decided: bool = decide(condition)
         if not sys._getframe(1).f_code.co_filename.startswith((_TORCH, _GENERATED)):
+            branches.append(str(expression))
             for symbol in expression.free_symbols:
                 single = expression.subs(symbol, 1)
                 if single.is_Boolean and not single.free_symbols and bool(single) != decided:
@@ -39,4 +44,14 @@ def size_one_counts() -> Iterator[None]:
         return decided
 
     with patch.object(torch.SymBool, "__bool__", checked):
-        yield
+        yield branches
+
+
+def shortest_only(error: Exception) -> bool:
+    """Whether a trace failed only because PyTorch needs sizes not to be 1, or to be at least some.
+
+    A kernel that is wider than the input asks for the second; whoever shortens a dynamic axis, as
+    a strided convolution does, for the first.
+    """
+    guards = re.findall(r"satisfy the generated guard (.*?)\.?$", str(error), re.MULTILINE)
+    return bool(guards) and all(_LOWER_BOUND.fullmatch(guard) for guard in guards)

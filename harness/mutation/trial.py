@@ -73,7 +73,7 @@ class Court:
     def __init__(self, work: Work, runtime: Runtime, oracle: Runtime) -> None:
         assert work.model is not None
         self.path, self.work, self.runtime = work.model, work, runtime
-        self.cases = sorted(work.cases, key=lambda c: (max(c.lengths.values()), c.batch))
+        self.cases = sorted(work.cases, key=lambda c: (c.longest, c.batch))
         self._store: dict[str, GoldenCase] = {}
         self._subject = Subject(graph.read(str(self.path)), work.golden.spec, self.unit)
         self._referee = Referee(self.path, runtime, oracle, self.unit)
@@ -120,8 +120,8 @@ class Court:
         """The larger of the noise floor and one float32 ulp of the scale, at these lengths."""
         sizes = graph.sizes(self.work.golden.spec, inputs)
         lengths = {axis: sizes[axis] for axis in self.work.golden.spec.axes}
-        golden = self.work.golden
-        return max(golden.noise_floor(output, lengths), one_ulp(golden.scale(output, lengths)))
+        usual = self.work.golden.usual
+        return max(usual.noise_floor(output, lengths), one_ulp(usual.scale(output, lengths)))
 
     def _try(
         self,
@@ -157,7 +157,7 @@ class Court:
 
     def _refereed(self) -> Iterable[tuple[str, Arrays]]:
         """Golden cases short enough for exact arithmetic, the longest one, and fresh inputs."""
-        short = [c for c in self.cases if max(c.lengths.values()) <= LENGTH]
+        short = [c for c in self.cases if c.longest <= LENGTH]
         chosen = {case.id: self._golden(case).inputs for case in [*short, self.cases[-1]]}
         return chain(chosen.items(), fresh(self.work.golden.spec))
 

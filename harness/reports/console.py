@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -70,6 +71,16 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
         _cases(console, result, None)
 
 
+def text(result: CellResult, verbose: bool = False) -> str:
+    """The lines that ``cell`` shows, without colours, and how to see a bad cell again."""
+    shown = io.StringIO()
+    cell(Console(file=shown, color_system=None, width=10_000), result, verbose)
+    lines = [line.rstrip() for line in shown.getvalue().splitlines()]
+    if result.status is Status.XPASS:
+        lines.append(f"            {result.replay}")
+    return "\n".join(lines)
+
+
 def _cases(console: Console, result: CellResult, limit: int | None) -> None:
     cases = [case for case in result.cases if case.status is not Status.PASS]
     if limit is None and not cases:
@@ -98,7 +109,8 @@ def _output(output: OutputComparison) -> str:
 
 def _where(case: CaseResult) -> str:
     ragged = "" if case.case.raggedness.value == "none" else f", {case.case.raggedness.value}"
-    again = ", run again" if case.case.repeat else ""
+    again = f", draw {case.case.draw}" if case.case.draw else ""
+    again += ", run again" if case.case.repeat else ""
     related = f", relation {case.relation}" if case.relation else ""
     return f"{lengths_text(case.case.lengths)}, batch={case.case.batch}{ragged}{again}{related}"
 

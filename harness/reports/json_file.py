@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.schema import CaseResult, CellResult, OutputComparison, Report
+from harness.errors import UsageError
+from harness.schema import (
+    Case,
+    CaseResult,
+    Cell,
+    CellResult,
+    OutputComparison,
+    Raggedness,
+    Report,
+    Stage,
+    Status,
+)
 
 SCHEMA = 1
 NAME = "report.json"
 
 
+_strict = partial(json.dumps, allow_nan=False)
+
+
 def dumps(report: Report) -> str:
-    """The report as strict JSON: no NaN, no infinity."""
-    return json.dumps(as_dict(report), indent=1, allow_nan=False)
+    """The report as strict JSON, no NaN, no infinity: one line for each entry and each case."""
+    entries = as_dict(report)
+    cells = [_lines(cell, "cases") for cell in entries["results"]]
+    return _lines({**entries, "results": cells}, "results", str)
+
+
+def _lines(entries: dict[str, Any], listed: str, dumps: Callable[[Any], str] = _strict) -> str:
+    """JSON with one line for each entry, and for each element of the list ``listed``."""
+    told = {name: _strict(value) for name, value in entries.items() if name != listed}
+    told[listed] = "[\n" + ",\n".join(map(dumps, entries[listed])) + "\n]"
+    told = {name: told[name] for name in entries}
+    return "{\n" + ",\n".join(f"{_strict(name)}: {text}" for name, text in told.items()) + "\n}"
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -26,6 +52,29 @@ def write(report: Report, folder: Path) -> Path:
     part.write_text(dumps(report) + "\n")
     part.replace(path)
     return path
+
+
+def read(path: Path) -> Report:
+    """The report in a file; UsageError, in one line, where there is none that can be read."""
+    try:
+        data = json.loads(path.read_text(), parse_constant=_refuse)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA or "results" not in data:
+        raise UsageError(f"{path} is no report: expected report.json of schema {SCHEMA}")
+    try:
+        results = tuple(_read_cell(entry) for entry in data["results"])
+        command, partial = str(data["command"]), bool(data.get("partial"))
+        report = Report(command, dict(data["environment"]), results, partial)
+        if report.summary != data["summary"]:
+            raise ValueError("its summary does not count its results")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"{path} is no whole report: {told}") from None
+    return report
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -58,6 +107,7 @@ def _case(result: CaseResult) -> dict[str, Any]:
         "batch": result.case.batch,
         "raggedness": result.case.raggedness.value,
         "repeat": result.case.repeat,
+        **({"draw": result.case.draw} if result.case.draw else {}),
         "relation": result.relation,
         "status": result.status.value,
         "stage": result.stage.value,
@@ -82,3 +132,40 @@ def _output(output: OutputComparison) -> dict[str, Any]:
         "steps_compared": output.steps_compared,
         "reason": output.reason,
     }
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _read_cell(entry: dict[str, Any]) -> CellResult:
+    return CellResult(
+        Cell(*entry["id"].split("/")),
+        Status(entry["status"]),
+        Stage(entry["stage"]),
+        str(entry["reason"]),
+        dict(entry["evidence"]),
+        tuple(_read_case(case) for case in entry["cases"]),
+        float(entry["seconds"]),
+        str(entry["replay"]),
+    )
+
+
+def _read_case(entry: dict[str, Any]) -> CaseResult:
+    lengths = {str(axis): int(length) for axis, length in entry["lengths"].items()}
+    ragged, draw = Raggedness(entry["raggedness"]), int(entry.get("draw", 0))
+    return CaseResult(
+        Case(lengths, int(entry["batch"]), ragged, bool(entry["repeat"]), draw),
+        Status(entry["status"]),
+        Stage(entry["stage"]),
+        str(entry["reason"]),
+        tuple(_read_output(output) for output in entry["outputs"]),
+        float(entry["seconds"]),
+        str(entry["relation"]),
+    )
+
+
+def _read_output(entry: dict[str, Any]) -> OutputComparison:
+    figures = ("max_abs", "max_rel", "noise_floor", "tolerance", "ratio")
+    known = {**entry, **{name: float(entry[name]) for name in figures}}
+    return OutputComparison(**{**known, "worst_index": tuple(entry["worst_index"])})

@@ -36,7 +36,9 @@ class ReferenceSession:
                 values = self._evaluator.run(None, inputs)
         except Exception as error:
             raise RunError(one_line(error)) from error
-        return [(n, np.asarray(v)) for n, v in zip(self._outputs, values, strict=True)]
+        scalars = np.generic, float, int
+        arrays = [np.asarray(v) if isinstance(v, scalars) else v for v in values]
+        return list(zip(self._outputs, arrays, strict=True))
 
     def evidence(self) -> dict[str, Any]:
         """As ONNX Runtime's; nested graphs' nodes are not counted."""

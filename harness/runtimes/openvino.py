@@ -34,12 +34,20 @@ def shortened(error: BaseException, limit: int = 300) -> str:
 
 
 class OpenVinoSession:
-    """A compiled model and one request that runs all cases."""
+    """A compiled model and one request that runs all cases.
 
-    def __init__(self, compiled: Any, outputs: list[str]) -> None:
+    OpenVINO keeps of the graph's ``inputs`` those that something depends on, under any of the names
+    that the same value has in the graph.
+    """
+
+    def __init__(self, compiled: Any, inputs: list[str], outputs: list[str]) -> None:
         self._compiled = compiled
+        self._inputs = inputs
         self._request = compiled.create_infer_request()
-        self._dtypes = {port.any_name: port.element_type.to_dtype() for port in compiled.inputs}
+        ports = [(name, port) for port in compiled.inputs for name in port.get_names()]
+        self._ports = {name: port for name, port in ports if name in inputs}
+        if odd := [port.any_name for port in compiled.inputs if not port.get_names() & {*inputs}]:
+            raise LoadError(f"OpenVINO takes an input {odd[0]!r} that the graph does not have")
         self._outputs = [(name, compiled.output(name)) for name in outputs]
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
@@ -47,16 +55,18 @@ class OpenVinoSession:
 
         RunError where names or dtypes of the inputs differ, or the run fails.
         """
-        if set(inputs) != set(self._dtypes):
+        if set(inputs) != set(self._inputs):
             raise RunError(
                 f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
-                f"the model takes: {', '.join(sorted(self._dtypes)) or 'none'}"
+                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
             )
-        for name, value in inputs.items():
-            if value.dtype != self._dtypes[name]:
-                raise RunError(f"input {name}: {value.dtype} given, {self._dtypes[name]} expected")
+        used = {port: inputs[name] for name, port in self._ports.items()}
+        for name, port in self._ports.items():
+            given, expected = inputs[name].dtype, port.element_type.to_dtype()
+            if given != expected:
+                raise RunError(f"input {name}: {given} given, {expected} expected")
         try:
-            values = self._request.infer(inputs)
+            values = self._request.infer(used)
         except Exception as error:
             raise RunError(shortened(error)) from error
         return [(name, np.asarray(values[port])) for name, port in self._outputs]
@@ -105,7 +115,9 @@ class OpenVinoRuntime:
             graph = onnx.load(path, load_external_data=False).graph
             core = openvino.Core()
             compiled = core.compile_model(core.read_model(path), DEVICE, dict(self.properties))
-            return OpenVinoSession(compiled, [value.name for value in graph.output])
+            stored = {tensor.name for tensor in graph.initializer}
+            inputs = [value.name for value in graph.input if value.name not in stored]
+            return OpenVinoSession(compiled, inputs, [value.name for value in graph.output])
         except Exception as error:
             raise LoadError(shortened(error)) from error
 

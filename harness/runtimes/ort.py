@@ -7,7 +7,7 @@ import ctypes
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
@@ -181,6 +181,11 @@ class OrtRuntime:
     provider: str
     options: OrtOptions = DEFAULTS
 
+    @property
+    def tf32(self) -> bool:
+        """Whether TF32 was asked for."""
+        return self.provider == CUDA_PROVIDER and self.options.provider.get("use_tf32", "0") != "0"
+
     def configured(self, **settings: Any) -> OrtRuntime:
         """This runtime with some of its ``OrtOptions`` changed.
 
@@ -223,17 +228,7 @@ class OrtRuntime:
         if self.provider == CUDA_PROVIDER:
             _preload(onnxruntime)
             providers.insert(0, (CUDA_PROVIDER, {"use_tf32": "0", **self.options.provider}))
-        try:
-            session = onnxruntime.InferenceSession(
-                path, options, providers=providers, enable_fallback=0
-            )
-        except Exception as error:
-            raise LoadError(shortened(error)) from error
-        loaded = session.get_providers()
-        if self.provider not in loaded:
-            raise LoadError(
-                f"{self.provider} was asked for, the session fell back to {', '.join(loaded)}"
-            )
+        session = opened(onnxruntime, path, options, providers, self.provider)
         return OrtSession(session, self.provider, onnxruntime.__version__, self.options, path)
 
     def _check_cuda(self) -> str | None:
@@ -257,6 +252,20 @@ class OrtRuntime:
             )
         _preload(onnxruntime)
         return missing_libraries(cuda_libraries(onnxruntime.cuda_version)) or _check_recorder()
+
+
+def opened(onnxruntime: Any, path: str, options: Any, providers: Sequence[Any], wanted: str) -> Any:
+    """A session with ``providers``; LoadError where it is refused or leaves ``wanted`` out."""
+    try:
+        session = onnxruntime.InferenceSession(
+            path, options, providers=providers, enable_fallback=0
+        )
+    except Exception as error:
+        raise LoadError(shortened(error)) from error
+    loaded = session.get_providers()
+    if wanted not in loaded:
+        raise LoadError(f"{wanted} was asked for, the session fell back to {', '.join(loaded)}")
+    return session
 
 
 def installed_distributions() -> dict[str, str]:

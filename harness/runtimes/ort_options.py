@@ -19,6 +19,8 @@ LEVELS: dict[str, str] = {
 EXECUTION: dict[str, str] = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 """Whether nodes run one after the other: members of ``onnxruntime.ExecutionMode``."""
 
+SPINNING = "session.intra_op.allow_spinning"
+
 
 @dataclass(frozen=True)
 class OrtOptions:
@@ -26,7 +28,9 @@ class OrtOptions:
 
     ``intra_op_threads`` share the work of one node, None is one for each physical core. With
     ``execution="parallel"`` independent nodes run side by side. ``memory_pattern`` plans the
-    allocations of a shape that was seen before, ``arena`` keeps freed memory of the CPU.
+    allocations of a shape that was seen before, ``arena`` keeps freed memory of the CPU. With
+    ``spinning`` a thread that has no work waits in a loop, which takes a core from whatever runs
+    between two runs; else it sleeps.
     ``provider`` holds options of the execution provider, such as ``use_tf32`` of CUDA.
     """
 
@@ -35,6 +39,7 @@ class OrtOptions:
     execution: str = "sequential"
     memory_pattern: bool = True
     arena: bool = True
+    spinning: bool = False
     provider: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -55,6 +60,7 @@ class OrtOptions:
         session_options.intra_op_num_threads = self.intra_op_threads or 0
         session_options.enable_mem_pattern = self.memory_pattern
         session_options.enable_cpu_mem_arena = self.arena
+        session_options.add_session_config_entry(SPINNING, str(int(self.spinning)))
 
     def evidence(self) -> dict[str, Any]:
         """The settings for a report; ``intra_op_threads`` None is one for each physical core."""
@@ -64,5 +70,6 @@ class OrtOptions:
             "execution": self.execution,
             "memory_pattern": self.memory_pattern,
             "arena": self.arena,
+            "spinning": self.spinning,
             "provider_options": dict(self.provider),
         }

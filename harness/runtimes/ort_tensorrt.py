@@ -7,9 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LoadError
 from harness.runtimes import ort
-from harness.runtimes.ort import CPU_PROVIDER, CUDA, CUDA_PROVIDER, OrtSession, shortened
+from harness.runtimes.ort import CPU_PROVIDER, CUDA, CUDA_PROVIDER, OrtSession
 
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")
@@ -49,17 +48,7 @@ class TensorRtRuntime:
         options.log_severity_level = _SILENT
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         providers = [TENSORRT_PROVIDER, (CUDA_PROVIDER, {"use_tf32": "0"}), CPU_PROVIDER]
-        try:
-            session = onnxruntime.InferenceSession(
-                path, options, providers=providers, enable_fallback=0
-            )
-        except Exception as error:
-            raise LoadError(shortened(error)) from error
-        loaded = session.get_providers()
-        if TENSORRT_PROVIDER not in loaded:
-            raise LoadError(
-                f"{TENSORRT_PROVIDER} was asked for, the session fell back to {', '.join(loaded)}"
-            )
+        session = ort.opened(onnxruntime, path, options, providers, TENSORRT_PROVIDER)
         return TensorRtSession(session, TENSORRT_PROVIDER, onnxruntime.__version__, ort.DEFAULTS)
 
 

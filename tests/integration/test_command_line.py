@@ -29,7 +29,7 @@ def onnx_file(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["validate", "record", "export", "list"])
+@pytest.mark.parametrize("command", ["validate", "record", "export", "list", "merge"])
 def test_every_command_explains_itself(command):
     result = call(f"harness.{command}", "--help")
     assert result.returncode == 0

@@ -1,8 +1,7 @@
-"""The native PyTorch exporter against eager PyTorch: a grid of layers, and what it refuses."""
+"""The native PyTorch exporter against eager PyTorch: a grid of layers."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from itertools import chain
 
@@ -10,204 +9,38 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx.reference import ReferenceEvaluator
 
-from harness.errors import ExportError
-from harness.schema import Arrays, ModelSpec, TensorSpec
+from harness.schema import TensorSpec
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import rnn  # noqa: E402
 
 from harness.exporters.native_torch import export  # noqa: E402
-
-F, H, P = 5, 3, 2
-LENGTHS = (1, 2, 3, 7, 8, 17, 33, 300)
-BATCHES = (1, 2, 5)
-EXAMPLE = {"batch": 41, "sequence": 43}
-BAKED = {40, 41, 42, 43, 41 * 43}
-X = TensorSpec("x", "float32", ("batch", "sequence", F))
-N = TensorSpec("lengths", "int64", ("batch",))
-
-
-def spec(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> ModelSpec:
-    return ModelSpec("grid", "", "", inputs, outputs, "grid")
-
-
-def draw(model_spec: ModelSpec, batch: int, length: int, seed: int = 0) -> Arrays:
-    rng = np.random.default_rng((seed, batch, length))
-    arrays: Arrays = {}
-    for tensor in model_spec.inputs:
-        shape = tensor.shape(batch, {"sequence": length})
-        if tensor.dtype == "int64":
-            arrays[tensor.name] = rng.integers(1, length + 1, shape)
-        else:
-            arrays[tensor.name] = rng.uniform(-1, 1, shape).astype(np.float32)
-    return arrays
-
-
-class Rows(nn.Module):
-    """One layer per row over the same inputs; every result is an output named by its row."""
-
-    def __init__(self, rows: dict[str, nn.Module], call: Callable) -> None:
-        super().__init__()
-        self.rows = nn.ModuleDict(rows)
-        self.call = call
-
-    def forward(self, *inputs):
-        outputs = {}
-        for name, layer in self.rows.items():
-            y, final = self.call(layer, *inputs)
-            named = {"y": y}
-            if isinstance(final, tuple):
-                named |= dict(zip(("h", "c"), final, strict=True))
-            else:
-                named["h"] = final
-            outputs |= {f"{name}.{key}": value for key, value in named.items()}
-        return outputs
-
-
-def layer_outputs(rows: Rows, y_axes: tuple[str, ...] = ("batch", "sequence")):
-    outputs = []
-    for name, layer in rows.rows.items():
-        directions = 1 + layer.bidirectional
-        size = layer.proj_size or H
-        states = {"h": size} | ({"c": H} if layer.mode == "LSTM" else {})
-        outputs.append(TensorSpec(f"{name}.y", "float32", (*y_axes, directions * size)))
-        batch = ("batch",) if "batch" in y_axes else ()
-        outputs += [
-            TensorSpec(f"{name}.{key}", "float32", (layer.num_layers * directions, *batch, n))
-            for key, n in states.items()
-        ]
-    return tuple(outputs)
-
-
-KINDS = {
-    "lstm": lambda **options: nn.LSTM(F, H, **options),
-    "gru": lambda **options: nn.GRU(F, H, **options),
-    "rnn_tanh": lambda **options: nn.RNN(F, H, **options),
-    "rnn_relu": lambda **options: nn.RNN(F, H, nonlinearity="relu", **options),
-}
-SHAPES = {
-    "one": {},
-    "stacked": {"num_layers": 3, "dropout": 0.5},
-    "bidirectional": {"bidirectional": True},
-    "stacked_bidirectional": {"num_layers": 2, "bidirectional": True},
-    "no_bias": {"bias": False, "bidirectional": True},
-}
-PROJECTED = {
-    f"projected_{name}": {**options, "proj_size": P}
-    for name, options in SHAPES.items()
-    if name != "no_bias"
-}
-
-
-def shapes_of(kind: str, packed: bool = False) -> dict[str, dict]:
-    """The rows of a kind; fewer where the exporter's code for them is that of another kind."""
-    if kind == "gru" and not packed:
-        return SHAPES
-    names = {"stacked_bidirectional", "no_bias"}
-    if kind == "lstm":
-        every = SHAPES | PROJECTED
-        names |= {"one", "projected_stacked_bidirectional"} if packed else set(every)
-        return {name: every[name] for name in every if name in names}
-    return {name: SHAPES[name] for name in SHAPES if name in names}
-
-
-def batch_first(layer, x):
-    return layer(x)
-
-
-def time_major(layer, x):
-    y, final = layer(x.transpose(0, 1))
-    return y.transpose(0, 1), final
-
-
-def packed(batch_first: bool, filler: float, whole: bool, enforce_sorted: bool = False) -> Callable:
-    def call(layer, x, lengths, *state):
-        steps = x.shape[1]
-        x = x if batch_first else x.transpose(0, 1)
-        rows = rnn.pack_padded_sequence(x, lengths, batch_first, enforce_sorted)
-        y, final = layer(rows, _state(layer, state)) if state else layer(rows)
-        y, _ = rnn.pad_packed_sequence(y, batch_first, filler, steps if whole else None)
-        return y if batch_first else y.transpose(0, 1), final
-
-    return call
-
-
-def _state(layer, state):
-    return state if layer.mode == "LSTM" else state[0]
-
-
-def with_state(layer, x, *state):
-    return layer(x, _state(layer, state))
-
-
-def states(shape: dict) -> tuple[TensorSpec, ...]:
-    layers = shape.get("num_layers", 1) * (1 + shape.get("bidirectional", False))
-    return (
-        TensorSpec("h0", "float32", (layers, "batch", shape.get("proj_size", H))),
-        TensorSpec("c0", "float32", (layers, "batch", H)),
-    )
-
-
-def build(kind: str, shapes: dict[str, dict], call: Callable, **options) -> Rows:
-    torch.manual_seed(7)
-    rows = {name: KINDS[kind](**shape, **options) for name, shape in shapes.items()}
-    return Rows(rows, call).train()
-
-
-def eager(model, arguments: list, dtype) -> dict:
-    cast = [torch.from_numpy(a) for a in arguments]
-    with torch.no_grad():
-        result = model(*(c.to(dtype) if c.is_floating_point() else c for c in cast))
-    return {name: value.numpy() for name, value in result.items()}
-
-
-def compare(model, model_spec: ModelSpec, lengths=LENGTHS, sort=False, reference=False):
-    """ONNX Runtime (and onnx.reference) against eager float64, per row, over lengths and batches.
-
-    The tolerance is eight times what eager float32 is off, or one ulp of the output's scale.
-    """
-    graph = export(model, model_spec, draw(model_spec, EXAMPLE["batch"], EXAMPLE["sequence"]))
-    session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    double = copy.deepcopy(model).double().eval()
-    float32 = copy.deepcopy(model).eval()
-    runs = {"ort": lambda inputs: session.run(None, inputs)}
-    if reference:
-        evaluator = ReferenceEvaluator(graph)
-        runs["reference"] = lambda inputs: evaluator.run(None, inputs)
-    worst: dict[tuple[str, str], tuple[float, float]] = {}
-    for length in lengths:
-        for batch in BATCHES:
-            inputs = draw(model_spec, batch, length)
-            if sort:
-                inputs["lengths"] = np.sort(inputs["lengths"])[::-1].copy()
-            arguments = [inputs[t.name] for t in model_spec.inputs]
-            exact = eager(double, arguments, torch.float64)
-            single = eager(float32, arguments, torch.float32)
-            for runtime, run in runs.items():
-                if runtime == "reference" and length > 33:
-                    continue
-                got = dict(zip((t.name for t in model_spec.outputs), run(inputs), strict=True))
-                for name, value in exact.items():
-                    if runtime == "reference" and name.endswith(".c"):
-                        continue  # a packed LSTM's cell state is what needs sequence_lens
-                    assert got[name].shape == value.shape, (name, length, batch)
-                    floor = max(
-                        np.abs(single[name] - value).max(),
-                        np.spacing(np.float32(np.abs(value).max())),
-                    )
-                    error = float(np.abs(got[name] - value).max())
-                    ratio = error / float(8 * floor)
-                    worst[runtime, name] = max(worst.get((runtime, name), (0, 0)), (ratio, error))
-    for (runtime, name), (ratio, error) in worst.items():
-        print(f"{runtime:10} {name:36} error {error:.2e}  {ratio:.2f} of tolerance")
-    late = {name: ratio for name, (ratio, _) in worst.items() if not ratio <= 1}
-    assert not late
-    return graph.graph
+from tests.support.torch_grid import (  # noqa: E402
+    BAKED,
+    EXAMPLE,
+    KINDS,
+    SHAPES,
+    F,
+    H,
+    N,
+    P,
+    Rows,
+    X,
+    batch_first,
+    build,
+    compare,
+    draw,
+    layer_outputs,
+    packed,
+    shapes_of,
+    snapshot,
+    spec,
+    states,
+    time_major,
+    with_state,
+)
 
 
 @pytest.mark.parametrize(
@@ -448,192 +281,3 @@ def test_structure_at_every_opset_and_the_model_left_as_it_was(opset: int) -> No
         expected = model.eval()(*map(torch.from_numpy, inputs.values()))
     for got, want in zip(session.run(None, inputs), expected, strict=True):
         np.testing.assert_allclose(got, want.numpy(), atol=1e-6)
-
-
-class Cells(nn.Module):
-    def __init__(self, kind) -> None:
-        super().__init__()
-        self.cell = kind(F, H)
-
-    def forward(self, x):
-        state = None
-        for step in range(x.shape[1]):
-            state = self.cell(x[:, step], state)
-        return state[0] if isinstance(state, tuple) else state
-
-
-class Over(nn.Module):
-    """A layer and what is done with it."""
-
-    def __init__(self, layer: nn.Module, forward: Callable) -> None:
-        super().__init__()
-        self.rnn = layer
-        self.state = None
-        self.register_buffer("carried", torch.zeros(1, F))
-        self.body = forward
-
-    def forward(self, x):
-        return self.body(self, x)
-
-
-def last(self, x):
-    return self.rnn(x)[0][:, -1]
-
-
-def stateful(self, x):
-    y, self.state = self.rnn(x, self.state)
-    return y[:, -1]
-
-
-def in_place(self, x):
-    self.carried += x[:1, 0]
-    return last(self, x + self.carried)
-
-
-def branching(self, x):
-    return last(self, x if x.sum() > 0 else -x)
-
-
-def branching_in_graph(self, x):
-    return torch.cond(x.sum() > 0, lambda v: v + 1, lambda v: v - 1, (last(self, x),))
-
-
-def single_row(self, x):
-    return last(self, x * 2 if x.shape[0] == 1 else x)
-
-
-def several_steps(self, x):
-    y = last(self, x)
-    return y * 2 if x.shape[1] > 1 else y
-
-
-def wrong_layers(self, x):
-    return self.rnn(x, torch.zeros(2, x.shape[0], H))[0][:, -1]
-
-
-def packed_data(self, x):
-    lengths = torch.full((x.shape[0],), 1)
-    rows = rnn.pack_padded_sequence(x, lengths, True)
-    return rows.data.tanh()
-
-
-def constant_lengths(self, x):
-    rows = rnn.pack_padded_sequence(x, [1] * 11, True)
-    return self.rnn(rows)[1][0]
-
-
-def noisy(self, x):
-    return last(self, nn.functional.dropout(x, 0.5))
-
-
-def squeezed(self, x):
-    return last(self, x).squeeze()
-
-
-def returns_the_rows(self, x):
-    return self.rnn(x)[0]
-
-
-def bessel(self, x):
-    return torch.special.bessel_j0(last(self, x))
-
-
-def no_operator(self, x):
-    return last(self, x[:, : int(x.shape[1])])
-
-
-def weight_drop(self, x):
-    return last(self, x)
-
-
-def gru(**options) -> nn.GRU:
-    return nn.GRU(F, H, batch_first=True, **options)
-
-
-def dropped() -> nn.GRU:
-    layer = gru()
-    raw = layer.weight_hh_l0
-    del layer.weight_hh_l0
-    layer.raw = raw
-    layer.weight_hh_l0 = raw.detach() * 2
-    return layer
-
-
-def hooked() -> nn.GRU:
-    layer = gru()
-    layer.register_forward_pre_hook(lambda module, inputs: None)
-    return layer
-
-
-def quantized() -> nn.Module:
-    from torch.ao.nn.quantized.dynamic import GRU
-
-    return GRU(F, H, batch_first=True)
-
-
-UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "an LSTMCell in a loop": (lambda: Cells(nn.LSTMCell), "cell: called 13 times"),
-    "a GRUCell in a loop": (lambda: Cells(nn.GRUCell), "cell: called 13 times"),
-    "an RNNCell in a loop": (lambda: Cells(nn.RNNCell), "cell: called 13 times"),
-    "a state kept in an attribute": (lambda: Over(gru(), stateful), "state changes in forward"),
-    "a buffer changed in place": (lambda: Over(gru(), in_place), "carried changes in forward"),
-    "a branch on a value": (lambda: Over(gru(), branching), "Over: "),
-    "a branch on one row": (lambda: Over(gru(), single_row), "Over: a branch in forward"),
-    "a branch on several steps": (lambda: Over(gru(), several_steps), "Over: a branch in forward"),
-    "torch.cond": (lambda: Over(gru(), branching_in_graph), "control flow"),
-    "a state of another depth": (lambda: Over(gru(), wrong_layers), "rnn: an initial state"),
-    "the data of packed rows": (lambda: Over(gru(), packed_data), "PackedSequence"),
-    "lengths that are constants": (lambda: Over(gru(), constant_lengths), "Over: "),
-    "dropout that is never off": (lambda: Over(gru(), noisy), "draws random numbers"),
-    "squeeze without an axis": (lambda: Over(gru(), squeezed), "squeeze()"),
-    "float64": (lambda: Over(gru().double(), last), "rnn: weight_ih_l0 is torch.float64"),
-    "float16": (lambda: Over(gru().half(), last), "rnn: weight_ih_l0 is torch.float16"),
-    "weights that are no parameters": (lambda: Over(dropped(), weight_drop), "rnn: weight_hh_l0"),
-    "a forward pre-hook": (lambda: Over(hooked(), last), "rnn: it has a forward pre-hook"),
-    "a quantized layer": (lambda: Over(quantized(), last), ""),
-    "another rank than declared": (lambda: Over(gru(), returns_the_rows), "output 'y'"),
-    "an op that ONNX lacks": (lambda: Over(gru(), bessel), "bessel_j0"),
-    "a length turned into a number": (lambda: Over(gru(), no_operator), "axis 'sequence'"),
-}
-
-
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_unsupported_constructs_end_in_one_line(name: str) -> None:
-    model_class, reason = UNSUPPORTED[name]
-    model = model_class().train()
-    before = snapshot(model)
-    model_spec = spec((X,), (TensorSpec("y", "float32", ("batch", H)),))
-    with pytest.raises(ExportError) as caught:
-        export(model, model_spec, draw(model_spec, 11, 13))
-    print(f"{name}: {caught.value}")
-    assert reason in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert snapshot(model) == before
-
-
-def snapshot(model: nn.Module) -> list:
-    """All that an export could leave behind in the model or in PyTorch."""
-    tensors = [
-        (k, v.data_ptr(), v._version)
-        for k, v in (*model.named_parameters(), *model.named_buffers())
-    ]
-    modules = [(n, m.training, sorted(vars(m)), len(m._buffers)) for n, m in model.named_modules()]
-    functions = (nn.LSTM.forward, nn.GRU.forward, nn.RNN.forward, nn.RNNBase.forward)
-    functions += (torch.SymBool.__bool__,)
-    packing = (rnn.pack_padded_sequence.__code__, rnn.pad_packed_sequence.__code__)
-    return [tensors, modules, functions, packing, getattr(model, "state", None)]
-
-
-def test_weight_normalised_layers_and_subclasses_are_exact() -> None:
-    class Scaled(nn.GRU):
-        def forward(self, x):
-            y, h = super().forward(2 * x)
-            return y / 2, h
-
-    torch.manual_seed(3)
-    normalised = gru(bidirectional=True)
-    nn.utils.parametrizations.weight_norm(normalised, "weight_hh_l0")
-    with torch.no_grad():
-        normalised.parametrizations.weight_hh_l0.original0.mul_(1.7)
-    model = Rows({"scaled": Scaled(F, H, batch_first=True), "normal": normalised}, batch_first)
-    compare(model, spec((X,), layer_outputs(model)), lengths=(1, 8, 33))

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness.export as export_command
 from harness import arguments, exporting, golden
-from harness import export as export_command
 from harness.schema import Case, ModelSpec, TensorSpec
 from reference_models import catalog
 from tests.support.keras_refused import REFUSED

@@ -16,7 +16,8 @@ import numpy as np
 import onnx
 import pytest
 
-from harness import arguments, golden, runtimes, validate, validation
+import harness.validate as validate
+from harness import arguments, golden, runtimes, validation
 from harness.expectations import Expectation
 from harness.isolate import Child, Limits, Setup
 from harness.schema import CaseResult, Stage, Status

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from harness import validate
+import harness.validate as validate
 from tests.support import doubler
 from tests.support.doubler import FEATURES, OUTPUTS, clean_nodes, graph
 

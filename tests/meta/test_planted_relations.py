@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from harness import arguments, runtimes, validate
+import harness.validate as validate
+from harness import arguments, runtimes
 from harness.relations import RELATIONS
 from tests.support import recurrence
 

@@ -5,7 +5,8 @@ import json
 import onnx
 import pytest
 
-from harness import arguments, runtimes, validate
+import harness.validate as validate
+from harness import arguments, runtimes
 from tests.support import doubler
 
 

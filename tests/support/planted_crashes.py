@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import arguments, runtimes, validate
+import harness.validate as validate
+from harness import arguments, runtimes
 from harness.schema import Arrays
 from tests.support.planted import Outputs, right
 

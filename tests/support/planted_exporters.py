@@ -2,8 +2,12 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+
+import numpy as np
 
 from harness import bundle, exporting
 from harness.errors import ExportError
@@ -29,6 +33,29 @@ def stumble(model, spec, example, opset):
     raise KeyError("a bug\nwith two lines")
 
 
+def hang(model, spec, example, opset):
+    started = subprocess.Popen(["sleep", "600"])
+    print(f"waits for {started.pid}", file=sys.stderr, flush=True)
+    time.sleep(600)
+
+
+def hoard(model, spec, example, opset):
+    return np.zeros(3 * 2**30, np.uint8)
+
+
+def wrapped(model, spec, example, opset):
+    """As an exporter that turns what it meets into an error of its own."""
+    try:
+        hoard(model, spec, example, opset)
+    except Exception as error:
+        raise ExportError("something went wrong") from error
+
+
+def flood(model, spec, example, opset):
+    while True:
+        os.write(2, b"noise\n" * 2**16)
+
+
 def succeed(model, spec, example, opset):
     print("noise on standard output")
     return doubler.graph()
@@ -52,7 +79,10 @@ def build(twin, spec, parameters):
 
 
 NAMES = ("crash", "leave", "refuse", "stumble", "succeed")
-TARGETS = {f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in (*NAMES, "cut")}
+LIMITED = ("hang", "hoard", "wrapped", "flood")
+TARGETS = {
+    f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in (*NAMES, *LIMITED, "cut")
+}
 
 if __name__ == "__main__":
     EXPORTERS.update(TARGETS)

@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from harness import golden
+from harness.errors import RunError
 from harness.formula import evaluate
 from harness.runtimes.ort import CPU
 from harness.schema import Array, Arrays, Case, ModelSpec, Raggedness, TensorSpec
@@ -243,7 +244,7 @@ def _one_direction(model: onnx.ModelProto) -> None:
 
 def _refuses_one_row(given: list[Arrays], outputs: Outputs) -> Outputs:
     if len(given[-1]["tokens"]) == 1 and given[-1]["tokens"].shape[1] == 7:
-        raise ValueError("a batch of one")
+        raise RunError("a batch of one")
     return outputs
 
 

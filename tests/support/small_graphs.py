@@ -51,3 +51,27 @@ def lstm(path: Path, lengths: bool = False) -> str:
     outputs = [("y", TensorProto.FLOAT, ["sequence", 1, "batch", UNITS])]
     outputs += [("h", TensorProto.FLOAT, [1, "batch", UNITS])]
     return save(path, [node], inputs, outputs, constants)
+
+
+def cell(op_type="GRU", opset=18, dtype=np.float32, features=3, units=4, **attributes):
+    """x through one recurrent node with constant weights, then Sqrt of its output."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op_type]
+    elem = oh.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    weights = {"w": (1, gates * units, features), "r": (1, gates * units, units)}
+    graph = oh.make_graph(
+        [
+            oh.make_node(op_type, ["x", "w", "r"], ["h"], "cell", hidden_size=units, **attributes),
+            oh.make_node("Sqrt", ["h"], ["y"], "root"),
+        ],
+        "g",
+        [oh.make_tensor_value_info("x", elem, ["sequence", "batch", features])],
+        [oh.make_tensor_value_info("y", elem, ["sequence", 1, "batch", units])],
+        [nh.from_array(np.ones(s, dtype), n) for n, s in weights.items()],
+    )
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", opset)], ir_version=10)
+
+
+def saved(path: Path, model: onnx.ModelProto) -> Path:
+    """Write a model to ``path``, which is returned."""
+    onnx.save(model, path)
+    return path

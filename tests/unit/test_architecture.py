@@ -18,8 +18,14 @@ LEAVES = (
     "defects",
 )
 FRAMEWORKS = {"torch", "keras", "tensorflow", "tf2onnx", "onnxscript"}
-COMMANDS = {"validate", "record", "export", "list", "lint", "placement", "mutate"}
+# fmt: off
+COMMANDS = {
+    "validate", "record", "export", "list", "lint", "placement", "mutate", "diagnose", "merge",
+    "convert", "operators",
+}
+# fmt: on
 COMMON = {"harness.schema", "harness.errors", "harness.registry", "harness.placing.tables"}
+COMMON |= {"harness.subjects.describe"}
 
 
 def name(path):

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from harness import expectations
 from harness.errors import UsageError
 from harness.expectations import Expectation
-from harness.schema import Cell, CellResult, Stage, Status
+from harness.schema import Case, CaseResult, Cell, CellResult, Stage, Status
 
 CELL = Cell("m", "torch", "torch-dynamo", "fp32", "ort-cpu")
 ROW = Expectation("m/torch/torch-dynamo/*", Stage.CHECK, "length baked", "https://example.org/1")
@@ -38,6 +40,47 @@ def test_expectations_are_strict(status, stage, expected):
 def test_a_run_of_some_cases_may_pass_or_fail_later(status, stage, expected):
     result = CellResult(CELL, status, stage, "what happened")
     assert expectations.judge(result, [ROW], partial=True).status is expected
+
+
+REVERSAL = replace(ROW, stage=Stage.LOAD, relation="reversal")
+
+
+def with_cases(**failing):
+    """A cell whose golden cases and relations were tried; those named fail at a stage."""
+    cases = []
+    for relation in ("", "reversal", "padding"):
+        stage = failing.get(relation or "golden")
+        status = Status.FAIL if stage else Status.PASS
+        case = Case({"sequence": 1}, 1)
+        cases.append(CaseResult(case, status, stage or Stage.COMPARE, relation=relation))
+    first = next(iter(failing.values()), Stage.COMPARE)
+    return CellResult(CELL, Status.FAIL if failing else Status.PASS, first, cases=tuple(cases))
+
+
+@pytest.mark.parametrize(
+    ("failing", "expected"),
+    [
+        ({"reversal": Stage.LOAD}, Status.XFAIL),
+        ({"reversal": Stage.RUN}, Status.FAIL),
+        ({"padding": Stage.LOAD}, Status.FAIL),
+        ({"reversal": Stage.LOAD, "padding": Stage.LOAD}, Status.FAIL),
+        ({"golden": Stage.LOAD}, Status.FAIL),
+        ({}, Status.XPASS),
+    ],
+)
+def test_a_row_may_tell_of_one_relation(failing, expected):
+    assert expectations.judge(with_cases(**failing), [REVERSAL]).status is expected
+    assert expectations.judge(with_cases(**failing), [ROW, REVERSAL]).status is (
+        Status.XPASS if not failing else Status.FAIL
+    )
+
+
+def test_a_row_of_a_relation_that_is_not_tried_tells_nothing():
+    passing = with_cases()
+    untried = replace(passing, cases=passing.cases[:1])
+    assert expectations.judge(untried, [REVERSAL]) is untried
+    at_load = CellResult(CELL, Status.FAIL, Stage.LOAD)
+    assert expectations.judge(at_load, [REVERSAL]) is at_load
 
 
 def test_a_cell_without_a_row_stays_as_it_is():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from harness import bundle, exporting, golden, variants
-from harness.exporters import EXPORTERS
+from harness.exporters import DEFAULT_OPSET, EXPORTERS
+from harness.schema import Cell
 from tests.support import doubler
 from tests.support.planted_exporters import TARGETS
 
@@ -112,3 +113,19 @@ def test_goldens_that_are_known_are_not_read_again(place, monkeypatch):
     folder = str(place / "golden")
     job = exporting.Job("doubler", "torch", "succeed", "fp32", 18, folder, str(place / "succeed"))
     assert exporting.ensure([job], lambda text: None, {folder: known})[job.name].model.is_file()
+
+
+def test_an_export_at_another_opset_stands_beside_the_default(place):
+    cell = Cell("doubler", "torch", "succeed", "fp32", "ort-cpu")
+    default, other = bundle.folder(place, cell), bundle.folder(place, cell, 20)
+    assert default == bundle.folder(place, cell, DEFAULT_OPSET)
+    assert default == place / "doubler/torch/succeed/fp32"
+    told = []
+    for _ in range(2):
+        for opset, folder in ((DEFAULT_OPSET, default), (20, other)):
+            job = exporting.Job(
+                *("doubler", "torch", "succeed", "fp32", opset), str(place / "golden"), str(folder)
+            )
+            stored = exporting.ensure([job], told.append)[job.name]
+            assert stored.manifest["opset"] == opset
+    assert len(told) == 2

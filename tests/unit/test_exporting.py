@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from harness import bundle, exporting
 from harness.errors import UsageError
 from harness.exporters import EXPORTERS
+from harness.limits import GIB, Limits
 from harness.schema import Stage
 from tests.support import doubler
 from tests.support.planted_exporters import NAMES, TARGETS
@@ -20,13 +22,13 @@ def ensure(tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.0"})
     told = []
 
-    def run(names, opset=18):
+    def run(names, opset=18, limits=None):
         told.clear()
         jobs = [
             exporting.Job("doubler", "torch", n, "fp32", opset, str(folder), str(tmp_path / n))
             for n in names
         ]
-        stored = exporting.ensure(jobs, told.append)
+        stored = exporting.ensure(jobs, told.append, limits=limits)
         return {job.exporter: stored[job.name] for job in jobs}, list(told)
 
     return run
@@ -45,8 +47,50 @@ def test_a_child_that_dies_costs_one_export(ensure):
     assert reasons["stumble"].startswith("KeyError: ")
     assert "\n" not in reasons["stumble"]
     assert all(stored[name].failure.stage is Stage.EXPORT for name in reasons)
+    crashed = {name for name in reasons if stored[name].failure.crashed}
+    assert crashed == {"crash", "leave", "stumble"}
     assert stored["succeed"].model.is_file()
     assert set(stored["succeed"].manifest["example"]) == {"batch", "sequence"}
+
+
+def running(pid):
+    """Whether a process runs; one that has ended and nobody has waited for does not."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
+    limits = Limits(seconds=4.0, memory=GIB, output=2**20)
+    stored, done = ensure(["hang", "flood", "succeed"], limits=limits)
+    assert len(done) == 3
+    reasons = {name: str(stored[name].failure) for name in ("hang", "flood")}
+    told, _, started = reasons["hang"].partition("waits for ")
+    assert told == "the exporting process did not end within 4 s, was killed: "
+    assert not running(started)
+    assert reasons["flood"].startswith("the exporting process wrote over 1,048,576 bytes of output")
+    assert all(stored[name].failure.crashed for name in reasons)
+    assert all(not stored[name].folder.exists() for name in reasons)
+    assert stored["succeed"].model.is_file()
+
+
+@pytest.mark.parametrize("name", ["hoard", "wrapped"])
+def test_an_export_that_lacks_memory_is_a_crash_and_not_stored(ensure, name):
+    stored, _ = ensure([name, "succeed"], limits=Limits(memory=GIB))
+    assert stored[name].failure.crashed
+    assert stored[name].failure.stage is Stage.EXPORT
+    assert "ended with exit code 1" in str(stored[name].failure)
+    assert not stored[name].folder.exists()
+    assert stored["succeed"].model.is_file()
+
+
+def test_a_crash_that_is_stored_stays_one(ensure):
+    ensure(["stumble", "refuse"])
+    stored, told = ensure(["stumble", "refuse"])
+    assert told == []
+    assert stored["stumble"].failure.crashed
+    assert not stored["refuse"].failure.crashed
 
 
 def test_a_death_is_told_and_not_stored(ensure):

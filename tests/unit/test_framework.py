@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import arguments, bundle, engine, golden, plan, validate, validation
+import harness.validate as validate
+from harness import arguments, bundle, engine, golden, plan, validation
 from harness.errors import LoadError, NothingSelectedError, RunError
 from harness.runtimes import framework
 from harness.runtimes.framework import KERAS, KERAS_CUDA, TORCH, TORCH_CUDA

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness import golden
+from harness import golden, usual
 from harness.errors import GoldenError
 from harness.schema import Case, TensorSpec
 from tests.support import doubler
@@ -36,33 +36,13 @@ def with_noise(folder, noise):
 @pytest.fixture
 def near(monkeypatch):
     """One case is enough to tell what is usual at a length."""
-    monkeypatch.setattr(golden, "ENOUGH", 1)
+    monkeypatch.setattr(usual, "ENOUGH", 1)
 
 
 def test_the_noise_floor_is_that_of_its_lengths(folder, near):
     read = with_noise(folder, [1e-7, 4e-7, 9e-7, 3e-6])
-    assert read.noise_floor("total", {"sequence": 4}) == 4e-7
-    assert read.noise_floor("total", {"sequence": 30}) == 3e-6
-
-
-def test_a_lucky_case_has_the_floor_that_is_usual_nearby(folder, near):
-    read = with_noise(folder, [1e-7, 4e-7, 9e-7, 1e-9])
-    for entry in read.manifest["cases"]:
-        entry["lengths"]["sequence"] = min(entry["lengths"]["sequence"] + 10, 20)
-    assert read.noise_floor("total", {"sequence": 20}) == pytest.approx(2.5e-7)
-    assert read.noise_floor("total", {"sequence": 19}) == 9e-7
-
-
-def test_where_few_cases_are_near_lengths_further_off_count(folder, monkeypatch):
-    read = with_noise(folder, [1e-7, 4e-7, 9e-7, 3e-6])
-    lengths = sorted(case.lengths["sequence"] for case in read.cases)
-    assert lengths[1:] == [4, 9, 30]
-    largest = [max(read.load(c).outputs["total"].max() for c in read.cases)]
-    monkeypatch.setattr(golden, "ENOUGH", 2)
-    assert read.noise_floor("total", {"sequence": 4}) == pytest.approx(4e-7)
-    monkeypatch.setattr(golden, "ENOUGH", 100)
-    assert read.noise_floor("total", {"sequence": 4}) == pytest.approx(6.5e-7)
-    assert [read.scale("total", {"sequence": 4})] == largest
+    assert read.usual.noise_floor("total", {"sequence": 4}) == 4e-7
+    assert read.usual.noise_floor("total", {"sequence": 30}) == 3e-6
 
 
 def test_the_scale_is_the_largest_value_nearby(folder, near):
@@ -70,7 +50,7 @@ def test_the_scale_is_the_largest_value_nearby(folder, near):
     largest = {
         case.lengths["sequence"]: read.load(case).outputs["total"].max() for case in read.cases
     }
-    assert read.scale("total", {"sequence": 15}) == max(largest[9], largest[30])
+    assert read.usual.scale("total", {"sequence": 15}) == max(largest[9], largest[30])
     assert read.load(read.cases[1]).scale["total"] == largest[4]
 
 
@@ -153,3 +133,9 @@ def test_every_recorded_input_keeps_its_shape(tmp_path):
         "x": (1, 1, 3),
         "length": (),
     }
+
+
+def test_what_a_killed_process_left_unfinished_is_no_golden(tmp_path):
+    folder = doubler.record(tmp_path / "doubler/torch")
+    doubler.record(tmp_path / "doubler/.torch-abc")
+    assert list(golden.goldens(tmp_path)) == [folder]

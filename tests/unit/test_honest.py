@@ -44,7 +44,7 @@ def test_a_fresh_golden_has_other_inputs_and_a_noise_floor_of_its_own(tmp_path):
     assert made.weights_sha256 == source.weights_sha256
     assert recording.check(made.folder) <= recording.FLOAT64_AGREEMENT
     lengths = {"sequence": 5}
-    assert made.noise_floor("code", lengths) != source.noise_floor("code", lengths)
+    assert made.usual.noise_floor("code", lengths) != source.usual.noise_floor("code", lengths)
     case = next(case for case in source.cases if dict(case.lengths) == lengths)
     one, other = made.load(Case(lengths, 4)), source.load(case)
     assert (one.inputs["tokens"][:1] != other.inputs["tokens"][:1]).any()

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from harness import arguments, bundle, findings, lint, validate
+import harness.validate as validate
+from harness import arguments, bundle, findings, lint
 from harness.linting import RULES
 from tests.support import doubler
 from tests.support.doubler import FEATURES, clean_nodes, graph

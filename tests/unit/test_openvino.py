@@ -3,8 +3,11 @@
 from importlib.metadata import PackageNotFoundError
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from harness.errors import RunError
 from harness.runtimes import openvino
 from harness.runtimes.openvino import DEFAULT_PRECISION, FULL_PRECISION
 from harness.runtimes.ort import CPU
@@ -80,3 +83,22 @@ def test_messages_lose_the_places_in_the_source():
     assert openvino.shortened(RuntimeError(text)) == "what and why"
     assert openvino.shortened(RuntimeError("")) == "RuntimeError"
     assert len(openvino.shortened(RuntimeError("x" * 999))) == 300
+
+
+@needs_openvino
+def test_inputs_that_nothing_needs_or_that_have_two_names_are_taken(tmp_path):
+    x, spare, y, z = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"])
+        for name in ("x", "s", "y", "z")
+    )
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+    graph = helper.make_graph(nodes, "names", [x, spare], [y, z])
+    path = tmp_path / "names.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    session = FULL_PRECISION.prepare(str(path))
+    given = np.array([1.0, 2.0, 3.0], np.float32)
+    outputs = dict(session.run({"x": given, "s": given * 9}))
+    assert outputs["y"].tolist() == [1, 2, 3]
+    assert outputs["z"].tolist() == [-1, -2, -3]
+    with pytest.raises(RunError, match="the model takes: s, x"):
+        session.run({"x": given})

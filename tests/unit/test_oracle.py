@@ -97,9 +97,10 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(tmp_path, body, opset, wor
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["junk.onnx", "none.onnx"])
+@pytest.mark.parametrize("name", ["junk.onnx", "none.onnx", "empty.onnx"])
 def test_a_file_that_is_no_model_is_told_in_one_line(tmp_path, name):
     (tmp_path / "junk.onnx").write_bytes(b"junkjunk")
+    (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(LoadError) as caught:
         ORACLE.prepare(str(tmp_path / name))
     assert "\n" not in str(caught.value)

@@ -248,3 +248,22 @@ def test_the_arithmetic_is_float64():
         np.testing.assert_allclose(y[t, 0], h, rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose(y_h[0], h, rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose(y_c[0], c, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("op", KERNELS)
+@pytest.mark.parametrize("given", [True, False])
+def test_what_is_computed_in_float32_stays_float32_and_is_rounded_at_every_step(op, given):
+    names = ("b", "sequence_lens", "initial_h", "initial_c", "p")
+    inputs = arguments(op, "bidirectional", **dict.fromkeys(names, given))
+    single = KERNELS[op](**inputs, direction="bidirectional")
+    assert [value.dtype for value in single] == [np.float32] * len(single)
+    rounded = [np.float32(value) for value in ours(op, inputs, direction="bidirectional")]
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(single, rounded, strict=True))
+    assert any((a != b).any() for a, b in zip(single, rounded, strict=True))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_activation_keeps_the_dtype(name):
+    attributes = {"alphas": [0.3], "betas": [0.6]}
+    ((function,),) = activations([name], **attributes, default=["Tanh"], directions=1)
+    assert function(np.float32([-2, 0.1, 3])).dtype == np.float32

@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from harness import arguments, validate
+import harness.validate as validate
+from harness import arguments
 from harness.errors import UsageError
 from harness.runtimes.onnx_reference import REFERENCE
 from harness.runtimes.ort import CPU, CUDA
@@ -67,9 +68,18 @@ def test_the_evidence_of_a_session_with_defaults(model: str) -> None:
         "execution": "sequential",
         "memory_pattern": True,
         "arena": True,
+        "spinning": False,
         "provider_options": {},
     }
     assert {name: evidence[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("spinning", "entry"), [(True, "1"), (False, "0")])
+def test_threads_without_work_spin_only_where_asked(model: str, spinning: bool, entry: str) -> None:
+    session = CPU.configured(spinning=spinning).prepare(model)
+    options = session._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == entry
+    assert session.evidence()["spinning"] is spinning
 
 
 def test_options_of_cuda_reach_its_provider(monkeypatch: pytest.MonkeyPatch, model: str) -> None:

@@ -8,7 +8,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from harness import golden, relating, validation
+from harness import engine, golden, relating, validation
+from harness.errors import LoadError, RunError
 from harness.registry import resolve
 from harness.relations import RELATIONS
 from harness.relations.pieces import cuts
@@ -16,7 +17,7 @@ from harness.relations.poison import extreme, poison
 from harness.relations.reversal import reverse
 from harness.runtimes.onnx_reference import REFERENCE
 from harness.runtimes.ort import CPU
-from harness.schema import Case, Raggedness, Stage, Status
+from harness.schema import Case, CaseResult, Cell, Raggedness, Stage, Status
 from harness.tolerance import tolerance
 from tests.support import doubler, recurrence
 
@@ -155,7 +156,7 @@ def test_a_run_that_fails_is_a_failing_case_and_the_others_go_on(judged):
     bad = [case for case in results if case.status is Status.FAIL]
     assert len(bad) == 1 < len(results)
     assert bad[0].stage is Stage.RUN
-    assert bad[0].reason == "relation batch-rows: ValueError: a batch of one"
+    assert bad[0].reason == "relation batch-rows: a batch of one"
     assert bad[0].case.lengths == {"sequence": 7}
 
 
@@ -175,6 +176,49 @@ def test_a_derived_graph_that_cannot_be_loaded_fails_once(judged):
 
     results = judged(recurrence.graph(), Refusing(), ["reversal"])["reversal"]
     assert [(c.status, c.reason) for c in results] == [(Status.FAIL, "relation reversal: no")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "stage"),
+    [
+        (LoadError("no"), Status.FAIL, Stage.LOAD),
+        (RunError("no"), Status.FAIL, Stage.RUN),
+        (RunError("gone", crashed=True), Status.ERROR, Stage.RUN),
+        (LoadError("std::bad_alloc"), Status.ERROR, Stage.LOAD),
+        (ZeroDivisionError("a bug"), Status.ERROR, Stage.RUN),
+        (MemoryError(), Status.ERROR, Stage.RUN),
+    ],
+)
+def test_only_what_a_stage_refuses_is_a_failure(judged, error, status, stage):
+    class Raising(recurrence.Runtime):
+        def prepare(self, path):
+            if Path(path).stem == "derived":
+                raise error
+            return super().prepare(path)
+
+    (found,) = judged(recurrence.graph(), Raising(), ["reversal"])["reversal"]
+    assert (found.status, found.stage) == (status, stage)
+    assert found.reason.startswith("relation reversal: ")
+
+
+@pytest.mark.parametrize(
+    ("golden_stage", "relation", "verdict"),
+    [
+        (Stage.RUN, (Status.FAIL, Stage.LOAD), (Status.FAIL, Stage.RUN)),
+        (None, (Status.FAIL, Stage.LOAD), (Status.FAIL, Stage.LOAD)),
+        (Stage.RUN, (Status.ERROR, Stage.LOAD), (Status.ERROR, Stage.LOAD)),
+        (Stage.RUN, (Status.PASS, Stage.COMPARE), (Status.FAIL, Stage.RUN)),
+    ],
+)
+def test_a_relation_decides_the_stage_only_where_golden_cases_pass(golden_stage, relation, verdict):
+    case = Case({"sequence": 1}, 1)
+    failed = CaseResult(case, Status.FAIL, golden_stage, "why") if golden_stage else None
+    results = (
+        failed or CaseResult(case, Status.PASS, Stage.COMPARE),
+        CaseResult(case, *relation, "relation", relation="reversal"),
+    )
+    found = engine._verdict(Cell("m", "torch", "native", "fp32", "r"), {}, results)
+    assert (found.status, found.stage) == verdict
 
 
 def test_the_spread_has_the_wanted_lengths_and_every_raggedness():

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from harness import outcome
-from harness.reports import console, json_file
+from harness.reports import console, json_file, table
 from harness.schema import (
     Case,
     CaseResult,
@@ -105,3 +105,70 @@ def test_a_failing_cell_says_where_and_by_how_much():
     assert "would pass at 5e-06" in text
     assert "and 2 more cases" in text
     assert "python -m x" in text
+
+
+def cell(runtime, status, stage=Stage.COMPARE, reason="", framework="torch", exporter="native"):
+    return CellResult(Cell("tagger", framework, exporter, "fp32", runtime), status, stage, reason)
+
+
+def mixed():
+    known = "it lacks an operator: 3 of {} cases"
+    return report(
+        cell("ort-cpu", Status.PASS),
+        cell("tract", Status.XFAIL, Stage.RUN, known.format(9)),
+        cell("ort-cuda", Status.UNAVAILABLE, Stage.LOAD, "no CUDA device"),
+        cell("web", Status.UNAVAILABLE, Stage.LOAD, "one"),
+        cell("ort-cpu", Status.ERROR, Stage.LOAD, "[lost] a | pipe", framework="keras"),
+        cell("tract", Status.XFAIL, Stage.RUN, known.format(7), framework="keras"),
+        cell("ort-cuda", Status.UNAVAILABLE, Stage.LOAD, "no CUDA device", framework="keras"),
+        cell("web", Status.PASS, framework="keras"),
+    )
+
+
+NOTES = [
+    "1: run: it lacks an operator",
+    "2: load: one",
+    "3: load: [lost] a | pipe",
+    "ort-cuda is unavailable: no CUDA device",
+]
+
+
+def test_the_table_shows_every_cell_once_and_reasons_once(capsys):
+    table.show(Console(width=40), mixed())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == [
+        ["ort-cpu", "tract", "web"],
+        ["tagger/torch", "pass", "xfail", "1", "unavailable", "2"],
+        ["tagger/keras", "error", "3", "xfail", "1", "pass"],
+    ]
+    assert [" ".join(line) for line in lines[3:]] == NOTES
+
+
+def test_the_table_is_written_as_markdown(tmp_path):
+    text = table.write(mixed(), tmp_path).read_text()
+    assert "| tagger/torch | pass | xfail 1 | unavailable 2 |" in text
+    assert all(f"- {note}" in text for note in NOTES)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_exporters_are_named_only_where_there_are_several():
+    one, other = cell("ort-cpu", Status.PASS), cell("ort-cpu", Status.PASS, exporter="tf2onnx")
+    assert list(table.of(report(one)).rows) == ["tagger/torch"]
+    rows = list(table.of(report(one, other)).rows)
+    assert rows == ["tagger/torch/native/fp32", "tagger/torch/tf2onnx/fp32"]
+
+
+def test_the_json_has_one_line_for_each_case():
+    told = report(result(Status.PASS, [case(), case()]), result(Status.PASS, [case()]))
+    lines = json_file.dumps(told).splitlines()
+    assert sum(line.startswith('{"lengths": ') for line in lines) == 3
+    assert json.loads(json_file.dumps(told)) == json_file.as_dict(told)
+    assert json.loads(json_file.dumps(report()))["results"] == []
+
+
+def test_a_runtime_that_is_unavailable_for_several_reasons_keeps_its_column():
+    one = cell("web", Status.UNAVAILABLE, Stage.LOAD, "no weights")
+    other = cell("web", Status.UNAVAILABLE, Stage.LOAD, "no Node", framework="keras")
+    matrix = table.of(report(one, other))
+    assert (matrix.columns, matrix.absent) == (["web"], {})
+    assert [reason for _, reason in matrix.notes] == ["no weights", "no Node"]

@@ -42,3 +42,20 @@ def test_an_exporter_depends_on_its_own_room_alone():
     keras = sources.digest(["harness.exporters.native_keras"])
     torch = sources.digest(["harness.exporters.native_torch"])
     assert keras != torch
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def run():\n    from planted_package import three\n",
+        "class A:\n    def run(self):\n        import planted_package.three\n",
+        "try:\n    pass\nexcept OSError:\n    from planted_package import three\n",
+        "if 1:\n    pass\nelse:\n    with open('x'):\n        from planted_package import three\n",
+        "match 1:\n    case 1:\n        from planted_package.three import value\n",
+    ],
+)
+def test_an_import_counts_wherever_it_stands(package, text):
+    (package / "one.py").write_text(text)
+    before = sources.digest(["planted_package.one"])
+    (package / "three.py").write_text("value = 2\n")
+    assert sources.digest(["planted_package.one"]) != before

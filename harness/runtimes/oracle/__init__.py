@@ -2,12 +2,14 @@
 
 The model is widened (``widen``), its nodes are evaluated by onnx's reference evaluator with the
 operators replaced that it gets wrong or computes in float32 (``evaluator``). Inputs in float32
-are taken exactly; outputs that the graph declares in float32 come back in float64.
+are taken exactly; outputs that the graph declares in float32 come back in float64. ``DECLARED``
+evaluates the same graph in its own types, so that the two differ by rounding alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import Any
 
@@ -21,10 +23,11 @@ OLDEST_OPSET = 13
 
 
 class OracleSession:
-    """A widened model held by an evaluator."""
+    """A model held by an evaluator."""
 
     def __init__(self, evaluator: Any, model: Any) -> None:
         self._evaluator = evaluator
+        self._wide: bool = evaluator.wide
         self._outputs = [value.name for value in model.graph.output]
         initializers = {tensor.name for tensor in model.graph.initializer}
         self._inputs = [v.name for v in model.graph.input if v.name not in initializers]
@@ -33,7 +36,7 @@ class OracleSession:
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
         """Run one case; RunError where the input names differ or a node fails.
 
-        Every output of a floating type is float64.
+        Every output of a floating type is float64 where the model is widened.
         """
         from harness.runtimes.oracle.widen import widen_value
 
@@ -44,8 +47,8 @@ class OracleSession:
             )
         try:
             with np.errstate(all="ignore"):
-                wide = {name: widen_value(value) for name, value in inputs.items()}
-                values = self._evaluator.run(None, wide)
+                taken = {n: widen_value(v) if self._wide else v for n, v in inputs.items()}
+                values = self._evaluator.run(None, taken)
         except Exception as error:
             raise RunError(one_line(error)) from error
         return list(zip(self._outputs, values, strict=True))
@@ -55,15 +58,21 @@ class OracleSession:
         return {
             "providers": [PROVIDER],
             "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
-            "precision": "float64",
+            "precision": "float64" if self._wide else "declared",
             "tf32": False,
             "optimization": "none",
             "version": distribution_version("onnx"),
         }
 
 
+@dataclass(frozen=True)
 class OracleRuntime:
-    """Needs onnx alone, which is a core dependency, and so is always available."""
+    """Needs onnx alone, which is a core dependency, and so is always available.
+
+    ``wide`` says whether a model is widened to float64 or evaluated in the types it declares.
+    """
+
+    wide: bool = True
 
     def check(self) -> str | None:
         return None
@@ -72,23 +81,33 @@ class OracleRuntime:
         return distribution_version("onnx")
 
     def prepare(self, path: str) -> OracleSession:
-        """Load the model file.
-
-        LoadError where it cannot be read, its opset is older than ``OLDEST_OPSET`` (the reference
-        evaluator gives some operators their newer meaning there), or an operator is unknown or
-        would be evaluated in float32.
-        """
+        """Load the model file; LoadError where it cannot be read, or as ``open`` has it."""
         import onnx
 
-        from harness.runtimes.oracle.evaluator import Evaluator
+        try:
+            model = onnx.load(path)
+        except Exception as error:
+            raise LoadError(one_line(error)) from error
+        return self.open(model)
+
+    def open(self, model: Any) -> OracleSession:
+        """Take a ModelProto, which is left as it is.
+
+        LoadError where it has no outputs, its opset is older than ``OLDEST_OPSET`` (the reference
+        evaluator gives some operators their newer meaning there), or an operator is unknown or
+        would be evaluated in float32 though the model is widened.
+        """
+        from harness.runtimes.oracle.evaluator import DeclaredEvaluator, Evaluator
         from harness.runtimes.oracle.widen import widen
 
+        if not model.graph.output:
+            raise LoadError("it holds no graph with an output; expected an ONNX model")
         try:
-            model = widen(onnx.load(path))
             opset = min((o.version for o in model.opset_import if not o.domain), default=None)
             if opset is not None and opset < OLDEST_OPSET:
                 raise LoadError(f"opset {opset}; the oracle evaluates {OLDEST_OPSET} and later")
-            return OracleSession(Evaluator(model), model)
+            evaluator = Evaluator(widen(model)) if self.wide else DeclaredEvaluator(model)
+            return OracleSession(evaluator, model)
         except LoadError:
             raise
         except Exception as error:
@@ -96,3 +115,4 @@ class OracleRuntime:
 
 
 ORACLE = OracleRuntime()
+DECLARED = OracleRuntime(wide=False)

@@ -1,4 +1,4 @@
-"""The activation functions of ONNX's recurrent operators, in float64.
+"""The activation functions of ONNX's recurrent operators, in the dtype of what they take.
 
 Formulas and the order in which alpha and beta are consumed: LSTM in
 https://onnx.ai/onnx/operators/onnx__LSTM.html; the defaults of alpha and beta are those of the

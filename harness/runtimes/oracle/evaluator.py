@@ -21,18 +21,20 @@ from onnx.reference.op_run import OpRun
 from harness.runtimes.oracle import control, precise, recurrent
 from harness.runtimes.oracle.widen import NARROW_DTYPES, widen_function
 
-KERNELS: dict[str, Any] = {
-    "LSTM": recurrent.lstm,
-    "GRU": recurrent.gru,
-    "RNN": recurrent.rnn,
+WIDENED: dict[str, Any] = {
     "Cast": precise.cast,
     "Constant": precise.constant,
     "Erf": precise.erf,
-    "LRN": precise.lrn,
     "LayerNormalization": precise.layer_normalization,
     "RMSNormalization": precise.rms_normalization,
     "DequantizeLinear": precise.dequantize_linear,
     "DynamicQuantizeLinear": precise.dynamic_quantize_linear,
+}
+CORRECTED: dict[str, Any] = {
+    "LSTM": recurrent.lstm,
+    "GRU": recurrent.gru,
+    "RNN": recurrent.rnn,
+    "LRN": precise.lrn,
 }
 CONTROL: dict[str, Any] = {"Loop": control.loop, "Scan": control.scan}
 FLOAT32_INSIDE = ("AffineGrid", "CausalConvWithState", "GridSample", "LinearAttention")
@@ -44,8 +46,9 @@ def _operator(name: str, kernel: Any, needs_context: bool) -> Any:
     return type(name, (OpRun,), body)
 
 
-OPERATORS = [_operator(name, kernel, False) for name, kernel in KERNELS.items()]
+OPERATORS = [_operator(name, kernel, False) for name, kernel in CORRECTED.items()]
 OPERATORS += [_operator(name, kernel, True) for name, kernel in CONTROL.items()]
+WIDE_OPERATORS = [*OPERATORS, *(_operator(n, kernel, False) for n, kernel in WIDENED.items())]
 
 
 class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
@@ -54,11 +57,16 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
     NotImplementedError for an operator that is unknown or that would be computed in float32.
     """
 
+    wide = True
+
     def __init__(self, proto: Any, **options: Any) -> None:
-        is_function = isinstance(proto, FunctionProto)
-        source = widen_function(proto) if is_function else proto
-        super().__init__(source, **{**options, "new_ops": OPERATORS})
+        if self.wide and isinstance(proto, FunctionProto):
+            proto = widen_function(proto)
+        operators = WIDE_OPERATORS if self.wide else OPERATORS
+        super().__init__(proto, **{**options, "new_ops": operators})
         self._own = {n: v for n, v in self.rt_inits_.items() if n not in self.input_names}
+        if not self.wide:
+            return
         for node in self.rt_nodes_:
             if node.op_type in FLOAT32_INSIDE and not node.domain:
                 raise NotImplementedError(f"{node.op_type} is evaluated in float32 by onnx")
@@ -86,11 +94,17 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
                 options["context"] = values
             outputs = node.run(*(values[name] for name in node.input), **options)
             for name, value in zip(node.output, outputs, strict=False):
-                if getattr(value, "dtype", None) in NARROW_DTYPES:
+                if self.wide and getattr(value, "dtype", None) in NARROW_DTYPES:
                     raise RuntimeError(f"{node.op_type} gives {name!r} in {value.dtype}")
                 if name:
                     values[name] = value
         return [values[name] for name in output_names or self.output_names]
+
+
+class DeclaredEvaluator(Evaluator):
+    """Evaluates a ModelProto in the types that it declares, by the same corrected operators."""
+
+    wide = False
 
 
 def _exact(value: Any) -> Any:

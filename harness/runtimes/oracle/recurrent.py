@@ -1,4 +1,4 @@
-"""ONNX's LSTM, GRU and RNN in float64, with every attribute and optional input.
+"""ONNX's LSTM, GRU and RNN with every attribute and optional input, in the dtype of their input.
 
 Formulas, gate orders and shapes: https://onnx.ai/onnx/operators/onnx__LSTM.html, onnx__GRU.html and
 onnx__RNN.html. Letters: T steps, B rows, I input features, H units, D directions, G gates. Past
@@ -50,8 +50,8 @@ def lstm(
 
     def cell(d: int) -> tuple[Array, Cell]:
         size = r.shape[-1]
-        bias = np.zeros(4 * size) if b is None else b[d, : 4 * size] + b[d, 4 * size :]
-        p_i, p_o, p_f = np.split(np.zeros(3 * size) if p is None else p[d], 3)
+        bias = np.zeros(4 * size, x.dtype) if b is None else b[d, : 4 * size] + b[d, 4 * size :]
+        p_i, p_o, p_f = np.split(np.zeros(3 * size, x.dtype) if p is None else p[d], 3)
         f, g, h = functions[d]
         recurrent = np.ascontiguousarray(r[d].T)
 
@@ -94,12 +94,13 @@ def gru(
 
     def cell(d: int) -> tuple[Array, Cell]:
         size = r.shape[-1]
-        input_bias, state_bias = np.split(np.zeros(6 * size) if b is None else b[d], 2)
+        both_biases = np.zeros(6 * size, x.dtype) if b is None else b[d]
+        input_bias, state_bias = np.split(both_biases, 2)
         f, g = functions[d]
         gates = np.ascontiguousarray(r[d, : 2 * size].T)
         candidate = np.ascontiguousarray(r[d, 2 * size :].T)
         candidate_bias = state_bias[2 * size :]
-        bias = input_bias + np.concatenate([state_bias[: 2 * size], np.zeros(size)])
+        bias = input_bias + np.concatenate([state_bias[: 2 * size], np.zeros(size, x.dtype)])
 
         def step(projected: Array, states: States) -> States:
             (hidden,) = states
@@ -139,7 +140,7 @@ def rnn(
 
     def cell(d: int) -> tuple[Array, Cell]:
         size = r.shape[-1]
-        bias = np.zeros(size) if b is None else b[d, :size] + b[d, size:]
+        bias = np.zeros(size, x.dtype) if b is None else b[d, :size] + b[d, size:]
         (f,) = functions[d]
         recurrent = np.ascontiguousarray(r[d].T)
         return bias, lambda projected, states: (f(_clip(projected + states[0] @ recurrent, clip)),)
@@ -187,7 +188,7 @@ def _run(
     steps, rows, _ = x.shape
     if lens is not None and (lens.min(initial=0) < 0 or lens.max(initial=0) > steps):
         raise ValueError(f"sequence_lens {lens.tolist()} are not within 0 to {steps} steps")
-    nothing = np.zeros((len(backward), rows, r.shape[-1]))
+    nothing = np.zeros((len(backward), rows, r.shape[-1]), x.dtype)
     starts = [nothing if s is None else s for s in initial]
     outputs, finals = [], []
     for d, reverse in enumerate(backward):
@@ -209,7 +210,7 @@ def _scan(
     """The output at every step [T, B, H] and the states after the last valid one."""
     steps, rows, _ = projected.shape
     valid_steps = np.full(rows, steps) if lens is None else lens
-    y = np.zeros((steps, *states[0].shape))
+    y = np.zeros((steps, *states[0].shape), projected.dtype)
     shortest = valid_steps.min(initial=steps)
     for t in reversed(range(steps)) if reverse else range(steps):
         new = step(projected[t], states)

@@ -1,0 +1,295 @@
+"""What ONNX Runtime does on this machine's GPU: conformance with TF32 off and on, the switch
+itself, where the nodes ran, and latency beside the CPU. Called by ci/gpu.sh; see docs/gpu.md.
+
+HARNESS_GPU_RUNTIME names another runtime than ort-cuda, to rehearse the job where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from harness import arguments, canary, tolerance, validation
+from harness.engine import Work
+from harness.errors import CONFORMS, DOES_NOT_CONFORM, StageError, UnavailableError, UsageError
+from harness.placing.partition import partition
+from harness.runtimes import load
+from harness.schema import Arrays, Runtime, Session
+from harness.works import Selection
+
+SCHEMA = 1
+EVIDENCE = Path("golden/evidence")
+VARIABLE, CUDA, TENSORRT = "HARNESS_GPU_RUNTIME", "ort-cuda", "ort-tensorrt"
+SWITCH = ["--provider-option", "use_tf32=1"]
+LENGTHS = (1, 32, 127, 512, 2048)
+"""Latency is measured at the batch-1 cases nearest to these, by their longest axis."""
+AT_MOST = 30 * 1024
+"""Bytes of the evidence."""
+
+
+@dataclass
+class Job:
+    """What is asked for, and what was found that does not conform."""
+
+    runtime: str
+    models: Sequence[str]
+    artifacts: Path
+    folder: Path
+    rounds: int
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def rehearsal(self) -> bool:
+        return self.runtime != CUDA
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(prog="ci/gpu.sh", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("model", nargs="*", help="reference models (default: all)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"default: {EVIDENCE}/{CUDA}-GPU.json"
+    )
+    parser.add_argument("--artifacts", type=Path, default=arguments.ARTIFACTS, metavar="DIR")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("build/gpu"),
+        metavar="DIR",
+        help="where reports and outputs go",
+    )
+    parser.add_argument("--rounds", type=arguments.at_least_one, default=21, metavar="N")
+    args: argparse.Namespace = parser.parse_args(argv)
+    name = os.environ.get(VARIABLE, CUDA)
+    job = Job(name, args.model, args.artifacts, args.folder, args.rounds)
+    output = _output(job, args.output)
+    runtime = load(name)
+    if reason := runtime.check():
+        raise UnavailableError(reason)
+    about = {"name": "none"}
+    if not job.rehearsal:
+        about = {**device(ctypes.CDLL("libcuda.so.1")), **libraries(ctypes.CDLL)}
+    path = output or EVIDENCE / f"{CUDA}-{slug(about['name'])}.json"
+    text = json.dumps({"device": about, **measured(job, runtime)}, separators=(",", ":")) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text)
+    part.replace(path)
+    if len(text) > AT_MOST:
+        job.problems.append(f"{path} has {len(text):,} bytes, at most {AT_MOST:,}")
+    for problem in job.problems:
+        print(f"FAILS: {problem}")
+    print(f"{path}: {len(job.problems)} problems")
+    return DOES_NOT_CONFORM if job.problems else CONFORMS
+
+
+def _output(job: Job, asked: Path | None) -> Path | None:
+    if job.rehearsal and (asked is None or EVIDENCE.resolve() in asked.resolve().parents):
+        raise UsageError(
+            f"{VARIABLE}={job.runtime} is a rehearsal: it needs --output FILE outside {EVIDENCE}"
+        )
+    return asked
+
+
+def measured(job: Job, runtime: Runtime) -> dict[str, Any]:
+    """Everything but the device, as it stands in the evidence."""
+    switched = [] if job.rehearsal else SWITCH
+    off, report = _validated(job, job.runtime, [], "off")
+    on, _ = _validated(job, job.runtime, switched, "on")
+    absent = load(TENSORRT).check()
+    tensorrt = {"unavailable": absent} if absent else _validated(job, TENSORRT, [], "tensorrt")[0]
+    _say("canary")
+    configured: Any = runtime
+    turned = configured if job.rehearsal else configured.configured(provider={"use_tf32": "1"})
+    told = canary.run(runtime, turned)
+    job.problems += [f"canary {n}: {p['verdict']}" for n, p in told.items() if p["verdict"]]
+    selection = Selection(subjects=job.models, runtimes=[job.runtime], artifacts=job.artifacts)
+    works = validation.prepare(selection, _say).works
+    _say("placement")
+    where = placement(works, {result["id"]: result["evidence"] for result in report["results"]})
+    return {
+        "schema": SCHEMA,
+        "rehearsal": job.rehearsal,
+        "runtime": job.runtime,
+        "environment": report["environment"],
+        "validations": {"tf32_off": off, "tf32_on": on, TENSORRT: tensorrt},
+        "canary": told,
+        "placement": where,
+        "latency": latency(works, runtime, job.rounds),
+    }
+
+
+def _validated(
+    job: Job, runtime: str, flags: Sequence[str], label: str
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """A validation's digest and its report; an error with its exit code where it has none."""
+    folder = job.folder / label
+    call = ["-m", "harness.validate", *job.models, "--runtime", runtime, *flags, "-q"]
+    call += ["--artifacts", str(job.artifacts), "--report-dir", str(folder / "report")]
+    call += ["--save-outputs", str(folder / "outputs")]
+    _say(f"python {' '.join(call)}")
+    code = subprocess.run([sys.executable, *call], check=False).returncode
+    if code not in (CONFORMS, DOES_NOT_CONFORM):
+        ended = UsageError(f"validation of {runtime} ({label}) ended with exit code {code}")
+        ended.exit_code = code
+        raise ended
+    report = json.loads((folder / "report/report.json").read_text())
+    if code:
+        job.problems.append(f"{runtime} ({label}): see {folder}/report/report.json")
+    return digest(report), report
+
+
+def digest(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary and, for each cell, its status, worst ratio and that in noise floors."""
+    cells: dict[str, Any] = {}
+    rows, tf32 = set(), set()
+    for result in report["results"]:
+        evidence = result["evidence"]
+        told = {"status": result["status"]}
+        if ratios := [o["ratio"] for case in result["cases"] for o in case["outputs"]]:
+            row = evidence["tolerance"]["row"]
+            rows.add(row)
+            tf32.add(evidence.get("tf32"))
+            told["ratio"] = _short(max(ratios))
+            told["floors"] = _short(max(ratios) * tolerance.k(row))
+        if result["status"] != "pass":
+            told["reason"] = f"{result['stage']}: {result['reason']}"[:200]
+        cells[result["id"].rpartition("/")[0]] = told
+    return {
+        "rows": {row: tolerance.k(row) for row in sorted(rows)},
+        "tf32": sorted(tf32, key=str),
+        "summary": report["summary"],
+        "cells": cells,
+    }
+
+
+def placement(works: Iterable[Work], ran: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Where the nodes ran, and where two predictions differ: the stored table and a partition."""
+    there = [w for w in works if w.model is not None and "nodes_by_provider" in ran[w.cell.id]]
+    counts = {w.cell.id.rpartition("/")[0]: ran[w.cell.id] for w in there}
+    nodes = {cell: evidence["nodes_by_provider"] for cell, evidence in counts.items()}
+    told: dict[str, Any] = {
+        "nodes_by_provider": nodes,
+        "table": {
+            "by": sorted({str(e.get("placement_predicted_by")) for e in counts.values()}),
+            "differs": {c: d for c, e in counts.items() if (d := e.get("placement_differs"))},
+        },
+    }
+    try:
+        versions, placed = partition([work.model for work in there if work.model])
+    except UnavailableError as error:
+        return {**told, "partitioner": {"unavailable": str(error)}}
+    differs = {}
+    for (cell, here), each in zip(nodes.items(), placed, strict=True):
+        if each.error or each.summary() != here:
+            differs[cell] = each.error or "other numbers by provider and operator"
+    return {**told, "partitioner": {**versions.as_dict(), "differs": differs}}
+
+
+def latency(works: Iterable[Work], runtime: Runtime, rounds: int) -> dict[str, Any]:
+    """Microseconds of a run on the CPU and on the device, by cell and length of the longest axis.
+
+    A run takes its inputs from and leaves its outputs in the machine's memory. Both take turns;
+    the third figure is the median of the ratios of runs that follow one another.
+    """
+    cells: dict[str, Any] = {}
+    for work in works:
+        if work.model is None:
+            continue
+        cell = work.cell.id.rpartition("/")[0]
+        _say(f"latency {cell}")
+        try:
+            cpu, other = load("ort-cpu").prepare(str(work.model)), runtime.prepare(str(work.model))
+            cells[cell] = {
+                str(length): paired(cpu, other, inputs, rounds)
+                for length, inputs in timed(work).items()
+            }
+        except StageError as error:
+            cells[cell] = {"failure": str(error)}
+    order = ["cpu_us", "device_us", "cpu_over_device"]
+    return {"batch": 1, "rounds": rounds, "median": order, "cells": cells}
+
+
+def timed(work: Work) -> dict[int, Arrays]:
+    """The inputs of batch 1 at the lengths nearest to ``LENGTHS``, by length."""
+    alone = {max(case.lengths.values()): case for case in work.cases if case.batch == 1}
+    chosen = {min(alone, key=lambda n: abs(n - wanted)) for wanted in LENGTHS if alone}
+    return {length: work.golden.load(alone[length]).inputs for length in sorted(chosen)}
+
+
+def paired(cpu: Session, other: Session, inputs: Arrays, rounds: int) -> list[float]:
+    """Median microseconds of each, and the median of the ratios of the first to the second."""
+    sessions = {"cpu": cpu, "other": other}
+    for session in sessions.values():
+        session.run(inputs)
+    pairs = []
+    for number in range(rounds):
+        took = {}
+        for name in sorted(sessions, reverse=bool(number % 2)):
+            before = time.perf_counter()
+            sessions[name].run(inputs)
+            took[name] = 1e6 * (time.perf_counter() - before)
+        pairs.append((took["cpu"], took["other"]))
+    medians = [statistics.median(each) for each in zip(*pairs, strict=True)]
+    return [_short(x) for x in (*medians, statistics.median(a / b for a, b in pairs))]
+
+
+def device(driver: Any) -> dict[str, Any]:
+    """What NVIDIA's driver (libcuda.so.1) says of its first device."""
+    number, major, minor = (ctypes.c_int(0) for _ in range(3))
+    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t(0)
+    handle = ctypes.c_int(0)
+    for code in (
+        driver.cuInit(0),
+        driver.cuDeviceGet(ctypes.byref(handle), 0),
+        driver.cuDeviceGetName(name, 256, handle),
+        driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle),
+        driver.cuDriverGetVersion(ctypes.byref(number)),
+        driver.cuDeviceGetAttribute(ctypes.byref(major), 75, handle),
+        driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, handle),
+    ):
+        if code:
+            raise UnavailableError(f"the NVIDIA driver gives error {code}")
+    return {
+        "name": name.value.decode(),
+        "memory": memory.value,
+        "compute_capability": f"{major.value}.{minor.value}",
+        "driver_cuda": f"{number.value // 1000}.{number.value % 1000 // 10}",
+    }
+
+
+def libraries(open_library: Callable[[str], Any]) -> dict[str, Any]:
+    """The version that cuDNN gives of itself, such as 91002; None where it cannot be loaded."""
+    try:
+        return {"cudnn": int(open_library("libcudnn.so.9").cudnnGetVersion())}
+    except OSError:
+        return {"cudnn": None}
+
+
+def slug(name: str) -> str:
+    """A GPU's name as part of a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(arguments.ended(main))

@@ -1,0 +1,141 @@
+"""The Python API: ``harness.export`` and ``harness.validate``, as the commands of these names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.schema import Report
+
+Numbers = str | int | Iterable[int]
+Names = str | Sequence[str]
+
+
+def export(
+    subject: Any,
+    output: str | PathLike[str],
+    *,
+    inputs: Any = None,
+    outputs: Names = (),
+    lengths: Numbers | None = None,
+    batch: Numbers | None = None,
+    framework: str | None = None,
+    exporter: str = "native",
+    variant: str = "fp32",
+    opset: int = 18,
+    runtimes: Names = (),
+    weights: str | PathLike[str] | None = None,
+    onnx: str | PathLike[str] | None = None,
+    name: str = "",
+    timeout: float | None = None,
+) -> Report:
+    """Export a model, validate it, and write a bundle to ``output`` if it conforms.
+
+    ``subject`` is a live ``keras.Model`` or ``torch.nn.Module``, or what the command takes: a
+    reference model's name (of ``framework``, torch unless told), ``package.module:factory``,
+    ``file.py:factory`` or a ``.keras``, ``.pt2``, TorchScript or ``.onnx`` file. ``inputs``
+    describes its inputs: a line such as ``"tokens: int64[batch, sequence] in 0..9999, padding 0"``,
+    several, a mapping of names to what follows the colon, or the path of a TOML file; what the
+    model says itself may be left out. ``lengths`` and ``batch`` are the sizes to prove it at,
+    ``onnx`` a file to judge instead of exporting.
+
+    The report says whether it conforms: ``harness.outcome.exit_code(report) == 0``. UsageError, in
+    one line and with nothing written, where the model cannot be read, run or exported or an input
+    is not described; UnavailableError where its framework is not installed.
+    """
+    from harness import shipping
+    from harness.works import Selection, is_reference
+
+    if isinstance(subject, PathLike):
+        subject = str(subject)
+    if isinstance(subject, str) and is_reference(subject):
+        selection = Selection(
+            subjects=[subject],
+            frameworks=[framework or "torch"],
+            exporters=[exporter],
+            variants=[variant],
+            runtimes=_names(runtimes),
+            opset=opset,
+        )
+        return shipping.ship(selection, Path(output), lambda result: None)[0]
+
+    from harness import owning
+
+    request = owning.Request(
+        subject,
+        Path(output),
+        inputs,
+        _numbers(lengths),
+        _numbers(batch),
+        exporter,
+        variant,
+        opset,
+        _names(runtimes),
+        None if weights is None else Path(weights),
+        None if onnx is None else Path(onnx),
+        _names(outputs),
+        name,
+        timeout,
+    )
+    return owning.ship(request, lambda result: None)[0]
+
+
+def validate(
+    subject: str | PathLike[str] | Sequence[str] = (),
+    *,
+    runtimes: Names = (),
+    golden: str | PathLike[str] | None = None,
+    lengths: Numbers | None = None,
+    batch: Numbers | None = None,
+    frameworks: Names = (),
+    exporters: Names = (),
+    variants: Names = (),
+    every_step: bool = False,
+) -> Report:
+    """Judge a bundle, a ``.onnx`` file with its ``golden``, or reference models, in ``runtimes``.
+
+    Selectors are those of the command, their defaults too. Nothing is written but exports of
+    reference models, under ``build/``. UsageError, NothingSelectedError or UnavailableError as the
+    command's one line.
+    """
+    from harness import validation
+    from harness.works import Selection
+
+    subjects = [str(subject)] if isinstance(subject, str | PathLike) else list(subject)
+    selection = Selection(
+        subjects=subjects,
+        frameworks=_names(frameworks),
+        exporters=_names(exporters),
+        variants=_names(variants),
+        runtimes=_names(runtimes),
+        lengths=_numbers(lengths),
+        batch=_numbers(batch),
+        golden=None if golden is None else Path(golden),
+        every_step=every_step,
+    )
+    prepared = validation.prepare(selection, lambda text: None)
+    return validation.judge(prepared, "harness.validate", lambda result: None, lambda work: None)
+
+
+class Command(ModuleType):
+    """A command's module, which is also the function of its name: ``harness.export(...)``."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Report:
+        report: Report = globals()[self.__name__.rpartition(".")[2]](*arguments, **named)
+        return report
+
+
+def _names(names: Names) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _numbers(numbers: Numbers | None) -> list[str]:
+    if numbers is None:
+        return []
+    if isinstance(numbers, str | int):
+        return [str(numbers)]
+    return [str(number) for number in numbers]

@@ -1,0 +1,58 @@
+"""``python -m harness.convert``: goldens and bundles to ONNX's test folders, and back."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import arguments
+from harness.errors import CONFORMS, UsageError
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = arguments.Parser(
+        prog="python -m harness.convert",
+        description="Write a golden or a bundle as model.onnx and test_data_set_N/input_K.pb and"
+        " output_K.pb, the folder that ONNX Runtime's test runner, tract and onnx-mlir read; or,"
+        " where SOURCE is such a folder, write back to the bit what it was made from.",
+        epilog="exit codes: 0 DIR was written; 2 the call or a file is not usable; 4 there is no"
+        " case to write",
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the folder to convert")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="new")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="the ONNX model of a golden; a bundle has its own",
+    )
+    parser.add_argument(
+        "--lengths",
+        action="append",
+        metavar="N,A..B",
+        help="only cases whose longest axis has these lengths (default: all, up to 4096 steps)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+
+    from harness.onnx_tests import converting, layout
+
+    if layout.is_one(args.source):
+        if args.model or args.lengths:
+            raise UsageError(f"{args.source} is converted back whole; no --model, no --lengths")
+        number, left_out = converting.from_tests(args.source, args.output), 0
+    else:
+        given = converting.source(args.source, args.model)
+        number, left_out = converting.to_tests(given, args.output, args.lengths or ())
+    told = f"; left out {left_out}, whose outputs are stored in part and cannot be completed here"
+    print(f"wrote {args.output}: {number} cases{told if left_out else ''}")
+    return CONFORMS
+
+
+if __name__ == "__main__":
+    sys.exit(arguments.ended(main))

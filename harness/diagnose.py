@@ -1,0 +1,102 @@
+"""``python -m harness.diagnose``: where, when and by what a cell fails, and what reproduces it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = arguments.Parser(
+        prog="python -m harness.diagnose",
+        description="Find the shortest length and batch at which a cell fails, the first step in"
+        " time and the first node in the graph that departs, and write a folder that reproduces it"
+        " alone.",
+        epilog="exit codes: 0 every cell passes; 1 one does not, and was diagnosed; 2 the call or a"
+        " file is not usable; 3 a runtime or framework is not available; 4 nothing was selected",
+    )
+    parser.add_argument(
+        "subject",
+        help="a reference model's name or glob, a bundle folder, or a .onnx file with --golden",
+    )
+    arguments.add_matrix(parser)
+    arguments.add_places(parser)
+    arguments.add_artifacts(parser)
+    arguments.add_ort_options(parser)
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="GOOD.onnx",
+        help="a right graph of the same model, to compare node by node with (default: the native"
+        " export of the same golden, where it is another file)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where the folder that reproduces it goes (default: build/diagnosis/CELL, the cell's"
+        " id with dashes)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the report on standard output and everything else on standard error",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = sys.argv[1:] if argv is None else list(argv)
+    args = parser().parse_intermixed_args(given)
+
+    from rich.console import Console
+
+    from harness import validation
+    from harness.diagnosis import finding, report
+    from harness.errors import CONFORMS, DOES_NOT_CONFORM
+    from harness.reports import console
+    from harness.settings import Settings
+    from harness.works import Selection
+
+    selection = Selection(
+        subjects=[args.subject],
+        frameworks=args.framework or (),
+        exporters=args.exporter or (),
+        variants=args.variant or (),
+        runtimes=args.runtime or (),
+        lengths=args.lengths or (),
+        batch=args.batch or (),
+        keyword=args.keyword,
+        shard=args.shard,
+        golden=args.golden,
+        artifacts=args.artifacts,
+        opset=args.opset,
+        settings=Settings(args.optimization, args.intra_op_threads, dict(args.provider_option)),
+    )
+    command = shlex.join(["python", "-m", "harness.diagnose", *given])
+    with console.progress(Console(stderr=True), enabled=not args.quiet) as bar:
+        task = bar.add_task("exporting", total=None)
+        found = finding.diagnose(
+            selection,
+            args.against,
+            args.output,
+            command,
+            lambda text: bar.update(task, description=text),
+        )
+    if args.json:
+        print(report.dumps(command, validation.environment(), found))
+    shown = sys.stderr if args.json else sys.stdout
+    for known, folder in found:
+        print("\n".join(report.lines(known, folder)), file=shown)
+    return CONFORMS if all(known.passes for known, _ in found) else DOES_NOT_CONFORM
+
+
+if __name__ == "__main__":
+    sys.exit(arguments.ended(main))

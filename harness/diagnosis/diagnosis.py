@@ -1,0 +1,62 @@
+"""What is known of why one cell fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.diagnosis.blame import Blame, Fault
+from harness.diagnosis.departure import Along
+from harness.diagnosis.reproduction import Example
+from harness.diagnosis.shortest import Shortest
+from harness.schema import Case, Cell, Stage, Status
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A known mistake that fits: its short name, in words, and what that rests on.
+
+    It is ``confirmed`` where undoing the mistake, or making it on purpose, gave what it explains.
+    """
+
+    pattern: str
+    words: str
+    rests_on: str
+    confirmed: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One cell; all but its result is empty where it passes.
+
+    ``judged`` and ``failing`` are golden cases. ``at`` is the departure along time at the shortest
+    failing case, ``along`` at a long one. ``after`` is the case that must run first on a session
+    for the shortest one to fail. ``example`` departs when it runs alone.
+    """
+
+    cell: Cell
+    status: Status
+    stage: Stage
+    reason: str
+    replay: str = ""
+    judged: Sequence[Case] = ()
+    failing: Sequence[Case] = ()
+    shortest: Shortest | None = None
+    after: Case | None = None
+    at: Along | None = None
+    along: Along | None = None
+    reference: str = ""
+    fault: Fault = "unknown"
+    why: str = ""
+    blame: Blame | None = None
+    notes: Sequence[str] = ()
+    guesses: Sequence[Guess] = ()
+    example: Example | None = field(default=None, repr=False)
+
+    @property
+    def passes(self) -> bool:
+        return self.status is Status.PASS

@@ -1,0 +1,191 @@
+"""A folder that shows a departure alone: a cut-down model, its inputs, a short script, a text."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from harness.atomic import replacing
+from harness.runtimes.ort_options import LEVELS
+from harness.schema import Array, Arrays
+from harness.settings import Settings
+
+MODEL, INPUTS, BEFORE, EXPECTED = "model.onnx", "inputs.npz", "before.npz", "expected.npz"
+SCRIPT, ISSUE, JSON, TEXT = "reproduce.py", "ISSUE.md", "diagnosis.json", "diagnosis.md"
+
+DEFAULTS = Settings()
+LOADERS: dict[str, tuple[str, str, str]] = {
+    "onnxruntime": (
+        "import onnxruntime",
+        "options, providers = onnxruntime.SessionOptions(), {providers}\n{options}"
+        "session = onnxruntime.InferenceSession(here / 'model.onnx', options, providers)",
+        "session.run(None, inputs), [o.name for o in session.get_outputs()]",
+    ),
+    "openvino": (
+        "import openvino",
+        "properties = {properties}\n"
+        "session = openvino.compile_model(here / 'model.onnx', 'CPU', properties)",
+        "list(session(inputs).values()), [o.any_name for o in session.outputs]",
+    ),
+    "onnx-reference": (
+        "from onnx.reference import ReferenceEvaluator",
+        "session = ReferenceEvaluator(str(here / 'model.onnx'))",
+        "session.run(None, inputs), session.output_names",
+    ),
+    "harness": (
+        "from harness.runtimes import load",
+        "session = load({name!r}).prepare(str(here / 'model.onnx'))",
+        "reversed(list(zip(*session.run(inputs))))",
+    ),
+}
+"""For each kind of runtime: what to import, what loads the model, what gives (values, names)."""
+
+PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
+    "ort-cpu": ("CPUExecutionProvider", {}),
+    "ort-cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+    "ort-tensorrt": ("TensorrtExecutionProvider", {}),
+}
+PROPERTIES: dict[str, dict[str, str]] = {
+    "openvino": {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"},
+    "openvino-default": {},
+}
+TEMPLATE = '''"""Exits with 1 while model.onnx departs from expected.npz. Needs: {needs}."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+{imports}
+
+here = Path(__file__).parent
+tolerance = {tolerance}
+{load}
+for file in {files}:
+    inputs = dict(np.load(here / file))
+    values, names = {run}
+departs = False
+for name, expected in np.load(here / "expected.npz").items():
+    actual = np.asarray(dict(zip(names, values))[name]){steps}
+    if actual.shape != expected.shape:
+        error = float("inf")
+    else:
+        error = np.abs(actual.astype(np.float64) - expected).max(initial=0.0)
+    print(f"{{name}}: shape {{actual.shape}}, expected {{expected.shape}}; "
+          f"error {{error:.3g}}, tolerance {{tolerance[name]:.3g}}")
+    departs |= not error <= tolerance[name]
+print("departs" if departs else "conforms")
+sys.exit(departs)
+'''
+"""Python itself ends with exit code 1 where the model does not load or run."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A model that departs: what it takes, what it should give, and how near.
+
+    ``before`` are the inputs of an earlier run on the same session, where it takes one; ``steps``
+    the steps of an output that are expected, where not all are known.
+    """
+
+    model: onnx.ModelProto | None
+    inputs: Arrays
+    expected: Arrays
+    tolerance: Mapping[str, float]
+    told: str
+    before: Arrays | None = None
+    steps: Mapping[str, tuple[int, Array]] = field(default_factory=dict)
+
+
+def script(runtime: str, example: Example, settings: Settings = DEFAULTS) -> str:
+    """The text of ``reproduce.py`` for a runtime by its name in the harness."""
+    kind, details = _kind(runtime, settings)
+    imports, loads, run = LOADERS[kind]
+    steps = ""
+    if example.steps:
+        kept = {name: (axis, at.tolist()) for name, (axis, at) in example.steps.items()}
+        steps = f"\n    for axis, at in [{kept}.get(name)] if name in {list(kept)} else []:"
+        steps += "\n        actual = actual.take(at, axis=axis)"
+    files = (INPUTS,) if example.before is None else (BEFORE, INPUTS)
+    tolerance = {name: float(value) for name, value in example.tolerance.items()}
+    return TEMPLATE.format(
+        needs=f"numpy, {kind.partition('-')[0]}",
+        imports=imports,
+        tolerance=tolerance,
+        load=loads.format(**details),
+        files=files,
+        run=run,
+        steps=steps,
+    )
+
+
+def write(
+    folder: Path,
+    runtime: str,
+    example: Example | None,
+    texts: Mapping[str, str],
+    settings: Settings = DEFAULTS,
+) -> None:
+    """Replace ``folder`` as a whole: the example, if any, and texts by file name."""
+    with replacing(folder) as new:
+        if example is not None and example.model is not None:
+            onnx.save_model(example.model, new / MODEL)
+            _save(new / INPUTS, example.inputs)
+            _save(new / EXPECTED, example.expected)
+            if example.before is not None:
+                _save(new / BEFORE, example.before)
+            (new / SCRIPT).write_text(script(runtime, example, settings))
+        for name, text in texts.items():
+            (new / name).write_text(text)
+
+
+def first_that(examples: Iterator[Example], departs: Callable[[Example], bool]) -> Example | None:
+    """The first of some examples, the smallest first, that departs when it runs alone."""
+    return next((example for example in examples if departs(example)), None)
+
+
+def errors(example: Example, actual: Arrays) -> dict[str, float]:
+    """What the script computes: the largest error of every expected output."""
+    found = {}
+    for name, expected in example.expected.items():
+        value = np.asarray(actual[name])
+        if name in example.steps:
+            axis, steps = example.steps[name]
+            value = value.take(steps, axis=axis) if value.ndim > axis else value
+        if value.shape != expected.shape:
+            found[name] = float("inf")
+        else:
+            error = np.abs(value.astype(np.float64) - expected).max(initial=0.0)
+            found[name] = float(error)
+    return found
+
+
+def _kind(runtime: str, settings: Settings) -> tuple[str, dict[str, Any]]:
+    if runtime in PROVIDERS:
+        provider, defaults = PROVIDERS[runtime]
+        chosen = {**defaults, **settings.provider}
+        options = ""
+        if settings.optimization:
+            level = f"onnxruntime.GraphOptimizationLevel.{LEVELS[settings.optimization]}"
+            options += f"options.graph_optimization_level = {level}\n"
+        if settings.intra_op_threads:
+            options += f"options.intra_op_num_threads = {settings.intra_op_threads}\n"
+        return "onnxruntime", {"providers": [(provider, chosen)], "options": options}
+    if runtime in PROPERTIES:
+        return "openvino", {"properties": PROPERTIES[runtime]}
+    return ("onnx-reference", {}) if runtime == "onnx-reference" else ("harness", {"name": runtime})
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    """Arrays by any names, as ``numpy.load`` reads them."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in arrays.items():
+            held = io.BytesIO()
+            np.lib.format.write_array(held, np.asarray(value), allow_pickle=False)
+            archive.writestr(f"{name}.npy", held.getvalue())

@@ -1,0 +1,152 @@
+"""The first node that a runtime computes wrongly, told from those that inherit its error.
+
+Every tensor of the graph becomes an output. Then each node is given, in float64, exactly what the
+runtime gave it: what differs is the node's own error, whatever came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.diagnosis import cutting
+from harness.diagnosis.blame import Blame
+from harness.diagnosis.net import Net
+from harness.diagnosis.values import ROUNDING, Exact, Failure, apart, first_step, observed, scale
+from harness.errors import StageError
+from harness.schema import Arrays, Runtime
+
+
+@dataclass(frozen=True)
+class Search:
+    """A right graph and the runtime that departs from it; ``departs`` judges a run's outputs."""
+
+    net: Net
+    runtime: Runtime
+    inputs: Arrays
+    departs: Callable[[Arrays], bool]
+    folder: Path
+
+    def first(self, outputs: Sequence[str]) -> tuple[Blame | None, list[str]]:
+        """The first node that errs by itself beyond rounding, and what was noted on the way.
+
+        Where none does, it is the one that errs most, which is told as uncertain.
+        """
+        needed = [i for i in self.net.ancestors(outputs) if i in set(self.net.computing)]
+        names = [name for i in needed for name in self.net.nodes[i].output if name]
+        exact = Exact(self.net)
+        known, failed = exact.all(self.inputs)
+        if failed:
+            return None, [f"float64 evaluation fails at {self.net.label(failed.node)}"]
+        notes: list[str] = []
+        seen = self._seen(names, notes)
+        values = {**known, **seen}
+        blames = [b for i in needed if (b := self._local(i, exact, values, seen)) is not None]
+        wrong = [b for b in blames if b.error > ROUNDING * b.scale]
+        if wrong:
+            return wrong[0], notes
+        most = max(blames, key=lambda b: b.error / b.scale, default=None)
+        if most is None:
+            return None, notes
+        words = (
+            f"no node errs by itself by more than {ROUNDING:.2g} of its scale; this one errs most,"
+            f" by {most.error / most.scale:.2g}: the departure builds up"
+        )
+        return replace(most, words=words, certain=False), notes
+
+    def before(self, failed: Failure) -> Blame | None:
+        """A node before the one that fails, and that it needs, that errs by itself.
+
+        Then the failure is what came of it, as where a shape is not what it should be.
+        """
+        reads = [name for name in self.net.reads(failed.node) if name in self.net.maker]
+        nodes = self.net.ancestors(reads)
+        try:
+            part = Net(cutting.part(self.net, nodes, reads, {}))
+            inputs = {name: self.inputs[name] for name in part.inputs}
+            search = Search(part, self.runtime, inputs, lambda outputs: True, self.folder)
+            blame, _ = search.first(part.outputs)
+        except (StageError, ValueError, KeyError):
+            return None
+        if blame is None or not blame.certain:
+            return None
+        words = f"{blame.words}; what fails for it is {self.net.label(failed.node)}: "
+        return replace(
+            blame,
+            node=nodes[blame.node],
+            nodes=tuple(nodes[number] for number in blame.nodes),
+            words=words + failed.reason,
+        )
+
+    def _local(self, number: int, exact: Exact, values: Arrays, seen: Arrays) -> Blame | None:
+        """A node's own error, on the runtime's own inputs to it."""
+        try:
+            due = exact.node(number, values)
+        except Exception:
+            return None
+        errors = {n: apart(seen[n], v) for n, v in due.items() if n in seen}
+        used = {n: e for n, e in errors.items() if n in self.net.outputs or self.net.readers(n)}
+        if not used:
+            return None
+        worst = max(used, key=lambda name: used[name] / scale(due[name]))
+        reads = [n for n in self.net.reads(number) if n not in self.net.constants]
+        hidden = [n for n in reads if n not in seen and n not in self.net.inputs]
+        words = "on the very inputs that the runtime gave it, it errs by itself"
+        if hidden:
+            words = (
+                f"what it makes is wrong, or what it reads ({', '.join(hidden)}), which cannot be"
+                " made an output without hiding the departure"
+            )
+        return Blame(
+            number,
+            self.net.label(number),
+            worst,
+            errors[worst],
+            scale(due[worst]),
+            words,
+            nodes=(number,),
+            fed={name: values[name] for name in reads},
+            due={worst: due[worst]},
+            given={worst: seen[worst]},
+            step=first_step(self.net, number, seen, due),
+            certain=not hidden,
+        )
+
+    def _seen(self, names: Sequence[str], notes: list[str]) -> Arrays:
+        """The runtime's tensors: all in one run, or one in each where that hides the departure."""
+        try:
+            seen = observed(self.net, names, self.runtime, self.inputs, self.folder)
+            if self.departs(seen):
+                notes.append("with every tensor an output it departs, too")
+                return seen
+            notes.append("with every tensor an output it does not depart: an optimisation is lost")
+        except StageError as error:
+            notes.append(f"not all tensors can be outputs at once: {error}")
+        found: Arrays = {}
+        vanishing = []
+        for name in names:
+            try:
+                one = observed(self.net, [name], self.runtime, self.inputs, self.folder)
+            except StageError:
+                continue
+            if self.departs(one):
+                found[name] = one[name]
+            else:
+                vanishing.append(name)
+        if vanishing:
+            notes.append(f"it vanishes where one of these is an output: {', '.join(vanishing[:5])}")
+        return found
+
+
+def refused(net: Net, failed: Failure) -> Blame:
+    """The node that a runtime does not load, or does not run."""
+    return Blame(
+        failed.node,
+        net.label(failed.node),
+        next((name for name in net.nodes[failed.node].output if name), ""),
+        float("inf"),
+        1.0,
+        f"the runtime refuses it: {failed.reason}",
+        nodes=(failed.node,),
+    )

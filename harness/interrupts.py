@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM end a command with 130 and one word, from its first import on.
+
+``harness`` imports this before all else, so it imports little. In any other program it changes
+nothing until a command is called.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from itertools import pairwise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, NoReturn
+
+INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_IMPORTING = "<frozen importlib._bootstrap>"
+_heard = False
+
+
+def leave(number: int, frame: object) -> NoReturn:
+    """End at once, with nothing to clean up and no traceback of an unfinished import."""
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Have the command clean up and tell what it has.
+
+    In the middle of an import a command's process leaves instead: extension modules in C++ abort
+    on an exception there.
+    """
+    global _heard
+    while _is_command and frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            leave(number, frame)
+        frame = frame.f_back
+    _heard = True
+    raise KeyboardInterrupt
+
+
+def heed(handler: Any) -> dict[int, Any]:
+    """Set a handler of the signals that are not ignored; the handlers before.
+
+    None is set where this is not the main thread, which alone can have one.
+    """
+    global _heard
+    import threading
+
+    _heard = False
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return _set(handler)
+
+
+def restore(before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def heard() -> bool:
+    """Whether a signal came since ``heed``: a library may lose the exception."""
+    return _heard
+
+
+def end() -> int:
+    """The exit code of a command that was interrupted and has cleaned up.
+
+    A command's own process ends here: Python would give it another exit code where the signal came
+    in code that was made from text.
+    """
+    if _is_command:
+        from contextlib import suppress
+
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(INTERRUPTED)
+    return INTERRUPTED
+
+
+def _set(handler: Any) -> dict[int, Any]:
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heard}
+
+
+def _is_ours() -> bool:
+    """Whether this process is on its way to run ``python -m harness.COMMAND``."""
+    words = sys.orig_argv
+    given = [word for before, word in pairwise(words) if before == "-m"]
+    joined = [word[2:] for word in words if word.startswith("-m")]
+    first = [*given, *joined, ""][0]
+    return sys.argv[:1] == ["-m"] and first.partition(".")[0] == "harness"
+
+
+_is_command = _is_ours()
+if _is_command:
+    _set(leave)
+    atexit.register(_set, signal.SIG_IGN)

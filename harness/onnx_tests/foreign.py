@@ -1,0 +1,214 @@
+"""ONNX tests of anybody's making as a golden: the stored outputs are what is expected.
+
+They are rounded to their own dtype, and computed by nobody knows what. How far rounding alone may
+move an output is measured on the graph itself (``measuring``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from harness import golden, graph
+from harness.errors import CheckError, StageError, UsageError
+from harness.golden import Golden
+from harness.measuring import DRAWS, measure
+from harness.onnx_tests import layout
+from harness.schema import BATCH, Array, Arrays, Axis, Case, GoldenCase, ModelSpec, TensorSpec
+
+NUMBER = "test_data_set"
+COMPARED = "bool, integers, float16, float32, float64 and strings"
+Sets = Sequence[tuple[Arrays, Arrays]]
+
+
+@dataclass(frozen=True)
+class StoredGolden(Golden):
+    """A golden that is in no store: ``sets`` hold its cases with all that belongs to them."""
+
+    sets: tuple[GoldenCase, ...] = ()
+
+    @property
+    def cases(self) -> list[Case]:
+        return [one.case for one in self.sets]
+
+    def load(self, case: Case) -> GoldenCase:
+        return next(one for one in self.sets if one.case.id == case.id)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The golden, where its tolerance comes from, and why it cannot be judged if it cannot."""
+
+    golden: StoredGolden
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    unavailable: str | None = None
+
+
+def read(path: Path, model: Path) -> Stored:
+    """The data sets in ``path`` as cases of ``model``.
+
+    UsageError where a file cannot be read, or its tensors are not those that the model takes and
+    gives. What the model takes or gives but nobody can compare here makes it ``unavailable``.
+    """
+    try:
+        proto = graph.read(str(model))
+    except CheckError as error:
+        raise UsageError(str(error)) from None
+    name = path.resolve().name
+    if reason := _incomparable(proto):
+        return Stored(_golden(path, ModelSpec(name, "", "", (), (), name), ()), {}, reason)
+    sets = [_data_set(proto, folder) for folder in layout.data_sets(path)]
+    given = sets[0][0]
+    inputs = [value for value in proto.graph.input if value.name in given]
+    axes = _axes([*inputs, *proto.graph.output], sets)
+    spec = ModelSpec(
+        name,
+        "",
+        "",
+        tuple(TensorSpec(v.name, _dtype(v), axes[v.name]) for v in inputs),
+        tuple(TensorSpec(v.name, _dtype(v), axes[v.name]) for v in proto.graph.output),
+        name,
+    )
+    noise, evidence = _noise(model, sets)
+    cases = [
+        _case(spec, number, *one, noise[number] if noise else None)
+        for number, one in enumerate(sets)
+    ]
+    return Stored(_golden(path, spec, cases), evidence)
+
+
+def _golden(path: Path, spec: ModelSpec, cases: Sequence[GoldenCase]) -> StoredGolden:
+    files = (f for folder in layout.data_sets(path) for f in sorted(folder.iterdir()))
+    manifest = {
+        "framework": "onnx",
+        "weights": {"file": golden.WEIGHTS, "tensors": {}},
+        "sha256": hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest(),
+    }
+    return StoredGolden(path, manifest, spec, {}, tuple(cases))
+
+
+def _incomparable(proto: Any) -> str | None:
+    """Why no data set of the model can be judged here, if so."""
+    for kind, values in (("input", proto.graph.input), ("output", proto.graph.output)):
+        for value in values:
+            which = value.type.WhichOneof("value")
+            if which != "tensor_type":
+                told = (which or "value of no type").replace("_type", "")
+                return f"{kind} {value.name} is a {told}; only tensors can be given and compared"
+            try:
+                dtype = np.dtype(_dtype(value))
+            except (KeyError, TypeError):
+                return f"{kind} {value.name} is of no type that NumPy has"
+            if dtype.kind not in "biufO" or dtype.isbuiltin != 1:
+                return f"{kind} {value.name} is {dtype}; {COMPARED} are compared"
+    return None
+
+
+def _data_set(proto: Any, folder: Path) -> tuple[Arrays, Arrays]:
+    """Inputs and outputs by the model's names; UsageError where they are not what it declares."""
+    filled = {tensor.name for tensor in proto.graph.initializer}
+    inputs = _named(folder, "input", list(proto.graph.input), filled)
+    return inputs, _named(folder, "output", list(proto.graph.output), set())
+
+
+def _named(folder: Path, kind: str, values: list[Any], optional: set[str]) -> Arrays:
+    """A data set's tensors by name where all have one that the model knows, else by position."""
+    there = layout.read(folder, kind)
+    names = [value.name for value in values]
+    told = Counter(name for name, _ in there)
+    by_name = set(told) <= set(names) and max(told.values(), default=1) == 1
+    found = dict(there if by_name else zip(names, (v for _, v in there), strict=False))
+    missing = [name for name in names if name not in found and name not in optional]
+    if missing or len(there) > len(names):
+        raise UsageError(
+            f"{folder} has {len(there)} {kind}s; the model has {len(names)}: {', '.join(names)}"
+        )
+    for value in values:
+        array = found.get(value.name)
+        if array is not None and str(array.dtype) != _dtype(value):
+            raise UsageError(
+                f"{folder}: {kind} {value.name} is {array.dtype}; the model declares"
+                f" {_dtype(value)}"
+            )
+    return found
+
+
+def _dtype(value: Any) -> str:
+    return str(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+
+
+def _axes(values: Sequence[Any], sets: Sets) -> dict[str, tuple[Axis, ...]]:
+    """The axes of every tensor: a size that is fixed, a symbol that one size stands for in each
+    data set, else a name of its own.
+    """
+    arrays = [{**inputs, **outputs} for inputs, outputs in sets]
+    ranks = {value.name: {found[value.name].ndim for found in arrays} for value in values}
+    for name, there in ranks.items():
+        if len(there) > 1:
+            raise UsageError(
+                f"{name} has {sorted(there)} axes in the data sets; expected one number"
+            )
+    declared = {value.name: _dims(value, *ranks[value.name]) for value in values}
+    unclear = {""}
+    for found in arrays:
+        sizes: dict[str, int] = {}
+        for name, dims in declared.items():
+            for dim, size in zip(dims, found[name].shape, strict=True):
+                if isinstance(dim, str) and sizes.setdefault(dim, size) != size:
+                    unclear.add(dim)
+
+    def axis(name: str, place: int, dim: Axis) -> Axis:
+        fixed = all(found[name].shape[place] == dim for found in arrays)
+        return dim if fixed or (isinstance(dim, str) and dim not in unclear) else f"{name}.{place}"
+
+    return {n: tuple(axis(n, i, d) for i, d in enumerate(dims)) for n, dims in declared.items()}
+
+
+def _dims(value: Any, rank: int) -> list[Axis]:
+    """The declared sizes and symbols, empty where there is neither or the rank is another."""
+    shape = value.type.tensor_type.shape.dim
+    if len(shape) != rank:
+        return [""] * rank
+    return [int(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in shape]
+
+
+def _noise(model: Path, sets: Sets) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    """The noise of every output of every data set, and how it was found; none where it cannot."""
+    evidence: dict[str, Any] = {"reference": "the stored outputs"}
+    try:
+        measured = measure(model, [inputs for inputs, _ in sets])
+    except StageError as error:
+        floor = f"one ulp of each output's dtype, for the oracle cannot run the graph: {error}"
+        return [], {**evidence, "noise_floor": floor}
+    floor = f"the largest error of {DRAWS} runs of the graph in its own types"
+    return [noise for _, noise in measured], {**evidence, "noise_floor": floor}
+
+
+def _case(
+    spec: ModelSpec, number: int, inputs: Arrays, outputs: Arrays, noise: Mapping[str, float] | None
+) -> GoldenCase:
+    sizes: dict[str, int] = {}
+    for tensor in (*spec.inputs, *spec.outputs):
+        shape = {**inputs, **outputs}[tensor.name].shape
+        sizes |= {a: n for a, n in zip(tensor.axes, shape, strict=True) if isinstance(a, str)}
+    batch = sizes.pop(BATCH, 1)
+    ulps = {name: _ulp(value) for name, value in outputs.items()}
+    floor = {n: max(noise[n], ulp / 2) if noise else ulp for n, ulp in ulps.items()}
+    error = {n: (noise[n] if noise else 0.0) + ulp / 2 for n, ulp in ulps.items()}
+    case = Case({NUMBER: number, **sizes}, batch)
+    return GoldenCase(case, inputs, outputs, None, floor, expected_error=error)
+
+
+def _ulp(value: Array) -> float:
+    """The distance from the largest finite value of floats to the next; 0 for any other dtype."""
+    if value.dtype.kind != "f":
+        return 0.0
+    largest = np.abs(value[np.isfinite(value)]).max(initial=np.finfo(value.dtype).tiny)
+    return float(np.spacing(largest))

@@ -1,0 +1,61 @@
+"""``junit.xml``: a test case for each cell, for CI systems that show JUnit's reports."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+from harness.reports import console
+from harness.schema import CellResult, Report, Status
+
+NAME = "junit.xml"
+TAGS = {
+    Status.FAIL: "failure",
+    Status.XPASS: "failure",
+    Status.ERROR: "error",
+    Status.XFAIL: "skipped",
+    Status.UNAVAILABLE: "skipped",
+}
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Write ``junit.xml`` into ``folder``, whole or not at all."""
+    tags = [TAGS.get(result.status) for result in report.results]
+    counts = {
+        "tests": len(tags),
+        "failures": tags.count("failure"),
+        "errors": tags.count("error"),
+        "skipped": tags.count("skipped"),
+        "time": f"{sum(result.seconds for result in report.results):.3f}",
+    }
+    attributes = {name: str(count) for name, count in counts.items()}
+    suites = ElementTree.Element("testsuites", attributes)
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": "harness", **attributes})
+    suite.extend(_case(result) for result in report.results)
+    ElementTree.indent(suites)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(ElementTree.tostring(suites, "utf-8", xml_declaration=True) + b"\n")
+    part.replace(path)
+    return path
+
+
+def _case(result: CellResult) -> ElementTree.Element:
+    about = {
+        "classname": f"harness.{result.cell.model}",
+        "name": result.cell.id,
+        "time": f"{result.seconds:.3f}",
+    }
+    case = ElementTree.Element("testcase", about)
+    if tag := TAGS.get(result.status):
+        told = f"{result.status.value} at {result.stage.value}: {result.reason}"
+        node = ElementTree.SubElement(case, tag, {"message": _printable(told)})
+        node.text = _printable(console.text(result))
+    return case
+
+
+def _printable(text: str) -> str:
+    """XML has no place for control characters."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)

@@ -1,0 +1,121 @@
+"""One table of runtimes by model, on the console and as ``report.md``; reasons stand below it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from harness.schema import Cell, CellResult, Report, Status
+
+NAME = "report.md"
+STYLES = {Status.PASS: "green", Status.XFAIL: "yellow", Status.UNAVAILABLE: "dim"}
+BAD = "bold red"
+REASON = 200
+
+
+@dataclass
+class Matrix:
+    """``rows`` map what was exported to the results by runtime, ``notes`` tell the reasons.
+
+    Runtimes that are available for no cell stand in ``absent`` with the reason, not in ``columns``.
+    """
+
+    columns: list[str] = field(default_factory=list)
+    rows: dict[str, dict[str, CellResult]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    notes: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def text(self, row: str, column: str) -> str:
+        """``pass``, or another status, its stage and the number of its note; empty for no cell."""
+        result = self.rows[row].get(column)
+        if result is None:
+            return ""
+        if result.status is Status.PASS:
+            return "pass"
+        note = _note(result)
+        return f"{result.status.value} {self.notes[note]}"
+
+
+def of(report: Report) -> Matrix:
+    """The table of a report."""
+    found = Matrix()
+    several = len({(r.cell.exporter, r.cell.variant) for r in report.results}) > 1
+    by_runtime: dict[str, list[CellResult]] = {}
+    for result in report.results:
+        by_runtime.setdefault(result.cell.runtime, []).append(result)
+    for name, results in by_runtime.items():
+        reasons = {result.reason for result in results}
+        if len(reasons) == 1 and all(r.status is Status.UNAVAILABLE for r in results):
+            found.absent[name] = reasons.pop()
+        else:
+            found.columns.append(name)
+    for result in report.results:
+        if result.cell.runtime in found.columns:
+            row = found.rows.setdefault(_label(result.cell, several), {})
+            row[result.cell.runtime] = result
+            if result.status is not Status.PASS:
+                found.notes.setdefault(_note(result), len(found.notes) + 1)
+    return found
+
+
+def show(console: Console, report: Report) -> None:
+    """Print the table, and under it what its numbers stand for."""
+    matrix = of(report)
+    first = max(map(len, matrix.rows), default=0)
+    widths = {
+        name: max(len(name), *(len(matrix.text(row, name)) for row in matrix.rows))
+        for name in matrix.columns
+    }
+    heads = (f"  {name:<{width}}" for name, width in widths.items())
+    console.print(" " * first + "".join(heads), style="bold", highlight=False, soft_wrap=True)
+    for row, results in matrix.rows.items():
+        line = Text(f"{row:<{first}}")
+        for name, width in widths.items():
+            style = STYLES.get(results[name].status, BAD) if name in results else ""
+            line.append("  ").append(f"{matrix.text(row, name):<{width}}", style)
+        console.print(line, soft_wrap=True)
+    for told in _below(matrix):
+        console.print(escape(told), highlight=False, soft_wrap=True)
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Write ``report.md`` into ``folder``, whole or not at all."""
+    matrix = of(report)
+    lines = [
+        f"`{report.command}`",
+        "",
+        "| | " + " | ".join(matrix.columns) + " |",
+        "| --- |" + " --- |" * len(matrix.columns),
+    ]
+    for row in matrix.rows:
+        texts = (matrix.text(row, column) for column in matrix.columns)
+        lines.append(f"| {row} | " + " | ".join(texts) + " |")
+    lines += ["", *(f"- {line}" for line in _below(matrix))]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text("\n".join(lines).rstrip() + "\n")
+    part.replace(path)
+    return path
+
+
+def _below(matrix: Matrix) -> list[str]:
+    notes = [f"{number}: {stage}: {reason}" for (stage, reason), number in matrix.notes.items()]
+    return [*notes, *(f"{name} is unavailable: {why}" for name, why in matrix.absent.items())]
+
+
+def _label(cell: Cell, several: bool) -> str:
+    parts = (cell.model, cell.framework, *((cell.exporter, cell.variant) if several else ()))
+    return "/".join(parts)
+
+
+def _note(result: CellResult) -> tuple[str, str]:
+    """The stage and the reason without its details, which differ between cells of one cause."""
+    reason = result.reason.partition(": ")[0] if result.status is Status.XFAIL else result.reason
+    reason = " ".join(reason.split())
+    return result.stage.value, reason if len(reason) <= REASON else f"{reason[: REASON - 1]}…"

@@ -1,0 +1,1 @@
+"""Outputs kept on one machine to be judged on another."""

@@ -1,0 +1,254 @@
+"""ci/gpu.sh: the job on a machine without a GPU, and its parts with what stands in for one."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ci import gpu
+from harness import arguments
+from harness.errors import UnavailableError
+from harness.placing.partition import Placed, Versions
+from harness.runtimes import load
+from harness.runtimes.ort import CPU_PROVIDER, CUDA_PROVIDER, Placement
+from harness.schema import Case
+from tests.support import tf32
+
+ROOT = Path(__file__).parents[2]
+MODEL = "sequence_encoder"
+
+
+def call(*flags, **environment):
+    return subprocess.run(
+        [ROOT / "ci/gpu.sh", *map(str, flags)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.skipif(load("ort-cuda").check() is None, reason="there is a CUDA device")
+def test_without_a_device_the_job_ends_with_3_and_one_line(tmp_path):
+    result = call("--output", tmp_path / "x.json")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.startswith("error: no CUDA device: ")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_its_libraries_the_job_ends_with_3_and_one_line():
+    result = call(PYTHON="false")
+    assert result.returncode == 3
+    assert result.stderr.startswith("error: false lacks a library: pip install")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--output", "golden/evidence/ort-cuda-x.json")])
+def test_a_rehearsal_is_no_evidence(flags, monkeypatch, capsys):
+    monkeypatch.setenv(gpu.VARIABLE, "ort-cpu")
+    assert arguments.ended(gpu.main, flags) == 2
+    told = capsys.readouterr().err
+    assert "is a rehearsal: it needs --output FILE outside golden/evidence" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [2, 3, 4])
+def test_a_validation_that_cannot_be_made_ends_the_job(code, tmp_path, monkeypatch, capsys):
+    ended = SimpleNamespace(returncode=code)
+    monkeypatch.setattr(gpu.subprocess, "run", lambda command, check: ended)
+    monkeypatch.setenv(gpu.VARIABLE, "ort-cpu")
+    flags = ("--output", str(tmp_path / "x.json"), "--folder", str(tmp_path / "gpu"))
+    assert arguments.ended(gpu.main, flags) == code
+    assert f"validation of ort-cpu (off) ended with exit code {code}" in capsys.readouterr().err
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_every_step_is_rehearsed_without_a_framework(tmp_path):
+    for name in ("torch", "tensorflow", "keras"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('a framework was imported')\n")
+    ready = [sys.executable, "-m", "harness.validate", MODEL, "--lengths", "1", "-q"]
+    subprocess.run([*ready, "--report-dir", tmp_path / "report"], cwd=ROOT, check=True)
+    path, folder = tmp_path / "new/evidence.json", tmp_path / "gpu"
+    flags = (MODEL, "--output", path, "--folder", folder, "--rounds", "3")
+    blocked = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    result = call(*flags, HARNESS_GPU_RUNTIME="ort-cpu", PYTHONPATH=blocked)
+    assert result.returncode == 1, result.stderr
+    failed = [line for line in result.stdout.splitlines() if line.startswith("FAILS")]
+    assert len(failed) == 3, failed
+    assert all("the switch had no effect" in line for line in failed)
+    told = json.loads(path.read_text())
+    assert (told["schema"], told["rehearsal"], told["runtime"]) == (1, True, "ort-cpu")
+    cells = {f"{MODEL}/{framework}/native/fp32" for framework in ("keras", "torch")}
+    for label in ("tf32_off", "tf32_on"):
+        made = told["validations"][label]
+        assert set(made["cells"]) == cells
+        assert (made["summary"]["pass"], made["rows"]) == (2, {"ort-cpu": 6.0})
+        assert all(0 < cell["ratio"] < 1 for cell in made["cells"].values())
+    assert "unavailable" in told["validations"]["ort-tensorrt"]
+    assert set(told["canary"]) == {"MatMul", "LSTM", "GRU"}
+    assert set(told["placement"]["nodes_by_provider"]) == cells
+    assert "partitioner" in told["placement"]
+    assert set(told["latency"]["cells"]) == cells
+    for lengths in told["latency"]["cells"].values():
+        assert list(lengths) == ["1", "32", "127", "512", "2048"]
+        assert all(figure > 0 for figures in lengths.values() for figure in figures)
+    for label in ("off", "on"):
+        assert len(list(folder.glob(f"{label}/outputs/*/*/*/*/ort-cpu/manifest.json"))) == 2
+    assert path.stat().st_size < gpu.AT_MOST
+
+
+class Driver:
+    """NVIDIA's driver with one device."""
+
+    cuInit = staticmethod(lambda flags: 0)  # noqa: N815
+    number = 0
+
+    def __getattr__(self, name):
+        def answer(*given):
+            if name == "cuDeviceGetName":
+                given[0].value = b"NVIDIA H200 (x)"
+            elif name == "cuDeviceTotalMem_v2":
+                given[0]._obj.value = 2**37
+            elif name == "cuDriverGetVersion":
+                given[0]._obj.value = 12080
+            elif name == "cuDeviceGetAttribute":
+                given[0]._obj.value = {75: 9, 76: 0}[given[1]]
+            return self.number
+
+        return answer
+
+
+def test_the_device_is_as_the_driver_says():
+    assert gpu.device(Driver()) == {
+        "name": "NVIDIA H200 (x)",
+        "memory": 2**37,
+        "compute_capability": "9.0",
+        "driver_cuda": "12.8",
+    }
+    assert gpu.slug("NVIDIA H200 (x)") == "nvidia-h200-x"
+    broken = Driver()
+    broken.number = 100
+    with pytest.raises(UnavailableError, match="the NVIDIA driver gives error 100"):
+        gpu.device(broken)
+
+
+def test_the_version_of_cudnn_is_its_own():
+    library = SimpleNamespace(cudnnGetVersion=lambda: 91002)
+    assert gpu.libraries({"libcudnn.so.9": library}.__getitem__) == {"cudnn": 91002}
+    assert gpu.libraries(lambda name: ctypes.CDLL("no_such_library.so")) == {"cudnn": None}
+
+
+def result(status="pass", ratios=(), row="ort-cuda+tf32"):
+    evidence = {"tf32": True, "tolerance": {"row": row}} if ratios else {}
+    cases = [{"outputs": [{"ratio": ratio} for ratio in ratios]}]
+    told = {"status": status, "stage": "run", "reason": "why", "evidence": evidence}
+    return {"id": "m/torch/native/fp32/ort-cuda", "cases": cases, **told}
+
+
+def test_a_digest_has_the_worst_ratio_and_the_reason():
+    digest = gpu.digest({"summary": {"cells": 1}, "results": [result(ratios=(0.25, 0.5))]})
+    assert digest["rows"] == {"ort-cuda+tf32": 32768.0}
+    assert digest["tf32"] == [True]
+    assert digest["cells"] == {
+        "m/torch/native/fp32": {"status": "pass", "ratio": 0.5, "floors": 16380.0}
+    }
+    digest = gpu.digest({"summary": {}, "results": [result("fail")]})
+    assert digest["cells"] == {"m/torch/native/fp32": {"status": "fail", "reason": "run: why"}}
+
+
+def work(model=Path("m.onnx")):
+    return SimpleNamespace(
+        cell=SimpleNamespace(id="m/torch/native/fp32/ort-cuda"), model=model, cases=[], golden=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("placed", "differs"),
+    [
+        (Placed((Placement(CUDA_PROVIDER, "LSTM", "a"),)), None),
+        (Placed((Placement(CPU_PROVIDER, "LSTM", "a"),)), "other numbers"),
+        (Placed(error="it died"), "it died"),
+    ],
+)
+def test_the_prediction_is_compared_with_what_ran(monkeypatch, placed, differs):
+    monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), [placed]))
+    ran = {"nodes_by_provider": {CUDA_PROVIDER: {"LSTM": 1}}, "placement_predicted_by": "1 (13)"}
+    ran["placement_differs"] = ["LSTM 'a' on CPU"]
+    told = gpu.placement([work()], {"m/torch/native/fp32/ort-cuda": ran})
+    assert told["table"] == {
+        "by": ["1 (13)"],
+        "differs": {"m/torch/native/fp32": ["LSTM 'a' on CPU"]},
+    }
+    found = told["partitioner"]["differs"].get("m/torch/native/fp32")
+    assert found is None if differs is None else found.startswith(differs)
+
+
+def test_without_a_compiler_the_prediction_is_the_tables_alone(monkeypatch):
+    def refuse(files):
+        raise UnavailableError("no C compiler")
+
+    monkeypatch.setattr(gpu, "partition", refuse)
+    told = gpu.placement([work(None)], {"m/torch/native/fp32/ort-cuda": {}})
+    assert told["partitioner"] == {"unavailable": "no C compiler"}
+
+
+def test_runs_take_turns_and_the_ratio_is_of_pairs(monkeypatch):
+    order, clock = [], iter(np.cumsum([0, 2, 0, 1, 0, 1, 0, 4, 0, 6, 0, 2]))
+
+    class Session:
+        def __init__(self, name):
+            self.name = name
+
+        def run(self, inputs):
+            order.append(self.name)
+
+    monkeypatch.setattr(gpu.time, "perf_counter", lambda: float(next(clock)))
+    figures = gpu.paired(Session("cpu"), Session("gpu"), {}, 3)
+    assert order == ["cpu", "gpu", "cpu", "gpu", "gpu", "cpu", "cpu", "gpu"]
+    assert figures == [4e6, 1e6, 3.0]
+
+
+def test_latency_is_of_batch_1_at_the_nearest_lengths(monkeypatch):
+    cases = [Case({"s": n, "t": 1}, b) for n in (1, 3, 30, 40, 600) for b in (1, 2)]
+    taken = SimpleNamespace(load=lambda case: SimpleNamespace(inputs={"case": case.id}))
+    found = gpu.timed(SimpleNamespace(cases=cases, golden=taken))
+    assert list(found) == [1, 30, 40, 600]
+    assert found[30] == {"case": "s30-t1-b1-none"}
+
+
+def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
+    tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def validated(job, runtime, flags, label):
+        asked.append((runtime, list(flags), label))
+        return {"label": label}, {"environment": {"python": "3"}, "results": []}
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpu, "_validated", validated)
+    monkeypatch.setattr(gpu, "load", lambda name: tf32.RUNTIME)
+    monkeypatch.setattr(gpu.ctypes, "CDLL", lambda name: Driver())
+    monkeypatch.setattr(gpu, "libraries", lambda open_library: {"cudnn": 1})
+    prepared = SimpleNamespace(works=[])
+    monkeypatch.setattr(gpu.validation, "prepare", lambda selection, tell: prepared)
+    monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), []))
+    assert gpu.main([]) == 0, capsys.readouterr()
+    assert asked == [
+        ("ort-cuda", [], "off"),
+        ("ort-cuda", ["--provider-option", "use_tf32=1"], "on"),
+        ("ort-tensorrt", [], "tensorrt"),
+    ]
+    told = json.loads((tmp_path / "golden/evidence/ort-cuda-nvidia-h200-x.json").read_text())
+    assert told["device"]["cudnn"] == 1
+    assert {probe["verdict"] for probe in told["canary"].values()} == {""}
+    monkeypatch.setattr(gpu, "load", lambda name: tf32.STUCK_ON)
+    assert gpu.main([]) == 1
+    assert "FAILS: canary LSTM: with TF32 off the error is" in capsys.readouterr().out

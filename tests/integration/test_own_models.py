@@ -1,0 +1,452 @@
+"""A user's own models: exported, judged and shipped, from files, factories and live objects.
+
+What a command does in a child is done here in this process, so that the frameworks load once; a
+few tests at the end start the commands themselves.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import harness
+from harness import golden, outcome, owning
+from harness.errors import UsageError
+from harness.subjects import child, making, spawn
+
+torch = pytest.importorskip("torch")
+keras = pytest.importorskip("keras")
+
+from tests.support import own_keras, own_torch  # noqa: E402
+from tests.support.own_torch import FRAMES, LENGTHS, TOKENS  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+NETS = ROOT / "tests/support"
+SIZES = [1, 2, 3, 8, 17]
+
+
+def in_this_process(job, progress, seconds=None):
+    making.make(child.load(job.source, job.weights), job.wanted, job.folder, progress)
+
+
+@pytest.fixture
+def ship(tmp_path, monkeypatch):
+    """Exports to a folder and gives it, the manifest and the golden of what was shipped."""
+    monkeypatch.setattr(spawn, "make", in_this_process)
+
+    def shipped(subject, inputs=None, lengths=SIZES, conforms=True, **options):
+        folder = tmp_path / "bundle"
+        report = harness.export(subject, folder, inputs=inputs, lengths=lengths, **options)
+        assert (outcome.exit_code(report) == 0) is conforms
+        assert (folder / "model.onnx").exists() is conforms
+        return folder, report
+
+    return shipped
+
+
+def axes(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["tolerance"]["ort-cpu"]
+    return manifest["axes"]
+
+
+def kinds(folder):
+    return {case.raggedness.value for case in golden.read(folder / "golden").cases}
+
+
+def refused(folder):
+    return json.loads((folder / "manifest.json").read_text())["refused"]
+
+
+ON_FRAMES = {"x": ["batch", "time", 4]}
+TORCH = {
+    "named tuple": (
+        own_torch.tuples,
+        FRAMES,
+        ON_FRAMES | {"steps": ["batch", "time", 5], "last": [1, "batch", 5]},
+    ),
+    "dict, an integer": (
+        lambda: own_torch.Net(lambda y, h: {"y": y, "best": y.argmax(-1)}),
+        FRAMES,
+        ON_FRAMES | {"y": ["batch", "time", 5], "best": ["batch", "time"]},
+    ),
+    "dropout, left in training": (
+        own_torch.Drops,
+        FRAMES,
+        ON_FRAMES | {"output": ["batch", "time", 5]},
+    ),
+    "float32 by name": (own_torch.Casts, FRAMES, ON_FRAMES | {"output": ["batch", "time", 3]}),
+    "stride": (
+        lambda: own_torch.Conv(3, 16, 1),
+        FRAMES,
+        ON_FRAMES | {"output": ["batch", "output_steps", 5]},
+    ),
+    "time first": (
+        own_torch.TimeFirst,
+        "frames: float32[time, batch, 4]",
+        {"frames": ["time", "batch", 4], "output": ["time", "batch", 5]},
+    ),
+    "two lengths": (
+        own_torch.TwoLengths,
+        ["source: float32[batch, s, 4]", "target: float32[batch, t, 3]"],
+        {
+            "source": ["batch", "s", 4],
+            "target": ["batch", "t", 3],
+            "context": ["batch", "t", 5],
+            "weights": ["batch", "t", "s"],
+        },
+    ),
+    "a mask, an input by name": (
+        own_torch.MeanOfValid,
+        [
+            "frames: float32[batch, time, 4], padding -2",
+            "mask: float32[batch, time], mask of time",
+            "gain: float32[5] in 1..2",
+        ],
+        {"frames": ["batch", "time", 4], "mask": ["batch", "time"], "gain": [5]}
+        | {"output": ["batch", 5]},
+    ),
+    "packed": (
+        own_torch.packed,
+        [TOKENS, LENGTHS],
+        {"tokens": ["batch", "time"], "lengths": ["batch"], "output": ["batch", "time", 5]},
+    ),
+    "packed, as long as the longest row": (
+        lambda: own_torch.Packed(total=False),
+        [TOKENS, LENGTHS],
+        {"tokens": ["batch", "time"], "lengths": ["batch"], "output": ["batch", "output_steps", 5]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_a_live_pytorch_model_is_shipped(ship, name):
+    make, inputs, expected = TORCH[name]
+    model = make()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    folder, report = ship(model, inputs)
+    assert axes(folder) == expected
+    assert report.comparisons >= 5
+    assert model.training
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+KERAS = {
+    "masked BiLSTM": (own_keras.bilstm, None, {"tags": ["batch", "sequence", 3]}, 5),
+    "sequential": (own_keras.sequential, None, {"output": ["batch", 3]}, 1),
+    "custom layer": (own_keras.custom, None, {"scaled": ["batch", "sequence", 5]}, 1),
+    "subclassed": (
+        own_keras.Tagger,
+        "tokens: int32[batch, time] in 0..19, padding 0",
+        {"tags": ["batch", "time", 3]},
+        5,
+    ),
+    "masking": (own_keras.masking, None, {"steps": ["batch", "sequence", 5]}, 5),
+    "strided": (own_keras.strided, None, {"steps": ["batch", "steps_steps", 5]}, 1),
+    "tokens that are floats": (own_keras.float_tokens, None, None, 5),
+    "a mask, dicts": (
+        own_keras.masks,
+        {"x": "[batch, time, 4], padding 0, right", "mask": "[batch, time], mask of time"},
+        {"last": ["batch", 5]},
+        3,
+    ),
+    "a lambda of the user's own": (own_keras.lambdas, None, None, 1),
+}
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_a_live_keras_model_is_shipped(ship, name):
+    make, inputs, expected, raggedness = KERAS[name]
+    model = make()
+    before = model.get_weights()
+    folder, _ = ship(model, inputs, lengths=[1, 3, 9])
+    for output, names in (expected or {}).items():
+        assert axes(folder)[output] == names
+    assert len(kinds(folder)) == raggedness
+    for old, new in zip(before, model.get_weights(), strict=False):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_sizes_that_the_model_itself_refuses_are_told_and_not_compared(ship):
+    folder, report = ship(own_torch.Conv(12, 1), FRAMES)
+    assert [text.partition(",")[0] for text in refused(folder)] == [
+        "time=1",
+        "time=2",
+        "time=3",
+        "time=8",
+    ]
+    assert "Kernel size" in refused(folder)[0]
+    assert "## Not compared" in (folder / "MODEL.md").read_text()
+    assert {case.case.lengths["time"] for case in report.results[0].cases} == {17}
+
+
+@pytest.mark.parametrize("lengths", [[3, 5], [5]])
+def test_lengths_that_are_also_a_batch_or_a_feature_confuse_nothing(ship, lengths):
+    folder, _ = ship(own_torch.Net(lambda y, h: y), FRAMES, lengths=lengths)
+    assert axes(folder)["output"] == ["batch", "time", 5]
+
+
+UNFIT = {
+    "keeps a state": (own_torch.Keeps, "keeps a state between calls"),
+    "random": (lambda: own_torch.Drops(always=True), "draws random"),
+    "half": (lambda: own_torch.net().half(), "is not float32"),
+    "an output named as an input": (
+        lambda: own_torch.Net(lambda y, h: {"x": y}),
+        "'x' has the name of another output or of an input",
+    ),
+    "keras, stateful": (own_keras.stateful, "keeps a state between calls"),
+    "keras, half": (own_keras.half, "computes in float16"),
+    "keras, casts": (own_keras.casting, "casts to float32"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_model_that_cannot_be_judged_is_refused(ship, tmp_path, name):
+    make, told = UNFIT[name]
+    inputs = None if "keras" in name else FRAMES
+    with pytest.raises(UsageError, match=told):
+        ship(make(), inputs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_dict_in_either_format_is_loaded(ship, tmp_path):
+    from safetensors.torch import save_file
+
+    torch.manual_seed(7)
+    trained = own_torch.net()
+    for value in trained.parameters():
+        value.data.uniform_(-1, 1)
+    torch.save(trained.state_dict(), tmp_path / "w.pt")
+    save_file(trained.state_dict(), tmp_path / "w.safetensors")
+    x = torch.randn(2, 6, 4)
+    import onnxruntime
+
+    for name in ("w.pt", "w.safetensors"):
+        folder, _ = ship(f"{NETS}/own_torch.py:tuples", FRAMES, weights=tmp_path / name)
+        session = onnxruntime.InferenceSession(folder / "model.onnx")
+        found = session.run(["steps"], {"x": x.numpy()})[0]
+        np.testing.assert_allclose(found, trained.gru(x)[0].detach(), atol=1e-5)
+
+
+def test_weights_of_another_model_are_refused(ship, tmp_path):
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(UsageError, match=r"w\.pt (lacks|has, and)"):
+        ship(f"{NETS}/own_torch.py:net", FRAMES, weights=tmp_path / "w.pt")
+
+
+def test_keras_files_and_weights(ship, tmp_path):
+    model = own_keras.bilstm()
+    for variable in model.weights:
+        variable.assign(variable * 1.5)
+    model.save(tmp_path / "own.keras")
+    model.save_weights(tmp_path / "own.weights.h5")
+    first, _ = ship(str(tmp_path / "own.keras"), lengths=[1, 4])
+    hashes = sorted(golden.read(first / "golden").manifest["weights"]["tensors"].values())
+    factory = f"{NETS}/own_keras.py:bilstm"
+    again, _ = ship(factory, lengths=[1, 4], weights=tmp_path / "own.weights.h5", name="own")
+    stored = golden.read(again / "golden")
+    assert stored.manifest["subject"] == factory
+    assert sorted(stored.manifest["weights"]["tensors"].values()) == hashes
+
+
+def test_an_exported_program(ship, tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3))
+    batch, time = torch.export.Dim("b", min=2, max=64), torch.export.Dim("t", min=2, max=512)
+    example = (torch.randn(3, 7, 4),)
+    shapes = ({0: batch, 1: time},)
+    torch.export.save(
+        torch.export.export(model, example, dynamic_shapes=shapes), tmp_path / "a.pt2"
+    )
+    folder, _ = ship(str(tmp_path / "a.pt2"), lengths=[2, 5, 9])
+    assert axes(folder)["input"] == ["batch", "sequence", 4]
+    torch.export.save(torch.export.export(model, example), tmp_path / "baked.pt2")
+    with pytest.raises(
+        UsageError, match=r"no input has a sequence axis that varies: input\[3, 7, 4\]"
+    ):
+        ship(str(tmp_path / "baked.pt2"))
+
+
+def test_a_script(ship, tmp_path):
+    class Steps(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = own_torch.net().gru
+
+        def forward(self, x):
+            return self.gru(x)[0]
+
+    torch.jit.trace(Steps().eval(), torch.randn(3, 7, 4)).save(tmp_path / "script.pt")
+    folder, _ = ship(str(tmp_path / "script.pt"), FRAMES, exporter="torch-script")
+    assert axes(folder)["output"] == ["batch", "time", 5]
+
+
+@pytest.fixture
+def shipped(ship):
+    """A GRU's bundle, its model and how it is exported again."""
+    folder, _ = ship(own_torch.Net(lambda y, h: y), FRAMES)
+    return folder, onnx.load(folder / "model.onnx")
+
+
+def test_an_onnx_file_of_the_users_own(ship, shipped, tmp_path):
+    own = tmp_path / "mine.onnx"
+    shutil.copy(shipped[0] / "model.onnx", own)
+    folder, _ = ship(str(own), "x: [batch, time, 4] in -2..2, normal")
+    assert golden.read(folder / "golden").framework == "onnx"
+    assert "the float64 evaluation of the file's own graph" in (folder / "MODEL.md").read_text()
+    with pytest.raises(UsageError, match="the file's outputs are output; expected other"):
+        ship(str(own), outputs="other")
+
+
+def planted(model, defect):
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for tensor in changed.graph.initializer:
+        value = numpy_helper.to_array(tensor).copy()
+        if value.ndim == 3 and value.shape[1:] == (15, 5):
+            if defect == "a weight":
+                value[0, 2, 2] += 1e-3
+            elif defect == "gates":
+                value = value[:, [*range(5, 10), *range(5), *range(10, 15)]]
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    return changed
+
+
+@pytest.mark.parametrize("defect", ["a weight", "gates"])
+def test_a_defect_in_a_file_is_found_against_the_framework(ship, shipped, tmp_path, defect):
+    mine, model = tmp_path / "mine.onnx", own_torch.Net(lambda y, h: y)
+    onnx.save(shipped[1], mine)
+    assert (shipped[0] / "model.onnx").exists()
+    onnx.save(planted(shipped[1], defect), mine)
+    folder, report = ship(model, FRAMES, onnx=mine, conforms=False)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"rejected.onnx", "golden", "report.json"}
+    stored = json.loads((folder / "report.json").read_text())
+    assert stored["summary"]["fail"] == 1
+    assert max(o.ratio for case in report.results[0].cases for o in case.outputs) > 10
+    judged = harness.validate(str(folder / "rejected.onnx"), golden=folder / "golden")
+    assert judged.summary["fail"] == 1
+    onnx.save(shipped[1], mine)
+    folder, _ = ship(model, FRAMES, onnx=mine)
+    assert not (folder / "rejected.onnx").exists()
+
+
+def test_a_mask_that_a_file_ignores_is_found(ship, tmp_path):
+    masked = own_keras.bilstm()
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    plain = keras.layers.Embedding(20, 4)(tokens)
+    for layer in masked.layers[2:]:
+        plain = layer(plain)
+    blind = keras.Model(tokens, plain)
+    blind.set_weights(masked.get_weights())
+    folder, _ = ship(blind, "tokens: in 0..19", lengths=[1, 3, 9])
+    shutil.move(folder / "model.onnx", tmp_path / "blind.onnx")
+    shutil.rmtree(folder)
+    _, report = ship(masked, lengths=[1, 3, 9], onnx=tmp_path / "blind.onnx", conforms=False)
+    failed = {c.case.raggedness.value for c in report.results[0].cases if c.status == "fail"}
+    assert "none" not in failed
+    assert {"right", "left", "gapped"} <= failed
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists and is not a bundle"):
+        harness.export(own_torch.net(), tmp_path, inputs=FRAMES)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_toml_file_beside_the_model_describes_it(ship, tmp_path):
+    shutil.copy(NETS / "own_torch.py", tmp_path / "mine.py")
+    (tmp_path / "mine.toml").write_text(
+        'name = "reader"\noutputs = ["a", "b"]\nlengths = "2,5"\nbatch = 2\n'
+        '[inputs]\nx = "float32[batch, frames, 4]"\n'
+    )
+    folder, report = ship(f"{tmp_path}/mine.py:tuples", lengths=None)
+    assert axes(folder) == {
+        "x": ["batch", "frames", 4],
+        "a": ["batch", "frames", 5],
+        "b": [1, "batch", 5],
+    }
+    assert report.results[0].cell.model == "reader"
+    assert {case.id for case in golden.read(folder / "golden").cases} == {
+        "frames2-b2-none",
+        "frames5-b2-none",
+    }
+
+
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "tensorflow", "keras", "tf2onnx", "onnxscript"}:
+            raise ImportError(f"{name} must not be imported here")
+sys.meta_path.insert(0, Blocker())
+import runpy
+sys.argv = ["harness.validate", *sys.argv[1:]]
+runpy.run_module("harness.validate", run_name="__main__")
+"""
+
+
+def test_a_bundle_validates_where_no_framework_is(shipped):
+    judged = subprocess.run(
+        [sys.executable, "-c", BLOCKER, str(shipped[0]), "--json"],
+        capture_output=True,
+        text=True,
+        cwd=shipped[0].parent,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stderr
+    assert json.loads(judged.stdout)["summary"]["pass"] == 1
+
+
+def command(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "harness.export", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    subject = f"{NETS}/own_torch.py:noisy"
+    done = command(
+        *(subject, "-o", "out", "--input", FRAMES, "--lengths", "1,4"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 2
+    assert "FACTORY" not in done.stdout
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "model.onnx",
+        "manifest.json",
+        "golden",
+        "MODEL.md",
+    }
+
+
+@pytest.mark.parametrize(
+    ("factory", "limit", "told"),
+    [
+        ("dies", None, "own_torch.py:dies: its process ended with signal 11"),
+        ("slow", 2.0, "own_torch.py:slow: its process took more than 2 s"),
+    ],
+)
+def test_a_child_that_dies_or_takes_too_long(tmp_path, factory, limit, told):
+    request = owning.Request(
+        f"{NETS}/own_torch.py:{factory}", tmp_path / "out", FRAMES, timeout=limit
+    )
+    with pytest.raises(UsageError) as error:
+        owning.ship(request, lambda result: None)
+    assert str(error.value).endswith(told)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,173 @@
+"""The wheel holds all that it needs; a bundle is judged where only its core is installed.
+
+The environment is a new one, without the packages of this one and without a network: it sees, by
+links, the distributions that the wheel's core needs and no other, and pip checks in it that these
+are enough. What they were installed from is not tried.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+pytestmark = pytest.mark.xdist_group("wheel")
+ROOT = Path(__file__).parents[2]
+CORE = {"numpy", "onnx", "onnxruntime-gpu", "safetensors", "rich"}
+FOREIGN = ("torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "openvino", "pytest", "pip")
+PROGRAM = """
+import importlib, json, sys
+from importlib.util import find_spec
+import harness
+from harness.__main__ import COMMANDS
+for command in COMMANDS:
+    importlib.import_module(f"harness.{command}").parser()
+code = importlib.import_module("harness.validate").main(sys.argv[1:])
+tops = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps({
+    "code": code,
+    "file": harness.__file__,
+    "found": [name for name in %r if find_spec(name)],
+    "loaded": sorted(tops - set(sys.stdlib_module_names)),
+}))
+"""
+
+
+def call(*command, cwd=None, env=None):
+    """What a command prints; it sees no module of ours but what is installed where it runs."""
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    given = {"capture_output": True, "text": True, "cwd": cwd, "env": bare if env is None else env}
+    done = subprocess.run(command, check=False, **given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def sources():
+    return {
+        str(path.relative_to(ROOT))
+        for package in ("harness", "reference_models")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, so that nothing that an earlier build left gets into it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("harness", "reference_models"):
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=skipped)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source")
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    offline = ("--no-deps", "--no-build-isolation", "--no-index")
+    call(*pip, "wheel", *offline, "-w", str(folder), str(folder / "source"))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def clean(wheel, tmp_path_factory):
+    """The Python of an environment with the wheel and its core dependencies alone."""
+    folder = tmp_path_factory.mktemp("clean")
+    venv.create(folder, with_pip=False)
+    (site,) = folder.glob("lib/python*/site-packages")
+    for distribution in closure(CORE):
+        for name in entries(distribution):
+            (site / name).parent.mkdir(parents=True, exist_ok=True)
+            (site / name).symlink_to(distribution.locate_file(name))
+    python = folder / "bin/python"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python))
+    call(*pip, "install", "--no-index", str(wheel))
+    call(*pip, "check")
+    return python
+
+
+def closure(names):
+    """The installed distributions of these names, and all that they need here."""
+    found = {}
+    todo = list(names)
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name not in found:
+            found[name] = metadata.distribution(name)
+            needed = map(Requirement, found[name].requires or ())
+            todo += [n.name for n in needed if not n.marker or n.marker.evaluate({"extra": ""})]
+    return found.values()
+
+
+def entries(distribution):
+    """Its packages, modules and metadata; of a package that others share, its part."""
+    found = set()
+    for file in distribution.files:
+        top = distribution.locate_file(file.parts[0])
+        shared = len(file.parts) > 2 and not (top / "__init__.py").exists()
+        bare = shared and not file.parts[0].endswith((".dist-info", ".libs"))
+        found.add("/".join(file.parts[: 2 if bare else 1]))
+    return {name for name in found if name not in ("..", "__pycache__") and name[:3] != "../"}
+
+
+def test_everything_that_is_needed_is_in_the_wheel(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        names = set(file.namelist())
+        told = {Path(name).name: file.read(name).decode() for name in names if "dist-info" in name}
+    assert {name for name in names if ".dist-info/" not in name} == sources()
+    for kind in (".mjs", ".toml", ".c", ".json", "py.typed"):
+        assert any(name.endswith(kind) for name in names), kind
+    lines = told["METADATA"].splitlines()
+    needed = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist")]
+    assert {Requirement(n).name for n in needed if "extra ==" not in n} == CORE
+    assert "[pytest11]\nonnx-sequence-harness = harness.pytest_plugin" in told["entry_points.txt"]
+    assert "Apache License" in told["LICENSE"]
+
+
+def test_a_bundle_is_judged_where_no_framework_is_installed(clean, tmp_path):
+    bundle = tmp_path / "bundle"
+    export = ("-m", "harness.export", "sequence_encoder", "--runtime", "ort-cpu")
+    call(sys.executable, *export, "-o", str(bundle), cwd=ROOT, env=os.environ)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    bare = {"PATH": os.environ["PATH"], "HOME": str(empty)}
+    program = PROGRAM % (FOREIGN,)
+    judge = ("-c", program, str(bundle), "--runtime", "ort-cpu")
+    told = call(str(clean), *judge, cwd=empty, env=bare)
+    assert "sequence_encoder/torch/native/fp32/ort-cpu" in told
+    found = json.loads(told.splitlines()[-1])
+    assert found["code"] == 0
+    assert found["found"] == []
+    assert Path(found["file"]).is_relative_to(clean.parents[1])
+    core = {re.split(r"[/.]", name)[0] for one in closure(CORE) for name in entries(one)}
+    loaded = {name for name in found["loaded"] if not name.startswith("__")}
+    assert loaded - {"harness", "reference_models"} <= core
+    report = json.loads((empty / "build/report/report.json").read_text())
+    assert report["summary"]["comparisons"] > 50
+    assert "torch" not in report["environment"]
+    listed = call(str(clean), "-m", "harness.list", cwd=empty, env=bare)
+    assert "torch is not installed" in listed
+    assert "language_model" in listed
+
+
+def test_pytest_finds_the_plugin_of_an_installed_wheel(wheel, tmp_path):
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-index")
+    call(*pip, "--no-deps", "--target", str(tmp_path / "site"), str(wheel))
+    (tmp_path / "test_it.py").write_text("def test_it(assert_conforms): pass\n")
+    given = (f"--harness-golden={ROOT / 'golden/gru_tagger/torch'}", "--harness-runtime=ort-cpu")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    told = call(
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "test_it.py"),
+        *given,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert re.search(r"^plugins: .*onnx-sequence-harness", told, re.MULTILINE)
+    assert "<Function test_it>" in told
+    assert "<CellItem gru_tagger/torch/native/fp32/ort-cpu>" in told

@@ -1,0 +1,171 @@
+"""PyTorch models as users have them, for tests of exporting them."""
+
+import collections
+import os
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+FRAMES = "x: float32[batch, time, 4]"
+TOKENS = "tokens: int64[batch, time] in 0..19, padding 0"
+LENGTHS = "lengths: int64[batch], lengths of time"
+Named = collections.namedtuple("Named", "steps last")
+
+
+class Net(nn.Module):
+    """A GRU whose outputs go through ``after``."""
+
+    def __init__(self, after=lambda y, h: y):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gru = nn.GRU(4, 5, batch_first=True)
+        self.after = after
+
+    def forward(self, x):
+        return self.after(*self.gru(x))
+
+
+class Packed(nn.Module):
+    """Tokens with lengths; the outputs are as long as the longest row unless ``total``."""
+
+    def __init__(self, total):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(20, 4, padding_idx=0)
+        self.gru = nn.GRU(4, 5, batch_first=True)
+        self.total = total
+
+    def forward(self, tokens, lengths):
+        packed = pack_padded_sequence(
+            self.embed(tokens), lengths, batch_first=True, enforce_sorted=False
+        )
+        steps = tokens.shape[1] if self.total else None
+        return pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=steps)[0]
+
+
+class Conv(nn.Module):
+    """A convolution, which refuses what is shorter than it is wide, before a GRU."""
+
+    def __init__(self, width, stride, padding=0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv1d(4, 4, width, stride, padding)
+        self.gru = nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, x):
+        return self.gru(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
+
+
+class TimeFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gru = nn.GRU(4, 5)
+
+    def forward(self, frames):
+        return self.gru(frames)[0]
+
+
+class MeanOfValid(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gru = nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, frames, mask, *, scale=None, gain=None):
+        weight = mask.unsqueeze(-1).float()
+        y = (self.gru(frames)[0] * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return y if gain is None else y * gain
+
+
+class TwoLengths(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.read = nn.GRU(4, 5, batch_first=True)
+        self.write = nn.GRU(3, 5, batch_first=True)
+
+    def forward(self, source, target):
+        keys, queries = self.read(source)[0], self.write(target)[0]
+        weights = torch.softmax(queries @ keys.transpose(1, 2), -1)
+        return {"context": weights @ keys, "weights": weights}
+
+
+class Keeps(nn.Module):
+    """Goes on where the last call ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(4, 5, batch_first=True)
+        self.state = None
+
+    def forward(self, x):
+        same = self.state is not None and self.state.shape[1] == x.shape[0]
+        y, state = self.gru(x, self.state if same else None)
+        self.state = state.detach()
+        return y
+
+
+class Drops(nn.Module):
+    def __init__(self, always=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gru, self.always = nn.GRU(4, 5, 2, batch_first=True, dropout=0.5), always
+
+    def forward(self, x):
+        return nn.functional.dropout(self.gru(x)[0], 0.5, self.always or self.training)
+
+
+class Casts(nn.Module):
+    """Asks for float32 by name between its layers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.gru, self.head = nn.GRU(4, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        y = self.head(torch.tanh(self.gru(x)[0]).float()) * torch.ones(3, dtype=torch.float32)
+        return y * torch.exp(y.to(torch.float32))
+
+
+def net():
+    return Net(lambda y, h: y)
+
+
+def packed():
+    return Packed(total=True)
+
+
+def tuples():
+    return Net(lambda y, h: Named(y, h))
+
+
+def noisy():
+    print("PRINTED BY THE FACTORY")
+    print("WRITTEN BY THE FACTORY", file=sys.stderr)
+    os.system("echo ECHOED BY THE FACTORY")
+    return net()
+
+
+def needs(size):
+    return Net(size)
+
+
+def slow():
+    time.sleep(60)
+
+
+def dies():
+    os.kill(os.getpid(), 11)
+
+
+def leaves():
+    sys.exit(0)
+
+
+def three():
+    return 3

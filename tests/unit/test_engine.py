@@ -1,0 +1,102 @@
+"""The one loop: golden cases are loaded while others run, and what cannot be loaded is told."""
+
+import threading
+
+import onnx
+import pytest
+
+from harness import engine, golden
+from harness.crashes import crashed
+from harness.engine import Work
+from harness.errors import ExportError, GoldenError, LoadError, RunError
+from harness.schema import Cell, Status
+from tests.support import doubler, planted
+
+
+@pytest.fixture
+def work(tmp_path):
+    source = golden.read(doubler.record(tmp_path / "golden"))
+    onnx.save(doubler.graph(), tmp_path / "model.onnx")
+    cell = Cell("doubler", "torch", "native", "fp32", "planted")
+    return Work(cell, source, source.cases, tmp_path / "model.onnx")
+
+
+def judged(work, runtime=None):
+    (result,) = engine.run([work], {"planted": runtime or planted.Runtime()})
+    return result
+
+
+def test_every_golden_case_is_loaded_once_and_before_it_is_asked_for(work, monkeypatch):
+    loaded, all_loaded = [], threading.Event()
+    read = golden.Golden.load
+
+    def load(source, case):
+        loaded.append((case.id, threading.current_thread() is threading.main_thread()))
+        if len(loaded) == len(work.cases):
+            all_loaded.set()
+        return read(source, case)
+
+    monkeypatch.setattr(golden.Golden, "load", load)
+
+    def wait_for_the_others(outputs, run):
+        assert all_loaded.wait(60)
+        return outputs
+
+    result = judged(work, planted.Runtime(wait_for_the_others))
+    assert result.status is Status.PASS
+    assert sorted(name for name, _ in loaded) == sorted(case.id for case in work.cases)
+    assert not all(in_main for _, in_main in loaded)
+
+
+def test_a_golden_that_cannot_be_loaded_is_told_where_it_is_asked_for(work, monkeypatch):
+    read, told = golden.Golden.load, []
+
+    def load(source, case):
+        if case == work.cases[2]:
+            raise GoldenError("altered")
+        return read(source, case)
+
+    monkeypatch.setattr(golden.Golden, "load", load)
+    running = engine.run(
+        [work], {"planted": planted.Runtime()}, lambda w, event: told.append(event)
+    )
+    with pytest.raises(GoldenError, match="altered"):
+        next(running)
+    assert work.cases[1] in told
+    assert work.cases[2] in told
+    assert work.cases[3] not in told
+
+
+def test_cases_that_are_completed_are_not_completed_ahead(work):
+    threads = []
+
+    def complete(case):
+        threads.append(threading.current_thread())
+        return case
+
+    assert judged(engine.replace(work, complete=complete)).status is Status.PASS
+    assert set(threads) == {threading.main_thread()}
+
+
+def chained(error, cause):
+    try:
+        raise error from cause
+    except type(error) as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RunError("no", crashed=True), True),
+        (ExportError("no"), False),
+        (MemoryError(), True),
+        (chained(LoadError("no"), MemoryError()), True),
+        (chained(LoadError("no"), ValueError()), False),
+        (RuntimeError("std::bad_alloc"), True),
+        (RunError("CUDA out of memory"), True),
+        (ValueError("no"), False),
+    ],
+)
+def test_what_tells_nothing_of_a_model(error, expected):
+    assert crashed(error) is expected
