@@ -48,11 +48,27 @@ def export(
     is not described; UnavailableError where its framework is not installed.
     """
     from harness import shipping
+    from harness.errors import UsageError
     from harness.works import Selection, is_reference
 
     if isinstance(subject, PathLike):
         subject = str(subject)
-    if isinstance(subject, str) and is_reference(subject):
+    own = {
+        "inputs": inputs,
+        "outputs": outputs,
+        "lengths": lengths,
+        "batch": batch,
+        "weights": weights,
+        "onnx": onnx,
+        "name": name,
+        "timeout": timeout,
+    }
+    ours = isinstance(subject, str) and is_reference(subject)
+    if ours and (odd := [word for word, value in own.items() if value]):
+        raise UsageError(f"{odd[0]} is for a model of your own; {subject} is ours")
+    if framework and not ours:
+        raise UsageError("framework is for reference models; a model of your own has one")
+    if ours:
         selection = Selection(
             subjects=[subject],
             frameworks=[framework or "torch"],
@@ -130,6 +146,7 @@ class Command(ModuleType):
 
 
 def _names(names: Names) -> list[str]:
+    """Names as a list."""
     return [names] if isinstance(names, str) else list(names)
 
 
@@ -138,4 +155,9 @@ def _numbers(numbers: Numbers | None) -> list[str]:
         return []
     if isinstance(numbers, str | int):
         return [str(numbers)]
-    return [str(number) for number in numbers]
+    try:
+        return [str(number) for number in numbers]
+    except TypeError:
+        from harness.errors import UsageError
+
+        raise UsageError(f"{numbers!r}: expected numbers, or a text such as 1,2,7..9") from None

@@ -85,6 +85,9 @@ def read(path: Path) -> Bundle:
             raise UsageError(f"{path} is not a bundle: {MODEL} is missing")
         if sha256(bundle.model) != manifest["sha256"]:
             raise UsageError(f"{bundle.model} was altered: its SHA-256 is not the manifest's")
+        stated, inner = manifest.get("golden_sha256"), path / GOLDEN / MANIFEST
+        if stated is not None and (not inner.is_file() or sha256(inner) != stated):
+            raise UsageError(f"{inner} is missing or altered: its SHA-256 is not the bundle's")
     return bundle
 
 
@@ -105,6 +108,7 @@ def write(
             manifest["sha256"] = sha256(new / MODEL)
         if golden is not None:
             _copy_golden(golden, new / GOLDEN)
+            manifest["golden_sha256"] = sha256(new / GOLDEN / MANIFEST)
         if card is not None:
             (new / CARD).write_text(card)
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.schema import Array, GoldenCase, ModelSpec, OutputComparison, TensorSpec
-from harness.tolerance import output_dtype, tolerance
+from harness.tolerance import output_dtype, scale_of, tolerance
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -68,8 +68,7 @@ def _output(
     error = np.zeros(expected.shape)
     np.subtract(actual, expected, out=error, where=finite)
     error = np.maximum(np.abs(error), apart) if exact else np.abs(error)
-    scale = golden.scale.get(tensor.name, 0.0)
-    scale = max(scale, float(np.abs(expected[finite]).max(initial=0.0)))
+    scale = scale_of(golden.scale.get(tensor.name, 0.0), expected)
     floor = golden.noise_floor[tensor.name]
     given = golden.expected_error.get(tensor.name, 0.0)
     allowed = 0.0 if exact else tolerance(runtime, floor, scale) + given

@@ -126,7 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with console.progress(errors, enabled=True) as bar:
             task = bar.add_task("loading", total=None)
             report, written = owning.ship(
-                request, done, lambda text: bar.update(task, description=text, advance=1)
+                request,
+                done,
+                lambda text: bar.update(task, description=text, advance=1),
+                lambda line: shown.print(f"            {line}", highlight=False, soft_wrap=True),
             )
     if args.json:
         print(json_file.dumps(report))

@@ -33,6 +33,7 @@ from harness.schema import (
     Raggedness,
     TensorSpec,
 )
+from harness.tolerance import rounded_scale
 from harness.usual import Usual
 
 SCHEMA = 1
@@ -135,8 +136,7 @@ class Golden:
         return {case.id: (case, entry) for case, entry in cases}
 
     def _largest(self, entry: Mapping[str, Any], output: str) -> float:
-        value = self.tensors[_key(entry, "output", output)]
-        return float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
+        return rounded_scale(self.tensors[_key(entry, "output", output)])
 
 
 def read(folder: Path) -> Golden:
@@ -160,6 +160,8 @@ def manifest_in(folder: Path) -> dict[str, Any]:
         raise GoldenError(f"{path} is not JSON: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise GoldenError(f"{path}: expected a manifest of schema {SCHEMA}")
+    if "spec" not in manifest and (folder / "golden").is_dir():
+        raise GoldenError(f"{folder} is a bundle; its golden is {folder / 'golden'}")
     if manifest.get("sha256") != _manifest_sha256(manifest):
         raise GoldenError(f"{path} was altered: its SHA-256 is not the one it states")
     try:

@@ -128,7 +128,11 @@ def _missing_shards(parts: Mapping[str, Report]) -> list[str]:
 def _selection(command: str) -> str:
     """A command line without what does not change which cells there are."""
     kept, skip = [], False
-    for word in shlex.split(command):
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    for word in words:
         name, equals, _ = word.partition("=")
         if skip:
             skip = False

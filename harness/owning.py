@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -48,9 +49,14 @@ class Request:
 
 
 def ship(
-    request: Request, done: Callable[[CellResult], None], progress: Progress = lambda text: None
+    request: Request,
+    done: Callable[[CellResult], None],
+    progress: Progress = lambda text: None,
+    note: Progress = lambda text: None,
 ) -> tuple[Report, bool]:
     """Make, validate and, if it conforms, write the bundle to the request's output folder.
+
+    ``note`` is told, a line each, what was asked for and cannot be compared.
 
     Where it does not conform, that folder has the report, the golden and ``rejected.onnx``.
     UsageError, with nothing written, where the model cannot be read, described, run or exported.
@@ -76,7 +82,7 @@ def ship(
             "framework": stored.framework,
             "exporter": about["exporter"],
             "variant": wanted.variant,
-            "opset": wanted.opset,
+            "opset": about["opset"],
             "subject": wanted.text,
             "axes": {t.name: list(t.axes) for t in (*stored.spec.inputs, *stored.spec.outputs)},
             "refused": about["refused"],
@@ -88,20 +94,28 @@ def ship(
         bundle.write(candidate, model, manifest, folder / making.WHOLE)
         selection = Selection(subjects=[str(candidate)], runtimes=request.runtimes)
         prepared = validation.prepare(selection, progress)
-        again = f"python -m harness.validate {request.output}"
+        place = request.output
+        rejected = (str(place / bundle.REJECTED), "--golden", str(place / bundle.GOLDEN))
         prepared.works = [
-            replace(work, replay=f"{again} --runtime {work.cell.runtime}")
-            for work in prepared.works
+            replace(work, replay=_replay(work.cell.runtime, *rejected)) for work in prepared.works
         ]
         report = validation.judge(prepared, "harness.export", done, lambda work: None)
+        for line in about["refused"]:
+            note(f"not compared: {line}")
         if not shipping.conforming(report):
-            bundle.reject(request.output, model, folder / making.STORED, json_file.dumps(report))
+            bundle.reject(place, model, folder / making.STORED, json_file.dumps(report))
             return report, False
+        kept = [replace(r, replay=_replay(r.cell.runtime, str(place))) for r in report.results]
+        report = replace(report, results=tuple(kept))
         manifest["validated"] = shipping.proof(report)
         manifest["tolerance"] = card.tolerances(report)
         text = card.text(stored, manifest, report)
         bundle.write(request.output, model, manifest, folder / making.STORED, text)
         return report, True
+
+
+def _replay(runtime: str, *words: str) -> str:
+    return shlex.join(["python", "-m", "harness.validate", *words, "--runtime", runtime])
 
 
 def _make(request: Request, folder: Path, progress: Progress) -> Wanted:

@@ -54,15 +54,17 @@ def _told(report: Report, runtimes: Sequence[str], lasting: bool) -> str:
 
     Where the judged files are not ``lasting``, a line that judges them again is of no use.
     """
-    from harness import outcome
+    from harness import outcome, plan
     from harness.reports import console
+    from harness.runtimes import RUNTIMES
     from harness.schema import Status
 
+    named = plan.names("runtime", [runtimes] if isinstance(runtimes, str) else runtimes, RUNTIMES)
     lacking = [
         result
         for result in report.results
         if result.status in outcome.BAD
-        or (result.status is Status.UNAVAILABLE and result.cell.runtime in runtimes)
+        or (result.status is Status.UNAVAILABLE and result.cell.runtime in named)
     ]
     if not lacking and report.comparisons and not report.partial:
         return ""

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.schema import Array
+
 TF32 = 2.0**13
 """The unit roundoff of TF32, 2^-11 with its 10 bits of mantissa, in units of float32's, 2^-24."""
 
@@ -56,16 +58,38 @@ def output_dtype(runtime: str, declared: str) -> np.dtype[Any]:
 
 
 def one_ulp(scale: float) -> float:
-    """The distance from ``scale`` to the next float32."""
-    smallest = float(np.finfo(np.float32).tiny)
-    return float(np.spacing(np.float32(max(abs(scale), smallest))))
+    """The distance from ``scale``, or from the largest float32 where that is less, to the next."""
+    limits = np.finfo(np.float32)
+    within = min(max(abs(scale), float(limits.tiny)), float(limits.max) / 2)
+    return float(np.spacing(np.float32(within)))
+
+
+def rounded_scale(values: Array) -> float:
+    """The largest absolute value among those that rounding to float32 changes; 0 without any.
+
+    What float32 holds to the bit was put there, not computed: a fill such as -1e9 where a mask is
+    0, or the zero of a padded step. It says nothing of what rounding does to the others.
+    """
+    finite = values[np.isfinite(values)]
+    with np.errstate(over="ignore"):
+        changed = finite[finite.astype(np.float32) != finite]
+    return float(np.abs(changed).max(initial=0.0))
+
+
+def scale_of(usual: float, expected: Array) -> float:
+    """An output's scale: what is ``usual`` at lengths like these, or more if ``expected`` has more.
+
+    Where all of it is held by float32 to the bit, its largest value has to do.
+    """
+    finite = np.abs(expected[np.isfinite(expected)])
+    return max(usual, rounded_scale(expected)) or float(finite.max(initial=0.0))
 
 
 def tolerance(runtime: str, noise_floor: float, scale: float) -> float:
     """``k(runtime) * max(noise floor, one float32 ulp of the output's scale)``.
 
     ``noise_floor`` is the largest absolute float32 error of the framework's own run at these
-    lengths, ``scale`` the output's largest absolute value at lengths like these. A runtime in
+    lengths, ``scale`` the output's largest computed value at lengths like these. A runtime in
     ``FULL_PRECISION`` is allowed its factor of the scale alone.
     """
     if runtime in FULL_PRECISION:

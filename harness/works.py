@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,8 +108,9 @@ def from_path(path: Path, selection: Selection, runtimes: Mapping[str, Runtime])
         framework = framework_of(runtime)
         if framework and (framework, *plan.TWIN) != (cell.framework, cell.exporter, cell.variant):
             continue
-        flags = f" --golden {selection.golden}" if selection.golden else ""
-        replay = f"python -m harness.validate {path}{flags} --runtime {name}"
+        flags = ["--golden", str(selection.golden)] if selection.golden else []
+        replay = shlex.join(["python", "-m", "harness.validate", str(path), *flags])
+        replay += f" --runtime {name}"
         replay += selection.settings.flags
         model_or_none = None if failure else model
         if selection.keyword is not None and not plan.Expression(selection.keyword).matches(

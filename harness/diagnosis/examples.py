@@ -18,7 +18,7 @@ from harness.diagnosis.reproduction import Example, errors
 from harness.diagnosis.values import ROUNDING, Exact, Failure, scale
 from harness.errors import StageError
 from harness.schema import Array, Arrays, Case, Runtime, Stage
-from harness.tolerance import tolerance
+from harness.tolerance import scale_of, tolerance
 
 
 def smallest(known: Diagnosis, probe: Probe, net: Net, folder: Path) -> Example | None:
@@ -131,8 +131,7 @@ def whole(known: Diagnosis, probe: Probe, net: Net) -> Iterator[Example]:
     steps: dict[str, tuple[int, Array]] = {}
     for t in probe.work.golden.spec.outputs:
         value = golden.outputs[t.name]
-        largest = float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
-        size = max(golden.scale.get(t.name, 0.0), largest)
+        size = scale_of(golden.scale.get(t.name, 0.0), value)
         inexact = np.dtype(t.dtype).kind in "fc"
         allowed[t.name] = tolerance(label, golden.noise_floor[t.name], size) if inexact else 0.0
         if golden.steps is not None and t.step_axis is not None:

@@ -223,6 +223,9 @@ def _check_node(node: torch.fx.Node, root: str) -> None:
     if not isinstance(target, torch._ops.OpOverload):
         return
     off = "dropout" in target.name() and False in node.args
+    if target is torch.ops.aten.scaled_dot_product_attention.default:
+        given = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
+        off = given == 0.0
     if torch.Tag.nondeterministic_seeded in target.tags and not off:
         raise ExportError(f"{where}: {target.name()} draws random numbers in evaluation mode")
     if target is torch.ops.aten.squeeze.default:

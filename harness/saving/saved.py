@@ -146,7 +146,7 @@ class Saved:
 
     def repeats(self, case: Case) -> bool:
         """Whether the case is to have been run again there: no other case was."""
-        again = [entry["id"] for entry in self.manifest["cases"] if entry["repeat"]]
+        again = [entry["id"] for entry in self.manifest["cases"] if entry.get("repeat")]
         return case.id in again or not again
 
     def evidence(self) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
             "The model itself does not run, or cannot be judged, at:",
         ]
         lines += ["", *[f"- {line}" for line in manifest["refused"]]]
-    lines += ["", "Prove it again, with numpy, onnx and onnxruntime alone:", ""]
+    lines += ["", "Prove it again, with onnx-sequence-harness and no framework:", ""]
     lines += ["```", "python -m harness.validate .", "```", ""]
     return "\n".join(lines)
 

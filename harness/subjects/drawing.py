@@ -25,8 +25,9 @@ def plan(
     Where padding lies on the ``right`` alone, no case has it elsewhere.
 
     ``lengths`` and ``batches`` are ``LENGTHS`` and ``BATCHES`` where the user asks for none; then
-    there are cases besides whose batch is the length, or larger than any example's. What is usual
-    of an output shows in ``ENOUGH`` cases: where there are fewer, each is drawn more than once.
+    there are cases besides whose batch is the length. One batch is larger than any example's unless
+    the user asks for others. What is usual of an output shows in ``ENOUGH`` cases: where there are
+    fewer, each is drawn more than once.
     """
     single = not any(BATCH in tensor.axes for tensor in spec.inputs)
     usual = tuple(lengths) == LENGTHS
@@ -36,8 +37,10 @@ def plan(
     sizes = list(_sizes(axes, lengths, rows))
     if axes and len(lengths) < len(rows):
         sizes += [(dict.fromkeys(axes, length), batch) for length in lengths for batch in rows]
-    if not single and tuple(batches) == BATCHES and usual:
+    if not single and axes and tuple(batches) == BATCHES:
         beside = [*CROWDED, *((n, n) for n in SQUARE)]
+        if not usual:
+            beside = [(lengths[len(lengths) // 2], CROWDED[0][1])]
         sizes += [(dict.fromkeys(axes, length), batch) for length, batch in beside]
     found = [Case(lengths, batch) for lengths, batch in sizes]
     axis = spec.ragged

@@ -91,6 +91,7 @@ def make(own: Own, wanted: Wanted, folder: Path, progress: Progress) -> None:
         exported = graph.name_axes(exported, spec)
         model = resolve(VARIANTS[wanted.variant])(exported)
         (folder / MODEL).write_bytes(model.SerializeToString())
+        told["opset"] = max(i.version for i in model.opset_import if i.domain in ("", "ai.onnx"))
     except StageError as error:
         told["failure"] = {"stage": error.stage.value, "reason": str(error)}
     except HarnessError:

@@ -55,6 +55,7 @@ def measure(
     found = _float64(own, spec, plan, refused, progress)
     if found:
         _deterministic(own, spec, found[0])
+        _deterministic(own, spec, max(found, key=lambda one: one.case.longest * one.case.batch))
         found = _with_noise(own, spec, found, refused, progress)
     kept = []
     for one in found:
@@ -177,6 +178,10 @@ def _deterministic(own: Own, spec: ModelSpec, first: Measured) -> None:
 def _meaningless(one: Measured) -> str:
     """Why a comparison of this case would mean nothing; empty where it means something."""
     for name, value in one.outputs.items():
+        if value.dtype.kind == "f" and value.size and not np.isfinite(value).any():
+            return f"{name} is finite nowhere; there is nothing to compare"
+        if told := _coarse_fill(name, value):
+            return told
         scale, noise = _scale(value), one.noise[name]
         if value.dtype.kind == "f" and not noise <= MEANINGFUL * max(scale, one_ulp(scale)):
             return (
@@ -184,6 +189,24 @@ def _meaningless(one: Measured) -> str:
                 " mean nothing"
             )
     return ""
+
+
+def _coarse_fill(name: str, value: Array) -> str:
+    """Why rounding of a fill hides all else in ``value``; empty where it does not.
+
+    A fill is the largest value where it stands more than once, a million times as large as the
+    others; one that float32 holds, as -1e9, is no trouble.
+    """
+    finite = np.abs(value[np.isfinite(value)]) if value.dtype.kind == "f" else value[:0]
+    largest = float(finite.max(initial=0.0))
+    others = finite[finite != largest]
+    fills = finite.size - others.size > 1 and others.size and others.max() < 1e-6 * largest
+    if not fills or float(np.float32(largest)) == largest:
+        return ""
+    return (
+        f"{name} is filled with values of {largest:.3g}, which float32 rounds by more than the"
+        " others are; fill with one that it holds, such as -1e9"
+    )
 
 
 def _scale(value: Array) -> float:

@@ -24,6 +24,8 @@ def outputs(
     its own, or another rank or dtype at the second case.
     """
     (case, here), (other, there) = first, second
+    if not here:
+        raise UsageError("the model gives no output")
     if len(here) != len(there):
         raise UsageError(f"{len(here)} outputs at one size, {len(there)} at another")
     chosen = _names([name for name, _ in here], names)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+import harness
 from harness import bundle, runtimes
 from harness.errors import UsageError
+from harness.runtimes import RUNTIMES
 from harness.testing import assert_conforms
 from tests.support import doubler
 
@@ -96,3 +98,26 @@ def test_what_cannot_be_used_is_no_failed_assertion(tmp_path):
         assert_conforms(tmp_path)
     with pytest.raises(UsageError):
         assert_conforms("no_such_model_here")
+
+
+def test_a_bundle_with_another_golden_is_refused(shipped):
+    folder = shipped()
+    manifest = folder / "golden/manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    with pytest.raises(UsageError, match=r"golden/manifest\.json is missing or altered"):
+        assert_conforms(folder)
+
+
+@pytest.mark.parametrize("runtimes", ["ort-cpu,openv*", ["ort-cpu,openvino"]])
+def test_named_runtimes_must_be_here_however_they_are_named(shipped, monkeypatch, runtimes):
+    monkeypatch.setitem(RUNTIMES, "openvino", "tests.support.planted:ABSENT")
+    monkeypatch.delitem(RUNTIMES, "openvino-default", raising=False)
+    with pytest.raises(AssertionError, match="does not conform"):
+        assert_conforms(shipped(), runtimes=runtimes)
+
+
+@pytest.mark.parametrize("given", [{"inputs": "x: int64"}, {"onnx": "m.onnx"}, {"lengths": [3]}])
+def test_what_is_for_a_model_of_ones_own_is_refused_for_ours(given, tmp_path):
+    with pytest.raises(UsageError, match="is for a model of your own; gru_tagger is ours"):
+        harness.export("gru_tagger", tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()

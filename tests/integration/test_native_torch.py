@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from harness.errors import ExportError
 from harness.schema import TensorSpec
 
 torch = pytest.importorskip("torch")
@@ -169,6 +170,7 @@ def test_states_stacked_and_taken_apart(name: str) -> None:
 
 
 def test_unbatched() -> None:
+    torch.manual_seed(5)
     layers = {
         "lstm": KINDS["lstm"](num_layers=2, bidirectional=True),
         "gru": KINDS["gru"](batch_first=True),
@@ -281,3 +283,21 @@ def test_structure_at_every_opset_and_the_model_left_as_it_was(opset: int) -> No
         expected = model.eval()(*map(torch.from_numpy, inputs.values()))
     for got, want in zip(session.run(None, inputs), expected, strict=True):
         np.testing.assert_allclose(got, want.numpy(), atol=1e-6)
+
+
+def test_attention_without_dropout_draws_nothing():
+    class Attends(nn.Module):
+        def __init__(self, dropout: float) -> None:
+            super().__init__()
+            self.gru = nn.GRU(F, H, batch_first=True)
+            self.dropout = dropout
+
+        def forward(self, x):
+            y = self.gru(x)[0][:, None]
+            attend = nn.functional.scaled_dot_product_attention
+            return {"y": attend(y, y, y, dropout_p=self.dropout)[:, 0]}
+
+    y = TensorSpec("y", "float32", ("batch", "sequence", H))
+    compare(Attends(0.0), spec((X,), (y,)), lengths=(1, 2, 7))
+    with pytest.raises(ExportError, match="draws random numbers in evaluation mode"):
+        export(Attends(0.5), spec((X,), (y,)), draw(spec((X,), (y,)), 41, 43))

@@ -26,6 +26,7 @@ def call(tmp_path, capsys, monkeypatch):
         "dies": planted_crashes.TARGETS["segfaults"],
     }.items():
         monkeypatch.setitem(runtimes.RUNTIMES, name, target)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     doubler.record(tmp_path / "golden")
     onnx.save(doubler.graph(), tmp_path / "model.onnx")
     monkeypatch.chdir(tmp_path)

@@ -67,3 +67,8 @@ def test_few_sizes_are_drawn_more_than_once():
     assert [case.draw for case in cases] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert len({case.id for case in cases}) == 8
     assert {case.draw for case in plan(PLAIN, LENGTHS, BATCHES)} == {0}
+
+
+def test_one_batch_is_larger_than_an_example_unless_batches_are_named():
+    assert max(case.batch for case in plan(PLAIN, (1, 2, 7, 33), BATCHES)) == 16
+    assert max(case.batch for case in plan(PLAIN, (1, 2, 7, 33), (1, 2))) == 2

@@ -1,5 +1,7 @@
 """What a model of one's own takes and gives, found by running it: with models of NumPy alone."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -230,3 +232,40 @@ def test_a_milder_padding_is_tried_where_one_is_refused():
     found, refused = measure(Net(counted), spec, [case], lambda text: None)
     assert [one.case.raggedness for one in found] == [Raggedness.RIGHT]
     assert refused == ["time=5, batch=2, padding empty: ValueError: an empty row (in float64)"]
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (
+            lambda x: np.full_like(x, np.nan),
+            "is finite nowhere; there is nothing to compare",
+        ),
+        (
+            lambda x: np.where(x > 0, x, 1e30),
+            "is filled with values of 1e+30, which float32",
+        ),
+    ],
+)
+def test_outputs_that_say_nothing_are_not_judged(function, reason):
+    net = Net(function)
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        measured(net, told(function, FRAMES), 5)
+
+
+def test_a_fill_that_float32_holds_is_judged_beside_the_rest():
+    net = Net(lambda x: np.where(x > 0, 3 * x, -1e9))
+    found, refused = measured(net, told(net.function, FRAMES), 5)
+    assert len(found) == 1
+    assert not refused
+
+
+def test_randomness_at_long_lengths_alone_is_seen():
+    rng = np.random.default_rng(0)
+
+    def noisy(x):
+        return x + (rng.random() if x.shape[1] > 5 else 0)
+
+    spec = told(lambda x: x, FRAMES)
+    with pytest.raises(UsageError, match="draws random numbers or keeps a state"):
+        measured(Net(noisy), spec, 2, 5, 9)

@@ -1,6 +1,7 @@
 """TF32: its rows in the tolerance table, and the canary that tells whether its switch works."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -45,6 +46,7 @@ def record(folder):
 @pytest.fixture
 def call(tmp_path, capsys, monkeypatch):
     """``validate`` of the projector with a simulated ort-cuda: its exit code and its result."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     record(tmp_path / "golden")
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
