@@ -115,8 +115,9 @@ def from_tests(path: Path, folder: Path) -> int:
         shutil.copyfile(path / layout.MODEL, new / bundle.MODEL)
         for other in sorted((path / BUNDLE).iterdir()):
             shutil.copyfile(other, new / other.name)
-        bundle.read(new)
         golden.copy(restored, new / bundle.GOLDEN)
+        bundle.bind(new)
+        bundle.read(new)
     return len(restored.cases)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import convert, golden
+from harness import bundle, convert, golden
 from harness.arguments import ended
 from harness.errors import GoldenError, NothingSelectedError, UsageError
 from harness.onnx_tests import converting, layout
@@ -286,3 +286,13 @@ def test_the_remainder_gives_every_bit_back(values):
 def test_what_float32_cannot_hold_is_refused():
     with pytest.raises(UsageError, match="values up to 1e\\+300 cannot be told as float32"):
         converting._remainder(np.array([1.0, 1e300]), "float32")
+
+
+def test_a_bundle_of_some_cases_is_bound_to_them(tmp_path):
+    source = tiny_golden.make_bundle(tmp_path)
+    lengths = [str(CASES[0][0])]
+    converting.to_tests(converting.source(source), tmp_path / "tests", lengths=lengths)
+    fewer = converting.from_tests(tmp_path / "tests", tmp_path / "back")
+    assert 0 < fewer < len(CASES)
+    assert bundle.read(tmp_path / "back").failure is None
+    assert len(golden.read(tmp_path / "back/golden").cases) == fewer
