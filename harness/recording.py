@@ -17,14 +17,13 @@ from harness import golden
 from harness.errors import GoldenError
 from harness.formula import Formula, evaluate
 from harness.frameworks import FRAMEWORKS
+from harness.measuring import DRAWS, NEARBY
 from harness.schema import Array, Arrays, Case, ModelSpec, Progress, lengths_text
 from harness.tolerance import one_ulp
 from reference_models import cases, catalog
 
 FLOAT64_AGREEMENT = 1e-12
 MEANINGFUL = 1e-3
-DRAWS = 8
-NEARBY = 2.0**-18
 HELD_OUT_SEED = 1_000_003
 HELD_OUT_BATCHES = 20
 VERSIONS = {"keras": ("keras", "tensorflow-cpu", "tensorflow"), "torch": ("torch",)}

@@ -164,7 +164,7 @@ class GoldenCase:
 
     ``outputs`` hold only ``steps`` of the time axis where that is not None. ``noise_floor``
     is, for each output, the largest absolute error of the framework's own float32 runs at
-    these lengths, ``scale`` its largest absolute value at lengths like these, ``expected_error``
+    these lengths, ``scale`` its largest computed value at lengths like these, ``expected_error``
     how far the expected output itself may be from the exact one (nowhere but for one that is).
     """
 

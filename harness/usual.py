@@ -16,7 +16,8 @@ ENOUGH = 8
 class Usual:
     """The cases of one golden: their lengths and, for each output, a figure of every case.
 
-    ``noise`` holds largest absolute float32 errors, ``largest`` largest absolute finite values.
+    ``noise`` holds largest absolute float32 errors, ``largest`` largest absolute values that
+    were computed (``tolerance.rounded_scale``).
     """
 
     def __init__(

@@ -17,7 +17,8 @@ import numpy as np
 from harness import golden, graph
 from harness.errors import ExportError, HarnessError, StageError, UsageError, one_line
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
-from harness.recording import DRAWS, environment
+from harness.measuring import DRAWS
+from harness.recording import environment
 from harness.registry import resolve
 from harness.schema import Arrays, ModelSpec, Progress, Raggedness
 from harness.subjects import declared, drawing

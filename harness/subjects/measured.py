@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness.recording import DRAWS, MEANINGFUL, nearby
+from harness.measuring import DRAWS
+from harness.recording import MEANINGFUL, nearby
 from harness.schema import Array, Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
 from harness.subjects.outputs import named, sized
 from harness.subjects.probing import Own, RefusedError, drawn, run
