@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness import interrupts
 from harness.errors import UNUSABLE, HarnessError
@@ -15,6 +15,9 @@ from harness.frameworks import FRAMEWORKS
 from harness.runtimes import RUNTIMES
 from harness.runtimes.ort_options import LEVELS
 from harness.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from harness.works import Selection
 
 GOLDEN = Path("golden")
 ARTIFACTS = Path("build/artifacts")
@@ -175,6 +178,34 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         " deployed ONNX Runtime has CUDA kernels of LSTM and GRU; its CUDA 12 builds have none at"
         " opset 22)",
     )
+
+
+def selection(args: argparse.Namespace, **more: Any) -> Selection:
+    """What the selectors, the places and the settings of a parsed command line select.
+
+    ``more`` are fields of the selection that the command has besides, or has otherwise.
+    """
+    from harness.settings import Settings
+    from harness.works import Selection
+
+    asked = {
+        "subjects": args.subject,
+        "frameworks": args.framework or (),
+        "exporters": args.exporter or (),
+        "variants": args.variant or (),
+        "runtimes": args.runtime or (),
+        "lengths": args.lengths or (),
+        "batch": args.batch or (),
+        "keyword": args.keyword,
+        "shard": args.shard,
+        "golden": args.golden,
+        "opset": args.opset,
+        "artifacts": args.artifacts,
+    }
+    if "optimization" in args:
+        options = dict(args.provider_option)
+        asked["settings"] = Settings(args.optimization, args.intra_op_threads, options)
+    return Selection(**{**asked, **more})
 
 
 def add_artifacts(parser: argparse.ArgumentParser) -> None:

@@ -62,24 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.diagnosis import finding, report
     from harness.errors import CONFORMS, DOES_NOT_CONFORM
     from harness.reports import console
-    from harness.settings import Settings
-    from harness.works import Selection
 
-    selection = Selection(
-        subjects=[args.subject],
-        frameworks=args.framework or (),
-        exporters=args.exporter or (),
-        variants=args.variant or (),
-        runtimes=args.runtime or (),
-        lengths=args.lengths or (),
-        batch=args.batch or (),
-        keyword=args.keyword,
-        shard=args.shard,
-        golden=args.golden,
-        artifacts=args.artifacts,
-        opset=args.opset,
-        settings=Settings(args.optimization, args.intra_op_threads, dict(args.provider_option)),
-    )
+    selection = arguments.selection(args, subjects=[args.subject])
     command = shlex.join(["python", "-m", "harness.diagnose", *given])
     with console.progress(Console(stderr=True), enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)

@@ -60,26 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
     from harness.mutation import report, study, summary
     from harness.settings import Settings
-    from harness.works import Selection, is_path
+    from harness.works import is_path
 
     kinds = study.defects(args.defect or ())
     shown = Console()
     if args.list:
         report.kinds(shown, kinds)
         return CONFORMS
-    selection = Selection(
-        subjects=args.subject,
-        frameworks=args.framework or (),
-        exporters=args.exporter or (),
-        variants=args.variant or (),
+    selection = arguments.selection(
+        args,
         runtimes=args.runtime or ("ort-cpu",),
-        lengths=args.lengths or (),
-        batch=args.batch or (),
-        keyword=args.keyword,
-        shard=args.shard,
-        golden=args.golden,
-        artifacts=args.artifacts,
-        opset=args.opset,
         every_step=not any(map(is_path, args.subject)),
         settings=Settings(intra_op_threads=None if args.runtime else 1),
     )

@@ -88,27 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness import outcome, reports, validation, workers
     from harness.reports import console, json_file, table
     from harness.schema import CellResult, Report
-    from harness.settings import Settings
-    from harness.works import Selection
 
     isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit)
-    selection = Selection(
-        subjects=args.subject,
-        frameworks=args.framework or (),
-        exporters=args.exporter or (),
-        variants=args.variant or (),
-        runtimes=args.runtime or (),
+    selection = arguments.selection(
+        args,
         require=args.require,
-        lengths=args.lengths or (),
-        batch=args.batch or (),
-        keyword=args.keyword,
-        shard=args.shard,
-        golden=args.golden,
-        artifacts=args.artifacts,
-        opset=args.opset,
         every_step=args.every_step,
         relations=args.relation or (),
-        settings=Settings(args.optimization, args.intra_op_threads, dict(args.provider_option)),
         limits=isolation.limits,
         save_outputs=args.save_outputs,
         load_outputs=args.load_outputs,

@@ -267,3 +267,21 @@ def test_every_activation_keeps_the_dtype(name):
     attributes = {"alphas": [0.3], "betas": [0.6]}
     ((function,),) = activations([name], **attributes, default=["Tanh"], directions=1)
     assert function(np.float32([-2, 0.1, 3])).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("initial_h", np.s_[:, :1]),
+        ("initial_c", np.s_[:, :, :1]),
+        ("sequence_lens", np.s_[:1]),
+        ("b", np.s_[:, :20]),
+        ("p", np.s_[:, :3]),
+        ("r", np.s_[:, :, :1]),
+    ],
+)
+def test_what_numpy_would_broadcast_is_refused(name, part):
+    inputs = arguments("LSTM", "forward")
+    inputs[name] = inputs[name][part]
+    with pytest.raises(ValueError, match=r"has shape .*, expected "):
+        ours("LSTM", inputs)

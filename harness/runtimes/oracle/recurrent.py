@@ -44,6 +44,7 @@ def lstm(
     The clip bounds what the gates' activations take; the cell state goes into ``h`` as it is, as
     in ONNX Runtime (the standard says "the input of activations").
     """
+    _check_weights(4, w, r, b, p)
     functions = _functions(
         ("Sigmoid", "Tanh", "Tanh"), direction, activations, activation_alpha, activation_beta
     )
@@ -88,6 +89,7 @@ def gru(
     linear_before_reset: int = 0,
 ) -> tuple[Array, ...]:
     """Y, Y_h; the gates of W, R and B come in the order z, r, h."""
+    _check_weights(3, w, r, b)
     functions = _functions(
         ("Sigmoid", "Tanh"), direction, activations, activation_alpha, activation_beta
     )
@@ -135,6 +137,7 @@ def rnn(
     layout: int = 0,
 ) -> tuple[Array, ...]:
     """Y, Y_h; the standard's default is two activations, of which one direction takes the first."""
+    _check_weights(1, w, r, b)
     names = list(activations or ())[: w.shape[0]]
     functions = _functions(("Tanh",), direction, names, activation_alpha, activation_beta)
 
@@ -158,6 +161,21 @@ def _functions(
     if direction not in DIRECTIONS:
         raise ValueError(f"unknown direction {direction!r}; choose from: {', '.join(DIRECTIONS)}")
     return activations(names, alphas, betas, default, len(DIRECTIONS[direction]))
+
+
+def _check_weights(gates: int, w: Array, r: Array, b: Array | None, p: Array | None = None) -> None:
+    """ValueError where a weight has not the shape that the standard gives it for W [D, G·H, I]."""
+    directions, units = w.shape[0], w.shape[1] // gates
+    _check("W", w, (directions, gates * units, w.shape[2]))
+    _check("R", r, (directions, gates * units, units))
+    _check("B", b, (directions, 2 * gates * units))
+    _check("P", p, (directions, 3 * units))
+
+
+def _check(what: str, value: Array | None, shape: tuple[int, ...]) -> None:
+    """ValueError where ``value`` has another shape, to which NumPy might broadcast it."""
+    if value is not None and value.shape != shape:
+        raise ValueError(f"{what} has shape {list(value.shape)}, expected {list(shape)}")
 
 
 def _clip(x: Array, bound: float | None) -> Array:
@@ -189,6 +207,9 @@ def _run(
     if lens is not None and (lens.min(initial=0) < 0 or lens.max(initial=0) > steps):
         raise ValueError(f"sequence_lens {lens.tolist()} are not within 0 to {steps} steps")
     nothing = np.zeros((len(backward), rows, r.shape[-1]), x.dtype)
+    _check("sequence_lens", lens, (rows,))
+    for state in initial:
+        _check("an initial state", state, nothing.shape)
     starts = [nothing if s is None else s for s in initial]
     outputs, finals = [], []
     for d, reverse in enumerate(backward):
