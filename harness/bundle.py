@@ -153,13 +153,20 @@ def foreign(folder: Path) -> bool:
 
 
 def key(
-    framework: str, target: str, variant: str, package: str, weights: str, opset: int
+    framework: str,
+    target: str,
+    variant: str,
+    package: str,
+    weights: str,
+    opset: int,
+    known: dict[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """What an export depends on: weights, code and library versions.
 
     ``target`` and ``variant`` are the exporter's and the variant's ``"module:attribute"``,
-    ``package`` is the twin's. A library that is not installed has no version here, so that a
-    machine without frameworks can tell an old export from a foreign one.
+    ``package`` is the twin's, ``known`` keeps sources for other keys. A library that is not
+    installed has no version here, so that a machine without frameworks can tell an old export from
+    a foreign one.
     """
     return {
         "weights": weights,
@@ -171,7 +178,8 @@ def key(
                 f"{package}.{framework}_twin",
                 f"harness.frameworks.{framework}",
                 "harness.graph",
-            ]
+            ],
+            known,
         ),
         "versions": versions(framework),
     }

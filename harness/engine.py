@@ -6,9 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from harness.golden import Golden
 from harness.saving import saved
 from harness.saving.recorder import Recorder
 from harness.schema import (
+    Array,
+    Arrays,
     Case,
     CaseResult,
     Cell,
@@ -81,14 +83,21 @@ Event = Stage | Case | CaseResult | str
 judged a case."""
 Tell = Callable[[Work, Event], None]
 _STORING = threading.Lock()
+AHEAD = 4
+"""Cases that are loaded ahead of the one that runs"""
 
 
 def run(
     works: Iterable[Work],
     runtimes: Mapping[str, Runtime],
     tell: Tell = lambda work, event: None,
+    behind: int = 0,
 ) -> Iterator[CellResult]:
-    """Judge every cell in turn; ``tell`` is told every event of it."""
+    """Judge every cell in turn; ``tell`` is told every event of it.
+
+    Up to ``behind`` cases are still being compared while the next one runs: what is told of a case
+    before a crash is what had been compared.
+    """
     store: dict[str, GoldenCase] = {}
     current: Path | None = None
     for work in works:
@@ -98,16 +107,18 @@ def run(
         started = time.perf_counter()
         runtime = work.loaded or runtimes[work.cell.runtime]
         if work.save is None:
-            result = _judge(work, runtime, store, tell)
+            result = _judge(work, runtime, store, tell, behind)
         else:
             recorder = Recorder(runtime, len(work.cases) + len(work.again))
-            result = _judge(work, recorder, store, tell)
+            result = _judge(work, recorder, store, tell, behind)
             kept = result, work.golden.manifest["sha256"], work.model, runtime, recorder.runs
             saved.write(work.save, *kept)
         yield replace(result, seconds=time.perf_counter() - started, replay=work.replay)
 
 
-def _judge(work: Work, runtime: Runtime, store: dict[str, GoldenCase], tell: Tell) -> CellResult:
+def _judge(
+    work: Work, runtime: Runtime, store: dict[str, GoldenCase], tell: Tell, behind: int = 0
+) -> CellResult:
     reason = work.unavailable or runtime.check()
     if reason is not None:
         return CellResult(work.cell, Status.UNAVAILABLE, Stage.LOAD, reason)
@@ -125,12 +136,7 @@ def _judge(work: Work, runtime: Runtime, store: dict[str, GoldenCase], tell: Tel
     except StageError as error:
         return CellResult(work.cell, _status(error), error.stage, str(error), lint)
     tell(work, Stage.RUN)
-    results = []
-    with _loading(work, store):
-        for case in [*work.cases, *work.again]:
-            tell(work, case)
-            results.append(judge_case(work, case, session, store))
-            tell(work, results[-1])
+    results = list(_results(work, session, store, tell, behind))
     for name in work.relations:
         assert work.model is not None
         tell(work, name)
@@ -176,31 +182,12 @@ def _status(error: Exception) -> Status:
 
 def golden_case(work: Work, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
     """A case's inputs and expected outputs, loaded once into ``store``, by id."""
-    with _STORING:
-        if case.id not in store:
-            loaded = work.golden.load(case)
-            store[case.id] = work.complete(loaded) if work.complete else loaded
-        return store[case.id]
-
-
-@contextmanager
-def _loading(work: Work, store: dict[str, GoldenCase]) -> Iterator[None]:
-    """Golden cases are loaded into ``store`` by a thread, each while earlier ones run.
-
-    One that cannot be loaded raises where it is asked for.
-    """
-    left = deque(() if work.complete else work.cases)
-
-    def load() -> None:
-        while left:
-            golden_case(work, left.popleft(), store)
-
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(load)
-        try:
-            yield
-        finally:
-            left.clear()
+    if case.id not in store:
+        with _STORING:
+            if case.id not in store:
+                loaded = work.golden.load(case)
+                store[case.id] = work.complete(loaded) if work.complete else loaded
+    return store[case.id]
 
 
 def judge_case(
@@ -208,18 +195,72 @@ def judge_case(
 ) -> CaseResult:
     """Run one case on a session and compare its outputs."""
     golden = golden_case(work, case, store)
+    return _compared(work, golden, _run(case, session, golden.inputs))
+
+
+def _results(
+    work: Work, session: Session, store: dict[str, GoldenCase], tell: Tell, behind: int
+) -> Iterator[CaseResult]:
+    """Every case's result in turn; a thread loads cases ahead of the one that runs, and compares
+    those that ran.
+
+    A golden case that cannot be loaded raises where it is asked for.
+    """
+    cases = [*work.cases, *work.again]
+    ahead = iter(() if work.complete else cases)
+    compared: deque[Future[CaseResult]] = deque()
+
+    def told(result: CaseResult) -> CaseResult:
+        tell(work, result)
+        return result
+
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            for case in islice(ahead, AHEAD):
+                beside.submit(golden_case, work, case, store)
+            for case in cases:
+                tell(work, case)
+                for later in islice(ahead, 1):
+                    beside.submit(golden_case, work, later, store)
+                golden = golden_case(work, case, store)
+                ran = _run(case, session, golden.inputs)
+                compared.append(beside.submit(_compared, work, golden, ran))
+                while len(compared) > behind:
+                    yield told(compared.popleft().result())
+            while compared:
+                yield told(compared.popleft().result())
+        finally:
+            beside.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What came of running a case: outputs in the graph's order, or why there are none."""
+
+    case: Case
+    seconds: float
+    outputs: Sequence[tuple[str, Array]] = ()
+    error: Exception | None = None
+
+
+def _run(case: Case, session: Session, inputs: Arrays) -> _Ran:
     started = time.perf_counter()
     try:
-        actual = session.run(golden.inputs)
-    except StageError as error:
-        seconds = time.perf_counter() - started
-        return CaseResult(case, _status(error), error.stage, str(error), seconds=seconds)
+        outputs = session.run(inputs)
     except Exception as error:
+        return _Ran(case, time.perf_counter() - started, error=error)
+    return _Ran(case, time.perf_counter() - started, outputs)
+
+
+def _compared(work: Work, golden: GoldenCase, ran: _Ran) -> CaseResult:
+    case, seconds, error = ran.case, ran.seconds, ran.error
+    if isinstance(error, StageError):
+        return CaseResult(case, _status(error), error.stage, str(error), seconds=seconds)
+    if error is not None:
         return CaseResult(case, _status(error), Stage.RUN, one_line(error))
-    seconds = time.perf_counter() - started
-    if reason := compare.structure(work.golden.spec, golden, actual, work.judged_as):
+    if reason := compare.structure(work.golden.spec, golden, ran.outputs, work.judged_as):
         return CaseResult(case, Status.FAIL, Stage.COMPARE, reason, seconds=seconds)
-    outputs = compare.compare(work.golden.spec, golden, actual, work.judged_as)
+    outputs = compare.compare(work.golden.spec, golden, ran.outputs, work.judged_as)
     bad = [output for output in outputs if output.reason]
     reason = f"output {bad[0].name}: {bad[0].reason}" if bad else ""
     status = Status.FAIL if bad else Status.PASS

@@ -79,7 +79,7 @@ def unknown(kind: str, given: str, choices: Iterable[str]) -> UsageError:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """An exception as one line: its last non-empty line, or its type where it says nothing."""
+    """An exception as one line: its type and its first non-empty line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else ""
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -68,8 +68,10 @@ def ensure(
     export.
     """
     jobs, known = list(jobs), read or {}
+    sources: dict[str, bytes] = {}
     keys = {
-        job.name: _key(job, known.get(job.golden) or golden.read(Path(job.golden))) for job in jobs
+        job.name: _key(job, known.get(job.golden) or golden.read(Path(job.golden)), sources)
+        for job in jobs
     }
     stale = [job for job in jobs if _stored(job, keys[job.name]) is None]
     possible = [job for job in stale if keys[job.name]["versions"]]
@@ -116,10 +118,13 @@ def _in_children(
     return died
 
 
-def _key(job: Job, source: golden.Golden) -> dict[str, Any]:
+def _key(
+    job: Job, source: golden.Golden, sources: dict[str, bytes] | None = None
+) -> dict[str, Any]:
     target = EXPORTERS[f"{job.exporter}/{job.framework}"]
-    package, weights = source.spec.package, source.weights_sha256
-    return bundle.key(job.framework, target, VARIANTS[job.variant], package, weights, job.opset)
+    package, weights, opset = source.spec.package, source.weights_sha256, job.opset
+    variant = VARIANTS[job.variant]
+    return bundle.key(job.framework, target, variant, package, weights, opset, sources)
 
 
 def _stored(job: Job, key: Mapping[str, Any]) -> bundle.Bundle | None:

@@ -90,6 +90,12 @@ def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     if np.dtype(dtype) == bool:
         return (bits(seed, count) >> np.uint64(63)).astype(bool).reshape(shape)
     draws = 12 if formula.get("normal") else 1
-    words = bits(seed, draws * count).reshape(draws, *shape)
-    unit = ((words >> np.uint64(40)).astype(np.float64) * 2.0**-24).sum(axis=0) / draws
-    return np.asarray(low + (high - low) * unit).astype(dtype)
+    words = bits(seed, draws * count)
+    words >>= np.uint64(40)
+    unit = words.astype(np.float64)
+    unit *= 2.0**-24
+    if draws > 1:
+        unit = unit.reshape(draws, count).sum(axis=0) / draws
+    unit *= high - low
+    unit += low
+    return unit.astype(dtype).reshape(shape)

@@ -96,7 +96,7 @@ class Golden:
         inputs = {}
         for tensor in self.spec.inputs:
             about = entry["inputs"][tensor.name]
-            key = _key(entry, "input", tensor.name)
+            key = _key(case, "input", tensor.name)
             if key in self.tensors:
                 inputs[tensor.name] = self.tensors[key]
             else:
@@ -105,7 +105,7 @@ class Golden:
                 inputs[tensor.name] = _same(self.folder, key, value, about["sha256"])
         steps = None if entry["steps"] is None else np.asarray(entry["steps"], np.int64)
         names = [tensor.name for tensor in self.spec.outputs]
-        outputs = {name: self.tensors[_key(entry, "output", name)] for name in names}
+        outputs = {name: self.tensors[_key(case, "output", name)] for name in names}
         floors = {name: self.usual.noise_floor(name, case.lengths) for name in names}
         scales = {name: self.usual.scale(name, case.lengths) for name in names}
         return GoldenCase(case, inputs, outputs, steps, floors, scales)
@@ -121,12 +121,12 @@ class Golden:
     @cached_property
     def usual(self) -> Usual:
         """How far float32 errs, and how large values are, at any lengths."""
-        entries = self.manifest["cases"]
+        cases, entries = zip(*self._recorded.values(), strict=True)
         names = [tensor.name for tensor in self.spec.outputs]
         return Usual(
-            [entry["lengths"] for entry in entries],
+            [case.lengths for case in cases],
             {name: [float(e["outputs"][name]["noise"]) for e in entries] for name in names},
-            {name: [self._largest(e, name) for e in entries] for name in names},
+            {name: [self._largest(case, name) for case in cases] for name in names},
         )
 
     @cached_property
@@ -135,8 +135,8 @@ class Golden:
         cases = [(_case(entry), entry) for entry in self.manifest["cases"]]
         return {case.id: (case, entry) for case, entry in cases}
 
-    def _largest(self, entry: Mapping[str, Any], output: str) -> float:
-        return rounded_scale(self.tensors[_key(entry, "output", output)])
+    def _largest(self, case: Case, output: str) -> float:
+        return rounded_scale(self.tensors[_key(case, "output", output)])
 
 
 def read(folder: Path) -> Golden:
@@ -144,11 +144,17 @@ def read(folder: Path) -> Golden:
 
     GoldenError says what is missing or altered.
     """
-    return _verified(folder, manifest_in(folder), _load(folder / CASES))
+    manifest, hashes = _stating(folder)
+    return _verified(folder, manifest, hashes, _load(folder / CASES))
 
 
 def manifest_in(folder: Path) -> dict[str, Any]:
     """The manifest in ``folder``; GoldenError where it is missing, altered or incomplete."""
+    return _stating(folder)[0]
+
+
+def _stating(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The manifest in ``folder`` and the SHA-256 that it states of every tensor."""
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
@@ -165,10 +171,9 @@ def manifest_in(folder: Path) -> dict[str, Any]:
     if manifest.get("sha256") != _manifest_sha256(manifest):
         raise GoldenError(f"{path} was altered: its SHA-256 is not the one it states")
     try:
-        _stated(manifest)
+        return manifest, _stated(manifest)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GoldenError(f"{path} is incomplete: {type(error).__name__}: {error}") from None
-    return manifest
 
 
 def assembled(
@@ -182,14 +187,14 @@ def assembled(
     """
     spec, stated = _spec(manifest["spec"]), _stated(manifest)
     tensors: Arrays = {}
-    for number, entry in enumerate(manifest["cases"]):
+    for number, case in enumerate(map(_case, manifest["cases"])):
         for kind, arrays in zip(("input", "output"), load(spec, number), strict=True):
             for name, value in arrays.items():
-                key = _key(entry, kind, name)
+                key = _key(case, kind, name)
                 _same(folder, key, value, stated.get(key, ""))
                 if key in manifest["stored"]:
                     tensors[key] = value
-    return _verified(folder, manifest, tensors)
+    return _verified(folder, manifest, stated, tensors)
 
 
 def part(source: Golden, cases: Iterable[Case]) -> dict[str, Any]:
@@ -210,8 +215,9 @@ def copy(source: Golden, folder: Path) -> None:
         (new / MANIFEST).write_text(manifest_text(source.manifest))
 
 
-def _verified(folder: Path, manifest: Mapping[str, Any], tensors: Arrays) -> Golden:
-    hashes = _stated(manifest)
+def _verified(
+    folder: Path, manifest: Mapping[str, Any], hashes: Mapping[str, str], tensors: Arrays
+) -> Golden:
     _verify(folder, set(manifest["stored"]), set(tensors), "case tensors")
     for key, value in tensors.items():
         _same(folder, key, value, hashes.get(key, ""))
@@ -227,10 +233,10 @@ def _stated(manifest: Mapping[str, Any]) -> dict[str, str]:
     if not manifest["cases"]:
         raise ValueError("it has no case")
     hashes: dict[str, str] = {}
-    stored = set(manifest["stored"])
+    stored, axes = set(manifest["stored"]), set(spec.axes)
     for entry in manifest["cases"]:
         case = _case(entry).id
-        if set(entry["lengths"]) != set(spec.axes) or "steps" not in entry:
+        if set(entry["lengths"]) != axes or "steps" not in entry:
             raise ValueError(f"case {entry['lengths']} has other axes, or no steps")
         for kind, tensors in (("input", spec.inputs), ("output", spec.outputs)):
             for tensor in tensors:
@@ -320,8 +326,8 @@ def _case(entry: Mapping[str, Any]) -> Case:
     return Case(entry["lengths"], entry["batch"], raggedness, draw=draw)
 
 
-def _key(entry: Mapping[str, Any], kind: str, name: str) -> str:
-    return f"{_case(entry).id}/{kind}/{name}"
+def _key(case: Case, kind: str, name: str) -> str:
+    return f"{case.id}/{kind}/{name}"
 
 
 def _spec(entry: Mapping[str, Any]) -> ModelSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -146,7 +147,7 @@ class Case:
     repeat: bool = False
     draw: int = 0
 
-    @property
+    @cached_property
     def id(self) -> str:
         sizes = "-".join(f"{axis}{length}" for axis, length in self.lengths.items())
         again = f"-draw{self.draw}" if self.draw else ""

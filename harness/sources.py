@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def digest(modules: Iterable[str]) -> str:
+def digest(modules: Iterable[str], known: dict[str, bytes] | None = None) -> str:
     """SHA-256 over the sources of ``modules`` and of what they import from their own packages.
 
-    Modules are found, not imported; a module that does not exist counts as its name.
+    Modules are found, not imported; a module that does not exist counts as its name. ``known``
+    keeps what was read, by the module's name, for the digests that follow.
     """
+    known = {} if known is None else known
     sources: dict[str, bytes] = {}
     todo = sorted(set(modules))
     own = {name.partition(".")[0] for name in todo} | {"harness", "reference_models"}
@@ -22,8 +24,9 @@ def digest(modules: Iterable[str]) -> str:
         name = todo.pop()
         if name in sources:
             continue
-        source = _source(name)
-        sources[name] = source
+        if name not in known:
+            known[name] = _source(name)
+        sources[name] = source = known[name]
         todo += [found for found in _imports(source) if found.partition(".")[0] in own]
     named = (f"{name}\0".encode() + sources[name] for name in sorted(sources))
     return hashlib.sha256(b"\0".join(named)).hexdigest()

@@ -68,7 +68,7 @@ def run(
     apart = [isolation.holds(work) for work in works]
     here = [work for work, isolated in zip(works, apart, strict=True) if not isolated]
     there = [work for work, isolated in zip(works, apart, strict=True) if isolated]
-    local = engine.run(here, runtimes, tell)
+    local = engine.run(here, runtimes, tell, behind=1)
     with closing(_in_children(there, settings, isolation, tell)) as remote:
         for isolated in apart:
             yield next(remote if isolated else local)

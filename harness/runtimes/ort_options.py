@@ -19,6 +19,8 @@ LEVELS: dict[str, str] = {
 EXECUTION: dict[str, str] = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 """Whether nodes run one after the other: members of ``onnxruntime.ExecutionMode``."""
 
+MOST_THREADS = 256
+"""Every session starts them all: thousands keep a machine from anything else"""
 SPINNING = "session.intra_op.allow_spinning"
 
 
@@ -49,8 +51,9 @@ class OrtOptions:
         ):
             if value not in choices:
                 raise ValueError(f"{name} {value!r}; choose from: {', '.join(choices)}")
-        if self.intra_op_threads is not None and self.intra_op_threads < 1:
-            raise ValueError(f"intra_op_threads {self.intra_op_threads}; expected at least 1")
+        threads = self.intra_op_threads
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise ValueError(f"intra_op_threads {threads}; expected 1 to {MOST_THREADS}")
 
     def apply(self, session_options: Any, onnxruntime: Any) -> None:
         """Set everything but the provider's options on an ``onnxruntime.SessionOptions``."""

@@ -188,6 +188,9 @@ class Saved:
             tensors = load(data)
         except (OSError, SafetensorError, ValueError) as error:
             raise LoadError(f"{self.folder / OUTPUTS} cannot be read: {error}") from None
+        kept = [key for entry in self.manifest["cases"] for _, key in entry.get("outputs", ())]
+        if missing := sorted({*kept} - {*tensors}):
+            raise LoadError(f"{self.folder / OUTPUTS} has no tensor {missing[0]}")
         return SavedSession(self, tensors)
 
 

@@ -224,6 +224,8 @@ def description(inputs: Any) -> Description:
         return Description((line(inputs),))
     if isinstance(inputs, Mapping):
         return Description(tuple(_described(str(k), str(v)) for k, v in inputs.items()))
+    if not isinstance(inputs, Iterable):
+        raise UsageError(f"inputs is {inputs!r}; expected a description such as {EXAMPLE}")
     return Description(tuple(line(str(text)) for text in inputs))
 
 

@@ -115,6 +115,11 @@ def test_what_is_lacking_is_told(text, told):
     assert told in str(error.value)
 
 
+def test_what_is_no_description_is_told():
+    with pytest.raises(UsageError, match="inputs is 3; expected a description such as 'tokens"):
+        description(3)
+
+
 def test_the_same_from_the_api_and_from_toml(tmp_path):
     text = "int64[batch, t] in 0..9"
     path = tmp_path / "inputs.toml"

@@ -111,7 +111,8 @@ def test_options_of_cuda_reach_its_provider(monkeypatch: pytest.MonkeyPatch, mod
     [
         ({"optimization": "most"}, "optimization 'most'; choose from: none, basic, extended"),
         ({"execution": "both"}, "execution 'both'; choose from: sequential, parallel"),
-        ({"intra_op_threads": 0}, "intra_op_threads 0; expected at least 1"),
+        ({"intra_op_threads": 0}, "intra_op_threads 0; expected 1 to 256"),
+        ({"intra_op_threads": 257}, "intra_op_threads 257; expected 1 to 256"),
         ({"provider": {"use_tf32": "1"}}, "CPUExecutionProvider has no options"),
     ],
 )

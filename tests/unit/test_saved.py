@@ -233,6 +233,18 @@ def test_outputs_that_were_altered_are_not_judged(model):
     assert "cannot be read" in model.load().reason
 
 
+def test_a_tensor_that_is_stated_and_not_there_is_told(model):
+    model.keep()
+
+    def misnamed(manifest):
+        manifest["cases"][0]["outputs"][0][1] = "9/9"
+
+    model.change(misnamed)
+    result = model.load()
+    assert (result.status, result.stage) == (Status.FAIL, Stage.LOAD)
+    assert result.reason.endswith("outputs.safetensors has no tensor 9/9")
+
+
 @pytest.mark.parametrize(
     ("edit", "told"),
     [
