@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harness import interrupts
+from harness import interrupts, streams
 from harness.errors import UNUSABLE, HarnessError
 from harness.exporters import DEFAULT_OPSET, EXPORTERS, OPSETS
 from harness.frameworks import FRAMEWORKS
@@ -222,8 +222,14 @@ def add_artifacts(parser: argparse.ArgumentParser) -> None:
 def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a command; an error is one line on standard error and its exit code.
 
-    A request to terminate (SIGTERM) is taken as Ctrl-C is.
+    A request to terminate (SIGTERM) is taken as Ctrl-C is. A reader of the output that leaves
+    changes nothing.
     """
+    with streams.unheard():
+        return _ended(command, argv)
+
+
+def _ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     before = interrupts.heed(interrupts.stop)
     try:
         try:
@@ -237,9 +243,6 @@ def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return interrupts.end()
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except OSError as error:
         told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"error: {told}", file=sys.stderr)

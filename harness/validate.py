@@ -138,13 +138,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         stopped, report = True, replace(report, partial=True)
     if args.shard:
         report = replace(report, environment={**report.environment, "shard": args.shard})
+    failed = reports.write(report, args.report_dir)
     if args.json:
         print(json_file.dumps(report))
     for name in () if args.quiet or report.partial else validation.without_a_case(prepared, report):
         shown.print(f"relation {name} applies to no selected model and case", highlight=False)
     if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:
         table.show(shown, report)
-    failed = reports.write(report, args.report_dir)
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
     path = args.report_dir / json_file.NAME
