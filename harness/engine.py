@@ -83,7 +83,7 @@ Event = Stage | Case | CaseResult | str
 judged a case."""
 Tell = Callable[[Work, Event], None]
 _STORING = threading.Lock()
-AHEAD = 4
+AHEAD = 8
 """Cases that are loaded ahead of the one that runs"""
 
 
@@ -95,29 +95,30 @@ def run(
 ) -> Iterator[CellResult]:
     """Judge every cell in turn; ``tell`` is told every event of it.
 
-    Up to ``behind`` cases are still being compared while the next one runs: what is told of a case
-    before a crash is what had been compared.
+    Up to ``behind`` cases are still being compared while the next one runs: of these nothing has
+    been told if that one crashes.
     """
     store: dict[str, GoldenCase] = {}
     current: Path | None = None
-    for work in works:
-        if work.golden.folder != current:
-            store.clear()
-            current = work.golden.folder
-        started = time.perf_counter()
-        runtime = work.loaded or runtimes[work.cell.runtime]
-        if work.save is None:
-            result = _judge(work, runtime, store, tell, behind)
-        else:
-            recorder = Recorder(runtime, len(work.cases) + len(work.again))
-            result = _judge(work, recorder, store, tell, behind)
-            kept = result, work.golden.manifest["sha256"], work.model, runtime, recorder.runs
-            saved.write(work.save, *kept)
-        yield replace(result, seconds=time.perf_counter() - started, replay=work.replay)
+    with Beside(behind) as beside:
+        for work in works:
+            if work.golden.folder != current:
+                store.clear()
+                current = work.golden.folder
+            started = time.perf_counter()
+            runtime = work.loaded or runtimes[work.cell.runtime]
+            if work.save is None:
+                result = _judge(work, runtime, store, tell, beside)
+            else:
+                recorder = Recorder(runtime, len(work.cases) + len(work.again))
+                result = _judge(work, recorder, store, tell, beside)
+                kept = result, work.golden.manifest["sha256"], work.model, runtime, recorder.runs
+                saved.write(work.save, *kept)
+            yield replace(result, seconds=time.perf_counter() - started, replay=work.replay)
 
 
 def _judge(
-    work: Work, runtime: Runtime, store: dict[str, GoldenCase], tell: Tell, behind: int = 0
+    work: Work, runtime: Runtime, store: dict[str, GoldenCase], tell: Tell, beside: Beside
 ) -> CellResult:
     reason = work.unavailable or runtime.check()
     if reason is not None:
@@ -126,6 +127,7 @@ def _judge(
     try:
         if work.failure is not None:
             raise work.failure
+        ahead = beside.loading(work, store)
         if work.model is not None:
             tell(work, Stage.CHECK)
             found = findings.of_file(work.model, work.example)
@@ -136,7 +138,7 @@ def _judge(
     except StageError as error:
         return CellResult(work.cell, _status(error), error.stage, str(error), lint)
     tell(work, Stage.RUN)
-    results = list(_results(work, session, store, tell, behind))
+    results = _results(work, session, store, tell, beside, ahead)
     for name in work.relations:
         assert work.model is not None
         tell(work, name)
@@ -198,39 +200,53 @@ def judge_case(
     return _compared(work, golden, _run(case, session, golden.inputs))
 
 
+class Beside(ThreadPoolExecutor):
+    """A thread that loads golden cases ahead of the one that runs, and compares those that ran."""
+
+    def __init__(self, behind: int = 0) -> None:
+        super().__init__(1)
+        self.behind = behind
+
+    def loading(self, work: Work, store: dict[str, GoldenCase]) -> Iterator[Future[GoldenCase]]:
+        """Begin to load the first ``AHEAD`` cases of a work, and one more for each that is taken.
+
+        Cases that are completed are left for when they are asked for.
+        """
+        cases = iter(() if work.complete else work.cases)
+        for case in islice(cases, AHEAD):
+            self.submit(golden_case, work, case, store)
+        return (self.submit(golden_case, work, case, store) for case in cases)
+
+    def __exit__(self, *raised: Any) -> None:
+        self.shutdown(cancel_futures=True)
+
+
 def _results(
-    work: Work, session: Session, store: dict[str, GoldenCase], tell: Tell, behind: int
-) -> Iterator[CaseResult]:
-    """Every case's result in turn; a thread loads cases ahead of the one that runs, and compares
-    those that ran.
-
-    A golden case that cannot be loaded raises where it is asked for.
-    """
-    cases = [*work.cases, *work.again]
-    ahead = iter(() if work.complete else cases)
+    work: Work,
+    session: Session,
+    store: dict[str, GoldenCase],
+    tell: Tell,
+    beside: Beside,
+    ahead: Iterator[Any],
+) -> list[CaseResult]:
+    """Every case's result in turn; one that cannot be loaded raises where it is asked for."""
     compared: deque[Future[CaseResult]] = deque()
+    results: list[CaseResult] = []
 
-    def told(result: CaseResult) -> CaseResult:
-        tell(work, result)
-        return result
+    def settle(left: int) -> None:
+        while len(compared) > left:
+            results.append(compared.popleft().result())
+            tell(work, results[-1])
 
-    with ThreadPoolExecutor(1) as beside:
-        try:
-            for case in islice(ahead, AHEAD):
-                beside.submit(golden_case, work, case, store)
-            for case in cases:
-                tell(work, case)
-                for later in islice(ahead, 1):
-                    beside.submit(golden_case, work, later, store)
-                golden = golden_case(work, case, store)
-                ran = _run(case, session, golden.inputs)
-                compared.append(beside.submit(_compared, work, golden, ran))
-                while len(compared) > behind:
-                    yield told(compared.popleft().result())
-            while compared:
-                yield told(compared.popleft().result())
-        finally:
-            beside.shutdown(cancel_futures=True)
+    for case in [*work.cases, *work.again]:
+        tell(work, case)
+        next(ahead, None)
+        golden = golden_case(work, case, store)
+        ran = _run(case, session, golden.inputs)
+        compared.append(beside.submit(_compared, work, golden, ran))
+        settle(beside.behind)
+    settle(0)
+    return results
 
 
 @dataclass(frozen=True)

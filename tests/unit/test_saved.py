@@ -169,7 +169,8 @@ def test_a_model_need_not_be_here_but_if_it_is_it_is_the_one_that_ran(model):
     file = model.path / "model.onnx"
     work = model.work(save=model.place)
     recorder = Recorder(planted.CLEAN, 5)
-    result = engine._judge(work, recorder, {}, lambda *_: None)
+    with engine.Beside() as beside:
+        result = engine._judge(work, recorder, {}, lambda *_: None, beside)
     sha256 = model.golden.manifest["sha256"]
     saved.write(model.place, result, sha256, file, planted.CLEAN, recorder.runs)
     assert model.load().status is Status.PASS
