@@ -81,8 +81,8 @@ def scale_of(usual: float, expected: Array) -> float:
 
     Where all of it is held by float32 to the bit, its largest value has to do.
     """
-    finite = np.abs(expected[np.isfinite(expected)])
-    return max(usual, rounded_scale(expected)) or float(finite.max(initial=0.0))
+    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
+    return usual if largest <= usual else max(usual, rounded_scale(expected)) or largest
 
 
 def tolerance(runtime: str, noise_floor: float, scale: float) -> float:
