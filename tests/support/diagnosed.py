@@ -4,6 +4,7 @@ The truth comes from comparing two protobufs, from the models' NumPy oracles and
 """
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from onnx import numpy_helper
 
 from harness import golden, works
 from harness.defects.defect import Subject
+from harness.diagnosis import examine
 from harness.engine import Work
 from harness.mutation import study
 from harness.runtimes import load
@@ -24,6 +26,12 @@ from harness.schema import Cell
 from harness.works import Selection
 from reference_models import catalog
 
+GRU, BI, LM, SE = (
+    ("gru_tagger", "torch"),
+    ("bidirectional_tagger", "torch"),
+    ("language_model", "torch"),
+    ("sequence_encoder", "keras"),
+)
 LONGEST = 11
 ONE_THREAD = load("ort-cpu").configured(intra_op_threads=1)
 
@@ -58,6 +66,28 @@ def work(model, framework, path, runtime="ort-cpu", longest=LONGEST):
     source = stored(model, framework)
     cases = [case for case in source.cases if max(case.lengths.values()) <= longest]
     return Work(Cell(model, framework, "planted", "fp32", runtime), source, cases, path)
+
+
+def planted(folder, model, framework, kind, place):
+    """The file, in ``folder``, of the planted model of one kind at one place."""
+    path = folder / "planted.onnx"
+    onnx.save_model(mutant(model, framework, kind, place).model, path)
+    return path
+
+
+def examined(path, model, framework, good=True, runtime=ONE_THREAD, label="ort-cpu"):
+    """The diagnosis of a file, beside the native export where ``good`` says so."""
+    beside = right(model, framework) if good else None
+    return examine.cell(work(model, framework, path, label), runtime, beside)
+
+
+def reproduced(folder):
+    """The exit code of a folder's ``reproduce.py``."""
+    done = subprocess.run(
+        [sys.executable, "-I", folder / "reproduce.py"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip().endswith(("departs", "conforms")), done.stderr
+    return done.returncode
 
 
 def changed(model, original):

@@ -1,0 +1,274 @@
+"""A right graph that a runtime computes wrongly, or refuses, is told from a wrong graph."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from harness.defects.defect import Subject
+from harness.diagnosis import reproduction, values, wrong_runtime
+from harness.diagnosis.net import Net
+from harness.errors import LoadError, RunError
+from harness.mutation import study
+from harness.runtimes import load
+from tests.support import diagnosed
+from tests.support.diagnosed import GRU, LM, ONE_THREAD, examined, planted, reproduced
+
+
+class Faulty:
+    """ONNX Runtime that plants a defect in whatever it loads: a right graph computed wrongly."""
+
+    def __init__(self, kind, spec):
+        (self.defect,) = study.defects([kind]).values()
+        self.spec = spec
+
+    def check(self):
+        return None
+
+    def version(self):
+        return "1"
+
+    def prepare(self, path):
+        model = onnx.load(path)
+        mutant = next(self.defect(Subject(model, self.spec)), None)
+        if mutant is None:
+            return ONE_THREAD.prepare(path)
+        if mutant.wrap is not None:
+            return mutant.wrap(ONE_THREAD.prepare(path))
+        onnx.save_model(mutant.model, path + ".faulty")
+        return ONE_THREAD.prepare(path + ".faulty")
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """The right graph where a faulty runtime can write beside it."""
+
+    def copy(model, framework):
+        path = tmp_path / "right.onnx"
+        path.write_bytes(diagnosed.right(model, framework).read_bytes())
+        return path
+
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("of", "kind", "operator", "pattern"),
+    [
+        (GRU, "linear-before-reset-flipped", "GRU", "reset gate"),
+        (GRU, "gates-swapped", "GRU", "gate order"),
+        (GRU, "softmax-as-sigmoid", "Softmax", None),
+        (GRU, "weights-as-bfloat16", "Gather", "reduced precision"),
+        (LM, "sequence-lens-dropped", "LSTM", "mask ignored"),
+    ],
+)
+def test_a_runtime_at_fault_is_told_from_a_graph(copied, of, kind, operator, pattern):
+    spec = diagnosed.stored(*of).spec
+    found = examined(copied(*of), *of, good=False, runtime=Faulty(kind, spec), label="faulty")
+    assert found.fault == "runtime"
+    assert found.blame.label.startswith(operator)
+    assert found.blame.certain
+    confirmed = [guess.pattern for guess in found.guesses if guess.confirmed]
+    assert confirmed == ([pattern] if pattern else [])
+    assert [node.op_type for node in found.example.model.graph.node] == [operator]
+
+
+def test_what_a_node_inherits_is_not_its_own(tmp_path):
+    """The sum rounds, the difference shows it a thousandfold, and only the Softmax is wrong."""
+    kind = TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Add", ["x", "much"], ["sum"], "add"),
+        helper.make_node("Sub", ["sum", "much"], ["rest"], "sub"),
+        helper.make_node("Softmax", ["rest"], ["y"], "softmax"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "cancelling",
+        [helper.make_tensor_value_info("x", kind, ["n", 4])],
+        [helper.make_tensor_value_info("y", kind, ["n", 4])],
+        [numpy_helper.from_array(np.float32([3000]), "much")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    runtime = Faulty("softmax-as-sigmoid", diagnosed.stored(*GRU).spec)
+    inputs = {"x": np.random.default_rng(1).uniform(0, 1, (3, 4)).astype(np.float32)}
+    search = wrong_runtime.Search(Net(model), runtime, inputs, lambda outputs: True, tmp_path)
+    blame, _ = search.first(["y"])
+    assert blame.label == "Softmax 'softmax'"
+    assert blame.certain
+    seen = values.observed(Net(model), ["rest"], runtime, inputs, tmp_path)["rest"]
+    assert np.abs(seen - inputs["x"]).max() > 10 * values.ROUNDING
+
+
+def test_a_failure_is_traced_to_the_node_that_made_it(copied):
+    """Without an exchange of time and batch a later node meets shapes that do not fit."""
+    faulty = Faulty("transpose-omitted", diagnosed.stored(*GRU).spec)
+    found = examined(copied(*GRU), *GRU, good=False, runtime=faulty, label="faulty")
+    assert found.fault == "runtime"
+    assert found.at is None
+    assert found.blame.label == "Transpose 'node_transpose'"
+    assert "what fails for it is" in found.blame.words
+    assert [node.op_type for node in found.example.model.graph.node] == ["Transpose"]
+
+
+def test_a_state_of_zeros_that_is_given_is_no_departure(tmp_path):
+    """The good graph's GRU has no initial state, which is the same; the Softmax is wrong."""
+    path = planted(tmp_path, *GRU, "softmax-as-sigmoid", "Softmax 0")
+    model = onnx.load(path)
+    (gru,) = [node for node in model.graph.node if node.op_type == "GRU"]
+    for name, value in {"units": [36], "one": [1]}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    sizes = helper.make_node("Shape", [gru.input[0]], ["sizes"], start=1, end=2)
+    shape = helper.make_node("Concat", ["one", "sizes", "units"], ["shape"], axis=0)
+    zeros = helper.make_node("ConstantOfShape", ["shape"], ["zeros"])
+    place = list(model.graph.node).index(gru)
+    for node in (zeros, shape, sizes):
+        model.graph.node.insert(place, node)
+    model.graph.node[place + 3].input.extend(["", "zeros"])
+    onnx.save_model(model, path)
+    found = examined(path, *GRU)
+    assert found.blame.label == "Sigmoid 'node_softmax'"
+
+
+def test_the_reference_evaluator_ignores_sequence_lens_in_an_lstm(tmp_path):
+    found = examined(
+        diagnosed.right(*LM),
+        *LM,
+        good=False,
+        runtime=load("onnx-reference"),
+        label="onnx-reference",
+    )
+    assert found.fault == "runtime"
+    assert found.blame.label == "LSTM 'lstm.l0_forward'"
+    assert found.shortest.case.id == "sequence2-b1-right"
+    (guess,) = [guess for guess in found.guesses if guess.confirmed]
+    assert guess.pattern == "mask ignored"
+    reproduction.write(tmp_path / "it", "onnx-reference", found.example, {})
+    assert reproduced(tmp_path / "it") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        ("wrong-on-second-run", "sequence1-b1-none"),
+        ("state-of-previous-run-leaks", "sequence1-b1-none"),
+        ("wrong-after-a-longer-run", None),
+    ],
+)
+def test_a_session_that_remembers_is_told_from_a_graph(copied, kind, after):
+    faulty = Faulty(kind, diagnosed.stored(*GRU).spec)
+    found = examined(copied(*GRU), *GRU, good=False, runtime=faulty, label="faulty")
+    assert found.fault == "session"
+    assert found.after.id == after if after else found.after is not None
+    assert [guess.pattern for guess in found.guesses] == ["leaked state"]
+    assert found.example.before is not None
+    assert found.at.first == 0
+
+
+class Tuned:
+    """A runtime that is wrong unless it is set otherwise."""
+
+    def __init__(self, wrong, right, tf32=False):
+        self.wrong, self.right, self.tf32 = wrong, right, tf32
+
+    def check(self):
+        return None
+
+    def configured(self, **settings):
+        return ONE_THREAD if self.right(settings) else self
+
+    def prepare(self, path):
+        session = self.wrong.prepare(path)
+        evidence = session.evidence
+        session.evidence = lambda: {**evidence(), "tf32": self.tf32}
+        return session
+
+
+@pytest.mark.parametrize(
+    ("right", "tf32", "pattern", "rests"),
+    [
+        (lambda s: s.get("provider") == {"use_tf32": "0"}, True, "TF32", "use_tf32=0"),
+        (lambda s: s.get("provider") == {"use_tf32": "0"}, False, None, ""),
+        (
+            lambda s: s.get("optimization") in ("none", "basic"),
+            False,
+            "graph optimisation",
+            "from level 'extended' on",
+        ),
+    ],
+)
+def test_a_setting_that_heals_is_the_cause(copied, right, tf32, pattern, rests):
+    wrong = Faulty("softmax-with-temperature", diagnosed.stored(*GRU).spec)
+    runtime = Tuned(wrong, right, tf32)
+    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="tuned")
+    confirmed = {guess.pattern: guess.rests_on for guess in found.guesses if guess.confirmed}
+    assert [*confirmed] == ([pattern] if pattern else [])
+    assert rests in "".join(confirmed.values())
+
+
+class Refusing:
+    """A runtime that does not load, or does not run, any graph with a node of one kind."""
+
+    def __init__(self, operator, stage):
+        self.operator, self.stage = operator, stage
+
+    def check(self):
+        return None
+
+    def prepare(self, path):
+        session = ONE_THREAD.prepare(path)
+        if any(node.op_type == self.operator for node in onnx.load(path).graph.node):
+            told = f"this runtime has no kernel for such a {self.operator}"
+            if self.stage is LoadError:
+                raise LoadError(told)
+            session.run = self.refused(told)
+        return session
+
+    def refused(self, told):
+        def run(inputs):
+            raise RunError(told)
+
+        return run
+
+
+@pytest.mark.parametrize("stage", [LoadError, RunError])
+@pytest.mark.parametrize(("operator", "label"), [("Softmax", "node_softmax"), ("Pad", "node_pad")])
+def test_the_node_that_a_runtime_refuses_is_found(copied, stage, operator, label):
+    runtime = Refusing(operator, stage)
+    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
+    assert found.fault == "runtime"
+    assert found.blame.label == f"{operator} '{label}'"
+    assert [node.op_type for node in found.example.model.graph.node] == [operator]
+
+
+def test_a_node_that_a_runtime_names_is_believed(copied):
+    """It refuses every graph, so that cutting it would end at the first node."""
+    told = "while 'gru.l0_forward' was translated: no such kernel"
+    runtime = Refusing("Shape", RunError)
+    runtime.refused = lambda _: Refusing.refused(runtime, told)
+    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
+    assert found.blame.label == "GRU 'gru.l0_forward'"
+
+
+def test_nodes_off_the_device_are_told_as_a_fallback(copied):
+    told = "3 of 30 nodes not on CUDAExecutionProvider: GRU 'gru' on CPUExecutionProvider"
+    runtime = Refusing("GRU", RunError)
+    runtime.refused = lambda _: Refusing.refused(runtime, told)
+    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
+    assert [(guess.pattern, guess.rests_on) for guess in found.guesses] == [("CPU fallback", told)]
+
+
+def test_a_tensor_that_cannot_be_seen_makes_its_reader_uncertain(copied):
+    """Where the GRU's output is an output of the graph, this runtime is right."""
+    wrong = Faulty("gates-swapped", diagnosed.stored(*GRU).spec)
+
+    class Shy(Faulty):
+        def prepare(self, path):
+            shown = {value.name for value in onnx.load(path).graph.output}
+            return (ONE_THREAD if "getitem" in shown else wrong).prepare(path)
+
+    found = examined(
+        copied(*GRU), *GRU, good=False, runtime=Shy("gates-swapped", None), label="shy"
+    )
+    assert found.fault == "runtime"
+    assert not found.blame.certain
+    assert "getitem" in found.blame.words
+    assert any("vanishes where one of these is an output: getitem" in n for n in found.notes)
