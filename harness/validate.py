@@ -86,10 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from harness import outcome, reports, validation, workers
+    from harness.deaths import Deaths
     from harness.reports import console, json_file, table
     from harness.schema import CellResult, Report
 
-    isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit)
+    deaths = Deaths(args.artifacts / ".deaths")
+    isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit, deaths)
     selection = arguments.selection(
         args,
         require=args.require,

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,6 @@ from tests.support.planted import Outputs, right
 FLOOD = 100 * 2**20
 
 
-class PlantedError(BaseException):
-    """What no ``except Exception`` catches."""
-
-
 def segfault() -> None:
     print("the last words", file=sys.stderr, flush=True)
     ctypes.string_at(0)
@@ -34,11 +31,14 @@ def segfault_silently() -> None:
 
 
 def die() -> None:
-    raise PlantedError("a planted\nerror")
+    """As the interpreter does of an exception that nothing catches."""
+    traceback.print_stack()
+    print("PlantedError: a planted\nerror", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def leave() -> None:
-    sys.exit(0)
+    os._exit(0)
 
 
 def hang() -> None:
@@ -51,6 +51,28 @@ def hang() -> None:
 def hang_with_a_child() -> None:
     subprocess.Popen(["sleep", "600"])
     hang()
+
+
+def fork() -> bool:
+    """As a library in C does: Python is not told. Whether this is the new process."""
+    return bool(ctypes.CDLL(None).fork() == 0)
+
+
+def abort_with_a_child() -> None:
+    if fork():
+        time.sleep(600)
+    os.abort()
+
+
+def abort_with_a_session() -> None:
+    if fork():
+        os.setsid()
+        time.sleep(600)
+    os.abort()
+
+
+def start_a_session() -> None:
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
 
 
 def eat() -> None:
@@ -135,7 +157,11 @@ ABORTS = Runtime(os.abort)
 KILLED = Runtime(lambda: os.kill(os.getpid(), 9))
 LEAVES = Runtime(leave)
 LEAVES_AT_ONCE = Runtime(lambda: os._exit(7))
-RAISES = Runtime(die)
+DIES = Runtime(die)
+ABORTS_WITH_A_CHILD = Runtime(abort_with_a_child)
+ABORTS_WITH_A_SESSION = Runtime(abort_with_a_session)
+STARTS_A_SESSION = Runtime(start_a_session)
+GOES_ON_TWICE = Runtime(lambda: bool(os.fork()) and None)
 HANGS = Runtime(hang)
 HANGS_AT_LOAD = Runtime(hang, "load")
 HANGS_WITH_A_CHILD = Runtime(hang_with_a_child)
@@ -148,7 +174,6 @@ FLOODS_ERRORS = Runtime(flood(2))
 MEETS = Runtime(meet)
 MEETS_TOO = Runtime(meet)
 BABBLES = Runtime(babble)
-TELLS_WHAT_CANNOT_BE_SENT = Runtime(evidence=(("version", lambda: None),))
 TELLS_ITS_PROCESS = Runtime(at="pid")
 
 NAMES = [name for name, value in list(globals().items()) if isinstance(value, Runtime)]
@@ -156,4 +181,6 @@ TARGETS = {name.lower(): f"tests.support.planted_crashes:{name}" for name in NAM
 
 if __name__ == "__main__":
     runtimes.RUNTIMES.update(TARGETS)
+    if as_ort := os.environ.get("HARNESS_TEST_ORT_CPU"):
+        runtimes.RUNTIMES["ort-cpu"] = TARGETS[as_ort]
     sys.exit(arguments.ended(validate.main))
