@@ -7,7 +7,6 @@ HARNESS_GPU_RUNTIME names another runtime than ort-cuda, to rehearse the job whe
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import re
@@ -15,19 +14,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from harness import arguments, canary, tolerance, validation
-from harness.engine import Work
+from harness import arguments, asking, canary, tolerance, validation
 from harness.errors import CONFORMS, DOES_NOT_CONFORM, StageError, UnavailableError, UsageError
 from harness.placing.partition import partition
-from harness.runtimes import load
+from harness.runtimes import load, ort_device
 from harness.schema import Arrays, Runtime, Session
+from harness.work import Work
 from harness.works import Selection
 
 SCHEMA = 1
@@ -76,11 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = Job(name, args.model, args.artifacts, args.folder, args.rounds)
     output = _output(job, args.output)
     runtime = load(name)
-    if reason := runtime.check():
+    if reason := asking.reason(runtime):
         raise UnavailableError(reason)
-    about = {"name": "none"}
-    if not job.rehearsal:
-        about = {**device(ctypes.CDLL("libcuda.so.1")), **libraries(ctypes.CDLL)}
+    about = {"name": "none"} if job.rehearsal else device()
     path = output or EVIDENCE / f"{CUDA}-{slug(about['name'])}.json"
     text = json.dumps({"device": about, **measured(job, runtime)}, separators=(",", ":")) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -246,36 +243,14 @@ def paired(cpu: Session, other: Session, inputs: Arrays, rounds: int) -> list[fl
     return [_short(x) for x in (*medians, statistics.median(a / b for a, b in pairs))]
 
 
-def device(driver: Any) -> dict[str, Any]:
-    """What NVIDIA's driver (libcuda.so.1) says of its first device."""
-    number, major, minor = (ctypes.c_int(0) for _ in range(3))
-    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t(0)
-    handle = ctypes.c_int(0)
-    for code in (
-        driver.cuInit(0),
-        driver.cuDeviceGet(ctypes.byref(handle), 0),
-        driver.cuDeviceGetName(name, 256, handle),
-        driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle),
-        driver.cuDriverGetVersion(ctypes.byref(number)),
-        driver.cuDeviceGetAttribute(ctypes.byref(major), 75, handle),
-        driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, handle),
-    ):
-        if code:
-            raise UnavailableError(f"the NVIDIA driver gives error {code}")
-    return {
-        "name": name.value.decode(),
-        "memory": memory.value,
-        "compute_capability": f"{major.value}.{minor.value}",
-        "driver_cuda": f"{number.value // 1000}.{number.value % 1000 // 10}",
-    }
+def device() -> dict[str, Any]:
+    """The GPU and its libraries; UnavailableError where the driver does not name it."""
+    import onnxruntime
 
-
-def libraries(open_library: Callable[[str], Any]) -> dict[str, Any]:
-    """The version that cuDNN gives of itself, such as 91002; None where it cannot be loaded."""
-    try:
-        return {"cudnn": int(open_library("libcudnn.so.9").cudnnGetVersion())}
-    except OSError:
-        return {"cudnn": None}
+    found = ort_device.about(onnxruntime.cuda_version)
+    if found["name"] is None:
+        raise UnavailableError("the NVIDIA driver does not tell the name of its device")
+    return found
 
 
 def slug(name: str) -> str:

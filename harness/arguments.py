@@ -111,7 +111,7 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="judge every cell in a child process, where a crash, a hang or a flood of output"
         " becomes a result with status error; or none (default: those of runtimes other than"
-        " ort-cpu and ort-cuda)",
+        " ort-cpu and ort-cuda, and one in which a process died before)",
     )
     group.add_argument(
         "--workers",
@@ -122,7 +122,7 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--timeout",
-        type=_above_zero,
+        type=seconds,
         metavar="SECONDS",
         help="time for a cell, every one of which it isolates, and for an export (default: 1800"
         " where isolated, and for an export)",
@@ -136,13 +136,18 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _above_zero(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time-out: above 0, and no longer than anyone waits."""
+    return _above_zero(text, "number of seconds", 1_000_000)
+
+
+def _above_zero(text: str, kind: str = "number", most: int = 1_000_000_000) -> float:
     try:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
+    if not 0 < number <= most:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a {kind} above 0, up to {most:,}")
     return number
 
 

@@ -19,6 +19,7 @@ from harness import sources
 from harness.atomic import replacing
 from harness.errors import CheckError, ExportError, StageError, UsageError
 from harness.exporters import DEFAULT_OPSET
+from harness.registry import origin
 from harness.schema import Cell, Stage
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ NAMES = {MODEL, MANIFEST, GOLDEN, CARD}
 REJECTED_NAMES = {REJECTED, REPORT, GOLDEN}
 LIBRARIES = {
     "keras": ("keras", "tensorflow", "tensorflow-cpu", "tf2onnx", "onnx"),
-    "torch": ("torch", "onnxscript", "onnx"),
+    "torch": ("torch", "onnxscript", "onnx-ir", "onnx"),
 }
 
 
@@ -159,9 +160,9 @@ def key(
     package: str,
     weights: str,
     opset: int,
-    known: dict[str, bytes] | None = None,
+    known: dict[str, sources.Source] | None = None,
 ) -> dict[str, Any]:
-    """What an export depends on: weights, code and library versions.
+    """What an export depends on: weights, code, library versions and whose exporter it is.
 
     ``target`` and ``variant`` are the exporter's and the variant's ``"module:attribute"``,
     ``package`` is the twin's, ``known`` keeps sources for other keys. A library that is not
@@ -182,6 +183,7 @@ def key(
             known,
         ),
         "versions": versions(framework),
+        "distributions": sorted({origin(target), origin(variant)} - {""}),
     }
 
 

@@ -23,8 +23,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO, Any
 
-from harness import bundle, golden
-from harness.crashes import crashed
+from harness import bundle, golden, sources
+from harness.crashes import passing
 from harness.errors import ExportError, HarnessError, StageError, UsageError, one_line
 from harness.exporters import EXPORTERS
 from harness.frameworks import FRAMEWORKS
@@ -68,9 +68,9 @@ def ensure(
     export.
     """
     jobs, known = list(jobs), read or {}
-    sources: dict[str, bytes] = {}
+    texts: dict[str, sources.Source] = {}
     keys = {
-        job.name: _key(job, known.get(job.golden) or golden.read(Path(job.golden)), sources)
+        job.name: _key(job, known.get(job.golden) or golden.read(Path(job.golden)), texts)
         for job in jobs
     }
     stale = [job for job in jobs if _stored(job, keys[job.name]) is None]
@@ -119,12 +119,12 @@ def _in_children(
 
 
 def _key(
-    job: Job, source: golden.Golden, sources: dict[str, bytes] | None = None
+    job: Job, source: golden.Golden, texts: dict[str, sources.Source] | None = None
 ) -> dict[str, Any]:
     target = EXPORTERS[f"{job.exporter}/{job.framework}"]
     package, weights, opset = source.spec.package, source.weights_sha256, job.opset
     variant = VARIANTS[job.variant]
-    return bundle.key(job.framework, target, variant, package, weights, opset, sources)
+    return bundle.key(job.framework, target, variant, package, weights, opset, texts)
 
 
 def _stored(job: Job, key: Mapping[str, Any]) -> bundle.Bundle | None:
@@ -238,7 +238,7 @@ def _export(job: Job, key: Mapping[str, Any], models: dict[str, Any]) -> None:
     """One export in this process; ``models`` keeps the framework model between exporters.
 
     What its exporter refuses is stored as a failure, what it did not foresee as a crash. Where
-    memory lacks, the process is to end: that is not stored.
+    memory lacks, or the system refuses a file, the process is to end: that is not stored.
     """
     from harness import graph
     from reference_models import catalog
@@ -257,13 +257,13 @@ def _export(job: Job, key: Mapping[str, Any], models: dict[str, Any]) -> None:
         exported = resolve(VARIANTS[job.variant])(graph.name_axes(exported, spec))
         data = exported.SerializeToString()
     except StageError as error:
-        if crashed(error):
+        if passing(error):
             raise
         _write_failure(job, key, error)
     except HarnessError:
         raise
     except Exception as error:
-        if crashed(error):
+        if passing(error):
             raise
         _write_failure(job, key, ExportError(one_line(error), crashed=True))
     else:

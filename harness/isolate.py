@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Pipe
+from subprocess import PIPE
 from typing import Any
 
-from harness.engine import Event, Tell, Work
 from harness.limits import Limits
+from harness.processes import Process
 from harness.schema import Case, CaseResult, CellResult, Stage, Status, lengths_text
 from harness.settings import Settings
+from harness.work import Event, Tell, Work
 
 PROGRAM = "harness.isolated"
 _TAIL = 4096
 _LINES = 20
-_GRACE = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,34 +31,21 @@ class Setup:
 
 
 class Child:
-    """A process that judges cells of one runtime, one after the other, until it dies.
-
-    It leads a session of its own: a terminal's Ctrl-C does not reach it, and what it starts is
-    killed with it.
-    """
+    """A process that judges cells of one runtime, one after the other, until it dies."""
 
     def __init__(self, setup: Setup, limits: Limits) -> None:
         self.runtime = setup.runtime
         self._limits = limits
-        self._connection, theirs = Pipe()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", PROGRAM, str(theirs.fileno()), str(limits.data)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                bufsize=0,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        assert self._process.stdout is not None
-        self._output = self._process.stdout
+        self._process = Process(PROGRAM, str(limits.data), output=PIPE)
+        self._connection = self._process.connection
+        assert self._process.output is not None
+        self._output = self._process.output
         os.set_blocking(self._output.fileno(), False)
         self._setup: Setup | None = setup
 
     @property
     def streams(self) -> list[Any]:
-        """What to wait on until there is something to ``poll``."""
+        """What to wait on until there is something to ``poll``, but for a death."""
         return [self._connection] if self._output.closed else [self._connection, self._output]
 
     @property
@@ -70,7 +54,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._process.alive
 
     def begin(self, work: Work) -> None:
         """Hand a cell over; a child that died meanwhile shows at the next ``poll``."""
@@ -88,8 +72,11 @@ class Child:
     def poll(self, tell: Tell) -> CellResult | None:
         """Take what has come since: the cell's result, or None while it goes on.
 
-        A child that gave an ``error`` is not to be used again.
+        A child that gave an ``error`` is not to be used again. One that died may have left what it
+        started, which holds its pipes open: that is killed before the last of them is taken.
         """
+        if died := not self.alive:
+            self._process.kill()
         self._listen()
         if self._written > self._limits.output:
             how = f"wrote over {self._limits.output:,} bytes of output, was killed"
@@ -97,24 +84,21 @@ class Child:
         try:
             result = self._hear(tell)
         except Exception:
-            return self._failed(self._end(), tell)
+            return self._failed(self._process.ended(), tell)
         if result is not None:
             bad = result.status is Status.ERROR
             return replace(result, replay=self._replay) if bad else result
+        if died:
+            return self._failed(self._process.ended(), tell)
         if not self.seconds_left:
             return self._failed(f"did not end within {self._limits.time:g} s, was killed", tell)
         return None
 
     def stop(self) -> None:
         """Kill the process and what it started."""
-        self._kill()
+        self._process.kill()
         self._connection.close()
         self._output.close()
-
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     @property
     def _replay(self) -> str:
@@ -152,24 +136,12 @@ class Child:
             self._written += len(part)
             self._said = (self._said + part)[-_TAIL:]
 
-    def _end(self) -> str:
-        """How the process ended of itself, which may take it a moment after its last word."""
-        try:
-            status = self._process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            return "sent no readable answer, was killed"
-        if status >= 0:
-            return f"ended with exit code {status}"
-        names = {one.value: one.name for one in signal.Signals}
-        told = f"ended with signal {names.get(-status, -status)}"
-        return f"{told} (the system kills for want of memory)" if status == -9 else told
-
     def _failed(self, how: str, tell: Tell) -> CellResult:
         """What a cell that its process did not survive comes to, with the cases before.
 
         What the process had sent before it died still counts.
         """
-        self._kill()
+        self._process.kill()
         self._listen()
         with suppress(Exception):
             self._hear(tell)

@@ -15,11 +15,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from harness import engine
-from harness.engine import Work
 from harness.isolate import Setup
 from harness.limits import confine
 from harness.runtimes import RUNTIMES, load
 from harness.schema import Runtime
+from harness.work import Work
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
     confine(memory)
     runtimes: dict[str, Runtime] = {}
     with Connection(descriptor) as connection:
+        os.register_at_fork(after_in_child=connection.close)
         works = _received(connection, runtimes)
         for result in engine.run(works, runtimes, lambda work, event: connection.send(event)):
             connection.send(result)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from harness import arguments
-from harness.errors import UsageError, one_line
+from harness.errors import UsageError
 from harness.registry import Added, added
 
 IMPORTS = (
@@ -87,14 +87,12 @@ def _exporter(key: str, theirs: Added | None) -> str:
 
 
 def _runtime(name: str) -> str:
+    from harness import asking
     from harness.runtimes import load
 
     runtime = load(name)
-    try:
-        reason = runtime.check()
-        return f"unavailable: {reason}" if reason else runtime.version()
-    except Exception as error:
-        return f"unavailable: its check or version fails: {one_line(error)}"
+    reason = asking.reason(runtime)
+    return f"unavailable: {reason}" if reason else asking.version(runtime)
 
 
 def _report(name: str) -> str:

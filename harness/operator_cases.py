@@ -91,7 +91,9 @@ def judge(case: OperatorCase, runtime: Runtime, path: Path, wide: bool) -> Verdi
         session = runtime.prepare(str(path))
         stage = "run"
         for inputs, outputs in case.data_sets:
-            given = session.run(dict(zip(names, map(array, inputs), strict=False)))
+            given: Any = session.run(dict(zip(names, map(array, inputs), strict=False)))
+            if not _are_pairs(given):
+                return Verdict(WRONG, f"{_kind(given)}, expected a list of (name, array) pairs")
             if reason := difference(given, [array(value) for value in outputs], wide):
                 return Verdict(WRONG, reason)
     except StageError as error:
@@ -99,6 +101,12 @@ def judge(case: OperatorCase, runtime: Runtime, path: Path, wide: bool) -> Verdi
     except Exception as error:
         return Verdict(REFUSED, f"{stage}: {one_line(error)}")
     return Verdict(AGREED)
+
+
+def _are_pairs(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in given
+    )
 
 
 def array(value: Any) -> Any:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.runtimes import RUNTIMES
+from harness.schema import framework_of
 
 if TYPE_CHECKING:
     from harness.operator_cases import OperatorCase, Verdict
@@ -37,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 no output was wrong and no case crashed, but for those in --known;"
         " what a runtime refuses is told and is no failure; 1 at least one was, or a case in"
         " --known is neither any more; 2 the call or a file is not usable; 3 none of the runtimes"
-        " is available here; 4 no case is selected",
+        " is available here; 4 no case is selected, or no output was compared",
     )
     parser.add_argument(
         "--runtime",
@@ -56,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--timeout",
-        type=arguments.at_least_one,
+        type=arguments.seconds,
         default=60,
         metavar="SECONDS",
         help="for a case (default: 60)",
@@ -73,9 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness import operator_cases, plan
     from harness.surveying import survey
 
-    names = plan.names("runtime", args.runtime or list(DEFAULT), RUNTIMES)
-    known = _known(args.known, names) if args.known else set()
+    names = _runtimes(args.runtime or DEFAULT)
     cases = operator_cases.collect()
+    known = _known(args.known, names, [case.name for case in cases]) if args.known else set()
     if args.keyword is not None:
         expression = plan.Expression(args.keyword)
         cases = [case for case in cases if expression.matches(case.name)]
@@ -102,7 +104,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     ran = {(n, c) for n, one in found.items() for c in one.verdicts}
     for name, case in sorted((known & ran) - bad):
         print(f"{name} {case} is known to be wrong, and is not", file=sys.stderr)
-    return DOES_NOT_CONFORM if bad ^ (known & ran) else CONFORMS
+    if bad ^ (known & ran):
+        return DOES_NOT_CONFORM
+    if not any(_is_compared(v) for one in found.values() for v in one.verdicts.values()):
+        raise NothingSelectedError("nothing was compared: no case gave outputs")
+    return CONFORMS
+
+
+def _runtimes(texts: Sequence[str]) -> list[str]:
+    """The runtimes asked for; UsageError for one that runs no ONNX, which ``all`` passes over."""
+    from harness import plan
+    from harness.runtimes import load
+
+    names = plan.names("runtime", texts, RUNTIMES)
+    twins = [name for name in names if framework_of(load(name))]
+    if twins and plan.ALL not in texts:
+        raise UsageError(f"--runtime {twins[0]}: a framework runs trained models, no operator case")
+    return [name for name in names if name not in twins]
+
+
+def _is_compared(verdict: Verdict) -> bool:
+    from harness.operator_cases import AGREED, WRONG
+
+    return verdict.kind in (AGREED, WRONG)
 
 
 def _is_bad(verdict: Verdict) -> bool:
@@ -111,15 +135,23 @@ def _is_bad(verdict: Verdict) -> bool:
     return verdict.kind in (WRONG, CRASHED)
 
 
-def _known(path: Path, runtimes: Sequence[str]) -> set[tuple[str, str]]:
+def _known(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[tuple[str, str]]:
     """The pairs of runtime and case in a file; those of other runtimes are passed over."""
     found = set()
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8: byte {error.start}") from None
+    for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         if len(words) != 2 or words[0] not in RUNTIMES:
             raise UsageError(f"{path}:{number}: {line.strip()!r}; expected RUNTIME CASE")
+        if words[1] not in cases:
+            near = " or ".join(get_close_matches(words[1], cases))
+            hint = f" (did you mean {near}?)" if near else ""
+            raise UsageError(f"{path}:{number}: onnx has no case {words[1]!r}{hint}")
         if words[0] in runtimes:
             found.add((words[0], words[1]))
     return found

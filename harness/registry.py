@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
@@ -42,16 +43,27 @@ def added(group: str, ours: Mapping[str, str]) -> list[Added]:
     taken = dict.fromkeys(ours, "the harness")
     found = []
     for entry in metadata.entry_points(group=group):
-        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed package"
+        whose = _distribution(entry)
         refused = ""
         if entry.name in taken:
             refused = f"{entry.name} is taken by {taken[entry.name]}"
         elif not re.fullmatch(pattern, entry.name):
             refused = f"expected {form} of letters, digits, '_', '.' and '-'"
         else:
-            taken[entry.name] = origin
-        found.append(Added(entry.name, entry.value, origin, refused))
+            taken[entry.name] = whose
+        found.append(Added(entry.name, entry.value, whose, refused))
     return found
+
+
+@cache
+def origin(target: str) -> str:
+    """The distribution, and its version, with the entry point ``target``; empty for ours."""
+    theirs = () if target.startswith("harness.") else metadata.entry_points(value=target)
+    return next(map(_distribution, theirs), "")
+
+
+def _distribution(entry: metadata.EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed package"
 
 
 def extended(group: str, ours: Mapping[str, str]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def judge(
                     found = _result(name, context, one, pair, label)
                     yield replace(found, seconds=time.perf_counter() - started)
                     started = time.perf_counter()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 failed = error if isinstance(error, StageError) else None
                 status = Status.FAIL if failed and not crashed(failed) else Status.ERROR
                 stage = failed.stage if failed else Stage.RUN

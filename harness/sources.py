@@ -8,16 +8,24 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 
-def digest(modules: Iterable[str], known: dict[str, bytes] | None = None) -> str:
+class Source(NamedTuple):
+    """A module's text, empty where there is none, and the package its relative imports start at."""
+
+    text: bytes
+    package: str
+
+
+def digest(modules: Iterable[str], known: dict[str, Source] | None = None) -> str:
     """SHA-256 over the sources of ``modules`` and of what they import from their own packages.
 
     Modules are found, not imported; a module that does not exist counts as its name. ``known``
     keeps what was read, by the module's name, for the digests that follow.
     """
     known = {} if known is None else known
-    sources: dict[str, bytes] = {}
+    sources: dict[str, Source] = {}
     todo = sorted(set(modules))
     own = {name.partition(".")[0] for name in todo} | {"harness", "reference_models"}
     while todo:
@@ -28,36 +36,63 @@ def digest(modules: Iterable[str], known: dict[str, bytes] | None = None) -> str
             known[name] = _source(name)
         sources[name] = source = known[name]
         todo += [found for found in _imports(source) if found.partition(".")[0] in own]
-    named = (f"{name}\0".encode() + sources[name] for name in sorted(sources))
+    named = (f"{name}\0".encode() + sources[name].text for name in sorted(sources))
     return hashlib.sha256(b"\0".join(named)).hexdigest()
 
 
-def _source(name: str) -> bytes:
-    """The text of a module, found without importing the packages that it lies in."""
+def _source(name: str) -> Source:
+    for file, package in _files(name):
+        if file.is_file():
+            return Source(file.read_bytes(), package)
+    return Source(b"", "")
+
+
+def _files(name: str) -> Iterator[tuple[Path, str]]:
+    """Where a module may lie, with its package; the packages around it are not imported."""
     top, *rest = name.split(".")
+    parent = name.rpartition(".")[0]
     try:
         spec = find_spec(top)
     except ValueError:
-        return b""
-    for place in (spec.submodule_search_locations or ()) if spec else ():
+        return
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None and spec.origin and not rest:
+        yield Path(spec.origin), parent
+    for place in spec.submodule_search_locations or ():
         path = Path(place, *rest)
-        for file in (path / "__init__.py", path.with_suffix(".py")):
-            if file.is_file():
-                return file.read_bytes()
-    return b""
+        yield path / "__init__.py", name
+        yield path.with_suffix(".py"), parent
 
 
 @cache
-def _imports(source: bytes) -> frozenset[str]:
-    """Names of modules that may be imported; an attribute among them is found to be no module."""
+def _imports(source: Source) -> frozenset[str]:
+    """Names of modules that may be imported; an attribute among them is found to be no module.
+
+    Of what is not Python's text none are known.
+    """
+    try:
+        tree = ast.parse(source.text)
+    except (SyntaxError, ValueError):
+        return frozenset()
     names: set[str] = set()
-    for node in _statements(ast.parse(source)):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(node, source.package)
+            names.add(module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
     return frozenset(names)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """The module that ``from … import`` names, inside ``package`` where it has leading dots."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    around = parts[: len(parts) - node.level + 1]
+    return ".".join([*around, node.module] if node.module else around)
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

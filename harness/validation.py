@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from harness import expectations, plan, tolerance, workers, works
-from harness.engine import Event, Work
+from harness import asking, expectations, plan, tolerance, workers, works
 from harness.errors import UnavailableError, UsageError
 from harness.golden import Golden
 from harness.outcome import BAD
@@ -33,6 +32,7 @@ from harness.schema import (
     framework_of,
 )
 from harness.settings import Settings
+from harness.work import Event, Work
 from harness.workers import Isolation
 from harness.works import Selection
 from reference_models import catalog
@@ -195,12 +195,12 @@ def _runtimes(selection: Selection) -> dict[str, Runtime]:
     required = plan.names("runtime", selection.require, RUNTIMES)
     chosen = plan.names("runtime", selection.runtimes, RUNTIMES)
     if not selection.runtimes:
-        cuda = load("ort-cuda").check() is None
+        cuda = asking.reason(load("ort-cuda")) is None
         chosen = ["ort-cpu", "ort-cuda"] if cuda else ["ort-cpu"]
     chosen = list(dict.fromkeys([*chosen, *required]))
     runtimes: dict[str, Runtime] = {name: load(name) for name in chosen}
     runtimes = {name: selection.settings.on(name, runtime) for name, runtime in runtimes.items()}
     for name in required:
-        if reason := runtimes[name].check():
+        if reason := asking.reason(runtimes[name]):
             raise UnavailableError(f"runtime {name} is required and not available: {reason}")
     return runtimes

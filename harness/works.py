@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import bundle, exporting, golden, graph, plan
-from harness.engine import Work
 from harness.errors import CheckError, NothingSelectedError, UsageError
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.frameworks import FRAMEWORKS
@@ -19,6 +18,7 @@ from harness.onnx_tests import folders, layout
 from harness.schema import Case, Cell, Progress, Runtime, framework_of
 from harness.settings import Settings
 from harness.variants import VARIANTS
+from harness.work import Work
 from reference_models import catalog
 
 
@@ -226,7 +226,9 @@ def _work(
     exported: bundle.Bundle | str,
     selection: Selection,
 ) -> Work:
-    flags = f" --golden {selection.golden}" if selection.golden else ""
+    flags = f" --golden {shlex.quote(str(selection.golden))}" if selection.golden else ""
+    if selection.artifacts != Selection.artifacts:
+        flags += f" --artifacts {shlex.quote(str(selection.artifacts))}"
     if selection.opset != DEFAULT_OPSET:
         flags += f" --opset {selection.opset}"
     flags += selection.settings.flags

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness import engine, graph
+from harness import asking, engine, graph
 from harness.diagnosis import (
     departure,
     examples,
@@ -24,9 +24,9 @@ from harness.diagnosis.departure import Along
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.diagnosis.net import Net
 from harness.diagnosis.probing import Probe
-from harness.engine import Work
 from harness.errors import StageError, UnavailableError, UsageError
 from harness.schema import Case, CaseResult, CellResult, Runtime, Stage, Status
+from harness.work import Work
 
 LONG = 256
 """A plot along time shows a failing case of at most so many steps."""
@@ -85,7 +85,7 @@ class _Examination:
         if result.status is Status.ERROR:
             return self._ended_process(result)
         try:
-            self.probe.session.evidence()
+            asking.evidence(self.probe.session)
         except StageError as error:
             return self._unloadable(error)
         results = result.cases or tuple(self._judged())

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from harness import golden, graph, validation, workers, works
+from harness import asking, golden, graph, validation, workers, works
 from harness.diagnosis import examine, report, reproduction
 from harness.diagnosis.diagnosis import Diagnosis
-from harness.engine import Work
 from harness.errors import CheckError, HarnessError, UsageError
 from harness.runtimes import load
 from harness.schema import framework_of
 from harness.settings import Settings
+from harness.work import Work
 from harness.workers import Isolation
 from harness.works import Selection
 from reference_models import catalog
@@ -55,7 +55,7 @@ def diagnose(
         folder = None
         if not known.passes:
             folder = output or FOLDER / work.cell.id.replace("/", "-")
-            _write(known, folder, command, runtime.version(), selection.settings)
+            _write(known, folder, command, asking.version(runtime), selection.settings)
         found.append((known, folder))
     return found
 

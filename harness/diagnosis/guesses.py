@@ -17,8 +17,8 @@ from harness.diagnosis.net import Net, copied
 from harness.diagnosis.probing import Probe
 from harness.diagnosis.shortest import longest, size
 from harness.diagnosis.values import Exact
-from harness.engine import Work
 from harness.schema import BATCH, Arrays, Case, CaseResult, Raggedness, Stage, Status
+from harness.work import Work
 
 CONFIRMING, SHORT = 3, 64
 """How many failing cases a mistake must explain, none longer than ``SHORT`` but the shortest."""

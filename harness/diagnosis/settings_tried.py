@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from harness import asking
 from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.probing import Probe
 from harness.errors import HarnessError
@@ -34,7 +35,7 @@ def guesses(known: Diagnosis, probe: Probe) -> Iterator[Guess]:
     configured: Any = getattr(probe.runtime, "configured", None)
     if configured is None:
         return
-    reduced = probe.session.evidence().get("tf32")
+    reduced = asking.evidence(probe.session).get("tf32")
     if reduced and _passes(configured(provider={"use_tf32": "0"}), case, probe):
         words = "products are computed in TF32, 10 bits of mantissa"
         yield Guess("TF32", words, f"with use_tf32=0 {case.id} passes", True)
@@ -51,7 +52,7 @@ def guesses(known: Diagnosis, probe: Probe) -> Iterator[Guess]:
 
 def _passes(runtime: Runtime, case: Case, probe: Probe) -> bool:
     try:
-        if runtime.check() is not None:
+        if asking.reason(runtime) is not None:
             return False
         session = runtime.prepare(str(probe.work.model))
     except HarnessError:
@@ -60,5 +61,5 @@ def _passes(runtime: Runtime, case: Case, probe: Probe) -> bool:
 
 
 def _evidence(probe: Probe) -> str:
-    told = probe.session.evidence().get("inference_precision")
+    told = asking.evidence(probe.session).get("inference_precision")
     return f"; this one tells its precision as {told}" if told else ""

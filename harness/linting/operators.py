@@ -15,7 +15,13 @@ STANDARD = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.tr
 
 
 def invalid_onnx(facts: Facts) -> Iterator[Finding]:
-    """ONNX's own checker refuses the model."""
+    """ONNX's own checker refuses the model, or does not know its opset."""
+    newest = onnx.defs.onnx_opset_version()
+    if facts.opset > newest:
+        found = f"opset {facts.opset} is newer than this onnx's {newest}"
+        remedy = "export at an older opset, or update onnx"
+        yield Finding("invalid-onnx", "error", "model", found, remedy)
+        return
     try:
         onnx.checker.check_model(str(facts.path) if facts.path else facts.model)
     except (onnx.checker.ValidationError, ProtobufError, ValueError, RuntimeError) as error:

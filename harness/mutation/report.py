@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from harness.defects.defect import Defect, sentence
 from harness.mutation import peers, summary
 from harness.mutation.study import CellStudy
 from harness.mutation.trial import Trial, Verdict
+from harness.reports.file import written
 
 SCHEMA = 1
 NAME = "mutation.json"
@@ -85,14 +85,10 @@ def line(studies: Sequence[CellStudy]) -> str:
 
 def write(studies: Sequence[CellStudy], command: str, folder: Path, partial: bool = False) -> Path:
     """Write ``mutation.json`` into ``folder``, whole or not at all; ``partial`` says so in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    part = path.with_suffix(f".{os.getpid()}.part")
     told = as_dict(studies, command, validation.environment())
     told |= {"partial": True} if partial else {}
-    part.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
-    part.replace(path)
-    return path
+    data = json.dumps(told, indent=1, allow_nan=False) + "\n"
+    return written(folder / NAME, data.encode())
 
 
 def as_dict(studies: Sequence[CellStudy], command: str, environment: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from threading import Event
 from time import perf_counter
 from typing import Any
 
-from harness import plan, validation
+from harness import asking, plan, validation
 from harness.defects import FAMILIES
 from harness.defects.defect import Defect, name
 from harness.errors import (
@@ -81,7 +81,7 @@ def run(selection: Selection, kinds: Sequence[str], workers: int) -> Iterator[Ce
         runtime = prepared.runtimes[work.cell.runtime]
         if framework := framework_of(runtime):
             raise UsageError(f"--runtime {framework}: it runs no graph to plant defects in")
-        if reason := work.unavailable or runtime.check():
+        if reason := work.unavailable or asking.reason(runtime):
             raise UnavailableError(f"{work.cell.id}: {reason}")
         if work.model is None:
             raise NothingSelectedError(f"{work.cell.id} has no model: {work.failure}")

@@ -12,9 +12,8 @@ from typing import Any
 
 import onnx
 
-from harness import engine, graph
+from harness import engine, graph, judging
 from harness.defects.defect import Defect, Mutant, Subject
-from harness.engine import Work
 from harness.errors import StageError
 from harness.mutation import peers
 from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
@@ -30,6 +29,7 @@ from harness.schema import (
     Status,
 )
 from harness.tolerance import one_ulp
+from harness.work import Work
 
 
 class Verdict(StrEnum):
@@ -84,7 +84,7 @@ class Court:
     def honest(self) -> list[CaseResult]:
         """The unchanged work at every case."""
         session = engine.prepare(self.path, self.work, self.runtime)
-        return [engine.judge_case(self.work, c, session, self._store) for c in self.cases]
+        return [judging.judge_case(self.work, c, session, self._store) for c in self.cases]
 
     def try_all(
         self,
@@ -145,7 +145,7 @@ class Court:
         except StageError as error:
             return replace(trial, verdict=Verdict.CAUGHT, stage=error.stage, reason=str(error))
         for case in [*self.cases, replace(self.cases[0], repeat=True)]:
-            result = engine.judge_case(self.work, case, session, self._store)
+            result = judging.judge_case(self.work, case, session, self._store)
             if result.status is not Status.PASS:
                 return _caught(trial, result)
         if not referee:
@@ -202,7 +202,7 @@ class Court:
         return min(self.cases, key=distance)
 
     def _golden(self, case: Case) -> GoldenCase:
-        return engine.golden_case(self.work, case, self._store)
+        return judging.golden_case(self.work, case, self._store)
 
 
 def _unchanged(session: Session) -> Session:

@@ -16,7 +16,8 @@ from typing import Any
 
 from harness.errors import UnavailableError
 from harness.placing import shim
-from harness.runtimes.ort import CUDA_PROVIDER, RECURRENT, SHAPE_ARITHMETIC, Placement, shortened
+from harness.placing.sizes import OnSizes, works_on_sizes
+from harness.runtimes.ort import CUDA_PROVIDER, RECURRENT, Placement, shortened
 
 CACHE = Path("build/placement")
 INSTALL = "pip install onnxruntime-gpu"
@@ -45,9 +46,9 @@ class Placed:
     nodes: tuple[Placement, ...] = ()
     error: str = ""
 
-    def ordered(self) -> list[Placement]:
+    def ordered(self, sizes: OnSizes) -> list[Placement]:
         """Nodes off CUDA first: recurrent, then others, then shape arithmetic."""
-        return sorted(self.nodes, key=_rank)
+        return sorted(self.nodes, key=lambda node: _rank(node, sizes))
 
     def summary(self) -> dict[str, dict[str, int]]:
         """Number of nodes by provider and operator."""
@@ -138,10 +139,12 @@ def _read(line: Mapping[str, Any]) -> Placed:
     return Placed(tuple(Placement(*node) for node in line["nodes"]))
 
 
-def _rank(node: Placement) -> int:
+def _rank(node: Placement, sizes: OnSizes) -> int:
     if node.provider == CUDA_PROVIDER:
         return 3
-    return 0 if node.op_type in RECURRENT else 2 if node.op_type in SHAPE_ARITHMETIC else 1
+    if node.op_type in RECURRENT:
+        return 0
+    return 2 if works_on_sizes(node.op_type, node.node, sizes) else 1
 
 
 def _prepend(environment: dict[str, str], name: str, folder: Path) -> None:

@@ -13,6 +13,7 @@ from google.protobuf.message import Error as ProtobufError  # type: ignore[impor
 
 from harness.errors import UsageError, one_line
 from harness.placing.partition import Placed, Versions, partition
+from harness.placing.sizes import OnSizes, on_sizes
 from harness.runtimes.ort import misplaced
 
 
@@ -22,15 +23,16 @@ class Answer:
 
     opset: int
     placed: Placed
+    sizes: OnSizes
 
     @property
     def verdict(self) -> str:
         """Why the model would not run on CUDA, in one line; empty where it would."""
-        return misplaced(self.placed.nodes)
+        return misplaced(self.placed.nodes, self.sizes)
 
     def lines(self) -> list[str]:
         """The answer for a terminal: every node, those off CUDA first, counts, the verdict."""
-        nodes = self.placed.ordered()
+        nodes = self.placed.ordered(self.sizes)
         width = max((len(node.provider) for node in nodes), default=0)
         ops = max((len(node.op_type) for node in nodes), default=0)
         each = [f"{n.provider:<{width}}  {n.op_type:<{ops}}  {n.node}".rstrip() for n in nodes]
@@ -45,7 +47,7 @@ class Answer:
             "opset": self.opset,
             "verdict": self.verdict,
             "nodes_by_provider": self.placed.summary(),
-            "nodes": [node._asdict() for node in self.placed.ordered()],
+            "nodes": [node._asdict() for node in self.placed.ordered(self.sizes)],
         }
 
 
@@ -74,10 +76,11 @@ def of_file(path: Path, opsets: Sequence[int] = ()) -> tuple[Versions, list[Answ
             if opset != own:
                 onnx.save(_converted(path, opset), files[-1])
         versions, placed = partition(files)
+        sizes = [on_sizes(str(file)) for file in files]
     for opset, each in zip(wanted, placed, strict=True):
         if each.error:
             raise UsageError(f"{path} at opset {opset}: {each.error}")
-    return versions, [Answer(opset, each) for opset, each in zip(wanted, placed, strict=True)]
+    return versions, [Answer(*each) for each in zip(wanted, placed, sizes, strict=True)]
 
 
 def _read(path: Path) -> onnx.ModelProto:

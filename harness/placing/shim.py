@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 from harness.atomic import replacing
-from harness.errors import UnavailableError
+from harness.errors import UnavailableError, UsageError
 
 SOURCE = Path(__file__).with_name("shim.c")
 LIBRARY = "libplacement.so"
@@ -22,12 +23,16 @@ _OPENED = ("libcudnn.so", "libcudnn.so.9")
 """What ONNX Runtime loads when it runs, under names that it keeps in its code."""
 
 
-def compiler() -> str:
-    """The system's C compiler; UnavailableError where there is none."""
-    names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
+def compiler() -> list[str]:
+    """The system's C compiler, or the command in CC; UnavailableError where there is none."""
+    try:
+        given = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise UsageError(f"CC={os.environ['CC']!r} is no command: {error}") from None
+    names = given[:1] or ["cc", "gcc", "clang"]
     for name in names:
         if found := shutil.which(name):
-            return found
+            return [found, *given[1:]]
     raise UnavailableError(
         f"no C compiler ({', '.join(names)}), which the placement needs once: {INSTALL_COMPILER}"
     )
@@ -73,11 +78,12 @@ def _build(provider: bytes, folder: Path) -> None:
                 for name in functions(provider)
             )
         )
-        command = [program, "-shared", "-fPIC", "-O1", "-w"]
+        command = [*program, "-shared", "-fPIC", "-O1", "-w"]
         command += ["-o", str(new / LIBRARY), str(SOURCE), str(rest)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             told = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
-            raise UnavailableError(f"{program} cannot build the placement's library: {told}")
+            named = shlex.join(program)
+            raise UnavailableError(f"{named} cannot build the placement's library: {told}")
         for name in libraries(provider):
             (new / name).symlink_to(LIBRARY)

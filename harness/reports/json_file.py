@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.reports.file import written
 from harness.schema import (
     Case,
     CaseResult,
@@ -46,12 +46,7 @@ def _lines(entries: dict[str, Any], listed: str, dumps: Callable[[Any], str] = _
 
 def write(report: Report, folder: Path) -> Path:
     """Write ``report.json`` into ``folder``, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(dumps(report) + "\n")
-    part.replace(path)
-    return path
+    return written(folder / NAME, f"{dumps(report)}\n".encode())
 
 
 def read(path: Path) -> Report:

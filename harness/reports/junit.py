@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from xml.etree import ElementTree
 
 from harness.reports import console
+from harness.reports.file import written
 from harness.schema import CellResult, Report, Status
 
 NAME = "junit.xml"
@@ -34,12 +34,8 @@ def write(report: Report, folder: Path) -> Path:
     suite = ElementTree.SubElement(suites, "testsuite", {"name": "harness", **attributes})
     suite.extend(_case(result) for result in report.results)
     ElementTree.indent(suites)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(ElementTree.tostring(suites, "utf-8", xml_declaration=True) + b"\n")
-    part.replace(path)
-    return path
+    text = ElementTree.tostring(suites, "utf-8", xml_declaration=True)
+    return written(folder / NAME, text + b"\n")
 
 
 def _case(result: CellResult) -> ElementTree.Element:

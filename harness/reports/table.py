@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from harness.reports.file import written
 from harness.schema import Cell, CellResult, Report, Status
 
 NAME = "report.md"
@@ -96,12 +96,7 @@ def write(report: Report, folder: Path) -> Path:
         texts = (matrix.text(row, column) for column in matrix.columns)
         lines.append(f"| {row} | " + " | ".join(texts) + " |")
     lines += ["", *(f"- {line}" for line in _below(matrix))]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text("\n".join(lines).rstrip() + "\n")
-    part.replace(path)
-    return path
+    return written(folder / NAME, ("\n".join(lines).rstrip() + "\n").encode())
 
 
 def _below(matrix: Matrix) -> list[str]:

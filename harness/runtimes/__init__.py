@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 from harness.errors import LoadError, one_line
@@ -45,13 +47,17 @@ class Unusable:
 def load(name: str) -> Runtime:
     """The runtime called ``name``; KeyError where there is none.
 
-    One that cannot be imported, or is no runtime, is unavailable and says why.
+    One that cannot be imported, or is no runtime, is unavailable and says why. What an import
+    prints goes to standard error.
     """
     target = RUNTIMES[name]
-    try:
-        runtime: Runtime = resolve(target)
-    except Exception as error:
-        return Unusable(f"{target} cannot be imported: {one_line(error)}")
     methods = ("check", "version", "prepare")
-    missing = [method for method in methods if not callable(getattr(runtime, method, None))]
+    try:
+        with redirect_stdout(sys.stderr):
+            runtime: Runtime = resolve(target)
+            missing = [method for method in methods if not callable(getattr(runtime, method, None))]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Unusable(f"{target} cannot be imported: {one_line(error)}")
     return Unusable(f"{target} is no runtime: it has no {missing[0]}()") if missing else runtime

@@ -9,13 +9,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from harness.errors import LoadError, RunError, UsageError
+from harness.placing.sizes import OnSizes, on_sizes, works_on_sizes
 from harness.placing.tables import nearest, predictions
+from harness.runtimes import ort_device
 from harness.runtimes.ort_options import OrtOptions
 from harness.schema import Array, Arrays
 
@@ -24,16 +27,6 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 INSTALL_CUDA = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-# fmt: off
-SHAPE_ARITHMETIC = frozenset({
-    "Shape", "Size", "Constant", "ConstantOfShape", "Identity", "Cast", "Gather", "Slice",
-    "Concat", "Squeeze", "Unsqueeze", "Reshape", "Range", "Add", "Sub", "Mul", "Div", "Mod",
-    "Min", "Max", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or",
-    "Not", "Where", "ReduceProd", "ReduceMax", "ReduceMin",
-})
-# fmt: on
-"""What ONNX Runtime keeps on the CPU by choice, since it works on sizes rather than on data."""
-
 DEFAULTS = OrtOptions()
 _SILENT = 4
 _PLACEMENT = "session.record_ep_graph_assignment_info"
@@ -47,14 +40,19 @@ class Placement(NamedTuple):
     node: str
 
 
-def misplaced(placements: Iterable[Placement], provider: str = CUDA_PROVIDER) -> str:
+def misplaced(
+    placements: Iterable[Placement], sizes: OnSizes, provider: str = CUDA_PROVIDER
+) -> str:
     """Why a session does not run on ``provider``, in one line; empty where it does.
 
-    Elsewhere may run only shape arithmetic; and something must run on ``provider``.
+    Elsewhere may run only shape arithmetic, as ``sizes`` tells of the nodes of the model file; and
+    something must run on ``provider``.
     """
     placements = list(placements)
     elsewhere = [
-        p for p in placements if p.provider != provider and p.op_type not in SHAPE_ARITHMETIC
+        p
+        for p in placements
+        if p.provider != provider and not works_on_sizes(p.op_type, p.node, sizes)
     ]
     if elsewhere:
         recurrent = [p for p in elsewhere if p.op_type in RECURRENT]
@@ -68,19 +66,20 @@ def misplaced(placements: Iterable[Placement], provider: str = CUDA_PROVIDER) ->
 
 
 def differences(
-    placements: Iterable[Placement], predicted: Mapping[tuple[str, str], bool]
+    placements: Iterable[Placement], predicted: Mapping[tuple[str, str], bool], sizes: OnSizes
 ) -> list[str]:
     """Where a CUDA session put nodes that were predicted elsewhere, in one line each.
 
-    ``predicted`` says, by operator and name, whether a node goes to CUDA. Shape arithmetic that
-    stays on the CPU is no difference, nor is a node of which nothing is predicted.
+    ``predicted`` says, by operator and name, whether a node goes to CUDA, and ``sizes`` whether it
+    is shape arithmetic: such that stays on the CPU is no difference, nor is a node of which nothing
+    is predicted.
     """
     told = []
     for provider, op_type, node in placements:
         expected, on_cuda = predicted.get((op_type, node)), provider == CUDA_PROVIDER
         if expected is None or expected == on_cuda:
             continue
-        if on_cuda or op_type not in SHAPE_ARITHMETIC:
+        if on_cuda or not works_on_sizes(op_type, node, sizes):
             where = CUDA_PROVIDER if expected else CPU_PROVIDER
             told.append(f"{op_type} {node!r} on {provider}, predicted on {where}")
     return told
@@ -134,10 +133,14 @@ class OrtSession:
         except Exception as error:
             raise RunError(shortened(error)) from error
         if not self._judged:
-            if reason := misplaced(self.placements(), self._provider):
+            if reason := misplaced(self.placements(), self._sizes, self._provider):
                 raise RunError(reason)
             self._judged = True
         return list(zip(self._outputs, values, strict=True))
+
+    @cached_property
+    def _sizes(self) -> OnSizes:
+        return on_sizes(self._path) if self._path else {}
 
     def placements(self) -> list[Placement]:
         """Where each node was placed, those of nested graphs included."""
@@ -148,7 +151,7 @@ class OrtSession:
         ]
 
     def evidence(self) -> dict[str, Any]:
-        """Providers, nodes per provider and op, whether TF32 is on, settings and version."""
+        """Providers, nodes per provider and op, whether TF32 is on, settings, versions, the GPU."""
         by_provider: dict[str, Counter[str]] = {}
         for placement in self.placements():
             by_provider.setdefault(placement.provider, Counter())[placement.op_type] += 1
@@ -159,8 +162,18 @@ class OrtSession:
             "tf32": options is not None and options.get("use_tf32") != "0",
             **self._options.evidence(),
             "version": self._version,
+            **self._device(options or {}),
             **self._prediction(),
         }
+
+    def _device(self, options: Mapping[str, str]) -> dict[str, Any]:
+        """The GPU and NVIDIA's libraries, in a session that is not on the CPU."""
+        if self._provider == CPU_PROVIDER:
+            return {}
+        import onnxruntime
+
+        ordinal = int(options.get("device_id", "0"))
+        return {"device": ort_device.about(onnxruntime.cuda_version, ordinal)}
 
     def _prediction(self) -> dict[str, Any]:
         """How the placement differs from the stored one of this version, in a CUDA session."""
@@ -170,7 +183,7 @@ class OrtSession:
         if table is None:
             return {"placement_predicted_by": None}
         predicted = predictions(self._path, table)
-        found = differences(self.placements(), predicted)
+        found = differences(self.placements(), predicted, self._sizes)
         return {"placement_predicted_by": str(table), "placement_differs": found}
 
 

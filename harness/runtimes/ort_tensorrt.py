@@ -49,7 +49,8 @@ class TensorRtRuntime:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         providers = [TENSORRT_PROVIDER, (CUDA_PROVIDER, {"use_tf32": "0"}), CPU_PROVIDER]
         session = ort.opened(onnxruntime, path, options, providers, TENSORRT_PROVIDER)
-        return TensorRtSession(session, TENSORRT_PROVIDER, onnxruntime.__version__, ort.DEFAULTS)
+        version = onnxruntime.__version__
+        return TensorRtSession(session, TENSORRT_PROVIDER, version, ort.DEFAULTS, path)
 
 
 def missing_libraries(cuda_version: str) -> str | None:

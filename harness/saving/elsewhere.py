@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import plan, tolerance
-from harness.engine import Work
 from harness.errors import UsageError
 from harness.saving import saved
 from harness.schema import CellResult, Runtime
+from harness.work import Work
 from harness.works import Selection
 
 

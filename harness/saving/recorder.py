@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness import asking
 from harness.golden import sha256
 from harness.schema import Array, Arrays, Runtime, Session, framework_of
 
@@ -37,7 +38,7 @@ class Recorder:
         return self._runtime.version()
 
     def prepare(self, path: str) -> Session:
-        session = self._runtime.prepare(path)
+        session = asking.prepared(self._runtime, path)
         if self._session is not None:
             return session
         self._session = RecordingSession(session, self._count)
@@ -45,7 +46,7 @@ class Recorder:
 
 
 class RecordingSession:
-    """A session that keeps the hashes of the inputs and the outputs of its first runs."""
+    """A session that keeps hashes of the inputs and copies of the outputs of its first runs."""
 
     def __init__(self, session: Session, count: int) -> None:
         self._session, self._count = session, count
@@ -56,8 +57,8 @@ class RecordingSession:
             return self._session.run(inputs)
         run = Run(hashes(inputs))
         self.runs.append(run)
-        outputs = self._session.run(inputs)
-        run.outputs = outputs
+        outputs = asking.outputs(self._session, inputs)
+        run.outputs = [(name, value.copy()) for name, value in outputs]
         return outputs
 
     def evidence(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs kept on one machine and judged on another: the only module that knows their layout.
+"""Runs kept on one machine and judged on another.
 
 ``DIR/<model>/<framework>/<exporter>/<variant>/<runtime>/`` is one cell: ``outputs.safetensors``
 holds every output of every run as it came, ``manifest.json`` the rest: what they are called, in
@@ -19,8 +19,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from harness import asking
 from harness.atomic import replacing
 from harness.errors import LoadError, RunError, StageError, UsageError
+from harness.saving.manifest import SCHEMA, read, sha256
 from harness.saving.recorder import Run, hashes
 from harness.schema import (
     Array,
@@ -35,9 +37,7 @@ from harness.schema import (
     framework_of,
 )
 
-SCHEMA = 1
 MANIFEST, OUTPUTS = "manifest.json", "outputs.safetensors"
-FIELDS = ("cell", "golden", "model", "version", "recorded", "evidence", "cases")
 ADDED = ("lint", "tolerance")
 """Evidence that comes from the model file and the table, not from the runtime."""
 KINDS = "biuf"
@@ -60,7 +60,7 @@ def write(
     runtime: Runtime,
     runs: Sequence[Run] = (),
 ) -> None:
-    """Keep a cell's result: its ``runs`` and, where some are missing, what became of it.
+    """Keep a cell's result: its ``runs`` and, where they do not tell it, what became of it.
 
     ``golden`` is the SHA-256 of its manifest, ``model`` the file that ``runtime`` ran. What was
     kept of the cell before is replaced, all of it or nothing.
@@ -84,7 +84,8 @@ def write(
             ]
         cases.append(entry)
     evidence = {name: told for name, told in result.evidence.items() if name not in ADDED}
-    whole = bool(judged) and len(runs) == len(judged)
+    passed = all(case.status is Status.PASS for case in result.cases)
+    whole = bool(judged) and len(runs) == len(judged) and passed is (result.status is Status.PASS)
     data = save(tensors)
     manifest = {
         "schema": SCHEMA,
@@ -92,14 +93,14 @@ def write(
         "framework": framework,
         "golden": golden,
         "model": None if model is None or framework else _file_sha256(model),
-        "version": runtime.version(),
+        "version": asking.version(runtime),
         "recorded": dict(place.recorded),
         "outcome": None if whole else _told(result.status, result.stage, result.reason),
         "evidence": evidence,
         "outputs": hashlib.sha256(data).hexdigest(),
         "cases": cases,
     }
-    manifest["sha256"] = _manifest_sha256(manifest)
+    manifest["sha256"] = sha256(manifest)
     with replacing(_folder(place.folder, result.cell)) as new:
         (new / OUTPUTS).write_bytes(data)
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -228,7 +229,7 @@ def runtimes(folder: Path) -> dict[str, Runtime]:
     """A stand-in for every runtime of which ``folder`` holds a cell; UsageError where none is."""
     found: dict[str, Runtime] = {}
     for path in _manifests(folder):
-        found[path.parent.name] = Elsewhere(folder, _read(path).get("framework"))
+        found[path.parent.name] = Elsewhere(folder, read(path).get("framework"))
     if not found:
         raise UsageError(f"{folder}: no saved outputs; expected what --save-outputs wrote")
     return found
@@ -239,7 +240,7 @@ def find(folder: Path, cell: Cell) -> Saved | None:
     path = _folder(folder, cell) / MANIFEST
     if not path.parent.is_dir():
         return None
-    manifest = _read(path)
+    manifest = read(path)
     if manifest["cell"] != asdict(cell):
         raise UsageError(f"{path} is of another cell: {'/'.join(manifest['cell'].values())}")
     return Saved(path.parent, manifest)
@@ -248,20 +249,6 @@ def find(folder: Path, cell: Cell) -> Saved | None:
 def _manifests(folder: Path) -> Iterator[Path]:
     found = sorted(folder.glob(f"*/*/*/*/*/{MANIFEST}"))
     return (path for path in found if not path.parent.name.startswith("."))
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        manifest = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise UsageError(f"{path}: expected saved outputs of schema {SCHEMA}")
-    if manifest.get("sha256") != _manifest_sha256(manifest):
-        raise UsageError(f"{path} was altered: its SHA-256 is not the one it states")
-    if missing := [name for name in (*FIELDS, "outcome", "outputs") if name not in manifest]:
-        raise UsageError(f"{path} is incomplete: no {', '.join(missing)}")
-    return manifest
 
 
 def _folder(root: Path, cell: Cell) -> Path:
@@ -293,8 +280,3 @@ def _failure(told: Mapping[str, str]) -> StageError:
 
 def _file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _manifest_sha256(manifest: Mapping[str, Any]) -> str:
-    held = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()

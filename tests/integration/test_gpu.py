@@ -1,6 +1,5 @@
 """ci/gpu.sh: the job on a machine without a GPU, and its parts with what stands in for one."""
 
-import ctypes
 import json
 import os
 import subprocess
@@ -104,45 +103,14 @@ def test_every_step_is_rehearsed_without_a_framework(tmp_path):
     assert path.stat().st_size < gpu.AT_MOST
 
 
-class Driver:
-    """NVIDIA's driver with one device."""
-
-    cuInit = staticmethod(lambda flags: 0)  # noqa: N815
-    number = 0
-
-    def __getattr__(self, name):
-        def answer(*given):
-            if name == "cuDeviceGetName":
-                given[0].value = b"NVIDIA H200 (x)"
-            elif name == "cuDeviceTotalMem_v2":
-                given[0]._obj.value = 2**37
-            elif name == "cuDriverGetVersion":
-                given[0]._obj.value = 12080
-            elif name == "cuDeviceGetAttribute":
-                given[0]._obj.value = {75: 9, 76: 0}[given[1]]
-            return self.number
-
-        return answer
+ABOUT = {"name": "NVIDIA H200 (x)", "cudnn": 91002}
 
 
-def test_the_device_is_as_the_driver_says():
-    assert gpu.device(Driver()) == {
-        "name": "NVIDIA H200 (x)",
-        "memory": 2**37,
-        "compute_capability": "9.0",
-        "driver_cuda": "12.8",
-    }
+def test_a_device_without_a_name_ends_the_job(monkeypatch):
+    monkeypatch.setattr(gpu.ort_device, "about", lambda cuda: {**ABOUT, "name": None})
+    with pytest.raises(UnavailableError, match="does not tell the name of its device"):
+        gpu.device()
     assert gpu.slug("NVIDIA H200 (x)") == "nvidia-h200-x"
-    broken = Driver()
-    broken.number = 100
-    with pytest.raises(UnavailableError, match="the NVIDIA driver gives error 100"):
-        gpu.device(broken)
-
-
-def test_the_version_of_cudnn_is_its_own():
-    library = SimpleNamespace(cudnnGetVersion=lambda: 91002)
-    assert gpu.libraries({"libcudnn.so.9": library}.__getitem__) == {"cudnn": 91002}
-    assert gpu.libraries(lambda name: ctypes.CDLL("no_such_library.so")) == {"cudnn": None}
 
 
 def result(status="pass", ratios=(), row="ort-cuda+tf32"):
@@ -235,8 +203,7 @@ def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gpu, "_validated", validated)
     monkeypatch.setattr(gpu, "load", lambda name: tf32.RUNTIME)
-    monkeypatch.setattr(gpu.ctypes, "CDLL", lambda name: Driver())
-    monkeypatch.setattr(gpu, "libraries", lambda open_library: {"cudnn": 1})
+    monkeypatch.setattr(gpu.ort_device, "about", lambda cuda: ABOUT)
     prepared = SimpleNamespace(works=[])
     monkeypatch.setattr(gpu.validation, "prepare", lambda selection, tell: prepared)
     monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), []))
@@ -247,7 +214,7 @@ def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
         ("ort-tensorrt", [], "tensorrt"),
     ]
     told = json.loads((tmp_path / "golden/evidence/ort-cuda-nvidia-h200-x.json").read_text())
-    assert told["device"]["cudnn"] == 1
+    assert told["device"] == ABOUT
     assert {probe["verdict"] for probe in told["canary"].values()} == {""}
     monkeypatch.setattr(gpu, "load", lambda name: tf32.STUCK_ON)
     assert gpu.main([]) == 1

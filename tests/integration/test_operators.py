@@ -1,7 +1,9 @@
 """``python -m harness.operators``: verdicts, crashes, the table and its exit code."""
 
 import json
+import time
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,7 +16,12 @@ from harness.operator_cases import OperatorCase, agrees, difference, left_out
 from harness.runtimes import RUNTIMES
 from harness.surveying import survey
 
-OPS = ("abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "ceil", "cos", "bernoulli")
+# fmt: off
+OPS = (
+    "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh",
+    "bernoulli",
+)
+# fmt: on
 PLANTED = "tests.support.planted_operators"
 EXPECTED = {
     "abs": ("refused", "load: no Abs here"),
@@ -27,6 +34,7 @@ EXPECTED = {
     "atanh": ("wrong", "output y: off by "),
     "ceil": ("wrong", "output y: float32 [2, 1], expected float32 [2]"),
     "cos": ("wrong", "output y: off by 0 of "),
+    "cosh": ("crashed", "the process that ran it ended with signal SIGABRT"),
     "bernoulli": ("not compared", "draws random numbers"),
 }
 
@@ -62,6 +70,13 @@ def test_every_verdict_and_what_comes_after_a_crash(planted, cases):
     assert found.verdicts[cases["cos"].name].reason.endswith("1 not finite")
 
 
+def test_a_death_is_told_at_once_whatever_the_process_left(planted, cases):
+    begun = time.monotonic()
+    (verdict,) = survey("planted", [cases["cosh"]], 600, print).verdicts.values()
+    assert verdict.reason.endswith("SIGABRT")
+    assert time.monotonic() - begun < 300
+
+
 def test_the_table_the_report_and_the_exit_code(planted, cases, tmp_path, capfd):
     argv = ["--runtime", "planted", "--runtime", "absent"]
     fine = ["-k", "abs or acos or add or bernoulli"]
@@ -83,8 +98,10 @@ def test_the_table_the_report_and_the_exit_code(planted, cases, tmp_path, capfd)
     assert json.loads(capfd.readouterr().out)["runtimes"]["planted"]["counts"] == {"wrong": 1}
     assert ended(operators.main, [*argv[:2], "-k", "asin and not asinh"]) == 1
     assert "crashed" in capfd.readouterr().out
-    assert ended(operators.main, [*argv[:2], "-k", "abs", "-v"]) == 0
+    assert ended(operators.main, [*argv[:2], "-k", "abs or add", "-v"]) == 0
     assert f"planted: {cases['abs'].name}: refused: load: no Abs here" in capfd.readouterr().out
+    assert ended(operators.main, [*argv[:2], "-k", "abs or bernoulli"]) == 4
+    assert capfd.readouterr().err == "error: nothing was compared: no case gave outputs\n"
     assert ended(operators.main, [*argv[2:], "-k", "abs"]) == 3
     assert ended(operators.main, [*argv[:2], "-k", "nothing"]) == 4
 
@@ -95,7 +112,7 @@ def test_what_is_known_to_be_wrong_is_no_failure_and_must_stay_wrong(
     known = tmp_path / "known.txt"
     wrong, right = cases["atan"].name, cases["add"].name
     argv = ["--runtime", "planted", "-k", f"{wrong} or {right}", "--known", str(known)]
-    known.write_text(f"# a comment\nplanted {wrong} # why\n\nort-cpu {right}\nplanted test_other\n")
+    known.write_text(f"# a comment\nplanted {wrong} # why\n\nort-cpu {right}\n")
     assert ended(operators.main, argv) == 0
     known.write_text(f"planted {wrong}\nplanted {right}\n")
     assert ended(operators.main, argv) == 1
@@ -103,6 +120,51 @@ def test_what_is_known_to_be_wrong_is_no_failure_and_must_stay_wrong(
     known.write_text("planted\n")
     assert ended(operators.main, argv) == 2
     assert "known.txt:1: 'planted'; expected RUNTIME CASE" in capfd.readouterr().err
+    for runtime in ("planted", "ort-cpu"):
+        known.write_text(f"\n{runtime} {wrong}s\n")
+        assert ended(operators.main, argv) == 2
+        told = f"known.txt:2: onnx has no case '{wrong}s' (did you mean {wrong}"
+        assert told in capfd.readouterr().err
+    known.write_text("planted zzz\n")
+    assert ended(operators.main, argv) == 2
+    assert capfd.readouterr().err.endswith("known.txt:1: onnx has no case 'zzz'\n")
+    known.write_bytes(b"# \xff\n")
+    assert ended(operators.main, argv) == 2
+    assert capfd.readouterr().err.endswith("known.txt is no text in UTF-8: byte 2\n")
+
+
+@pytest.mark.parametrize("names", ["torch", "keras,ort-cpu", "torch*"])
+def test_a_framework_runs_no_operator_case(planted, names, capfd):
+    assert ended(operators.main, ["--runtime", names]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: --runtime ")
+    assert told.err.endswith(": a framework runs trained models, no operator case\n")
+
+
+def test_all_runtimes_are_those_that_run_onnx(monkeypatch):
+    ours = {name: RUNTIMES[name] for name in ("ort-cpu", "oracle", "torch", "keras-cuda")}
+    monkeypatch.setattr(operators, "RUNTIMES", ours)
+    assert operators._runtimes(["all"]) == ["ort-cpu", "oracle"]
+
+
+@pytest.mark.parametrize("given", [None, {"y": 1}, [np.ones(2)], np.ones((2, 2))])
+def test_what_is_no_list_of_pairs_is_wrong(cases, tmp_path, given):
+    session = SimpleNamespace(run=lambda inputs: given)
+    runtime = SimpleNamespace(prepare=lambda path: session)
+    verdict = operator_cases.judge(cases["add"], runtime, tmp_path / "m.onnx", wide=False)
+    assert verdict.kind == "wrong"
+    assert verdict.reason.endswith("expected a list of (name, array) pairs")
+
+
+@pytest.mark.parametrize("number", ["99999999999", "1000001", "inf", "nan", "0", "soon"])
+def test_a_case_has_a_time_that_anyone_would_wait(number, capfd):
+    with pytest.raises(SystemExit) as refused:
+        ended(operators.main, ["--timeout", number])
+    assert refused.value.code == 2
+    told = capfd.readouterr().err
+    assert f"{number!r}; expected a number of seconds above 0, up to 1,000,000" in told
+    assert told.count("\n") == 1
 
 
 def test_the_runtimes_know_which_cases_ort_refuses():

@@ -129,7 +129,7 @@ def test_a_reference_model_that_cannot_be_exported_here_is_judged(call, tmp_path
     there += ["--artifacts", str(ROOT / "build/artifacts"), "--lengths", "1..7"]
     code, ran, _ = call("--save-outputs", "out", subject=there)
     assert code == 0, ran
-    monkeypatch.setattr(exporting, "_key", lambda job, source: {"weights": "w", "versions": {}})
+    monkeypatch.setattr(exporting, "_key", lambda job, *_: {"weights": "w", "versions": {}})
     here = [*there, "--artifacts", "nowhere"]
     code, live, _ = call(subject=here)
     assert (code, live[0]["status"]) == (4, "unavailable")

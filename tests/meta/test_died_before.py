@@ -21,10 +21,11 @@ def judged(tmp_path):
     places = ["--artifacts", str(tmp_path / "artifacts"), "--report-dir", str(tmp_path / "report")]
     files = [str(tmp_path / "bad.onnx"), str(tmp_path / "good.onnx"), "--golden", str(folder)]
 
+    call = [*files, *places, "--runtime", "ort-cpu", "--json"]
+
     def run(deed, *flags):
         done = subprocess.run(
-            [sys.executable, "-m", "tests.support.planted_crashes", *files, *places]
-            + ["--runtime", "ort-cpu", "--json", *flags],
+            [sys.executable, "-m", "tests.support.planted_crashes", *call, *flags],
             env={**os.environ, "HARNESS_TEST_ORT_CPU": deed},
             capture_output=True,
             text=True,

@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 import harness.validate as validate
+from ci import gpu
 from harness import arguments, runtimes
 from tests.support import doubler
 
@@ -19,7 +20,7 @@ def judged(tmp_path, capsys, monkeypatch):
         call = [str(tmp_path / "model.onnx"), "--golden", str(folder), "--runtime", "planted"]
         call += ["--report-dir", str(tmp_path / "report"), "--json", *flags]
         code = arguments.ended(validate.main, call)
-        out = capsys.readouterr().out
+        out, run.err = capsys.readouterr()
         return code, json.loads(out)["results"][0] if out else None
 
     return run
@@ -69,3 +70,103 @@ def test_an_unavailable_runtime_is_not_a_pass(judged):
 def test_a_required_runtime_that_is_unavailable_ends_with_three(judged):
     code, result = judged("ABSENT", "--require", "planted")
     assert (code, result) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        ("CHECKS_BY_QUITTING", "check() raised SystemExit: 0"),
+        ("CHECKS_BY_RAISING", "check() raised ValueError: a runtime's own error"),
+        ("CHECKS_BY_A_NUMBER", "check() returned int, expected None or a reason"),
+    ],
+)
+def test_a_check_that_does_not_answer_makes_the_runtime_unavailable(judged, planted, told):
+    code, result = judged(planted, "--no-isolate")
+    assert (code, result["status"], result["reason"]) == (4, "unavailable", told)
+    assert judged(planted, "--require", "planted") == (3, None)
+    assert judged.err == f"error: runtime planted is required and not available: {told}\n"
+
+
+def test_the_cuda_job_tells_a_check_that_does_not_answer(tmp_path, capsys, monkeypatch):
+    planted = "tests.support.planted:CHECKS_BY_RAISING"
+    monkeypatch.setitem(runtimes.RUNTIMES, "planted", planted)
+    monkeypatch.setenv(gpu.VARIABLE, "planted")
+    assert arguments.ended(gpu.main, ["--output", str(tmp_path / "x.json")]) == 3
+    assert capsys.readouterr().err == "error: check() raised ValueError: a runtime's own error\n"
+
+
+@pytest.mark.parametrize("isolation", ["--isolate", "--no-isolate"])
+@pytest.mark.parametrize(
+    ("planted", "told"), [("QUITS", "SystemExit: 0"), ("PANICS", "PanicError: a planted")]
+)
+def test_what_would_end_the_process_is_an_error_of_its_case(judged, planted, told, isolation):
+    code, result = judged(planted, isolation)
+    assert (code, result["status"], result["stage"]) == (1, "error", "run")
+    assert result["reason"].endswith(f"sequence=9, batch=3: {told}")
+    assert [case["status"] for case in result["cases"]] == [*["pass"] * 2, "error", *["pass"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("planted", "got"),
+    [
+        ("NOTHING", "NoneType"),
+        ("MAPPING", "dict"),
+        ("LAZY", "generator"),
+        ("BARE", "ndarray for a pair"),
+        ("NUMBERED", "int for a name"),
+        ("LISTS", "list for output y"),
+        ("MASKED", "MaskedArray for output y"),
+    ],
+)
+def test_outputs_of_another_type_fail_their_case_and_no_other(judged, planted, got):
+    code, result = judged(planted, "--no-isolate")
+    assert (code, result["status"], result["stage"]) == (1, "fail", "run")
+    assert result["reason"].endswith(
+        f"sequence=9, batch=3: expected a list of (name, array) pairs, got {got}"
+    )
+    assert [case["status"] for case in result["cases"]] == [*["pass"] * 2, "fail", *["pass"] * 2]
+
+
+@pytest.mark.parametrize("planted", ["SPOILS", "REUSES", "BIG_ENDIAN"])
+def test_habits_that_cost_no_verdict(judged, planted):
+    code, result = judged(planted, "--no-isolate")
+    assert (code, result["status"]) == (0, "pass"), result["reason"]
+
+
+@pytest.mark.parametrize("isolation", ["--isolate", "--no-isolate"])
+def test_evidence_is_told_as_json_can_hold_it(judged, isolation):
+    code, result = judged("TELLS_NUMPY", isolation)
+    assert (code, result["status"]) == (0, "pass")
+    assert (result["evidence"]["threads"], result["evidence"]["scales"]) == (3, [1.5, "nan"])
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        ("TELLS_BY_RAISING", "evidence() raised ValueError: a runtime's own error"),
+        ("TELLS_NOTHING", "evidence() returned NoneType, expected a mapping"),
+    ],
+)
+def test_a_cell_does_not_pass_without_evidence(judged, planted, told):
+    code, result = judged(planted, "--no-isolate")
+    assert (code, result["status"], result["stage"], result["reason"]) == (1, "fail", "run", told)
+    assert [case["status"] for case in result["cases"]] == ["pass"] * 5
+
+
+def test_a_case_that_fails_is_told_before_missing_evidence(judged):
+    code, result = judged("TRANSPOSES_AND_RAISES", "--no-isolate")
+    assert (code, result["status"], result["stage"]) == (1, "fail", "compare")
+    assert result["evidence"]["error"].startswith("evidence() raised ")
+
+
+def test_what_a_runtime_prints_does_not_mix_with_the_report(judged):
+    code, result = judged("BABBLES", "--no-isolate", "--require", "planted")
+    assert (code, result["status"]) == (0, "pass")
+    said = [line for line in judged.err.splitlines() if line.endswith("ing")]
+    assert said == ["checking", "checking", *["running"] * 5, "telling"]
+
+
+def test_a_relation_survives_what_would_end_the_process(judged):
+    code, result = judged("ALWAYS_QUITS", "--no-isolate", "--relation", "run-twice")
+    assert (code, result["status"], result["stage"]) == (1, "error", "run")
+    assert {case["relation"] for case in result["cases"]} == {"", "run-twice"}

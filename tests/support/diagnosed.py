@@ -19,10 +19,10 @@ from onnx import numpy_helper
 from harness import golden, works
 from harness.defects.defect import Subject
 from harness.diagnosis import examine
-from harness.engine import Work
 from harness.mutation import study
 from harness.runtimes import load
 from harness.schema import Cell
+from harness.work import Work
 from harness.works import Selection
 from reference_models import catalog
 

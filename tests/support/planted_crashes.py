@@ -71,6 +71,11 @@ def abort_with_a_session() -> None:
     os.abort()
 
 
+def go_on_twice() -> None:
+    if os.fork() == 0:
+        time.sleep(0.5)
+
+
 def start_a_session() -> None:
     subprocess.Popen(["sleep", "600"], start_new_session=True)
 
@@ -161,7 +166,7 @@ DIES = Runtime(die)
 ABORTS_WITH_A_CHILD = Runtime(abort_with_a_child)
 ABORTS_WITH_A_SESSION = Runtime(abort_with_a_session)
 STARTS_A_SESSION = Runtime(start_a_session)
-GOES_ON_TWICE = Runtime(lambda: bool(os.fork()) and None)
+GOES_ON_TWICE = Runtime(go_on_twice, "load")
 HANGS = Runtime(hang)
 HANGS_AT_LOAD = Runtime(hang, "load")
 HANGS_WITH_A_CHILD = Runtime(hang_with_a_child)

@@ -1,5 +1,6 @@
 """A child process whose exporters crash, fail or succeed; run as ``harness.exporting`` is."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -51,6 +52,26 @@ def wrapped(model, spec, example, opset):
         raise ExportError("something went wrong") from error
 
 
+def full(model, spec, example, opset):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "scratch")
+
+
+def inside(model, spec, example, opset):
+    """As an exporter in which the library that it calls has its own words for what it met."""
+    try:
+        try:
+            full(model, spec, example, opset)
+        except OSError as error:
+            raise RuntimeError("cannot serialize") from error
+    except RuntimeError as error:
+        raise ExportError("something went wrong") from error
+
+
+def mute(model, spec, example, opset):
+    """As Python's own inspection of a function without source: no file was refused."""
+    raise ExportError("lambdas are not supported") from OSError("could not get source code")
+
+
 def flood(model, spec, example, opset):
     while True:
         os.write(2, b"noise\n" * 2**16)
@@ -79,7 +100,7 @@ def build(twin, spec, parameters):
 
 
 NAMES = ("crash", "leave", "refuse", "stumble", "succeed")
-LIMITED = ("hang", "hoard", "wrapped", "flood")
+LIMITED = ("hang", "hoard", "wrapped", "full", "inside", "mute", "flood")
 TARGETS = {
     f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in (*NAMES, *LIMITED, "cut")
 }

@@ -1,6 +1,7 @@
 """A runtime that agrees with the oracle but for the operators by which it goes wrong."""
 
 import ctypes
+import os
 import time
 
 import numpy as np
@@ -39,7 +40,9 @@ class Session:
             raise RunError("no Acosh here")
         if self._op == "Asin":
             ctypes.string_at(0)
-        if self._op == "Asinh":
+        if self._op == "Cosh" and ctypes.CDLL(None).fork():
+            os.abort()
+        if self._op in ("Asinh", "Cosh"):
             time.sleep(600)
         outputs = self._session.run(inputs)
         changes = {

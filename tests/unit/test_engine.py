@@ -1,15 +1,16 @@
 """The one loop: golden cases are loaded while others run, and what cannot be loaded is told."""
 
 import threading
+from dataclasses import replace
 
 import onnx
 import pytest
 
-from harness import engine, golden
+from harness import engine, golden, judging
 from harness.crashes import crashed
-from harness.engine import Work
 from harness.errors import ExportError, GoldenError, LoadError, RunError
 from harness.schema import Cell, Status
+from harness.work import Work
 from tests.support import doubler, planted
 
 
@@ -74,7 +75,7 @@ def test_cases_that_are_completed_are_not_completed_ahead(work):
         threads.append(threading.current_thread())
         return case
 
-    assert judged(engine.replace(work, complete=complete)).status is Status.PASS
+    assert judged(replace(work, complete=complete)).status is Status.PASS
     assert set(threads) == {threading.main_thread()}
 
 
@@ -100,3 +101,45 @@ def chained(error, cause):
 )
 def test_what_tells_nothing_of_a_model(error, expected):
     assert crashed(error) is expected
+
+
+def test_only_a_trusted_runtime_is_handed_the_inputs_of_the_golden(work, monkeypatch):
+    read, stored, given = golden.Golden.load, [], []
+
+    def load(source, case):
+        stored.append(read(source, case))
+        return stored[-1]
+
+    class Keeps(planted.Session):
+        def run(self, inputs):
+            given.append(inputs["x"])
+            return super().run(inputs)
+
+    monkeypatch.setattr(golden.Golden, "load", load)
+    monkeypatch.setattr(planted, "Session", Keeps)
+    runtimes = {"planted": planted.CLEAN}
+    for trusted in ((), ("planted",)):
+        stored.clear(), given.clear()
+        (result,) = engine.run([work], runtimes, trusted=trusted)
+        assert result.status is Status.PASS
+        shared = [any(one is case.inputs["x"] for case in stored) for one in given]
+        assert shared == [bool(trusted)] * 5
+
+
+def test_a_golden_outlives_a_runtime_that_spoils_its_inputs(work):
+    (spoiling, clean) = engine.run(
+        [work, replace(work, cell=replace(work.cell, runtime="clean"))],
+        {"planted": planted.SPOILS, "clean": planted.CLEAN},
+    )
+    assert (spoiling.status, clean.status) == (Status.PASS, Status.PASS)
+    store = {}
+    for runtime in (planted.SPOILS, planted.CLEAN):
+        session = engine.prepare(work.model, work, runtime)
+        assert judging.judge_case(work, work.cases[0], session, store).status is Status.PASS
+
+
+def test_a_case_is_judged_before_an_untrusted_runtime_runs_the_next(work):
+    told = []
+    list(engine.run([work], {"planted": planted.REUSES}, lambda w, event: told.append(event)))
+    kinds = [type(event).__name__ for event in told if not isinstance(event, str)]
+    assert kinds == ["Case", "CaseResult"] * 5

@@ -1,11 +1,12 @@
 """Which stored exports are used again: those that exporting now would give, and whole ones."""
 
 import shutil
+from importlib import metadata
 
 import numpy as np
 import pytest
 
-from harness import bundle, exporting, golden, variants
+from harness import bundle, exporting, golden, registry, variants
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.schema import Cell
 from tests.support import doubler
@@ -57,7 +58,8 @@ def other_source(place, monkeypatch):
     read = bundle.sources._source
 
     def changed(name):
-        return read(name) + (b"\n# changed\n" if name == OTHER else b"")
+        source = read(name)
+        return source._replace(text=b"# changed\n") if name == OTHER else source
 
     monkeypatch.setattr(bundle.sources, "_source", changed)
 
@@ -66,8 +68,29 @@ def other_library(place, monkeypatch):
     monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.1"})
 
 
+class Distribution:
+    name, version = "Planted", "1.0"
+
+
+def other_distribution(place, monkeypatch):
+    monkeypatch.setattr(bundle, "origin", registry.origin.__wrapped__)
+    entry = metadata.EntryPoint("succeed/torch", TARGETS["succeed/torch"], "harness.exporters")
+    vars(entry)["dist"] = Distribution
+    monkeypatch.setattr(
+        metadata, "entry_points", lambda value: [entry] if value == entry.value else ()
+    )
+
+
 @pytest.mark.parametrize(
-    "change", [other_weights, other_exporter, other_variant, other_source, other_library]
+    "change",
+    [
+        other_weights,
+        other_exporter,
+        other_variant,
+        other_source,
+        other_library,
+        other_distribution,
+    ],
 )
 def test_what_an_export_depends_on_changes_its_key(place, monkeypatch, change):
     job = exporting.Job("doubler", "torch", "succeed", "fp32", 18, str(place / "golden"), "")
@@ -129,3 +152,22 @@ def test_an_export_at_another_opset_stands_beside_the_default(place):
             stored = exporting.ensure([job], told.append)[job.name]
             assert stored.manifest["opset"] == opset
     assert len(told) == 2
+
+
+def test_the_key_names_what_torch_exports_with():
+    assert {"torch", "onnxscript", "onnx-ir", "onnx"} <= set(bundle.LIBRARIES["torch"])
+
+
+def test_an_exporters_distribution_is_named_with_its_version(tmp_path, monkeypatch):
+    for version in ("1.0", "1.1"):
+        about = tmp_path / version / f"their_exporters-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Name: their-exporters\nVersion: {version}\n")
+        points = "[harness.exporters]\ntheirs/torch = their_exporter:export\n"
+        (about / "entry_points.txt").write_text(points)
+        monkeypatch.syspath_prepend(tmp_path / version)
+        registry.origin.cache_clear()
+        assert registry.origin("their_exporter:export") == f"their-exporters {version}"
+    assert registry.origin("their_exporter:other") == ""
+    assert registry.origin(EXPORTERS["native/torch"]) == ""
+    registry.origin.cache_clear()

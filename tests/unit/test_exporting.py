@@ -85,6 +85,22 @@ def test_an_export_that_lacks_memory_is_a_crash_and_not_stored(ensure, name):
     assert stored["succeed"].model.is_file()
 
 
+@pytest.mark.parametrize("name", ["full", "inside"])
+def test_an_export_that_the_system_refused_a_file_is_a_crash_and_not_stored(ensure, name):
+    stored, _ = ensure([name, "succeed"])
+    assert stored[name].failure.crashed
+    assert "ended with exit code 1" in str(stored[name].failure)
+    assert not stored[name].folder.exists()
+    assert len(ensure([name])[1]) == 1
+    assert stored["succeed"].model.is_file()
+
+
+def test_an_os_error_of_no_file_is_the_exporters_own(ensure):
+    stored, _ = ensure(["mute"])
+    assert str(stored["mute"].failure) == "lambdas are not supported"
+    assert stored["mute"].folder.exists()
+
+
 def test_a_crash_that_is_stored_stays_one(ensure):
     ensure(["stumble", "refuse"])
     stored, told = ensure(["stumble", "refuse"])

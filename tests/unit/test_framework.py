@@ -13,6 +13,7 @@ from harness.errors import LoadError, NothingSelectedError, RunError
 from harness.runtimes import framework
 from harness.runtimes.framework import KERAS, KERAS_CUDA, TORCH, TORCH_CUDA
 from harness.schema import Cell, Status
+from harness.work import Work
 from harness.works import Selection
 from tests.support import doubler, planted
 
@@ -138,7 +139,7 @@ def test_the_engine_gives_a_framework_the_golden_and_others_the_model(tmp_path):
     source = golden.read(doubler.record(tmp_path / "golden"))
     (tmp_path / "m.onnx").write_bytes(doubler.graph().SerializeToString())
     for runtime in (Spy(), Twin()):
-        work = engine.Work(
+        work = Work(
             Cell("doubler", "keras", "native", "fp32", "x"),
             source,
             source.cases,

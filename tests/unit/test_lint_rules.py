@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from onnx import TensorProto
+from onnx.defs import onnx_opset_version
 
 from harness.linting import RULES
 from tests.support.lint_checks import expect_clean, expect_planted, found
@@ -41,6 +42,7 @@ from tests.support.lint_graphs import (
 )
 from tests.unit import test_lint_baked
 
+NEWEST = onnx_opset_version()
 LSTM_OUT = [value("y", ["batch", "sequence", 1, UNITS])]
 
 # rule, severity, part of the place, part of what is found, a graph, sizes of its example
@@ -144,6 +146,10 @@ PLANTED = {
     ),
     "custom": ("custom-op", "warning", "the_Swish'", "com.acme.Swish is not", custom(), {}),
     "invalid": ("invalid-onnx", "error", "model", "No Op registered for Ad", one("Ad"), {}),
+    "opset 99": (
+        *("invalid-onnx", "error", "model", f"opset 99 is newer than this onnx's {NEWEST}"),
+        *(lstm(opset=99), {}),
+    ),
     "opset 22": (
         *("recurrent-opset", "warning", "opset 22", "LSTM run on the CPU", lstm(opset=22), {}),
     ),
@@ -187,6 +193,7 @@ CLEAN = {
     "small table": (None, table(1, 2, 3), EXAMPLE),
     "local function": (None, local_function(), EXAMPLE),
     "opset 21": (None, lstm(opset=21), EXAMPLE),
+    "the newest opset": ("invalid-onnx", one("Neg", opset=NEWEST), EXAMPLE),
     "opset 22 without a cell": ("recurrent-opset", one("Neg", opset=22), EXAMPLE),
     "constant lengths": ("sequence-lens", lens(computed=False), EXAMPLE),
 }

@@ -83,6 +83,11 @@ def works(monkeypatch, *cells, runtime=None, **about):
         ({"unavailable": "keras is not installed"}, UnavailableError, "keras is not installed"),
         ({"model": None, "failure": CheckError("no axis")}, NothingSelectedError, "no axis"),
         ({"runtime": SimpleNamespace(check=lambda: "no GPU")}, UnavailableError, "no GPU"),
+        (
+            {"runtime": SimpleNamespace(check=lambda: 5)},
+            UnavailableError,
+            r"check\(\) returned int",
+        ),
         ({"runtime": SimpleNamespace(framework="torch")}, UsageError, "runs no graph"),
     ],
 )

@@ -13,7 +13,7 @@ from onnx import TensorProto, numpy_helper, parser
 
 from harness.compare import compare, structure
 from harness.errors import LoadError, RunError
-from harness.runtimes.oracle import ORACLE
+from harness.runtimes.oracle import DECLARED, ORACLE
 from harness.runtimes.oracle.evaluator import Evaluator
 from harness.schema import Case, GoldenCase, ModelSpec, TensorSpec
 from harness.tolerance import tolerance
@@ -258,6 +258,52 @@ def test_an_integer_output_stays_one():
     golden = GoldenCase(Case({}, 1), {}, {"y": np.array([1])}, None, {"y": 0.0})
     assert structure(spec, golden, [("y", np.array([1]))], "oracle") == ""
     assert "expected int64" in structure(spec, golden, [("y", np.array([1.0]))], "oracle")
+
+
+INTERFACE = "g (float[n, 2] x, int32[n] k, float16 h) => (float[n, 2] y) { y = Add(x, x) }"
+FEEDS = {"x": X, "k": np.arange(3, dtype=np.int32), "h": np.float16(1)}
+
+
+@pytest.mark.parametrize(
+    ("feeds", "told"),
+    [
+        ({"x": X.astype(np.int32)}, "input x is int32 [3, 2], the model declares float32 [n, 2]"),
+        ({"x": X > 0}, "input x is bool [3, 2], the model declares float32 [n, 2]"),
+        ({"x": X.T}, "input x is float32 [2, 3], the model declares float32 [n, 2]"),
+        ({"x": X[0]}, "input x is float32 [2], the model declares float32 [n, 2]"),
+        ({"x": X[None]}, "input x is float32 [1, 3, 2], the model declares float32 [n, 2]"),
+        ({"k": np.arange(3)}, "input k is int64 [3], the model declares int32 [n]"),
+        ({"k": np.arange(3.0)}, "input k is float64 [3], the model declares int32 [n]"),
+        ({"h": np.ones(1)}, "input h is float64 [1], the model declares float16 []"),
+    ],
+)
+def test_an_input_that_is_not_what_the_graph_declares_is_refused(tmp_path, feeds, told):
+    session = ORACLE.prepare(save(tmp_path, INTERFACE))
+    with pytest.raises(RunError) as caught:
+        session.run({**FEEDS, **feeds})
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_one_floating_type_stands_for_another_where_the_graph_is_widened(tmp_path, dtype):
+    path, feeds = save(tmp_path, INTERFACE), {**FEEDS, "x": X.astype(dtype)}
+    ((_, y),) = ORACLE.prepare(path).run(feeds)
+    np.testing.assert_array_equal(y, 2 * X.astype(dtype).astype(np.float64))
+    declared = DECLARED.prepare(path)
+    if dtype is np.float32:
+        assert declared.run(feeds)[0][1].dtype == np.float32
+    else:
+        with pytest.raises(RunError, match="the model declares float32"):
+            declared.run(feeds)
+
+
+def test_what_a_graph_leaves_open_may_be_anything(tmp_path):
+    path = save(tmp_path, "g (float[n, 2] x, string[n] s) => (float y) { y = Add(x, x) }")
+    made = onnx.load(path)
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(made, path)
+    ((_, y),) = ORACLE.prepare(path).run({"x": X[0], "s": np.array(["a"])})
+    np.testing.assert_array_equal(y, 2 * WIDE[0])
 
 
 def test_declared_types_do_not_have_to_match_what_comes_in(tmp_path):

@@ -212,9 +212,34 @@ def test_no_steps_at_all(op):
 @pytest.mark.parametrize("lens", [(7, 1, 1, 1), (-1, 1, 1, 1)])
 def test_lengths_outside_the_sequence_are_refused(lens):
     inputs = arguments("GRU", "forward")
-    inputs["sequence_lens"] = np.array(lens)
+    inputs["sequence_lens"] = np.array(lens, np.int32)
     with pytest.raises(ValueError, match="not within 0 to 6 steps"):
         ours("GRU", inputs)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_lengths_that_are_not_int32_are_refused(dtype):
+    inputs = arguments("GRU", "forward")
+    inputs["sequence_lens"] = np.array(LENS, dtype)
+    with pytest.raises(ValueError, match=f"sequence_lens is {np.dtype(dtype)}, expected int32"):
+        ours("GRU", inputs)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"hidden_size": UNITS + 1}, "hidden_size is 6, the weights are for 5 units"),
+        ({"layout": 2}, "layout is 2, expected 0 or 1"),
+        ({"layout": -1}, "layout is -1, expected 0 or 1"),
+        ({"clip": -0.5}, "clip is -0.5, expected 0 or more"),
+    ],
+)
+@pytest.mark.parametrize("op", GATES)
+def test_attributes_that_no_layer_can_have_are_refused(op, attributes, told):
+    inputs = arguments(op, "forward")
+    with pytest.raises(ValueError, match=f"^{told}$"):
+        ours(op, inputs, **attributes)
+    ours(op, inputs, hidden_size=UNITS, layout=0, clip=0.5)
 
 
 def test_a_wrong_direction_activation_or_number_of_them_is_refused():

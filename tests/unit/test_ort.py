@@ -118,12 +118,17 @@ def on(provider: str, *ops: str) -> list[Placement]:
 
 def test_shape_arithmetic_may_stay_on_the_cpu() -> None:
     placements = on(CUDA_PROVIDER, "LSTM", "MatMul") + on(CPU_PROVIDER, "Shape", "Gather", "Concat")
-    assert ort.misplaced(placements) == ""
+    sizes = {(p.op_type, p.node): True for p in placements[2:]}
+    assert ort.misplaced(placements, sizes) == ""
+    sizes["Gather", "gather_1"] = False
+    assert ort.misplaced(placements, sizes) == (
+        f"1 of 5 nodes not on {CUDA_PROVIDER}: Gather 'gather_1' on {CPU_PROVIDER}"
+    )
 
 
 @pytest.mark.parametrize("op", sorted(ort.RECURRENT))
 def test_a_recurrent_node_on_the_cpu_is_told_first(op: str) -> None:
-    told = ort.misplaced(on(CUDA_PROVIDER, "MatMul") + on(CPU_PROVIDER, "Softmax", op))
+    told = ort.misplaced(on(CUDA_PROVIDER, "MatMul") + on(CPU_PROVIDER, "Softmax", op), {})
     assert told == (
         f"2 of 3 nodes not on {CUDA_PROVIDER}: {op} '{op.lower()}_1' on {CPU_PROVIDER}, "
         f"Softmax 'softmax_0' on {CPU_PROVIDER}"
@@ -131,13 +136,14 @@ def test_a_recurrent_node_on_the_cpu_is_told_first(op: str) -> None:
 
 
 def test_many_misplaced_nodes_still_make_one_short_line() -> None:
-    told = ort.misplaced(on(CUDA_PROVIDER, "Gemm") + on(CPU_PROVIDER, *["MatMul"] * 9))
+    told = ort.misplaced(on(CUDA_PROVIDER, "Gemm") + on(CPU_PROVIDER, *["MatMul"] * 9), {})
     assert told.endswith("and 5 more")
 
 
 @pytest.mark.parametrize("placements", [[], on(CPU_PROVIDER, "Shape")])
 def test_a_session_with_nothing_on_cuda_is_misplaced(placements: list[Placement]) -> None:
-    assert "is on CUDAExecutionProvider" in ort.misplaced(placements)
+    sizes = {("Shape", "shape_0"): True}
+    assert "is on CUDAExecutionProvider" in ort.misplaced(placements, sizes)
 
 
 class Planted:
@@ -168,6 +174,18 @@ def test_a_planted_fallback_fails_the_first_run() -> None:
         ort.OrtSession(planted, CUDA_PROVIDER, "0").run({})
     planted.placements = on(CUDA_PROVIDER, "MatMul", "LSTM")
     assert ort.OrtSession(planted, CUDA_PROVIDER, "0").run({}) == []
+
+
+def test_data_that_a_session_computes_on_the_cpu_fails_the_first_run(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", "Max")
+    planted = Planted([*on(CUDA_PROVIDER, "Mul"), Placement(CPU_PROVIDER, "Max", "first")])
+    with pytest.raises(RunError, match=r"1 of 2 nodes not on CUDA.*: Max 'first' on CPU"):
+        ort.OrtSession(planted, CUDA_PROVIDER, "0", path=path).run({})
+    model = onnx.load(path)
+    model.graph.node.insert(0, oh.make_node("Shape", ["x"], ["size"]))
+    model.graph.node[1].input[:] = ["size", "size"]
+    onnx.save(model, path)
+    assert ort.OrtSession(planted, CUDA_PROVIDER, "0", path=path).run({}) == []
 
 
 def test_a_session_that_silently_fell_back_does_not_load(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from harness import arguments, placement
-from harness.errors import UnavailableError
+from harness.errors import UnavailableError, UsageError
 from harness.placing import child, partition, placements, shim, tables
 from harness.runtimes.ort import CPU_PROVIDER, CUDA_PROVIDER, Placement
 from tests.support.small_graphs import cell, saved
@@ -188,6 +190,38 @@ def test_without_a_compiler_the_exit_code_is_3(call, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("my-cc", ["my-cc"]),
+        ("my-cc -O2 -DA='b c'", ["my-cc", "-O2", "-DA=b c"]),
+        ("ccache my-cc", ["ccache", "my-cc"]),
+        (" ", ["cc"]),
+    ],
+)
+def test_a_compiler_may_be_given_with_its_flags(tmp_path, monkeypatch, given, expected):
+    for name in ("cc", "my-cc", "ccache"):
+        (tmp_path / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@" >&2; exit 1\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CC", given)
+    program, *rest = shim.compiler()
+    assert [Path(program).name, *rest] == expected
+    (tmp_path / "provider.so").write_bytes(b"")
+    with pytest.raises(UnavailableError, match="cannot build the placement's library") as caught:
+        shim.built(tmp_path / "provider.so", tmp_path / "cache")
+    assert str(caught.value).endswith(f": {[*rest, '-shared'][0]}")
+
+
+def test_a_compiler_that_is_no_command_or_not_there_is_told(monkeypatch):
+    monkeypatch.setenv("CC", "gcc 'x")
+    with pytest.raises(UsageError, match=r"^CC=\"gcc 'x\" is no command: No closing quotation$"):
+        shim.compiler()
+    monkeypatch.setenv("CC", "no-such-cc -O2")
+    with pytest.raises(UnavailableError, match=r"^no C compiler \(no-such-cc\), which"):
+        shim.compiler()
+
+
+@pytest.mark.parametrize(
     ("flags", "told"),
     [
         (["missing.onnx"], "missing.onnx: No such file or directory; expected an ONNX model"),
@@ -209,6 +243,13 @@ def test_an_unusable_call_or_file_ends_with_2(call, tmp_path, monkeypatch, flags
     assert err.count("\n") == 1
 
 
+def measured() -> onnx.ModelProto:
+    """``cell`` with a node "i" that takes a shape."""
+    model = cell()
+    model.graph.node.append(helper.make_node("Shape", ["x"], ["size"], "i"))
+    return model
+
+
 def answering(monkeypatch, *nodes, error=""):
     versions = partition.Versions("1.2", "12.8")
     placed = partition.Placed(tuple(Placement(*node) for node in nodes), error)
@@ -218,7 +259,7 @@ def answering(monkeypatch, *nodes, error=""):
 def test_recurrent_nodes_off_cuda_are_told_first(call, tmp_path, monkeypatch):
     nodes = [(CUDA, "Sqrt", "s"), (CPU, "Shape", "i"), (CPU, "Det", "d"), (CPU, "GRU", "g")]
     answering(monkeypatch, *nodes)
-    path = saved(tmp_path / "m.onnx", cell())
+    path = saved(tmp_path / "m.onnx", measured())
     code, out, _ = call(path)
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert code == 1
@@ -236,7 +277,7 @@ def test_recurrent_nodes_off_cuda_are_told_first(call, tmp_path, monkeypatch):
 
 def test_shape_arithmetic_may_stay_and_every_opset_is_answered(call, tmp_path, monkeypatch):
     answering(monkeypatch, (CUDA, "Sqrt", "s"), (CPU, "Shape", "i"))
-    code, out, _ = call(saved(tmp_path / "m.onnx", cell()), "--opset", "18,22", "--json")
+    code, out, _ = call(saved(tmp_path / "m.onnx", measured()), "--opset", "18,22", "--json")
     told = json.loads(out)
     assert code == 0
     assert (told["schema"], told["onnxruntime"], told["cuda"]) == (1, "1.2", "12.8")
@@ -306,6 +347,59 @@ def answers(tmp_path_factory):
 def test_the_partitioner_answers(answers, name, expected):
     assert not answers[name].error
     assert {node.node: node.provider for node in answers[name].nodes} == expected
+
+
+def graph(inputs, *nodes, **constants):
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(n, k, list(dims)) for n, (k, dims) in inputs.items()],
+        [helper.make_empty_tensor_value_info(nodes[-1].output[0])],
+        [onnx.numpy_helper.from_array(np.array(v), name) for name, v in constants.items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@real
+@pytest.mark.parametrize("name", ["data", ""])
+@pytest.mark.parametrize(
+    ("op_type", "kind", "number"),
+    [
+        ("Max", TensorProto.INT8, 2),
+        ("Mod", TensorProto.UINT8, 2),
+        ("Equal", TensorProto.INT8, 2),
+        ("ReduceProd", TensorProto.INT64, 1),
+    ],
+)
+def test_data_on_the_cpu_is_no_shape_arithmetic(call, tmp_path, op_type, kind, number, name):
+    node = helper.make_node(op_type, [*"ab"][:number], ["y"], name)
+    path = saved(tmp_path / "m.onnx", graph(dict.fromkeys("ab", (kind, "NM")), node))
+    code, out, _ = call(path)
+    assert code == 1
+    assert f"1 of 1 nodes not on {CUDA}: {op_type} {name!r} on {CPU}" in out
+
+
+@real
+def test_what_a_transposition_moved_past_a_shape_leaves_is_shape_arithmetic(call, tmp_path):
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], "t", perm=[1, 0, 2]),
+        helper.make_node("Shape", ["t"], ["s"], "s"),
+        helper.make_node("Slice", ["s", "zero", "two", "zero"], ["two_sizes"], "first"),
+        helper.make_node("Concat", ["two_sizes", "one"], ["sizes"], "sizes", axis=0),
+        helper.make_node("Expand", ["one_half", "sizes"], ["y"], "filled"),
+    ]
+    model = graph(
+        {"x": (TensorProto.FLOAT, "NTC")},
+        *nodes,
+        zero=[0],
+        one=[1],
+        two=[2],
+        one_half=np.float32(0.5),
+    )
+    code, out, _ = call(saved(tmp_path / "m.onnx", model), "--json")
+    nodes = json.loads(out)["placements"][0]["nodes"]
+    assert ("Gather", CPU) in [(n["op_type"], n["provider"]) for n in nodes], nodes
+    assert code == 0
 
 
 @real

@@ -158,6 +158,7 @@ def test_differences_leave_out_shape_arithmetic_and_what_is_unknown():
         ("Gather", "c"): True,
         ("LSTM", "d"): True,
         ("Gather", "e"): False,
+        ("Gather", "g"): True,
     }
     found = differences(
         [
@@ -167,13 +168,16 @@ def test_differences_leave_out_shape_arithmetic_and_what_is_unknown():
             Placement(CUDA, "LSTM", "d"),
             Placement(CUDA, "Gather", "e"),
             Placement(CPU, "Foo", "f"),
+            Placement(CPU, "Gather", "g"),
         ],
         predicted,
+        {("Gather", "c"): True, ("Gather", "g"): False},
     )
     assert found == [
         f"GRU 'a' on {CPU}, predicted on {CUDA}",
         f"GRU 'b' on {CUDA}, predicted on {CPU}",
         f"Gather 'e' on {CUDA}, predicted on {CPU}",
+        f"Gather 'g' on {CPU}, predicted on {CUDA}",
     ]
 
 

@@ -49,6 +49,7 @@ def test_a_name_of_ours_cannot_be_taken(added):
         ("tests.support.planted:NONE", "cannot be imported: AttributeError: module"),
         ("tests.support.planted:right", r"is no runtime: it has no check\(\)"),
         ("not a target", "cannot be imported: ModuleNotFoundError"),
+        ("tests.support.leaving:X", "cannot be imported: SystemExit: 0"),
     ],
 )
 def test_a_broken_one_is_unavailable_with_the_reason(added, target, told):
@@ -148,6 +149,7 @@ neighbour = theirs:GOOD
 our-neighbour = theirs:R()
 broken = gone:X
 raising = theirs:RAISING
+leaving = tests.support.leaving:X
 ort-cpu = theirs:GOOD
 [harness.exporters]
 gone/torch = gone:export
@@ -180,7 +182,7 @@ def test_list_tells_what_installed_distributions_add_each_in_one_line(tmp_path):
         text=True,
         env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin"},
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "leaving\n")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     wanted = [
         r"neighbour what it is",
@@ -189,7 +191,8 @@ def test_list_tells_what_installed_distributions_add_each_in_one_line(tmp_path):
         r"neighbour 4.2",
         r"our-neighbour unavailable: theirs:R\(\) cannot be imported: AttributeError.*",
         r"broken unavailable: gone:X cannot be imported: ModuleNotFoundError.*",
-        r"raising unavailable: its check or version fails: OSError: no",
+        r"raising unavailable: check\(\) raised OSError: no",
+        r"leaving unavailable: tests.support.leaving:X cannot be imported: SystemExit: 0",
         r"ort-cpu refused: ort-cpu is taken by the harness",
         r"gone/torch unavailable: (gone:export cannot be imported: ModuleNotFound|torch is not).*",
         r"none/jax unavailable: jax is no framework; choose from: keras, torch",

@@ -1,10 +1,14 @@
 import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from harness import outcome
-from harness.reports import console, json_file, table
+from harness import outcome, reports
+from harness.reports import console, json_file, junit, table
 from harness.schema import (
     Case,
     CaseResult,
@@ -16,6 +20,7 @@ from harness.schema import (
     Status,
 )
 
+ROOT = Path(__file__).parents[2]
 CELL = Cell("tagger", "torch", "native", "fp32", "ort-cpu")
 
 
@@ -172,3 +177,41 @@ def test_a_runtime_that_is_unavailable_for_several_reasons_keeps_its_column():
     matrix = table.of(report(one, other))
     assert (matrix.columns, matrix.absent) == (["web"], {})
     assert [reason for _, reason in matrix.notes] == ["no weights", "no Node"]
+
+
+def limited():
+    """As on a full disk: a file may hold no byte, and what writes more is refused."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from harness import arguments, reports
+from harness.schema import Report
+sys.exit(arguments.ended(lambda argv: reports.load(argv[0])(Report("", {}, ()), Path(argv[1]))
+    and 0, sys.argv[1:]))
+"""
+FORMS = {"json": json_file.NAME, "junit": junit.NAME, "markdown": table.NAME}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_report_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path, form):
+    path = tmp_path / FORMS[form]
+    command = [sys.executable, "-B", "-c", WRITE, form, str(tmp_path)]
+    ended = subprocess.run(
+        command, preexec_fn=limited, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr == f"error: {path}: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_folder_in_a_reports_place_is_named_and_stays(tmp_path, form):
+    path = tmp_path / FORMS[form]
+    path.mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        reports.load(form)(report(), tmp_path)
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]

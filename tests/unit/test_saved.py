@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from harness import engine
+from harness import engine, judging
 from harness.errors import LoadError, RunError, StageError, UsageError
 from harness.golden import read
 from harness.saving import saved
 from harness.saving.recorder import Recorder, Run, hashes
 from harness.schema import Case, CaseResult, Cell, CellResult, Stage, Status
+from harness.work import Work
 from tests.support import doubler, planted
 
 CELL = Cell("doubler", "torch", "file", "fp32", "phone")
@@ -31,7 +32,7 @@ class Model:
         self.place = saved.Place(self.path / "out", PLACE)
 
     def work(self, **given):
-        made = engine.Work(CELL, self.golden, self.golden.cases, None, replay="line")
+        made = Work(CELL, self.golden, self.golden.cases, None, replay="line")
         return replace(made, **given)
 
     def keep(self, runtime=planted.CLEAN, **given):
@@ -55,7 +56,7 @@ class Model:
         path = self.path / "out/doubler/torch/file/fp32/phone/manifest.json"
         manifest = json.loads(path.read_text())
         edit(manifest)
-        manifest["sha256"] = saved._manifest_sha256(manifest)
+        manifest["sha256"] = saved.sha256(manifest)
         path.write_text(json.dumps(manifest))
 
 
@@ -74,13 +75,33 @@ def without_times(result):
     [
         *("CLEAN", "DOUBLES", "DROPS", "RENAMES", "RETYPES", "TRANSPOSES", "SWAPS"),
         *("LAST_RUN_WRONG", "RAISES", "LOAD_FALLBACK", "SILENT_FALLBACK"),
+        *("REUSES", "BIG_ENDIAN", "SPOILS", "NOTHING", "MAPPING", "LISTS"),
     ],
 )
 def test_kept_outputs_come_to_what_the_runs_came_to(model, name):
     there = model.keep(getattr(planted, name))
     here = model.load()
     assert without_times(here) == without_times(there)
-    assert there.status is (Status.PASS if name == "CLEAN" else Status.FAIL)
+    passes = name in ("CLEAN", "REUSES", "BIG_ENDIAN", "SPOILS")
+    assert there.status is (Status.PASS if passes else Status.FAIL)
+
+
+def test_a_cell_that_told_no_evidence_does_not_pass_elsewhere(model):
+    there = model.keep(planted.TELLS_NOTHING)
+    here = model.load()
+    assert there.reason == "evidence() returned NoneType, expected a mapping"
+    assert {case.status for case in there.cases} == {Status.PASS}
+    kept = (here.status, here.stage, here.reason)
+    assert kept == (there.status, there.stage, there.reason) == (Status.FAIL, Stage.RUN, kept[2])
+
+
+def test_a_version_that_is_not_told_is_kept_as_unknown(model):
+    class Mute(planted.Runtime):
+        def version(self):
+            raise OSError("no file")
+
+    assert model.keep(Mute()).status is Status.PASS
+    assert model.load().evidence["loaded_from"]["version"] == ""
 
 
 def test_names_order_and_duplicates_are_kept(model):
@@ -169,7 +190,7 @@ def test_a_model_need_not_be_here_but_if_it_is_it_is_the_one_that_ran(model):
     file = model.path / "model.onnx"
     work = model.work(save=model.place)
     recorder = Recorder(planted.CLEAN, 5)
-    with engine.Beside() as beside:
+    with judging.Beside() as beside:
         result = engine._judge(work, recorder, {}, lambda *_: None, beside)
     sha256 = model.golden.manifest["sha256"]
     saved.write(model.place, result, sha256, file, planted.CLEAN, recorder.runs)
@@ -278,6 +299,69 @@ def test_a_manifest_of_another_cell_or_without_a_part_is_refused(model):
         saved.find(model.place.folder, CELL)
 
 
+def put(key, value, *outer):
+    def edit(manifest):
+        for name in outer:
+            manifest = manifest[name]
+        manifest[key] = value
+
+    return edit
+
+
+FIRST = ("cases", 0)
+NOTE = {"status": "fail", "stage": "run", "reason": "why"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (put("cases", 5), "cases is 5, expected a list"),
+        (put("cases", [7]), r"cases\[0\] is 7, expected an object"),
+        (put("seconds", "x", *FIRST), r'cases\[0\].seconds is "x", expected a number'),
+        (put("seconds", True, *FIRST), r"cases\[0\].seconds is true, expected a number"),
+        (put("repeat", 0, "cases", 1), r"cases\[1\].repeat is 0, expected true or false"),
+        (put("id", None, *FIRST), r"cases\[0\].id is null, expected text"),
+        (put("inputs", [], *FIRST), r"cases\[0\].inputs is \[\], expected an object"),
+        (
+            put("outputs", [["y"]], *FIRST),
+            r'cases\[0\].outputs\[0\] is \["y"\], expected a list of 2',
+        ),
+        (put("outputs", [["y", 1]], *FIRST), r"cases\[0\].outputs\[0\] is 1, expected text"),
+        (put("outputs", None, *FIRST), r"cases\[0\] has neither outputs nor a failure"),
+        (
+            put("failure", {"status": "fail"}, *FIRST),
+            r"cases\[0\].failure.stage is null, expected one",
+        ),
+        (lambda manifest: manifest["cases"][2].pop("seconds"), r"cases\[2\].seconds is null"),
+        (put("evidence", None), "evidence is null, expected an object"),
+        (put("evidence", [1]), r"evidence is \[1\], expected an object"),
+        (put("recorded", None), "recorded is null, expected an object"),
+        (put("cell", []), r"cell is \[\], expected an object"),
+        (put("model", 1, "cell"), "cell.model is 1, expected text"),
+        (put("outcome", "x"), 'outcome is "x", expected an object'),
+        (
+            put("outcome", {**NOTE, "stage": "banana"}),
+            'stage is "banana", expected one of: export,',
+        ),
+        (
+            put("outcome", {**NOTE, "status": ["fail"]}),
+            r'status is \["fail"\], expected one of: pass,',
+        ),
+        (put("outputs", 7), "outputs is 7, expected text"),
+        (put("model", 7), "model is 7, expected text"),
+        (put("framework", 7), "framework is 7, expected text"),
+        (put("version", None), "version is null, expected text"),
+    ],
+)
+def test_a_manifest_with_values_of_other_kinds_is_refused_in_one_line(model, edit, told):
+    model.keep()
+    model.change(edit)
+    for call in (lambda: saved.find(model.place.folder, CELL), lambda: list(listed(model))):
+        with pytest.raises(UsageError, match=told) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
 def test_an_interrupted_write_leaves_what_was_there(model, monkeypatch):
     model.keep()
     folder = model.path / "out/doubler/torch/file/fp32"
@@ -312,9 +396,18 @@ def test_only_the_cases_of_the_first_session_are_recorded():
     assert (recorder.version(), recorder.check(), recorder.framework) == ("planted", None, None)
 
 
+def test_what_is_no_session_is_not_recorded():
+    class Sessionless(planted.Runtime):
+        def prepare(self, path):
+            return None
+
+    with pytest.raises(LoadError, match="returned NoneType, which has no run"):
+        Recorder(Sessionless(), 2).prepare("")
+
+
 def test_a_run_that_raises_has_no_outputs():
     recorder = Recorder(planted.RAISES, 2)
-    with pytest.raises(ValueError, match="own error"):
+    with pytest.raises(RunError, match="own error"):
         recorder.prepare("").run({"x": np.ones((1, 1, 3), np.float32)})
     assert recorder.runs[0].outputs is None
 

@@ -15,6 +15,7 @@ from harness.expectations import Expectation
 from harness.runtimes import served as module
 from harness.runtimes.served import Served
 from harness.schema import Cell, Stage, Status
+from harness.work import Work
 from tests.support import doubler
 
 COMMAND = [sys.executable, "-m", "harness.serving", "tests.support.served:PLANTED"]
@@ -117,7 +118,7 @@ def test_only_a_crash_is_an_error_and_no_expectation_covers_it(
     path = tmp_path / name
     path.write_bytes(doubler.graph().SerializeToString())
     cell = Cell("doubler", "torch", "file", "fp32", "planted")
-    work = engine.Work(cell, source, source.cases, path)
+    work = Work(cell, source, source.cases, path)
     (result,) = engine.run([work], {"planted": Planted()})
     assert (result.status, result.stage) == (status, stage), result.reason
     assert [case.status for case in result.cases] == [status] * cases

@@ -59,3 +59,48 @@ def test_an_import_counts_wherever_it_stands(package, text):
     before = sources.digest(["planted_package.one"])
     (package / "three.py").write_text("value = 2\n")
     assert sources.digest(["planted_package.one"]) != before
+
+
+def test_a_module_that_lies_in_no_package_counts(tmp_path, monkeypatch):
+    single = tmp_path / "planted_single.py"
+    single.write_text("value = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = sources.digest(["planted_single"])
+    assert sources.digest(["planted_single"]) == before
+    single.write_text("value = 2\n")
+    assert sources.digest(["planted_single"]) != before
+
+
+@pytest.mark.parametrize(
+    ("importer", "text"),
+    [
+        ("one", "from .three import value\n"),
+        ("one", "from . import three\n"),
+        ("inner/__init__", "from .. import three\n"),
+        ("inner/one", "from ..three import value\n"),
+        ("inner/__init__", "from .low import value\n"),
+        ("inner/one", "from .low import value\n"),
+        ("inner/deep/one", "from ...three import value\n"),
+    ],
+)
+def test_a_relative_import_is_followed(package, importer, text):
+    file = package / f"{importer}.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    (package / "inner").mkdir(exist_ok=True)
+    for name in ("three", "inner/low"):
+        (package / f"{name}.py").write_text("value = 1\n")
+    file.write_text(text)
+    module = f"planted_package.{importer.removesuffix('/__init__').replace('/', '.')}"
+    before = sources.digest([module])
+    (package / "apart.py").write_text("other = 1\n")
+    assert sources.digest([module]) == before
+    (package / ("inner/low.py" if "low" in text else "three.py")).write_text("value = 2\n")
+    assert sources.digest([module]) != before
+
+
+@pytest.mark.parametrize("text", [b"def broken(:\n", b"\0\1\2"], ids=["syntax", "binary"])
+def test_what_cannot_be_parsed_counts_as_its_bytes(package, text):
+    (package / "three.py").write_bytes(text)
+    before = sources.digest(["planted_package.one"])
+    (package / "three.py").write_bytes(text + b"#")
+    assert sources.digest(["planted_package.one"]) != before

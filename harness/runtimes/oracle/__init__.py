@@ -30,14 +30,15 @@ class OracleSession:
         self._wide: bool = evaluator.wide
         self._outputs = [value.name for value in model.graph.output]
         initializers = {tensor.name for tensor in model.graph.initializer}
-        self._inputs = [v.name for v in model.graph.input if v.name not in initializers]
+        self._inputs = {v.name: v.type for v in model.graph.input if v.name not in initializers}
         self._ops = Counter(node.op_type for node in model.graph.node)
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
-        """Run one case; RunError where the input names differ or a node fails.
+        """Run one case; RunError where an input is not what is declared or a node fails.
 
         Every output of a floating type is float64 where the model is widened.
         """
+        from harness.runtimes.oracle.feeds import contradiction
         from harness.runtimes.oracle.widen import widen_value
 
         if set(inputs) != set(self._inputs):
@@ -45,6 +46,9 @@ class OracleSession:
                 f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
                 f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
             )
+        for name, value in inputs.items():
+            if wrong := contradiction(self._inputs[name], value, self._wide):
+                raise RunError(f"input {name} is {wrong}")
         try:
             with np.errstate(all="ignore"):
                 taken = {n: widen_value(v) if self._wide else v for n, v in inputs.items()}

@@ -44,7 +44,7 @@ def lstm(
     The clip bounds what the gates' activations take; the cell state goes into ``h`` as it is, as
     in ONNX Runtime (the standard says "the input of activations").
     """
-    _check_weights(4, w, r, b, p)
+    _check_weights(4, hidden_size, w, r, b, p)
     functions = _functions(
         ("Sigmoid", "Tanh", "Tanh"), direction, activations, activation_alpha, activation_beta
     )
@@ -89,7 +89,7 @@ def gru(
     linear_before_reset: int = 0,
 ) -> tuple[Array, ...]:
     """Y, Y_h; the gates of W, R and B come in the order z, r, h."""
-    _check_weights(3, w, r, b)
+    _check_weights(3, hidden_size, w, r, b)
     functions = _functions(
         ("Sigmoid", "Tanh"), direction, activations, activation_alpha, activation_beta
     )
@@ -137,7 +137,7 @@ def rnn(
     layout: int = 0,
 ) -> tuple[Array, ...]:
     """Y, Y_h; the standard's default is two activations, of which one direction takes the first."""
-    _check_weights(1, w, r, b)
+    _check_weights(1, hidden_size, w, r, b)
     names = list(activations or ())[: w.shape[0]]
     functions = _functions(("Tanh",), direction, names, activation_alpha, activation_beta)
 
@@ -163,13 +163,17 @@ def _functions(
     return activations(names, alphas, betas, default, len(DIRECTIONS[direction]))
 
 
-def _check_weights(gates: int, w: Array, r: Array, b: Array | None, p: Array | None = None) -> None:
+def _check_weights(
+    gates: int, hidden_size: int | None, w: Array, r: Array, b: Array | None, p: Array | None = None
+) -> None:
     """ValueError where a weight has not the shape that the standard gives it for W [D, G·H, I]."""
     directions, units = w.shape[0], w.shape[1] // gates
     _check("W", w, (directions, gates * units, w.shape[2]))
     _check("R", r, (directions, gates * units, units))
     _check("B", b, (directions, 2 * gates * units))
     _check("P", p, (directions, 3 * units))
+    if hidden_size not in (None, units):
+        raise ValueError(f"hidden_size is {hidden_size}, the weights are for {units} units")
 
 
 def _check(what: str, value: Array | None, shape: tuple[int, ...]) -> None:
@@ -179,7 +183,9 @@ def _check(what: str, value: Array | None, shape: tuple[int, ...]) -> None:
 
 
 def _clip(x: Array, bound: float | None) -> Array:
-    """``x`` within ±``bound``; None and 0 bound nothing."""
+    """``x`` within ±``bound``; None and 0 bound nothing. ValueError for a negative bound."""
+    if bound is not None and bound < 0:
+        raise ValueError(f"clip is {bound:g}, expected 0 or more")
     return np.clip(x, -bound, bound) if bound else x
 
 
@@ -200,10 +206,14 @@ def _run(
     backward = DIRECTIONS[direction]
     if w.shape[0] != len(backward):
         raise ValueError(f"W is for {w.shape[0]} direction(s), direction is {direction!r}")
+    if layout not in (0, 1):
+        raise ValueError(f"layout is {layout}, expected 0 or 1")
     if layout:
         x = x.swapaxes(0, 1)
         initial = [None if s is None else s.swapaxes(0, 1) for s in initial]
     steps, rows, _ = x.shape
+    if lens is not None and lens.dtype != np.int32:
+        raise ValueError(f"sequence_lens is {lens.dtype}, expected int32")
     if lens is not None and (lens.min(initial=0) < 0 or lens.max(initial=0) > steps):
         raise ValueError(f"sequence_lens {lens.tolist()} are not within 0 to {steps} steps")
     nothing = np.zeros((len(backward), rows, r.shape[-1]), x.dtype)

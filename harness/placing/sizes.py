@@ -1,0 +1,77 @@
+"""Which nodes of a model are shape arithmetic: they work on sizes, and read no data.
+
+ONNX Runtime keeps those on the CPU by choice, where the sizes are. An operator alone does not tell:
+Max of two sizes is shape arithmetic, Max of two int8 inputs is a node without a CUDA kernel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_MAIN = ("", "ai.onnx")
+SOURCES = frozenset({"Shape", "Size"})
+# fmt: off
+SHAPE_ARITHMETIC = SOURCES | {
+    "Constant", "ConstantOfShape", "Identity", "Cast", "Gather", "Slice", "Concat", "Squeeze",
+    "Unsqueeze", "Reshape", "Range", "Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Equal",
+    "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Where", "ReduceProd",
+    "ReduceMax", "ReduceMin",
+}
+# fmt: on
+"""The operators of which a node may be shape arithmetic."""
+_INSERTED = re.compile(r"Gather(_token_\d+)?")
+"""How ONNX Runtime calls the Gather that it puts behind a Shape, to permute the sizes, where it
+moves a Transpose past the Shape; no other node that it inserts is shape arithmetic."""
+
+OnSizes = Mapping[tuple[str, str], bool]
+"""Whether a node works on sizes, by operator and name."""
+
+
+def works_on_sizes(op_type: str, name: str, known: OnSizes) -> bool:
+    """Whether a placed node is shape arithmetic; ``known`` is of the file that it comes from."""
+    inserted = op_type == "Gather" and _INSERTED.fullmatch(name) is not None
+    return known.get((op_type, name), inserted)
+
+
+def on_sizes(path: str) -> dict[tuple[str, str], bool]:
+    """Whether the nodes of a model file are shape arithmetic, those of nested graphs included.
+
+    The operator of such a node is in ``SHAPE_ARITHMETIC``, and each of its inputs is a constant of
+    at most one dimension or comes from such a node; Shape and Size may take anything. Nodes of the
+    same operator and name, such as none, are so only where they all are. The inputs of a nested
+    graph are taken for data, and so is a constant that an input of the model overrides.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    found: dict[tuple[str, str], bool] = {}
+    for key, is_one in _judged(model.graph, set(), overridden=model.ir_version >= 4):
+        found[key] = is_one and found.get(key, True)
+    return found
+
+
+def _judged(
+    graph: Any, outer: set[str], overridden: bool = True
+) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Each node's operator and name, and whether it is shape arithmetic.
+
+    ``outer`` names the sizes of the graphs around this one. Up to version 3 of ONNX's format every
+    constant is listed as an input, and none is ``overridden``.
+    """
+    inputs = {value.name for value in graph.input}
+    constants = {tensor.name for tensor in graph.initializer if len(tensor.dims) < 2}
+    sizes = (outer - inputs) | (constants - inputs if overridden else constants)
+    for node in graph.node:
+        is_one = (
+            node.domain in _MAIN
+            and node.op_type in SHAPE_ARITHMETIC
+            and (node.op_type in SOURCES or sizes.issuperset(filter(None, node.input)))
+            and all(len(a.t.dims or a.sparse_tensor.dims) < 2 for a in node.attribute)
+        )
+        yield (node.op_type, node.name), is_one
+        (sizes.update if is_one else sizes.difference_update)(node.output)
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                yield from _judged(body, sizes)
