@@ -88,7 +88,7 @@ CHECKS = [
     ),
     Check(
         "every case is run",
-        "harness/engine.py",
+        "harness/judging.py",
         "for case in [*work.cases, *work.again]:",
         "for case in [c for c in work.cases if c.lengths['sequence'] == 9]:",
         f"{FAULTS}::test_a_length_baked_into_a_constant_fails",
@@ -144,7 +144,7 @@ CHECKS = [
     ),
     Check(
         "the first case again",
-        "harness/engine.py",
+        "harness/judging.py",
         "for case in [*work.cases, *work.again]:",
         "for case in work.cases:",
         f"{RUNTIMES}::test_the_first_case_is_run_again_at_the_end",

@@ -189,8 +189,12 @@ def _watch(
             if os.fstat(log.fileno()).st_size > limits.output:
                 _kill(child)
                 return f"wrote over {limits.output:,} bytes of output, was killed"
+            alive = child.poll() is None
             if not wait([answers.fileno()], min(left, _LOOK)):
-                continue
+                if alive:
+                    continue
+                _kill_group(child)
+                return f"ended with {_ended(child.returncode)}"
             part = os.read(answers.fileno(), 2**16)
             if not part:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -207,9 +211,13 @@ def _watch(
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """Kill a child and what it started; one that has ended and been waited for is left alone."""
     if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+        _kill_group(child)
         child.wait()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _last_line(log: IO[bytes]) -> str:

@@ -6,14 +6,20 @@ take this process with them.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from multiprocessing.connection import wait
 
 from harness.errors import ExportError, HarnessError, UnavailableError, UsageError
+from harness.processes import LOOK
 from harness.schema import Progress
 from harness.subjects.child import DONE, ERROR, PROGRESS, Job
 
@@ -32,12 +38,13 @@ def make(job: Job, progress: Progress, seconds: float | None = None) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            start_new_session=True,
         )
         late = threading.Event()
 
         def stop() -> None:
             late.set()
-            child.kill()
+            _kill(child)
 
         watch = threading.Timer(seconds, stop) if seconds else None
         try:
@@ -45,7 +52,7 @@ def make(job: Job, progress: Progress, seconds: float | None = None) -> None:
                 watch.start()
             last = _talk(child, job, progress)
         finally:
-            child.kill()
+            _kill(child)
             child.wait()
             if watch is not None:
                 watch.cancel()
@@ -71,14 +78,34 @@ def _talk(child: subprocess.Popen[bytes], job: Job, progress: Progress) -> str:
         child.stdin.close()
     except BrokenPipeError:
         pass
-    for raw in child.stdout:
-        line = raw.decode(errors="replace").rstrip("\n")
+    for line in _lines(child, child.stdout.fileno()):
         if line.startswith(PROGRESS):
             progress(line.removeprefix(PROGRESS))
         else:
             last = line
     child.wait()
     return last
+
+
+def _lines(child: subprocess.Popen[bytes], answers: int) -> Iterator[str]:
+    """What the child writes, until it ends: what it started may hold its pipe open."""
+    said = b""
+    while True:
+        alive = child.poll() is None
+        ready = wait([answers], LOOK)
+        part = os.read(answers, 2**16) if ready else b""
+        if not part and (ready or not alive):
+            break
+        *lines, said = (said + part).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+    if said:
+        yield said.decode(errors="replace")
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child and what it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _ended(status: int) -> str:

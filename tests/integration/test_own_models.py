@@ -441,6 +441,7 @@ def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
     ("factory", "limit", "told"),
     [
         ("dies", None, "own_torch.py:dies: its process ended with signal 11"),
+        ("forks", 120.0, "own_torch.py:forks: its process ended with signal 11"),
         ("slow", 2.0, "own_torch.py:slow: its process took more than 2 s"),
     ],
 )

@@ -1,6 +1,7 @@
 """PyTorch models as users have them, for tests of exporting them."""
 
 import collections
+import ctypes
 import os
 import sys
 import time
@@ -160,6 +161,13 @@ def slow():
 
 
 def dies():
+    os.kill(os.getpid(), 11)
+
+
+def forks():
+    """Dies while what it forked, as a library in C does, holds its pipes open."""
+    if ctypes.CDLL(None).fork() == 0:
+        time.sleep(600)
     os.kill(os.getpid(), 11)
 
 

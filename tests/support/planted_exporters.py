@@ -1,5 +1,6 @@
 """A child process whose exporters crash, fail or succeed; run as ``harness.exporting`` is."""
 
+import ctypes
 import errno
 import os
 import signal
@@ -24,6 +25,13 @@ def crash(model, spec, example, opset):
 
 def leave(model, spec, example, opset):
     os._exit(7)
+
+
+def fork(model, spec, example, opset):
+    """Dies while what it forked, as a library in C does, holds its pipes open."""
+    if ctypes.CDLL(None).fork() == 0:
+        time.sleep(600)
+    os.abort()
 
 
 def refuse(model, spec, example, opset):
@@ -100,7 +108,7 @@ def build(twin, spec, parameters):
 
 
 NAMES = ("crash", "leave", "refuse", "stumble", "succeed")
-LIMITED = ("hang", "hoard", "wrapped", "full", "inside", "mute", "flood")
+LIMITED = ("fork", "hang", "hoard", "wrapped", "full", "inside", "mute", "flood")
 TARGETS = {
     f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in (*NAMES, *LIMITED, "cut")
 }

@@ -75,6 +75,13 @@ def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
     assert stored["succeed"].model.is_file()
 
 
+def test_a_child_that_dies_is_noticed_though_what_it_forked_lives(ensure):
+    stored, done = ensure(["fork", "succeed"], limits=Limits(seconds=120.0))
+    assert len(done) == 2
+    assert "ended with signal 6" in str(stored["fork"].failure)
+    assert stored["succeed"].model.is_file()
+
+
 @pytest.mark.parametrize("name", ["hoard", "wrapped"])
 def test_an_export_that_lacks_memory_is_a_crash_and_not_stored(ensure, name):
     stored, _ = ensure([name, "succeed"], limits=Limits(memory=GIB))
