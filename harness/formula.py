@@ -6,7 +6,7 @@ depends on the seed and its place alone and not on a library's generator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,17 +21,25 @@ _BLOCK = 2**14
 
 def bits(seed: int, count: int) -> NDArray[np.uint64]:
     """``count`` pseudo-random 64-bit words of the stream ``seed``."""
-    words = np.arange(1, count + 1, dtype=np.uint64)
+    words = np.empty(count, np.uint64)
+    for place, block in _blocks(seed, count):
+        words[place] = block
+    return words
+
+
+def _blocks(seed: int, count: int) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
+    """The words of ``bits``, some at a time, each time with their place."""
     start = np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64)
     for first in range(0, count, _BLOCK):
-        z = words[first : first + _BLOCK]
+        last = min(first + _BLOCK, count)
+        z = np.arange(first + 1, last + 1, dtype=np.uint64)
         z *= np.uint64(0x9E3779B97F4A7C15)
         z += start
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             z ^= z >> np.uint64(shift)
             z *= np.uint64(factor)
         z ^= z >> np.uint64(31)
-    return words
+        yield slice(first, last), z
 
 
 def valid_steps(raggedness: Raggedness, counts: Sequence[int], steps: int, seed: int) -> Array:
@@ -69,8 +77,9 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
         return _valid(formula, shape).astype(dtype)
     values = _drawn(formula, shape, dtype)
     if "counts" in formula:
-        values = np.where(_valid(formula, shape), values, np.asarray(formula.get("padding", 0)))
-    return np.asarray(values, dtype)
+        padded = ~_valid(formula, shape)
+        np.copyto(values, formula.get("padding", 0), where=padded, casting="unsafe")
+    return values
 
 
 def _valid(formula: Formula, shape: Sequence[int]) -> Array:
@@ -89,13 +98,15 @@ def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
         return (int(low) + offsets).astype(dtype).reshape(shape)
     if np.dtype(dtype) == bool:
         return (bits(seed, count) >> np.uint64(63)).astype(bool).reshape(shape)
-    draws = 12 if formula.get("normal") else 1
-    words = bits(seed, draws * count)
-    words >>= np.uint64(40)
-    unit = words.astype(np.float64)
-    unit *= 2.0**-24
-    if draws > 1:
-        unit = unit.reshape(draws, count).sum(axis=0) / draws
-    unit *= high - low
-    unit += low
-    return unit.astype(dtype).reshape(shape)
+    if formula.get("normal"):
+        unit = _unit(bits(seed, 12 * count)).reshape(12, *shape).sum(axis=0) / 12
+        return np.asarray(low + (high - low) * unit).astype(dtype)
+    values = np.empty(count, dtype)
+    for place, words in _blocks(seed, count):
+        values[place] = low + (high - low) * _unit(words)
+    return values.reshape(shape)
+
+
+def _unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Words as numbers from [0, 1)."""
+    return (words >> np.uint64(40)).astype(np.float64) * 2.0**-24
