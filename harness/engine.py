@@ -35,9 +35,9 @@ def run(
 ) -> Iterator[CellResult]:
     """Judge every cell in turn; ``tell`` is told every event of it.
 
-    Runtimes that are ``trusted`` leave the golden's inputs and earlier outputs as they are: a case
-    of theirs is still being compared while the next one runs, and has not been told if that one
-    crashes. The others get copies of the inputs.
+    Runtimes that are ``trusted`` leave the golden's inputs and earlier outputs as they are: cases
+    of theirs are compared while later ones run, and have not been told if one of those crashes. The
+    others get copies of the inputs.
     """
     store: dict[str, GoldenCase] = {}
     current: Path | None = None

@@ -27,8 +27,8 @@ from harness.schema import (
 from harness.work import Tell, Work
 
 _STORING = threading.Lock()
-AHEAD = 8
-"""Cases that are loaded ahead of the one that runs"""
+AHEAD = BEHIND = 16
+"""Cases that are loaded ahead of the one that runs, and that may wait to be compared"""
 
 
 def golden_case(work: Work, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
@@ -94,7 +94,7 @@ def results(
         golden = golden_case(work, case, store)
         ran = _run(case, session, golden.inputs if trusted else _copies(golden.inputs))
         compared.append(beside.submit(_compared, work, golden, ran))
-        settle(1 if trusted else 0)
+        settle(BEHIND if trusted else 0)
     settle(0)
     return judged
 
