@@ -29,7 +29,7 @@ from harness import arguments
 from harness.errors import CONFORMS, UsageError
 from harness.exporters import OPSETS
 from harness.placing import partition, tables
-from harness.runtimes.ort import CUDA_PROVIDER
+from harness.placing.verdict import CUDA_PROVIDER
 
 OPSETS_ASKED = range(13, OPSETS.stop)
 FORMS_OPSET = 18

@@ -28,7 +28,7 @@ from harness.crashes import passing
 from harness.errors import ExportError, HarnessError, StageError, UsageError, one_line
 from harness.exporters import EXPORTERS
 from harness.frameworks import FRAMEWORKS
-from harness.limits import Limits, confine
+from harness.isolation.limits import Limits, confine
 from harness.registry import resolve
 from harness.schema import Progress, Stage
 from harness.variants import VARIANTS

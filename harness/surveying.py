@@ -17,9 +17,9 @@ from pathlib import Path
 from subprocess import DEVNULL
 
 from harness import asking
-from harness.limits import Limits, confine
+from harness.isolation.limits import Limits, confine
+from harness.isolation.processes import Process
 from harness.operator_cases import CRASHED, OperatorCase, Verdict, judge
-from harness.processes import Process
 from harness.runtimes import RUNTIMES, load
 from harness.tolerance import FULL_PRECISION
 

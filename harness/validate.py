@@ -85,8 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import outcome, reports, validation, workers
-    from harness.deaths import Deaths
+    from harness import outcome, reports, validation
+    from harness.isolation import workers
+    from harness.isolation.deaths import Deaths
     from harness.reports import console, json_file, table
     from harness.schema import CellResult, Report
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from harness import asking, expectations, plan, tolerance, workers, works
+from harness import asking, expectations, plan, tolerance, works
 from harness.errors import UnavailableError, UsageError
 from harness.golden import Golden
+from harness.isolation import workers
+from harness.isolation.workers import Isolation
 from harness.outcome import BAD
 from harness.relations import RELATIONS
 from harness.runtimes import RUNTIMES, load
@@ -33,7 +35,6 @@ from harness.schema import (
 )
 from harness.settings import Settings
 from harness.work import Event, Work
-from harness.workers import Isolation
 from harness.works import Selection
 from reference_models import catalog
 

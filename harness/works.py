@@ -13,7 +13,7 @@ from harness.errors import CheckError, NothingSelectedError, UsageError
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.frameworks import FRAMEWORKS
 from harness.golden import Golden
-from harness.limits import Limits
+from harness.isolation.limits import Limits
 from harness.onnx_tests import folders, layout
 from harness.schema import Case, Cell, Progress, Runtime, framework_of
 from harness.settings import Settings

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from harness import asking, golden, graph, validation, workers, works
+from harness import asking, golden, graph, validation, works
 from harness.diagnosis import examine, report, reproduction
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.errors import CheckError, HarnessError, UsageError
+from harness.isolation import workers
+from harness.isolation.workers import Isolation
 from harness.runtimes import load
 from harness.schema import framework_of
 from harness.settings import Settings
 from harness.work import Work
-from harness.workers import Isolation
 from harness.works import Selection
 from reference_models import catalog
 

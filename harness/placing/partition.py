@@ -17,7 +17,8 @@ from typing import Any
 from harness.errors import UnavailableError
 from harness.placing import shim
 from harness.placing.sizes import OnSizes, works_on_sizes
-from harness.runtimes.ort import CUDA_PROVIDER, RECURRENT, Placement, shortened
+from harness.placing.verdict import CUDA_PROVIDER, RECURRENT, Placement
+from harness.runtimes.ort import shortened
 
 CACHE = Path("build/placement")
 INSTALL = "pip install onnxruntime-gpu"

@@ -14,7 +14,7 @@ from google.protobuf.message import Error as ProtobufError  # type: ignore[impor
 from harness.errors import UsageError, one_line
 from harness.placing.partition import Placed, Versions, partition
 from harness.placing.sizes import OnSizes, on_sizes
-from harness.runtimes.ort import misplaced
+from harness.placing.verdict import misplaced
 
 
 @dataclass(frozen=True)

@@ -13,76 +13,27 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.errors import LoadError, RunError, UsageError
-from harness.placing.sizes import OnSizes, on_sizes, works_on_sizes
+from harness.placing.sizes import OnSizes, on_sizes
 from harness.placing.tables import nearest, predictions
+from harness.placing.verdict import (
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    Placement,
+    differences,
+    misplaced,
+)
 from harness.runtimes import ort_device
 from harness.runtimes.ort_options import OrtOptions
 from harness.schema import Array, Arrays
 
-CPU_PROVIDER = "CPUExecutionProvider"
-CUDA_PROVIDER = "CUDAExecutionProvider"
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 INSTALL_CUDA = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
-RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 DEFAULTS = OrtOptions()
 _SILENT = 4
 _PLACEMENT = "session.record_ep_graph_assignment_info"
-
-
-class Placement(NamedTuple):
-    """Where the runtime put one node."""
-
-    provider: str
-    op_type: str
-    node: str
-
-
-def misplaced(
-    placements: Iterable[Placement], sizes: OnSizes, provider: str = CUDA_PROVIDER
-) -> str:
-    """Why a session does not run on ``provider``, in one line; empty where it does.
-
-    Elsewhere may run only shape arithmetic, as ``sizes`` tells of the nodes of the model file; and
-    something must run on ``provider``.
-    """
-    placements = list(placements)
-    elsewhere = [
-        p
-        for p in placements
-        if p.provider != provider and not works_on_sizes(p.op_type, p.node, sizes)
-    ]
-    if elsewhere:
-        recurrent = [p for p in elsewhere if p.op_type in RECURRENT]
-        told = [*recurrent, *(p for p in elsewhere if p not in recurrent)]
-        names = ", ".join(f"{p.op_type} {p.node!r} on {p.provider}" for p in told[:4])
-        more = f" and {len(told) - 4} more" if len(told) > 4 else ""
-        return f"{len(told)} of {len(placements)} nodes not on {provider}: {names}{more}"
-    if not any(p.provider == provider for p in placements):
-        return f"none of {len(placements)} nodes is on {provider}"
-    return ""
-
-
-def differences(
-    placements: Iterable[Placement], predicted: Mapping[tuple[str, str], bool], sizes: OnSizes
-) -> list[str]:
-    """Where a CUDA session put nodes that were predicted elsewhere, in one line each.
-
-    ``predicted`` says, by operator and name, whether a node goes to CUDA, and ``sizes`` whether it
-    is shape arithmetic: such that stays on the CPU is no difference, nor is a node of which nothing
-    is predicted.
-    """
-    told = []
-    for provider, op_type, node in placements:
-        expected, on_cuda = predicted.get((op_type, node)), provider == CUDA_PROVIDER
-        if expected is None or expected == on_cuda:
-            continue
-        if on_cuda or not works_on_sizes(op_type, node, sizes):
-            where = CUDA_PROVIDER if expected else CPU_PROVIDER
-            told.append(f"{op_type} {node!r} on {provider}, predicted on {where}")
-    return told
 
 
 def shortened(error: BaseException, limit: int = 300) -> str:

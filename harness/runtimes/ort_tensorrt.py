@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER
 from harness.runtimes import ort
-from harness.runtimes.ort import CPU_PROVIDER, CUDA, CUDA_PROVIDER, OrtSession
+from harness.runtimes.ort import CUDA, OrtSession
 
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import wait
 
 from harness.errors import ExportError, HarnessError, UnavailableError, UsageError
-from harness.processes import LOOK
+from harness.isolation.processes import LOOK
 from harness.schema import Progress
 from harness.subjects.child import DONE, ERROR, PROGRESS, Job
 

@@ -14,8 +14,8 @@ from ci import gpu
 from harness import arguments
 from harness.errors import UnavailableError
 from harness.placing.partition import Placed, Versions
+from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, Placement
 from harness.runtimes import load
-from harness.runtimes.ort import CPU_PROVIDER, CUDA_PROVIDER, Placement
 from harness.schema import Case
 from tests.support import tf32
 

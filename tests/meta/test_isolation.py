@@ -17,12 +17,13 @@ import onnx
 import pytest
 
 import harness.validate as validate
-from harness import arguments, golden, runtimes, validation, workers
+from harness import arguments, golden, runtimes, validation
 from harness.expectations import Expectation
-from harness.isolate import Child, Limits, Setup
+from harness.isolation import workers
+from harness.isolation.isolate import Child, Limits, Setup
+from harness.isolation.workers import Isolation
 from harness.schema import CaseResult, Stage, Status
 from harness.settings import Settings
-from harness.workers import Isolation
 from harness.works import Selection
 from tests.support import doubler, planted_crashes
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import LoadError
-from harness.runtimes.ort import CUDA_PROVIDER, OrtSession
+from harness.placing.verdict import CUDA_PROVIDER
+from harness.runtimes.ort import OrtSession
 from harness.schema import Array, Arrays
 
 Outputs = list[tuple[str, Array]]

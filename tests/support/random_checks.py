@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from harness.placing.verdict import CPU_PROVIDER
 from harness.registry import resolve
 from harness.relations import RELATIONS as REGISTERED
 from harness.relations.context import Context
-from harness.runtimes.ort import CPU_PROVIDER, OrtRuntime
+from harness.runtimes.ort import OrtRuntime
 from harness.schema import BATCH, Array, Arrays, Case, GoldenCase, ModelSpec, Raggedness, Session
 from harness.tolerance import one_ulp
 from tests.support.random_nets import Run

@@ -25,7 +25,7 @@ COMMANDS = {
 }
 # fmt: on
 COMMON = {"harness.schema", "harness.errors", "harness.registry", "harness.placing.tables"}
-COMMON |= {"harness.placing.sizes", "harness.subjects.describe"}
+COMMON |= {"harness.placing.sizes", "harness.placing.verdict", "harness.subjects.describe"}
 
 
 def name(path):

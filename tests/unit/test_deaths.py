@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from harness.deaths import Deaths
+from harness.isolation.deaths import Deaths
 
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from harness.deaths import Deaths
+from harness.isolation.deaths import Deaths
 with Deaths(Path(sys.argv[1])).watched("model/torch/native/fp32/ort-cpu"):
     {end}
 """

@@ -6,7 +6,7 @@ import pytest
 from harness import bundle, exporting
 from harness.errors import UsageError
 from harness.exporters import EXPORTERS
-from harness.limits import GIB, Limits
+from harness.isolation.limits import GIB, Limits
 from harness.schema import Stage
 from tests.support import doubler
 from tests.support.planted_exporters import NAMES, TARGETS

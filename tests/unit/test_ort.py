@@ -13,8 +13,9 @@ from onnx import TensorProto
 from onnx import helper as oh
 
 from harness.errors import LoadError, RunError
+from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, RECURRENT, Placement, misplaced
 from harness.runtimes import ort
-from harness.runtimes.ort import CPU, CPU_PROVIDER, CUDA, CUDA_PROVIDER, Placement
+from harness.runtimes.ort import CPU, CUDA
 
 
 def save(path: Path, op: str = "Add", output: Any = ("batch", 3)) -> str:
@@ -119,16 +120,16 @@ def on(provider: str, *ops: str) -> list[Placement]:
 def test_shape_arithmetic_may_stay_on_the_cpu() -> None:
     placements = on(CUDA_PROVIDER, "LSTM", "MatMul") + on(CPU_PROVIDER, "Shape", "Gather", "Concat")
     sizes = {(p.op_type, p.node): True for p in placements[2:]}
-    assert ort.misplaced(placements, sizes) == ""
+    assert misplaced(placements, sizes) == ""
     sizes["Gather", "gather_1"] = False
-    assert ort.misplaced(placements, sizes) == (
+    assert misplaced(placements, sizes) == (
         f"1 of 5 nodes not on {CUDA_PROVIDER}: Gather 'gather_1' on {CPU_PROVIDER}"
     )
 
 
-@pytest.mark.parametrize("op", sorted(ort.RECURRENT))
+@pytest.mark.parametrize("op", sorted(RECURRENT))
 def test_a_recurrent_node_on_the_cpu_is_told_first(op: str) -> None:
-    told = ort.misplaced(on(CUDA_PROVIDER, "MatMul") + on(CPU_PROVIDER, "Softmax", op), {})
+    told = misplaced(on(CUDA_PROVIDER, "MatMul") + on(CPU_PROVIDER, "Softmax", op), {})
     assert told == (
         f"2 of 3 nodes not on {CUDA_PROVIDER}: {op} '{op.lower()}_1' on {CPU_PROVIDER}, "
         f"Softmax 'softmax_0' on {CPU_PROVIDER}"
@@ -136,14 +137,14 @@ def test_a_recurrent_node_on_the_cpu_is_told_first(op: str) -> None:
 
 
 def test_many_misplaced_nodes_still_make_one_short_line() -> None:
-    told = ort.misplaced(on(CUDA_PROVIDER, "Gemm") + on(CPU_PROVIDER, *["MatMul"] * 9), {})
+    told = misplaced(on(CUDA_PROVIDER, "Gemm") + on(CPU_PROVIDER, *["MatMul"] * 9), {})
     assert told.endswith("and 5 more")
 
 
 @pytest.mark.parametrize("placements", [[], on(CPU_PROVIDER, "Shape")])
 def test_a_session_with_nothing_on_cuda_is_misplaced(placements: list[Placement]) -> None:
     sizes = {("Shape", "shape_0"): True}
-    assert "is on CUDAExecutionProvider" in ort.misplaced(placements, sizes)
+    assert "is on CUDAExecutionProvider" in misplaced(placements, sizes)
 
 
 class Planted:

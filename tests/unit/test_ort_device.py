@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER
 from harness.runtimes import ort, ort_device
-from harness.runtimes.ort import CPU_PROVIDER, CUDA_PROVIDER, OrtSession
+from harness.runtimes.ort import OrtSession
 from harness.runtimes.ort_tensorrt import TENSORRT_PROVIDER
 
 H200 = {

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from harness import arguments, placement
 from harness.errors import UnavailableError, UsageError
 from harness.placing import child, partition, placements, shim, tables
-from harness.runtimes.ort import CPU_PROVIDER, CUDA_PROVIDER, Placement
+from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, Placement
 from tests.support.small_graphs import cell, saved
 
 CUDA, CPU = CUDA_PROVIDER, CPU_PROVIDER

@@ -11,7 +11,8 @@ from onnx import helper
 from harness import findings
 from harness.linting.facts import gather
 from harness.placing import tables
-from harness.runtimes.ort import CPU_PROVIDER, CUDA_PROVIDER, OrtSession, Placement, differences
+from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, Placement, differences
+from harness.runtimes.ort import OrtSession
 from tests.support.small_graphs import cell, saved
 
 CUDA, CPU = CUDA_PROVIDER, CPU_PROVIDER

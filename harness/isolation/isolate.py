@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from subprocess import PIPE
 from typing import Any
 
-from harness.limits import Limits
-from harness.processes import Process
+from harness.isolation.limits import Limits
+from harness.isolation.processes import Process
 from harness.schema import Case, CaseResult, CellResult, Stage, Status, lengths_text
 from harness.settings import Settings
 from harness.work import Event, Tell, Work
 
-PROGRAM = "harness.isolated"
+PROGRAM = "harness.isolation.isolated"
 _TAIL = 4096
 _LINES = 20
 

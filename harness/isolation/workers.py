@@ -10,11 +10,11 @@ from functools import cached_property
 from multiprocessing.connection import wait
 
 from harness import engine
-from harness.deaths import Deaths
 from harness.errors import UsageError
-from harness.isolate import Child, Setup
-from harness.limits import GIB, Limits
-from harness.processes import LOOK
+from harness.isolation.deaths import Deaths
+from harness.isolation.isolate import Child, Setup
+from harness.isolation.limits import GIB, Limits
+from harness.isolation.processes import LOOK
 from harness.runtimes import RUNTIMES
 from harness.schema import CellResult, Runtime, Status
 from harness.settings import Settings

@@ -1,4 +1,4 @@
-"""``python -m harness.isolated DESCRIPTOR BYTES``: judges cells for ``harness.isolate``.
+"""``python -m harness.isolation.isolated DESCRIPTOR BYTES``: judges cells for ``isolate``.
 
 It reads ``(Setup or None, Work)`` from the connection at DESCRIPTOR, the setup with the first, and
 answers each by the engine's events and then the cell's result, pickled. It may have BYTES of data,
@@ -15,8 +15,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from harness import engine
-from harness.isolate import Setup
-from harness.limits import confine
+from harness.isolation.isolate import Setup
+from harness.isolation.limits import confine
 from harness.runtimes import RUNTIMES, load
 from harness.schema import Runtime
 from harness.work import Work
