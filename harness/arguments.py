@@ -230,8 +230,14 @@ def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
     A request to terminate (SIGTERM) is taken as Ctrl-C is. A reader of the output that leaves
     changes nothing.
     """
-    with streams.unheard():
-        return _ended(command, argv)
+    with streams.unheard() as heard:
+        status = _ended(command, argv)
+        for stream in heard:
+            stream.flush()
+    failed = [stream.failed for stream in heard if stream.failed]
+    if failed and sys.stderr:
+        print(f"error: what was to be shown is not whole: {failed[0].strerror}", file=sys.stderr)
+    return status or UNUSABLE if failed else status
 
 
 def _ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:

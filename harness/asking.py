@@ -31,7 +31,7 @@ def reason(runtime: Runtime) -> str | None:
     if found is None:
         return None
     if isinstance(found, str) and found.strip():
-        return " ".join(found.split())
+        return " ".join(found.split()).encode(errors="backslashreplace").decode()
     return f"check() returned {_kind(found)}, expected None or a reason"
 
 

@@ -44,7 +44,7 @@ def run(
     with judging.Beside(trusted) as beside:
         for work in works:
             if work.golden.folder != current:
-                store.clear()
+                store = {}
                 current = work.golden.folder
             started = time.perf_counter()
             runtime = work.loaded or runtimes[work.cell.runtime]

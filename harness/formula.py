@@ -78,7 +78,7 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     values = _drawn(formula, shape, dtype)
     if "counts" in formula:
         padded = ~_valid(formula, shape)
-        np.copyto(values, formula.get("padding", 0), where=padded, casting="unsafe")
+        np.copyto(values, np.asarray(formula.get("padding", 0)).astype(dtype), where=padded)
     return values
 
 

@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+OURS = {"harness", "reference_models"}
+"""Packages whose own text does nothing; another's may patch or register as it is imported."""
+
 
 class Source(NamedTuple):
     """A module's text, empty where there is none, and the package its relative imports start at."""
@@ -27,7 +30,7 @@ def digest(modules: Iterable[str], known: dict[str, Source] | None = None) -> st
     known = {} if known is None else known
     sources: dict[str, Source] = {}
     todo = sorted(set(modules))
-    own = {name.partition(".")[0] for name in todo} | {"harness", "reference_models"}
+    own = {name.partition(".")[0] for name in todo} | OURS
     while todo:
         name = todo.pop()
         if name in sources:
@@ -36,6 +39,8 @@ def digest(modules: Iterable[str], known: dict[str, Source] | None = None) -> st
             known[name] = _source(name)
         sources[name] = source = known[name]
         todo += [found for found in _imports(source) if found.partition(".")[0] in own]
+        if name.partition(".")[0] not in OURS and "." in name:
+            todo.append(name.rpartition(".")[0])
     named = (f"{name}\0".encode() + sources[name].text for name in sorted(sources))
     return hashlib.sha256(b"\0".join(named)).hexdigest()
 
@@ -73,7 +78,7 @@ def _imports(source: Source) -> frozenset[str]:
     """
     try:
         tree = ast.parse(source.text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset()
     names: set[str] = set()
     for node in _statements(tree):

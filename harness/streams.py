@@ -1,4 +1,8 @@
-"""Standard streams whose reader may leave, as ``head`` does: the work and its exit code stay."""
+"""Standard streams that may fail: the work and its verdict stay.
+
+A reader may leave, as ``head`` does: what is written then goes nowhere. So it does where a stream
+cannot be written to, as on a full disk, but that is told at the end.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +14,28 @@ from typing import Any
 
 
 class Unheard:
-    """A text stream; once nobody reads it, what is written to it is lost and nothing is raised."""
+    """A text stream whose writes never raise; ``failed`` is the first reason but a lost reader."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.failed: OSError | None = None
 
     def write(self, text: str) -> int:
         try:
-            written: int = self._stream.write(text)
-        except BrokenPipeError:
-            self._leave()
-            return len(text)
-        return written
+            self._stream.write(text)
+        except OSError as error:
+            self._leave(error)
+        return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._leave()
+        except OSError as error:
+            self._leave(error)
 
-    def _leave(self) -> None:
+    def _leave(self, error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):
+            self.failed = self.failed or error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
@@ -39,14 +45,20 @@ class Unheard:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
-    """Standard output and error as ``Unheard`` streams, flushed at the end."""
+def unheard() -> Iterator[list[Unheard]]:
+    """Standard output and error as ``Unheard`` streams, flushed at the end; those there are.
+
+    A standard descriptor that is closed leads nowhere, so that no other file gets its number.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (stream and Unheard(stream) for stream in before)
+    sys.stdout, sys.stderr = streams = [stream and Unheard(stream) for stream in before]
     try:
-        yield
+        yield [stream for stream in streams if stream]
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in streams:
             if stream:
                 stream.flush()
         sys.stdout, sys.stderr = before

@@ -27,11 +27,12 @@ class Deaths:
         for path in self.folder.glob(f"{RUNNING}*"):
             if not _alive(path.name.removeprefix(RUNNING)):
                 with suppress(OSError):
-                    path.replace(self._died(path.read_text()))
+                    cell = _text(path)
+                    path.replace(self._died(cell)) if cell else path.unlink()
         found = set()
         for path in self.folder.glob(f"{DIED}*"):
             with suppress(OSError):
-                found.add(path.read_text())
+                found.add(_text(path))
         return found
 
     @contextmanager
@@ -40,7 +41,7 @@ class Deaths:
         path = self.folder / f"{RUNNING}{os.getpid()}"
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(cell)
+            path.write_bytes(os.fsencode(cell))
         try:
             yield
         finally:
@@ -53,7 +54,12 @@ class Deaths:
             self._died(cell).unlink()
 
     def _died(self, cell: str) -> Path:
-        return self.folder / f"{DIED}{hashlib.sha256(cell.encode()).hexdigest()[:16]}"
+        return self.folder / f"{DIED}{hashlib.sha256(os.fsencode(cell)).hexdigest()[:16]}"
+
+
+def _text(path: Path) -> str:
+    """A name as it was written; a path in it need not be UTF-8."""
+    return os.fsdecode(path.read_bytes())
 
 
 def _alive(process: str) -> bool:

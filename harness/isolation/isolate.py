@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from subprocess import PIPE
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.isolation.limits import Limits
 from harness.isolation.processes import Process
 from harness.schema import Case, CaseResult, CellResult, Stage, Status, lengths_text
@@ -83,6 +84,8 @@ class Child:
             return self._failed(how, tell)
         try:
             result = self._hear(tell)
+        except HarnessError:
+            raise
         except Exception:
             return self._failed(self._process.ended(), tell)
         if result is not None:
@@ -105,11 +108,16 @@ class Child:
         return self._work.replay + self._limits.flags
 
     def _hear(self, tell: Tell) -> CellResult | None:
-        """Take the events that are there, up to a result; an error where there will be no more."""
+        """Take the events that are there, up to a result; an error where there will be no more.
+
+        What ends the whole call, such as a golden that was altered, is raised here, too.
+        """
         while self._connection.poll():
             event = self._connection.recv()
             if isinstance(event, CellResult):
                 return event
+            if isinstance(event, HarnessError):
+                raise event
             self._note(event)
             tell(self._work, event)
         return None

@@ -15,6 +15,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from harness import engine
+from harness.errors import HarnessError
 from harness.isolation.isolate import Setup
 from harness.isolation.limits import confine
 from harness.runtimes import RUNTIMES, load
@@ -31,8 +32,11 @@ def main() -> None:
     with Connection(descriptor) as connection:
         os.register_at_fork(after_in_child=connection.close)
         works = _received(connection, runtimes)
-        for result in engine.run(works, runtimes, lambda work, event: connection.send(event)):
-            connection.send(result)
+        try:
+            for result in engine.run(works, runtimes, lambda work, event: connection.send(event)):
+                connection.send(result)
+        except HarnessError as error:
+            connection.send(error)
 
 
 def _received(connection: Connection, runtimes: dict[str, Runtime]) -> Iterator[Work]:

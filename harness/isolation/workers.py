@@ -96,7 +96,7 @@ def run(
 
 def _name(work: Work) -> str:
     """Cells of two files may have the same id."""
-    return f"{work.cell.id} {work.model}"
+    return f"{work.cell.id} {work.model and work.model.resolve()}"
 
 
 def _after(work: Work, result: CellResult, isolation: Isolation) -> CellResult:

@@ -24,6 +24,10 @@ SHAPE_ARITHMETIC = SOURCES | {
 _INSERTED = re.compile(r"Gather(_token_\d+)?")
 """How ONNX Runtime calls the Gather that it puts behind a Shape, to permute the sizes, where it
 moves a Transpose past the Shape; no other node that it inserts is shape arithmetic."""
+_INLINED = ("_inlfunc_", "_if_then_branch_", "_if_else_branch_")
+"""How it calls what comes from a function's body or a branch that is always taken; the nodes of
+operators that the standard defines as functions have no name. The file does not show what such a
+node reads: its operator decides."""
 
 OnSizes = Mapping[tuple[str, str], bool]
 """Whether a node works on sizes, by operator and name."""
@@ -32,7 +36,8 @@ OnSizes = Mapping[tuple[str, str], bool]
 def works_on_sizes(op_type: str, name: str, known: OnSizes) -> bool:
     """Whether a placed node is shape arithmetic; ``known`` is of the file that it comes from."""
     inserted = op_type == "Gather" and _INSERTED.fullmatch(name) is not None
-    return known.get((op_type, name), inserted)
+    inlined = op_type in SHAPE_ARITHMETIC and (not name or name.startswith(_INLINED))
+    return known.get((op_type, name), inserted or inlined)
 
 
 def on_sizes(path: str) -> dict[tuple[str, str], bool]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import harness.validate as validate
 from harness import arguments, golden, runtimes, validation
@@ -234,6 +235,26 @@ def test_only_what_is_at_home_here_runs_ahead_of_its_verdicts(files, judged, nam
     assert result.status is Status.PASS
     order = [isinstance(event, CaseResult) for event in told if not isinstance(event, str)]
     assert order[:4] == ([False] * 4 if ahead else [False, True, False, True])
+
+
+@pytest.mark.parametrize("flag", ["--no-isolate", "--isolate"])
+def test_a_golden_that_was_altered_ends_the_call_wherever_it_is_read(files, judged, flag):
+    path = Path(files[3], golden.MANIFEST)
+    manifest = json.loads(path.read_text())
+    for entry in manifest["cases"]:
+        for about in entry["inputs"].values():
+            about["sha256"] = "0" * 64
+    manifest["stored"] = [key for key in manifest["stored"] if "/input/" not in key]
+    manifest["sha256"] = golden._manifest_sha256(manifest)
+    path.write_text(golden.manifest_text(manifest))
+    tensors = load_file(path.with_name(golden.CASES))
+    save_file(
+        {k: v for k, v in tensors.items() if "/input/" not in k}, path.with_name(golden.CASES)
+    )
+    code, told = judged("ort-cpu", flag)
+    assert code == 2
+    assert told.endswith("was altered: its SHA-256 is not the manifest's\n")
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize("flags", [("--workers", "2"), ("--timeout", "5"), ("--memory-limit", "1")])

@@ -51,6 +51,18 @@ def test_what_runs_now_has_not_died(tmp_path):
         assert (tmp_path / f"running-{os.getpid()}").read_text() == CELL
 
 
+def test_a_name_may_be_any_and_a_file_may_hold_anything(tmp_path):
+    name = f"{CELL} /tmp/\udcff/model.onnx"
+    program = DYING.format(end="os.abort()").replace(repr(CELL).strip("'"), "' + sys.argv[2] + '")
+    program = program.replace('"', "'")
+    subprocess.run([sys.executable, "-c", program, str(tmp_path), os.fsencode(name)], check=False)
+    (tmp_path / "running-999999999").write_bytes(b"")
+    (tmp_path / "running-odd").write_bytes(b"\xff")
+    assert Deaths(tmp_path).seen() == {name, "\udcff"}
+    Deaths(tmp_path).forget(name)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_where_nothing_can_be_written_nothing_is_known(tmp_path):
     (tmp_path / "file").write_text("")
     deaths = Deaths(tmp_path / "file" / "deaths")

@@ -1,6 +1,7 @@
 """The one loop: golden cases are loaded while others run, and what cannot be loaded is told."""
 
 import threading
+import time
 from dataclasses import replace
 
 import onnx
@@ -66,6 +67,26 @@ def test_a_golden_that_cannot_be_loaded_is_told_where_it_is_asked_for(work, monk
     assert work.cases[1] in told
     assert work.cases[2] in told
     assert work.cases[3] not in told
+
+
+def test_what_was_loaded_for_a_model_that_is_refused_is_not_the_next_one_s(
+    work, tmp_path, monkeypatch
+):
+    other = golden.read(doubler.record(tmp_path / "other"))
+    (tmp_path / "refused.onnx").write_bytes(b"no model")
+    refused = replace(work, golden=other, model=tmp_path / "refused.onnx")
+    read = golden.Golden.load
+
+    def load(source, case):
+        found = read(source, case)
+        if source is not other:
+            return found
+        time.sleep(0.05)
+        return replace(found, outputs={name: value + 1 for name, value in found.outputs.items()})
+
+    monkeypatch.setattr(golden.Golden, "load", load)
+    results = list(engine.run([refused, work], {"planted": planted.Runtime()}))
+    assert [result.status for result in results] == [Status.FAIL, Status.PASS]
 
 
 def test_cases_that_are_completed_are_not_completed_ahead(work):

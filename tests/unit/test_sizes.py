@@ -103,12 +103,15 @@ def test_a_nested_graph_knows_the_sizes_around_it_and_takes_data(tmp_path):
     assert found["Mul", "Mul"] is False
 
 
-def test_a_node_that_is_not_in_the_file_is_the_permutation_of_a_shape_or_data(tmp_path):
+def test_a_node_that_is_not_in_the_file_permutes_a_shape_is_inlined_or_works_on_data(tmp_path):
     known = on_sizes(saved(tmp_path / "m.onnx", [SHAPE, make("Gather", "x n")]))
     assert not works_on_sizes("Gather", "Gather", known)
     assert works_on_sizes("Gather", "Gather_token_1", known)
     assert works_on_sizes("Gather", "Gather", {})
-    assert not works_on_sizes("Gather", "", known)
     assert not works_on_sizes("Gather", "Gather_1", known)
     assert not works_on_sizes("Max", "Gather", known)
-    assert not works_on_sizes("Shape", "inlined", known)
+    assert not works_on_sizes("Shape", "another", known)
+    for name in ("", "_inlfunc_Shp_cat", "_if_then_branch__inline_0_cat", "_if_else_branch_cat"):
+        assert works_on_sizes("Concat", name, known)
+        assert not works_on_sizes("Softmax", name, known)
+        assert not works_on_sizes("Concat", name, {("Concat", name): False})

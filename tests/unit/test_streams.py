@@ -43,6 +43,32 @@ def test_a_command_goes_on_where_nobody_reads_it(tmp_path, stream, status):
     assert not getattr(run, other)
 
 
+@pytest.mark.parametrize(("status", "expected"), [(0, 2), (1, 1)])
+def test_what_cannot_be_written_is_told_and_costs_no_report(tmp_path, status, expected):
+    report = tmp_path / "report"
+    program = PROGRAM.format(stream="stdout", status=status)
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [sys.executable, "-c", program, str(report)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == expected
+    assert report.read_text() == "written"
+    assert run.stderr == "error: what was to be shown is not whole: No space left on device\n"
+
+
+def test_a_closed_descriptor_is_no_other_s(tmp_path):
+    program = PROGRAM.format(stream="stdout", status=0).replace(
+        "return 0", "return 0 if min(__import__('os').pipe()) > 2 else 5"
+    )
+    closing = f"import os; os.close(0); os.close(1); os.close(2); exec({program!r})"
+    run = subprocess.run([sys.executable, "-c", closing, str(tmp_path / "report")], check=False)
+    assert run.returncode == 0
+
+
 def test_what_is_read_is_all_there(capsys):
     from harness import arguments
 

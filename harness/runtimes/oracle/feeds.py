@@ -23,16 +23,20 @@ def contradiction(declared: Any, value: Any, wide: bool) -> str:
     if tensor.elem_type in OPEN_TYPES or not isinstance(value, (np.ndarray, np.generic)):
         return ""
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    same = value.dtype == dtype or (wide and {value.dtype, dtype} <= FLOATING)
+    given = value.dtype.newbyteorder("=")
+    same = given == dtype or (wide and {given, dtype} <= FLOATING)
     told, there = str(dtype), f"{value.dtype} {list(value.shape)}"
     if tensor.HasField("shape"):
-        sizes = [
-            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-            for dim in tensor.shape.dim
-        ]
+        sizes = [_size(dim) for dim in tensor.shape.dim]
         told += f" [{', '.join(map(str, sizes))}]"
         same &= len(sizes) == value.ndim and all(
             isinstance(size, str) or size == actual
             for size, actual in zip(sizes, value.shape, strict=True)
         )
     return "" if same else f"{there}, the model declares {told}"
+
+
+def _size(dim: Any) -> int | str:
+    """A declared size, or a name where it is open, as it is by -1 to ONNX Runtime."""
+    fixed = dim.HasField("dim_value") and dim.dim_value >= 0
+    return int(dim.dim_value) if fixed else dim.dim_param or "?"
