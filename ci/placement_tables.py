@@ -110,9 +110,32 @@ def write(
         told.setdefault(question.op_type, {})[question.dtype] = bool(
             on_cuda(question.model, answer)
         )
-    path = tables.FOLDER / f"{versions.onnxruntime}.json"
-    path.write_text(dumps(versions, kernels, told))
+    return stored(versions, {"forms": told, "kernels": kernels})
+
+
+def stored(versions: partition.Versions, answers: dict[str, dict[str, Any]]) -> Path:
+    """The file that holds a version's answers now: that of the versions which answer alike."""
+    alike = {versions.onnxruntime: versions.cuda}
+    for path in tables.FOLDER.glob("*.json"):
+        held = json.loads(path.read_text())
+        others = {v: cuda for v, cuda in held["versions"].items() if v != versions.onnxruntime}
+        same = {name: held[name] for name in answers} == answers
+        if same or others != held["versions"]:
+            path.unlink()
+            alike |= others if same else {}
+            if others and not same:
+                _write(others, {name: held[name] for name in answers})
+    return _write(alike, answers)
+
+
+def _write(versions: dict[str, str], answers: dict[str, dict[str, Any]]) -> Path:
+    path = tables.FOLDER / f"{min(versions, key=_numbers)}.json"
+    path.write_text(dumps(dict(sorted(versions.items(), key=lambda v: _numbers(v[0]))), answers))
     return path
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdecimal()]
 
 
 def on_cuda(model: onnx.ModelProto, placed: partition.Placed) -> bool | None:
@@ -122,16 +145,15 @@ def on_cuda(model: onnx.ModelProto, placed: partition.Placed) -> bool | None:
     return bool(placed.nodes) and all(node.provider == CUDA_PROVIDER for node in placed.nodes)
 
 
-def dumps(versions: partition.Versions, kernels: dict[str, Any], forms: dict[str, Any]) -> str:
-    """The table as JSON, a line for each operator."""
-    head = [f'"onnxruntime": "{versions.onnxruntime}"', f'"cuda": "{versions.cuda}"']
+def dumps(versions: dict[str, str], answers: dict[str, dict[str, Any]]) -> str:
+    """The answers as JSON, a line for each operator, and the CUDA that each version is for."""
     parts = [
         f'"{name}": {{\n'
         + ",\n".join(f'  "{op}": {json.dumps(rows[op])}' for op in sorted(rows))
         + "\n}"
-        for name, rows in (("forms", forms), ("kernels", kernels))
+        for name, rows in answers.items()
     ]
-    return "{\n" + ",\n".join([*head, *parts]) + "\n}\n"
+    return "{\n" + ",\n".join([f'"versions": {json.dumps(versions)}', *parts]) + "\n}\n"
 
 
 def versions_of(op_type: str) -> list[int]:

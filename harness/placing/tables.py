@@ -1,6 +1,7 @@
 """Which operators have CUDA kernels, by version of ONNX Runtime, as its partitioner answered.
 
-``ci/placement_tables.py`` writes the tables in ``kernels/``, from models of one node.
+``ci/placement_tables.py`` writes the files in ``kernels/``, from models of one node: one for all
+versions that answer alike, named after the oldest.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Table:
 @cache
 def stored() -> tuple[Table, ...]:
     """Every stored table, oldest version first."""
-    tables = [_read(path) for path in FOLDER.glob("*.json")]
+    tables = [table for path in FOLDER.glob("*.json") for table in _read(path)]
     return tuple(sorted(tables, key=lambda table: _numbers(table.onnxruntime)))
 
 
@@ -146,13 +147,14 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _read(path: Path) -> Table:
+def _read(path: Path) -> list[Table]:
     held = json.loads(path.read_text())
     kernels = {
         op_type: {int(since): answers for since, answers in versions.items()}
         for op_type, versions in held["kernels"].items()
     }
-    return Table(held["onnxruntime"], held["cuda"], kernels, held["forms"])
+    versions = held["versions"].items()
+    return [Table(version, cuda, kernels, held["forms"]) for version, cuda in versions]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

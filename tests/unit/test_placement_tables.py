@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from onnx import helper
 
+from ci import placement_tables
 from harness import findings
 from harness.linting.facts import gather
 from harness.placing import tables
@@ -31,7 +32,7 @@ FORMS = {"GRU": {"linear_before_reset=0": False, "linear_before_reset=1": True}}
 def stored(tmp_path, monkeypatch):
     """Two small tables in the place of the stored ones."""
     for version, kernels in HELD.items():
-        held = {"onnxruntime": version, "cuda": "12.8", "forms": FORMS, "kernels": kernels}
+        held = {"versions": {version: "12.8"}, "forms": FORMS, "kernels": kernels}
         (tmp_path / f"{version}.json").write_text(json.dumps(held))
     monkeypatch.setattr(tables, "FOLDER", tmp_path)
     tables.stored.cache_clear()
@@ -214,3 +215,22 @@ def test_a_cuda_session_tells_how_it_differs_from_the_stored_answers(tmp_path):
     assert unknown["placement_predicted_by"] is None
     assert "placement_differs" not in unknown
     assert "placement_predicted_by" not in evidence("1.31.0", CPU)
+
+
+def test_versions_that_answer_alike_share_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    kernels = HELD["1.10.2"]
+
+    def store(version, answers):
+        versions = SimpleNamespace(onnxruntime=version, cuda="12.8")
+        placement_tables.stored(versions, {"forms": FORMS, "kernels": answers})
+        tables.stored.cache_clear()
+        held = {t.onnxruntime: "22" if 22 in t.kernels["LSTM"] else "7" for t in tables.stored()}
+        return sorted(path.stem for path in tmp_path.iterdir()), held
+
+    older = {**kernels, "LSTM": {"7": {"float32": True}}}
+    assert store("1.10.2", kernels) == (["1.10.2"], {"1.10.2": "22"})
+    assert store("1.9.0", kernels) == (["1.9.0"], {"1.9.0": "22", "1.10.2": "22"})
+    assert store("1.9.0", older) == (["1.10.2", "1.9.0"], {"1.9.0": "7", "1.10.2": "22"})
+    assert store("1.10.2", older) == (["1.9.0"], {"1.9.0": "7", "1.10.2": "7"})
+    tables.stored.cache_clear()
