@@ -218,7 +218,7 @@ def fails_without(check: Check, copy: Path) -> bool:
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("harness", "reference_models", "tests", "golden"):
+        for name in ("harness", "reference_models", "tests", "golden", "ci"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
         results = {check.name: fails_without(check, copy) for check in CHECKS}
