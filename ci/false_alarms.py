@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ci.honest.tally import Tally
 from ci.honest.variations import FULL, QUICK, trials
-from harness import arguments
-from harness.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED
+from harness.commands.run import Parser, ended
+from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="*", help="reference models (default: all)")
     parser.add_argument("--quick", action="store_true", help="short lengths, no new export")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every count here")
@@ -44,4 +44,4 @@ def _progress(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

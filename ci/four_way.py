@@ -13,17 +13,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ci.honest.tally import Tally
 from ci.honest.variations import transplanted
-from harness import arguments, validation
-from harness.errors import (
+from harness.commands.run import Parser, ended
+from harness.core.errors import (
     CONFORMS,
     DOES_NOT_CONFORM,
     NOTHING_COMPARED,
     NothingSelectedError,
 )
+from harness.validation import pipeline
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="*", help="reference models (default: all with two twins)")
     args = parser.parse_args(argv)
     tally = Tally()
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     if not ways:
         raise NothingSelectedError("no selected model has a twin in both frameworks")
     for way, prepared in ways.items():
-        for result in validation.judge(prepared, "", lambda _: None, lambda _: None).results:
+        for result in pipeline.judge(prepared, "", lambda _: None, lambda _: None).results:
             tally.see(f"{way[0]} weights in {way[1]}", result)
             worst = max((o.ratio for c in result.cases for o in c.outputs), default=float("inf"))
             ratios.setdefault(result.cell.model, {})[way] = worst
@@ -50,4 +51,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

@@ -21,13 +21,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from harness import arguments, asking, canary, tolerance, validation
-from harness.errors import CONFORMS, DOES_NOT_CONFORM, StageError, UnavailableError, UsageError
+from harness.commands import options
+from harness.commands.run import Parser, ended
+from harness.core import tolerance
+from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, StageError, UnavailableError, UsageError
+from harness.core.schema import Arrays, Runtime, Session
 from harness.placing.partition import partition
-from harness.runtimes import load, ort_device
-from harness.schema import Arrays, Runtime, Session
-from harness.work import Work
-from harness.works import Selection
+from harness.runtimes import cuda, guard, load, tf32_canary
+from harness.validation import pipeline
+from harness.validation.job import Work
+from harness.validation.selection import Selection
 
 SCHEMA = 1
 EVIDENCE = Path("golden/evidence")
@@ -56,12 +59,12 @@ class Job:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = arguments.Parser(prog="ci/gpu.sh", description=__doc__.partition("\n\n")[0])
+    parser = Parser(prog="ci/gpu.sh", description=__doc__.partition("\n\n")[0])
     parser.add_argument("model", nargs="*", help="reference models (default: all)")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help=f"default: {EVIDENCE}/{CUDA}-GPU.json"
     )
-    parser.add_argument("--artifacts", type=Path, default=arguments.ARTIFACTS, metavar="DIR")
+    parser.add_argument("--artifacts", type=Path, default=options.ARTIFACTS, metavar="DIR")
     parser.add_argument(
         "--folder",
         type=Path,
@@ -69,13 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="where reports and outputs go",
     )
-    parser.add_argument("--rounds", type=arguments.at_least_one, default=21, metavar="N")
+    parser.add_argument("--rounds", type=options.at_least_one, default=21, metavar="N")
     args: argparse.Namespace = parser.parse_args(argv)
     name = os.environ.get(VARIABLE, CUDA)
     job = Job(name, args.model, args.artifacts, args.folder, args.rounds)
     output = _output(job, args.output)
     runtime = load(name)
-    if reason := asking.reason(runtime):
+    if reason := guard.reason(runtime):
         raise UnavailableError(reason)
     about = {"name": "none"} if job.rehearsal else device()
     path = output or EVIDENCE / f"{CUDA}-{slug(about['name'])}.json"
@@ -110,10 +113,10 @@ def measured(job: Job, runtime: Runtime) -> dict[str, Any]:
     _say("canary")
     configured: Any = runtime
     turned = configured if job.rehearsal else configured.configured(provider={"use_tf32": "1"})
-    told = canary.run(runtime, turned)
+    told = tf32_canary.run(runtime, turned)
     job.problems += [f"canary {n}: {p['verdict']}" for n, p in told.items() if p["verdict"]]
     selection = Selection(subjects=job.models, runtimes=[job.runtime], artifacts=job.artifacts)
-    works = validation.prepare(selection, _say).works
+    works = pipeline.prepare(selection, _say).works
     _say("placement")
     where = placement(works, {result["id"]: result["evidence"] for result in report["results"]})
     return {
@@ -247,7 +250,7 @@ def device() -> dict[str, Any]:
     """The GPU and its libraries; UnavailableError where the driver does not name it."""
     import onnxruntime
 
-    found = ort_device.about(onnxruntime.cuda_version)
+    found = cuda.about(onnxruntime.cuda_version)
     if found["name"] is None:
         raise UnavailableError("the NVIDIA driver does not tell the name of its device")
     return found
@@ -267,4 +270,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

@@ -25,8 +25,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import bundle, golden
-from harness.errors import GoldenError, UsageError
+from harness.core.errors import GoldenError, UsageError
+from harness.exporting import bundle
+from harness.goldens import store
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL, FRAMEWORK = "gru_tagger", "torch"
@@ -102,7 +103,7 @@ def kill(command: str, scratch: Path, seconds: float, aimed: bool) -> bool:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every tensor of a golden, as its reader gives it; GoldenError where it refuses."""
-    read = golden.read(folder)
+    read = store.read(folder)
     found = {f"weight {name}": v.tobytes() for name, v in read.parameters().items()}
     for case in read.cases:
         loaded = read.load(case)
@@ -118,7 +119,7 @@ def model_of(folder: Path) -> bytes:
 
 def shipment(folder: Path) -> tuple[bytes, dict[str, bytes]]:
     """The model of a bundle and the outputs of its golden, which has no weights."""
-    read = golden.read(folder / bundle.GOLDEN)
+    read = store.read(folder / bundle.GOLDEN)
     outputs = {
         f"{case.id} {name}": value.tobytes()
         for case in read.cases

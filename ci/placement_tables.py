@@ -25,8 +25,8 @@ from onnx import TensorProto, helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from harness import arguments
-from harness.errors import CONFORMS, UsageError
+from harness.commands.run import Parser, ended
+from harness.core.errors import CONFORMS, UsageError
 from harness.exporters import OPSETS
 from harness.placing import partition, tables
 from harness.placing.verdict import CUDA_PROVIDER
@@ -60,7 +60,7 @@ class Question:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = arguments.Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("version", nargs="*", help="of onnxruntime-gpu (default: the installed)")
     args = parser.parse_args(argv)
     questions = list(operator_questions())
@@ -293,4 +293,4 @@ def _bodies(node: onnx.NodeProto) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.schema import Report
+    from harness.core.schema import Report
 
 Numbers = str | int | Iterable[int]
 Names = str | Sequence[str]
@@ -43,13 +43,14 @@ def export(
     model says itself may be left out. ``lengths`` and ``batch`` are the sizes to prove it at,
     ``onnx`` a file to judge instead of exporting.
 
-    The report says whether it conforms: ``harness.outcome.exit_code(report) == 0``. UsageError, in
-    one line and with nothing written, where the model cannot be read, run or exported or an input
-    is not described; UnavailableError where its framework is not installed.
+    The report says whether it conforms: ``harness.core.summary.exit_code(report) == 0``.
+    UsageError, in one line and with nothing written, where the model cannot be read, run or
+    exported or an input is not described; UnavailableError where its framework is not installed.
     """
-    from harness import shipping
-    from harness.errors import UsageError
-    from harness.works import Selection, is_reference
+    from harness.core.errors import UsageError
+    from harness.shipping import reference_model
+    from harness.subjects.resolve import is_reference
+    from harness.validation.selection import Selection
 
     if isinstance(subject, PathLike):
         subject = str(subject)
@@ -77,11 +78,11 @@ def export(
             runtimes=_names(runtimes),
             opset=opset,
         )
-        return shipping.ship(selection, Path(output), lambda result: None)[0]
+        return reference_model.ship(selection, Path(output), lambda result: None)[0]
 
-    from harness import owning
+    from harness.shipping import user_model
 
-    request = owning.Request(
+    request = user_model.Request(
         subject,
         Path(output),
         inputs,
@@ -97,7 +98,7 @@ def export(
         name,
         timeout,
     )
-    return owning.ship(request, lambda result: None)[0]
+    return user_model.ship(request, lambda result: None)[0]
 
 
 def validate(
@@ -118,8 +119,8 @@ def validate(
     reference models, under ``build/``. UsageError, NothingSelectedError or UnavailableError as the
     command's one line.
     """
-    from harness import validation
-    from harness.works import Selection
+    from harness.validation import pipeline
+    from harness.validation.selection import Selection
 
     subjects = [str(subject)] if isinstance(subject, str | PathLike) else list(subject)
     selection = Selection(
@@ -133,8 +134,8 @@ def validate(
         golden=None if golden is None else Path(golden),
         every_step=every_step,
     )
-    prepared = validation.prepare(selection, lambda text: None)
-    return validation.judge(prepared, "harness.validate", lambda result: None, lambda work: None)
+    prepared = pipeline.prepare(selection, lambda text: None)
+    return pipeline.judge(prepared, "harness.validate", lambda result: None, lambda work: None)
 
 
 class Command(ModuleType):
@@ -158,6 +159,6 @@ def _numbers(numbers: Numbers | None) -> list[str]:
     try:
         return [str(number) for number in numbers]
     except TypeError:
-        from harness.errors import UsageError
+        from harness.core.errors import UsageError
 
         raise UsageError(f"{numbers!r}: expected numbers, or a text such as 1,2,7..9") from None

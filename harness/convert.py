@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import arguments
-from harness.errors import CONFORMS, UsageError
+from harness.commands.run import Parser, ended
+from harness.core.errors import CONFORMS, UsageError
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.convert",
         description="Write a golden or a bundle as model.onnx and test_data_set_N/input_K.pb and"
         " output_K.pb, the folder that ONNX Runtime's test runner, tract and onnx-mlir read; or,"
@@ -40,19 +40,19 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
-    from harness.onnx_tests import converting, layout
+    from harness.onnx_tests import convert, layout
 
     if layout.is_one(args.source):
         if args.model or args.lengths:
             raise UsageError(f"{args.source} is converted back whole; no --model, no --lengths")
-        number, left_out = converting.from_tests(args.source, args.output), 0
+        number, left_out = convert.from_tests(args.source, args.output), 0
     else:
-        given = converting.source(args.source, args.model)
-        number, left_out = converting.to_tests(given, args.output, args.lengths or ())
+        given = convert.source(args.source, args.model)
+        number, left_out = convert.to_tests(given, args.output, args.lengths or ())
     told = f"; left out {left_out}, whose outputs are stored in part and cannot be completed here"
     print(f"wrote {args.output}: {number} cases{told if left_out else ''}")
     return CONFORMS
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import arguments
+from harness.commands import options
+from harness.commands.run import Parser, ended
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.diagnose",
         description="Find the shortest length and batch at which a cell fails, the first step in"
         " time and the first node in the graph that departs, and write a folder that reproduces it"
@@ -24,10 +25,10 @@ def parser() -> argparse.ArgumentParser:
         "subject",
         help="a reference model's name or glob, a bundle folder, or a .onnx file with --golden",
     )
-    arguments.add_matrix(parser)
-    arguments.add_places(parser)
-    arguments.add_artifacts(parser)
-    arguments.add_ort_options(parser)
+    options.add_matrix(parser)
+    options.add_places(parser)
+    options.add_artifacts(parser)
+    options.add_ort_options(parser)
     parser.add_argument(
         "--against",
         type=Path,
@@ -58,16 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import validation
-    from harness.diagnosis import finding, report
-    from harness.errors import CONFORMS, DOES_NOT_CONFORM
+    from harness.core.environment import machine
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
+    from harness.diagnosis import report, run
     from harness.reports import console
 
-    selection = arguments.selection(args, subjects=[args.subject])
+    selection = options.selection(args, subjects=[args.subject])
     command = shlex.join(["python", "-m", "harness.diagnose", *given])
     with console.progress(Console(stderr=True), enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)
-        found = finding.diagnose(
+        found = run.diagnose(
             selection,
             args.against,
             args.output,
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lambda text: bar.update(task, description=text),
         )
     if args.json:
-        print(report.dumps(command, validation.environment(), found))
+        print(report.dumps(command, machine(), found))
     shown = sys.stderr if args.json else sys.stdout
     for known, folder in found:
         print("\n".join(report.lines(known, folder)), file=shown)
@@ -83,4 +84,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

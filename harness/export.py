@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import api, arguments
+from harness import api
+from harness.commands import options
+from harness.commands.run import Parser, ended
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.export",
         description="Export a model, validate it, and write a bundle: model.onnx, its manifest, its"
         " golden and, for a model of your own, MODEL.md. A model that does not conform leaves no"
@@ -25,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--framework", help="of a reference model: keras or torch (default: torch)")
     parser.add_argument(
-        "--exporter", default="native", metavar="NAME", help=", ".join(arguments.exporters())
+        "--exporter", default="native", metavar="NAME", help=", ".join(options.exporters())
     )
     parser.add_argument("--variant", default="fp32", metavar="NAME")
     parser.add_argument(
@@ -54,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     )
     own.add_argument("--name", default="", help="what the model is called in ids")
     own.add_argument("--timeout", type=float, metavar="SECONDS", help="time to make it in")
-    arguments.add_places(parser)
+    options.add_places(parser)
     parser.add_argument("--json", action="store_true", help="the report on standard output")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
     return parser
@@ -65,11 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import outcome, owning, shipping
-    from harness.errors import UsageError
+    from harness.core import summary
+    from harness.core.errors import UsageError
+    from harness.core.schema import CellResult
     from harness.reports import console, json_file
-    from harness.schema import CellResult
-    from harness.works import Selection, is_reference
+    from harness.shipping import reference_model, user_model
+    from harness.subjects.resolve import is_reference
+    from harness.validation.selection import Selection
 
     errors = Console(stderr=True)
     shown = errors if args.json else Console()
@@ -100,14 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             golden=args.golden,
             opset=args.opset,
         )
-        report, written = shipping.ship(selection, args.output, done)
+        report, written = reference_model.ship(selection, args.output, done)
     else:
         if args.framework or args.golden:
             flag = "--framework" if args.framework else "--golden"
             raise UsageError(f"{flag} is for reference models; {args.subject} is none")
         if args.input and args.inputs:
             raise UsageError("--input and --inputs both describe the inputs; give one of them")
-        request = owning.Request(
+        request = user_model.Request(
             args.subject,
             args.output,
             args.inputs or args.input,
@@ -125,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         with console.progress(errors, enabled=True) as bar:
             task = bar.add_task("loading", total=None)
-            report, written = owning.ship(
+            report, written = user_model.ship(
                 request,
                 done,
                 lambda text: bar.update(task, description=text, advance=1),
@@ -134,10 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json_file.dumps(report))
     told = f"wrote {args.output}" if written else f"{args.output}: nothing shipped"
-    shown.print(f"{outcome.line(report)}; {told}", highlight=False, soft_wrap=True)
-    return outcome.exit_code(report)
+    shown.print(f"{summary.line(report)}; {told}", highlight=False, soft_wrap=True)
+    return summary.exit_code(report)
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))
 sys.modules[__name__].__class__ = api.Command

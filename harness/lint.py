@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import arguments
-from harness.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+from harness.commands.run import Parser, ended
+from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
 
 SCHEMA = 1
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.lint",
         description="Look for what goes wrong with ONNX graphs of sequence models, without running"
         " them: baked lengths and batches, loops, contradictory shapes and more.",
@@ -46,26 +46,25 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
-    from harness import findings
-    from harness.linting import against
+    from harness.linting import against, linter
 
     if args.list:
-        print("\n".join(f"{name:<21}{told}" for name, told in findings.rules().items()))
+        print("\n".join(f"{name:<21}{told}" for name, told in linter.rules().items()))
         return CONFORMS
     if not args.file:
         raise UsageError("nothing to lint: expected .onnx files or bundle folders (see --help)")
     if args.against and len(args.file) != 1:
         raise UsageError(f"--against compares one file with another; there are {len(args.file)}")
     example = _example(args.example)
-    all_facts = {file: findings.read(*_place(file, example)) for file in args.file}
-    found = {file: findings.run(facts) for file, facts in all_facts.items()}
+    all_facts = {file: linter.read(*_place(file, example)) for file in args.file}
+    found = {file: linter.run(facts) for file, facts in all_facts.items()}
     if args.against:
         (file,) = args.file
-        other = findings.read(*_place(args.against, {}))
+        other = linter.read(*_place(args.against, {}))
         more = list(against.compare(all_facts[file], other))
         places = {(finding.rule, finding.place) for finding in more}
         rest = [each for each in found[file] if (each.rule, each.place) not in places]
-        found[file] = findings.ordered([*more, *rest])
+        found[file] = linter.ordered([*more, *rest])
     if args.json:
         files = [
             {"file": file, "findings": [finding.as_dict() for finding in each]}
@@ -89,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, int]]:
     """The model file of a subject, and the sizes of its example."""
-    from harness import bundle
+    from harness.exporting import bundle
 
     path = Path(file)
     if not path.is_dir():
@@ -116,4 +115,4 @@ def _count(number: int, what: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

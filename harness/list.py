@@ -7,18 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from harness import arguments
-from harness.errors import UsageError
-from harness.registry import Added, added
+from harness.commands.run import Parser, ended
+from harness.core.errors import UsageError
+from harness.core.registry import Added, added
 
 IMPORTS = (
-    "import sys; from harness.registry import resolve;"
+    "import sys; from harness.core.registry import resolve;"
     "assert callable(resolve(sys.argv[1])), 'it cannot be called'"
 )
 
 
 def parser() -> argparse.ArgumentParser:
-    return arguments.Parser(
+    return Parser(
         prog="python -m harness.list",
         description="List models, exporters, variants, runtimes and reports, and whether each is"
         " available here, and why not. What another installed distribution adds is named with it.",
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from harness import exporters, reports, runtimes
-    from harness.variants import VARIANTS
+    from harness.exporters.variants import VARIANTS
     from reference_models import catalog
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -66,7 +66,7 @@ def _model(name: str) -> str:
 
 def _exporter(key: str, theirs: Added | None) -> str:
     """The versions of the exporter's framework; one of theirs is imported in a child, for it."""
-    from harness import bundle
+    from harness.exporting import bundle
     from harness.frameworks import FRAMEWORKS
 
     framework = key.rpartition("/")[2]
@@ -87,12 +87,11 @@ def _exporter(key: str, theirs: Added | None) -> str:
 
 
 def _runtime(name: str) -> str:
-    from harness import asking
-    from harness.runtimes import load
+    from harness.runtimes import guard, load
 
     runtime = load(name)
-    reason = asking.reason(runtime)
-    return f"unavailable: {reason}" if reason else asking.version(runtime)
+    reason = guard.reason(runtime)
+    return f"unavailable: {reason}" if reason else guard.version(runtime)
 
 
 def _report(name: str) -> str:
@@ -106,4 +105,4 @@ def _report(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

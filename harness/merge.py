@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import arguments
+from harness.commands.run import Parser, ended
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.merge",
         description="Merge the reports of several runs, such as shards of one matrix, into one:"
         " every cell once, with the worse of what was found.",
@@ -39,11 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import merging, outcome, reports
-    from harness.reports import console, json_file
+    from harness import reports
+    from harness.core import summary
+    from harness.reports import console, json_file, merge
 
     parts = {str(path): json_file.read(path) for path in args.report}
-    merged = merging.merge(parts, shlex.join(["python", "-m", "harness.merge", *given]))
+    merged = merge.merge(parts, shlex.join(["python", "-m", "harness.merge", *given]))
     shown = Console()
     for result in () if args.quiet else merged.report.results:
         console.cell(shown, result, args.verbose)
@@ -51,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in [*merged.missing, *failed]:
         print(f"error: {line}", file=sys.stderr)
     path = args.output / json_file.NAME
-    shown.print(f"{outcome.line(merged.report)}; report: {path}", highlight=False, soft_wrap=True)
-    return outcome.exit_code(merged.report, bool(merged.missing or failed))
+    shown.print(f"{summary.line(merged.report)}; report: {path}", highlight=False, soft_wrap=True)
+    return summary.exit_code(merged.report, bool(merged.missing or failed))
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

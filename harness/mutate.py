@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import arguments
+from harness.commands import options
+from harness.commands.run import Parser, ended
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.mutate",
         description="Plant one defect at a time in exported models that conform, and tell which"
         " ones validation catches, at which stage and length, and how small a graded one may be;"
@@ -22,10 +23,10 @@ def parser() -> argparse.ArgumentParser:
         " call or a file is not usable; 3 a runtime or framework is not available; 4 nothing was"
         " planted",
     )
-    arguments.add_subjects(parser)
-    arguments.add_matrix(parser, runtimes="ort-cpu on one thread")
-    arguments.add_places(parser)
-    arguments.add_artifacts(parser)
+    options.add_subjects(parser)
+    options.add_matrix(parser, runtimes="ort-cpu on one thread")
+    options.add_places(parser)
+    options.add_artifacts(parser)
     parser.add_argument(
         "--defect",
         action="append",
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workers",
-        type=arguments.at_least_one,
+        type=options.at_least_one,
         default=os.cpu_count() or 1,
         metavar="N",
         help="cells studied at a time (default: one for each core)",
@@ -57,17 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
     from harness.mutation import report, study, summary
-    from harness.settings import Settings
-    from harness.works import is_path
+    from harness.runtimes.settings import Settings
+    from harness.subjects.resolve import is_path
 
     kinds = study.defects(args.defect or ())
     shown = Console()
     if args.list:
         report.kinds(shown, kinds)
         return CONFORMS
-    selection = arguments.selection(
+    selection = options.selection(
         args,
         runtimes=args.runtime or ("ort-cpu",),
         every_step=not any(map(is_path, args.subject)),
@@ -99,4 +100,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import arguments
-from harness.errors import CONFORMS, DOES_NOT_CONFORM
+from harness.commands.run import Parser, ended
+from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
 
 SCHEMA = 1
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.placement",
         description="Tell where every node would run with ONNX Runtime's CUDA provider, by its own"
         " partitioner. Needs no GPU, driver or CUDA libraries: onnxruntime-gpu, Linux and, once, a"
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
-    from harness.placing import placements
+    from harness.placing import answer as placements
 
     opsets = placements.opsets(args.opset or ())
     versions, answers = placements.of_file(args.file, opsets)
@@ -57,4 +57,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

@@ -9,19 +9,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import arguments
-from harness.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+from harness.commands import options
+from harness.commands.run import Parser, ended
+from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.record",
         description="Train each reference model in its framework, check it against the float64"
         " oracle, and write golden/<model>/<framework>/.",
     )
     parser.add_argument("model", nargs="*", help="names or globs (default: every reference model)")
     parser.add_argument("--framework", action="append", metavar="NAME", help="keras, torch")
-    parser.add_argument("--golden", type=Path, default=arguments.GOLDEN, metavar="DIR")
+    parser.add_argument("--golden", type=Path, default=options.GOLDEN, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     parser.add_argument(
         "--reuse-weights",
@@ -47,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(given)
 
-    from harness import plan
+    from harness.core import selectors
     from harness.frameworks import FRAMEWORKS
     from reference_models import catalog
 
-    models = plan.names("model", args.model or list(catalog.OURS), catalog.MODELS)
-    frameworks = plan.names("framework", args.framework or [plan.ALL], FRAMEWORKS)
+    models = selectors.names("model", args.model or list(catalog.OURS), catalog.MODELS)
+    frameworks = selectors.names("framework", args.framework or [selectors.ALL], FRAMEWORKS)
     if args.check:
         return _check(models, frameworks, args.golden)
     if len(frameworks) > 1:
@@ -61,26 +62,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(models: list[str], frameworks: list[str], root: Path) -> int:
-    from harness import recording
-    from harness.errors import GoldenError
+    from harness.core.errors import GoldenError
+    from harness.recording import reference_model
     from reference_models import catalog
 
     worst, missing = 0.0, []
     for model in models:
         for framework in (f for f in frameworks if f in catalog.load(model).frameworks):
             try:
-                difference = recording.check(root / model / framework)
+                difference = reference_model.check(root / model / framework)
             except GoldenError as error:
                 missing.append(str(error))
                 print(f"error: {error}", file=sys.stderr)
                 continue
             worst = max(worst, difference)
-            agrees = difference <= recording.FLOAT64_AGREEMENT
+            agrees = difference <= reference_model.FLOAT64_AGREEMENT
             print(f"{'ok' if agrees else 'DIFFERS':<8}{model}/{framework}: {difference:.2e}")
-    print(f"largest relative difference {worst:.2e}, at most {recording.FLOAT64_AGREEMENT:.0e}")
+    print(
+        f"largest relative difference {worst:.2e}, at most {reference_model.FLOAT64_AGREEMENT:.0e}"
+    )
     if missing:
         raise UsageError(f"{len(missing)} goldens could not be read")
-    return CONFORMS if worst <= recording.FLOAT64_AGREEMENT else DOES_NOT_CONFORM
+    return CONFORMS if worst <= reference_model.FLOAT64_AGREEMENT else DOES_NOT_CONFORM
 
 
 def _each_in_a_child(given: list[str], frameworks: list[str]) -> int:
@@ -109,7 +112,7 @@ def _without_framework(command: list[str], framework: str) -> list[str]:
 def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from harness import recording
+    from harness.recording import reference_model
     from reference_models import catalog
 
     console = Console(stderr=True)
@@ -118,7 +121,7 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
     for spec in specs:
         started = time.monotonic()
         with console.status(f"{spec.name}/{framework}") as status:
-            told = recording.record(
+            told = reference_model.record(
                 spec,
                 framework,
                 args.golden,
@@ -137,4 +140,4 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import api, arguments, interrupts
+from harness import api
+from harness.commands import interrupts, options
+from harness.commands.run import Parser, ended
 from harness.relations import RELATIONS
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = arguments.Parser(
+    parser = Parser(
         prog="python -m harness.validate",
         description="Run exported sequence models at every golden length and compare every output"
         " with the float64 oracle.",
@@ -22,12 +24,12 @@ def parser() -> argparse.ArgumentParser:
         " file is not usable; 3 a required runtime or framework is not available; 4 nothing was"
         " compared",
     )
-    arguments.add_subjects(parser)
-    arguments.add_matrix(parser)
-    arguments.add_places(parser)
-    arguments.add_artifacts(parser)
-    arguments.add_ort_options(parser)
-    arguments.add_isolation(parser)
+    options.add_subjects(parser)
+    options.add_matrix(parser)
+    options.add_places(parser)
+    options.add_artifacts(parser)
+    options.add_ort_options(parser)
+    options.add_isolation(parser)
     parser.add_argument(
         "--require",
         action="append",
@@ -85,15 +87,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness import outcome, reports, validation
-    from harness.isolation import workers
-    from harness.isolation.deaths import Deaths
+    from harness import reports
+    from harness.core import summary
+    from harness.core.environment import machine
+    from harness.core.schema import CellResult, Report
     from harness.reports import console, json_file, table
-    from harness.schema import CellResult, Report
+    from harness.validation import pipeline
+    from harness.validation.isolation import workers
+    from harness.validation.isolation.deaths import Deaths
 
     deaths = Deaths(args.artifacts / ".deaths")
     isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit, deaths)
-    selection = arguments.selection(
+    selection = options.selection(
         args,
         require=args.require,
         every_step=args.every_step,
@@ -108,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stopped = False
     with console.progress(errors, enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)
-        prepared = validation.prepare(
+        prepared = pipeline.prepare(
             selection, lambda text: bar.update(task, description=text, advance=1)
         )
         args.report_dir.mkdir(parents=True, exist_ok=True)
@@ -124,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 console.cell(shown, result, args.verbose)
 
         try:
-            report = validation.judge(
+            report = pipeline.judge(
                 prepared,
                 command,
                 done,
@@ -136,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         except KeyboardInterrupt:
             stopped = True
-            report = Report(command, validation.environment(), tuple(judged), partial=True)
+            report = Report(command, machine(), tuple(judged), partial=True)
     if interrupts.heard():
         stopped, report = True, replace(report, partial=True)
     if args.shard:
@@ -144,17 +149,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = reports.write(report, args.report_dir)
     if args.json:
         print(json_file.dumps(report))
-    for name in () if args.quiet or report.partial else validation.without_a_case(prepared, report):
+    for name in () if args.quiet or report.partial else pipeline.without_a_case(prepared, report):
         shown.print(f"relation {name} applies to no selected model and case", highlight=False)
     if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:
         table.show(shown, report)
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
     path = args.report_dir / json_file.NAME
-    shown.print(f"{outcome.line(report)}; report: {path}", highlight=False, soft_wrap=True)
-    return interrupts.INTERRUPTED if stopped else outcome.exit_code(report, bool(failed))
+    shown.print(f"{summary.line(report)}; report: {path}", highlight=False, soft_wrap=True)
+    return interrupts.INTERRUPTED if stopped else summary.exit_code(report, bool(failed))
 
 
 if __name__ == "__main__":
-    sys.exit(arguments.ended(main))
+    sys.exit(ended(main))
 sys.modules[__name__].__class__ = api.Command

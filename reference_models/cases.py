@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.formula import Formula, bits
-from harness.schema import BATCH, Array, Case, ModelSpec, Raggedness
+from harness.core.schema import BATCH, Array, Case, ModelSpec, Raggedness
+from harness.goldens.formulas import Formula, bits
 
 LENGTHS = (
     *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 20, 23, 31, 32, 33, 50, 60, 63, 64, 65),

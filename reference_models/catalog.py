@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from harness.errors import UsageError, one_line
-from harness.registry import extended, resolve
-from harness.schema import ModelSpec
+from harness.core.errors import UsageError, one_line
+from harness.core.registry import extended, resolve
+from harness.core.schema import ModelSpec
 
 OURS: dict[str, str] = {
     "two_input_qa": "reference_models.two_input_qa.spec:TWO_INPUT_QA",

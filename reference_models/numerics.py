@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.schema import Arrays, PaddedSteps
+from harness.core.schema import Arrays, PaddedSteps
 
 Array = NDArray[Any]
 State = tuple[Array, Array]

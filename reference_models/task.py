@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.schema import Array, Arrays
+from harness.core.schema import Array, Arrays
 
 Loss = Literal["categorical", "categorical_logits", "binary"]
 

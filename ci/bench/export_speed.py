@@ -28,9 +28,10 @@ import onnxruntime  # noqa: E402
 
 from ci.bench import handwritten, paired  # noqa: E402
 from ci.readme import EXPORTERS, README, replaced  # noqa: E402
-from harness import bundle, exporting, golden  # noqa: E402
+from harness.core.schema import BATCH, Arrays, Cell, ModelSpec  # noqa: E402
 from harness.exporters import DEFAULT_OPSET  # noqa: E402
-from harness.schema import BATCH, Arrays, Cell, ModelSpec  # noqa: E402
+from harness.exporting import bundle, cache  # noqa: E402
+from harness.goldens import store  # noqa: E402
 from reference_models import catalog  # noqa: E402
 
 SHAPES = ((1, 128), (1, 1024), (16, 128))
@@ -97,11 +98,11 @@ def inputs_of(spec: ModelSpec, batch: int, steps: int) -> Arrays:
     return inputs
 
 
-def graphs(spec: ModelSpec, framework: str, source: golden.Golden) -> dict[str, bytes | str]:
+def graphs(spec: ModelSpec, framework: str, source: store.Golden) -> dict[str, bytes | str]:
     """Every exporter's graph of a twin, or why there is none, and the one by hand."""
     cells = {e: Cell(spec.name, framework, e, "fp32", "ort-cpu") for e in EXPORTERS[framework]}
     jobs = [
-        exporting.Job(
+        cache.Job(
             *(spec.name, framework, name, cell.variant, DEFAULT_OPSET),
             golden=str(source.folder),
             folder=str(bundle.folder(ROOT / "build/artifacts", cell)),
@@ -109,7 +110,7 @@ def graphs(spec: ModelSpec, framework: str, source: golden.Golden) -> dict[str, 
         for name, cell in cells.items()
     ]
     found: dict[str, bytes | str] = {}
-    for job, stored in zip(jobs, exporting.ensure(jobs, lambda _: None).values(), strict=True):
+    for job, stored in zip(jobs, cache.ensure(jobs, lambda _: None).values(), strict=True):
         if isinstance(stored, str):
             found[job.exporter] = stored
         elif stored.failure is not None:
@@ -138,7 +139,7 @@ def wrong(session: onnxruntime.InferenceSession, inputs: Arrays, expected: Array
 
 def rows_of(spec: ModelSpec, framework: str, seconds: float) -> Iterable[Row]:
     """One row for each shape, all graphs that are right measured together."""
-    source = golden.read(ROOT / "golden" / spec.name / framework)
+    source = store.read(ROOT / "golden" / spec.name / framework)
     found = graphs(spec, framework, source)
     absent = {name: "no export" for name, model in found.items() if isinstance(model, str)}
     sessions = {n: paired.load(model) for n, model in found.items() if isinstance(model, bytes)}

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from harness.graphs.example import example_inputs, weight_sizes
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -19,10 +21,10 @@ AT_MOST = 3.0
 
 def measure(framework: str) -> int:
     """Export every model of one framework; the number that took longer than ``AT_MOST``."""
-    from harness import golden, graph
+    from harness.core.registry import resolve
     from harness.exporters import EXPORTERS
     from harness.frameworks import FRAMEWORKS
-    from harness.registry import resolve
+    from harness.goldens import store
     from reference_models import catalog
 
     adapter = resolve(FRAMEWORKS[framework])
@@ -32,10 +34,10 @@ def measure(framework: str) -> int:
         spec = catalog.load(name)
         if framework not in spec.frameworks:
             continue
-        parameters = golden.read(ROOT / "golden" / name / framework).parameters()
+        parameters = store.read(ROOT / "golden" / name / framework).parameters()
         twin = catalog.part(spec, f"{framework}_twin")
         model = adapter.build(twin, spec, parameters)
-        example = graph.example_inputs(spec, graph.weight_sizes(parameters))
+        example = example_inputs(spec, weight_sizes(parameters))
         times = []
         for _ in range(2):
             started = time.perf_counter()

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.schema import Array, Arrays, ModelSpec, PaddedSteps, TensorSpec
+from harness.core.schema import Array, Arrays, ModelSpec, PaddedSteps, TensorSpec
 from reference_models.fixed_length_autoencoder.spec import STEPS
 
 OPSET = 18

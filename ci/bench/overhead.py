@@ -39,7 +39,7 @@ def timed(method: Callable[..., Any], name: str, spent: Counter[str]) -> Callabl
 
 def child(arguments: list[str]) -> int:
     """``validate`` in this process, with ONNX Runtime's loads and runs timed."""
-    from harness.arguments import ended
+    from harness.commands.run import ended
     from harness.runtimes.ort import OrtRuntime, OrtSession
     from harness.validate import main as validate
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnxruntime
 
-from harness.schema import Arrays
+from harness.core.schema import Arrays
 
 THREADS = 1
 ROUNDS = 25

@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.exporters import native_keras, stock_tf2onnx
-from harness.graph import example_inputs
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
+from harness.exporters.keras import native
+from harness.exporters.stock import tf2onnx
+from harness.graphs.interface import example_inputs
 
 LAYERS = ("LSTM", "GRU", "stacked cells")
 UNITS = (8, 32, 128)
@@ -30,8 +31,8 @@ def models() -> Iterator[tuple[str, int, dict[str, bytes]]]:
             model, spec = _keras(layer, units), _spec(units)
             example = example_inputs(spec, avoid=(FEATURES, WORDS, units))
             built = {
-                "native": native_keras.export(model, spec, example, OPSET),
-                "tf2onnx": stock_tf2onnx.export(model, spec, example, OPSET),
+                "native": native.export(model, spec, example, OPSET),
+                "tf2onnx": tf2onnx.export(model, spec, example, OPSET),
                 "bare": bare(layer, units),
             }
             yield layer, units, {name: m.SerializeToString() for name, m in built.items()}

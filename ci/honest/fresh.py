@@ -17,12 +17,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness import golden, recording
-from harness.errors import GoldenError, one_line
-from harness.formula import evaluate
+from harness.core.errors import GoldenError, one_line
+from harness.core.registry import resolve
+from harness.core.schema import Case, ModelSpec, Progress
 from harness.frameworks import FRAMEWORKS
-from harness.registry import resolve
-from harness.schema import Case, ModelSpec, Progress
+from harness.goldens import store
+from harness.goldens.formulas import evaluate
+from harness.recording import reference_model
 from reference_models import cases, catalog
 
 GOLDEN = Path("golden")
@@ -76,9 +77,9 @@ def ensure(
 
 def measure(model: str, framework: str, draws: Iterable[Draw], root: Path) -> None:
     """Write the goldens of one twin with the inputs of each draw, as recording measures them."""
-    source = golden.read(GOLDEN / model / framework)
+    source = store.read(GOLDEN / model / framework)
     spec = source.spec
-    subject = recording.Subject(
+    subject = reference_model.Subject(
         spec,
         framework,
         source.parameters(),
@@ -87,17 +88,17 @@ def measure(model: str, framework: str, draws: Iterable[Draw], root: Path) -> No
         lambda text: None,
     )
     drawn = [(draw, one) for draw in draws for one in _drawn(spec, draw)]
-    recorded = recording.measured(subject, [one for _, one in drawn])
-    kept: dict[Draw, list[golden.RecordedCase]] = {}
+    recorded = reference_model.measured(subject, [one for _, one in drawn])
+    kept: dict[Draw, list[store.RecordedCase]] = {}
     for (draw, _), case in zip(drawn, recorded, strict=True):
         kept.setdefault(draw, []).append(case)
     about = {"model": model, "framework": framework, "of": source.manifest["sha256"]}
     for draw, of_draw in kept.items():
         folder = _folder(model, framework, draw, root)
-        golden.write(folder, spec, subject.parameters, of_draw, about)
+        store.write(folder, spec, subject.parameters, of_draw, about)
 
 
-def _drawn(spec: ModelSpec, draw: Draw) -> Iterator[recording.Drawn]:
+def _drawn(spec: ModelSpec, draw: Draw) -> Iterator[reference_model.Drawn]:
     for number, case in enumerate(draw.cases(spec)):
         seed = draw.seed * 1000 + number
         formulas = cases.formulas(spec, case, seed)
@@ -105,14 +106,14 @@ def _drawn(spec: ModelSpec, draw: Draw) -> Iterator[recording.Drawn]:
             t.name: evaluate(formulas[t.name], t.shape(case.batch, case.lengths), t.dtype)
             for t in spec.inputs
         }
-        yield recording.Drawn(case, seed, formulas, inputs)
+        yield reference_model.Drawn(case, seed, formulas, inputs)
 
 
 def _stale(model: str, framework: str, draws: Iterable[Draw], root: Path) -> bool:
-    source = golden.read(GOLDEN / model / framework).manifest["sha256"]
+    source = store.read(GOLDEN / model / framework).manifest["sha256"]
     folders = [_folder(model, framework, draw, root) for draw in draws]
     try:
-        return any(golden.read(folder).manifest["of"] != source for folder in folders)
+        return any(store.read(folder).manifest["of"] != source for folder in folders)
     except GoldenError:
         return True
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.schema import CellResult, OutputComparison, Status, lengths_text
-from harness.tolerance import k
+from harness.core.schema import CellResult, OutputComparison, Status, lengths_text
+from harness.core.tolerance import k
 
 BINS = (1, 2, 3, 4, 5, 6, 8)
 

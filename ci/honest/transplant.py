@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import golden
-from harness.golden import Golden, RecordedCase
-from harness.schema import Array, Arrays, Case
+from harness.core.schema import Array, Arrays, Case
+from harness.goldens import store
+from harness.goldens.store import Golden, RecordedCase
 from reference_models import catalog
 
 SECOND = ".recurrent_bias"
@@ -45,7 +45,7 @@ def write(source: Golden, host: Golden, root: Path) -> Path:
 
     target = folder(root, source.framework) / source.spec.name / host.framework
     about = {"model": source.spec.name, "framework": host.framework, "weights_of": source.framework}
-    golden.write(target, source.spec, parameters, [recorded(c) for c in source.cases], about)
+    store.write(target, source.spec, parameters, [recorded(c) for c in source.cases], about)
     return target
 
 

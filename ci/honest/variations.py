@@ -10,12 +10,14 @@ from typing import Any
 
 from ci.honest import fresh, transplant
 from ci.honest.fresh import Draw
-from harness import golden, plan, validation
-from harness.registry import resolve
+from harness.core import selectors
+from harness.core.registry import resolve
+from harness.core.schema import Cell, CellResult, Progress, Stage, Status
+from harness.goldens import store
 from harness.runtimes import RUNTIMES
-from harness.schema import Cell, CellResult, Progress, Stage, Status
-from harness.validation import Prepared
-from harness.works import Selection
+from harness.validation import pipeline
+from harness.validation.pipeline import Prepared
+from harness.validation.selection import Selection
 from reference_models import catalog
 
 BUILD = Path("build/honest")
@@ -71,21 +73,21 @@ def trials(
     models: Sequence[str], scope: Scope, progress: Progress
 ) -> Iterator[tuple[str, CellResult]]:
     """The variation and the result of every trial; exports and measures first."""
-    names = plan.names("model", models or scope.models or [plan.ALL], catalog.MODELS)
+    names = selectors.names("model", models or scope.models or [selectors.ALL], catalog.MODELS)
     usual = Selection(names, runtimes=(CPU,), lengths=scope.lengths)
     missing = fresh.ensure(names, scope.draws, BUILD / "fresh", progress)
     for model, framework in missing:
         cell = Cell(model, framework, "native", "fp32", CPU)
         yield "fresh inputs", CellResult(cell, Status.UNAVAILABLE, Stage.LOAD, "no noise floor")
     without = " and ".join(f"not {model}/{framework}/" for model, framework in missing) or None
-    inputs = {"golden inputs": validation.prepare(usual, progress)}
+    inputs = {"golden inputs": pipeline.prepare(usual, progress)}
     for draw in scope.draws:
         about = "fresh inputs" if draw.batch is None else f"fresh inputs, batch {draw.batch}"
         asked = replace(usual, golden=BUILD / "fresh" / draw.name, lengths=(), keyword=without)
-        inputs[f"{about} (seed {draw.seed})"] = validation.prepare(asked, progress)
+        inputs[f"{about} (seed {draw.seed})"] = pipeline.prepare(asked, progress)
     others = list(_other_exports(usual, scope, progress))
     reference = replace(usual, runtimes=("onnx-reference",), lengths=scope.reference_lengths)
-    others.append(("onnx-reference, short lengths", validation.prepare(reference, progress)))
+    others.append(("onnx-reference, short lengths", pipeline.prepare(reference, progress)))
     runtime = resolve(RUNTIMES[CPU])
     for name, settings in SETTINGS.items():
         progress(name or "default settings")
@@ -100,7 +102,7 @@ def trials(
 
 
 def _judged(name: str, prepared: Prepared) -> Iterator[tuple[str, CellResult]]:
-    report = validation.judge(prepared, "", lambda result: None, lambda work: None)
+    report = pipeline.judge(prepared, "", lambda result: None, lambda work: None)
     yield from ((name, result) for result in report.results)
 
 
@@ -116,10 +118,10 @@ def _other_exports(
     for opset in scope.opsets:
         folder = BUILD / f"opset{opset}"
         asked = replace(usual, opset=opset, artifacts=folder)
-        yield f"opset {opset}", validation.prepare(asked, progress)
+        yield f"opset {opset}", pipeline.prepare(asked, progress)
     for exporter in scope.exporters:
         asked = replace(usual, exporters=(exporter,))
-        yield f"exporter {exporter}", validation.prepare(asked, progress)
+        yield f"exporter {exporter}", pipeline.prepare(asked, progress)
     if scope.transplants:
         for (weights, twin), prepared in transplanted(usual.subjects, progress).items():
             if weights != twin:
@@ -133,7 +135,7 @@ def transplanted(
 
     Models that have but one twin are left out; nothing where no other is selected.
     """
-    chosen = plan.names("model", models or [plan.ALL], catalog.MODELS)
+    chosen = selectors.names("model", models or [selectors.ALL], catalog.MODELS)
     names = [name for name in chosen if len(catalog.load(name).frameworks) > 1]
     if not names:
         return {}
@@ -146,12 +148,12 @@ def transplanted(
                 folder = transplant.folder(BUILD / "transplants", weights)
                 artifacts = BUILD / f"{weights}_weights"
                 for name in _progressing(names, f"{weights} weights in {twin}", progress):
-                    source, host = (golden.read(goldens / name / f) for f in (weights, twin))
+                    source, host = (store.read(goldens / name / f) for f in (weights, twin))
                     transplant.write(source, host, BUILD / "transplants")
             asked = Selection(
                 names, frameworks=(twin,), runtimes=(CPU,), golden=folder, artifacts=artifacts
             )
-            result[weights, twin] = validation.prepare(asked, progress)
+            result[weights, twin] = pipeline.prepare(asked, progress)
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 
-from harness.diagnosis.net import Net
+from harness.graphs.view import Net
 
 Pairs = dict[int, int]
 Signatures = dict[int, Hashable]

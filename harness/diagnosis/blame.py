@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.schema import Arrays
+from harness.core.schema import Arrays
 
 Fault = Literal["graph", "runtime", "session", "unknown"]
 

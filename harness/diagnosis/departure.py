@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import compare
-from harness.schema import Array, Case, GoldenCase, ModelSpec
+from harness.core import compare
+from harness.core.schema import Array, Case, GoldenCase, ModelSpec
 
 Outputs = list[tuple[str, Array]]
 

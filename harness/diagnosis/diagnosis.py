@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.core.schema import Case, Cell, Stage, Status
 from harness.diagnosis.blame import Blame, Fault
 from harness.diagnosis.departure import Along
 from harness.diagnosis.reproduction import Example
 from harness.diagnosis.shortest import Shortest
-from harness.schema import Case, Cell, Stage, Status
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from itertools import permutations
 
 import numpy as np
 
-from harness.diagnosis.net import Net, attributes, bodies
-from harness.schema import Array
+from harness.core.schema import Array
+from harness.graphs.view import Net, attributes, bodies
 
 GATES = {"LSTM": "iofc", "GRU": "zrh"}
 """The gates in the order in which ONNX stacks them."""

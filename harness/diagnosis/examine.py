@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness import asking, engine, graph
+from harness.core.errors import StageError, UnavailableError, UsageError
+from harness.core.schema import Case, CaseResult, CellResult, Runtime, Stage, Status
 from harness.diagnosis import (
     departure,
     examples,
@@ -22,11 +23,12 @@ from harness.diagnosis import (
 from harness.diagnosis.blame import Blame, Fault
 from harness.diagnosis.departure import Along
 from harness.diagnosis.diagnosis import Diagnosis
-from harness.diagnosis.net import Net
 from harness.diagnosis.probing import Probe
-from harness.errors import StageError, UnavailableError, UsageError
-from harness.schema import Case, CaseResult, CellResult, Runtime, Stage, Status
-from harness.work import Work
+from harness.graphs import interface
+from harness.graphs.view import Net
+from harness.runtimes import guard
+from harness.validation import engine
+from harness.validation.job import Work
 
 LONG = 256
 """A plot along time shows a failing case of at most so many steps."""
@@ -77,15 +79,15 @@ class _Examination:
         self.work, self.runtime, self.known = work, runtime, first
         self.tell, self.folder, self.given = tell, folder, given
         self.notes: list[str] = []
-        self.net = Net(graph.read(str(work.model)))
-        self.good = None if good is None else Net(graph.read(str(good)))
+        self.net = Net(interface.read(str(work.model)))
+        self.good = None if good is None else Net(interface.read(str(good)))
 
     def run(self, result: CellResult) -> Diagnosis:
         self.probe = Probe(self.work, self.runtime, reference.of(self.work.golden))
         if result.status is Status.ERROR:
             return self._ended_process(result)
         try:
-            asking.evidence(self.probe.session)
+            guard.evidence(self.probe.session)
         except StageError as error:
             return self._unloadable(error)
         results = result.cases or tuple(self._judged())

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from harness.diagnosis import cutting
+from harness.core.errors import StageError
+from harness.core.schema import Array, Arrays, Case, Runtime, Stage
+from harness.core.tolerance import scale_of, tolerance
 from harness.diagnosis.blame import Blame
 from harness.diagnosis.diagnosis import Diagnosis
-from harness.diagnosis.net import Net
 from harness.diagnosis.probing import Probe
 from harness.diagnosis.reproduction import Example, errors
 from harness.diagnosis.values import ROUNDING, Exact, Failure, scale
-from harness.errors import StageError
-from harness.schema import Array, Arrays, Case, Runtime, Stage
-from harness.tolerance import scale_of, tolerance
+from harness.graphs import extract
+from harness.graphs.view import Net
 
 
 def smallest(known: Diagnosis, probe: Probe, net: Net, folder: Path) -> Example | None:
@@ -78,7 +78,7 @@ def unloadable(
     node = net.nodes[failed.node]
     outputs = [name for name in node.output if name]
     try:
-        cut = cutting.part(net, [failed.node], outputs, {})
+        cut = extract.part(net, [failed.node], outputs, {})
         onnx.save_model(cut, folder / "example.onnx")
         runtime.prepare(str(folder / "example.onnx"))
     except StageError as error:
@@ -113,8 +113,8 @@ def _cut(
     net: Net, nodes: Sequence[int], outputs: Sequence[str], values: Arrays, due: Arrays, told: str
 ) -> Iterator[Example]:
     try:
-        model = cutting.part(net, nodes, outputs, values)
-        inputs = cutting.fed(model, values)
+        model = extract.part(net, nodes, outputs, values)
+        inputs = extract.fed(model, values)
     except (KeyError, ValueError, TypeError):
         return
     expected = {n: np.asarray(due[n]) for n in outputs if n in due}

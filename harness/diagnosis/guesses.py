@@ -10,15 +10,15 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from harness.core.schema import BATCH, Arrays, Case, CaseResult, Raggedness, Stage, Status
 from harness.diagnosis import mistakes, narrowing, settings_tried
 from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.mistakes import Mistake
-from harness.diagnosis.net import Net, copied
 from harness.diagnosis.probing import Probe
 from harness.diagnosis.shortest import longest, size
 from harness.diagnosis.values import Exact
-from harness.schema import BATCH, Arrays, Case, CaseResult, Raggedness, Stage, Status
-from harness.work import Work
+from harness.graphs.view import Net, copied
+from harness.validation.job import Work
 
 CONFIRMING, SHORT = 3, 64
 """How many failing cases a mistake must explain, none longer than ``SHORT`` but the shortest."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.core.schema import Case, Status
 from harness.diagnosis.probing import Probe
-from harness.schema import Case, Status
 
 
 def alone(failing: Sequence[Case], probe: Probe) -> Case | None:

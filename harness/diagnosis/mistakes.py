@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from harness.defects.edit import Edit, attribute, set_attribute
+from harness.core.schema import Array
 from harness.diagnosis.differences import GATES
-from harness.schema import Array
+from harness.graphs.edit import Edit, attribute, set_attribute
 
 KINDS = ("LSTM", "GRU", "RNN")
 W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(1, 8)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from onnx import numpy_helper
 
+from harness.core.schema import Array, Arrays
 from harness.diagnosis.blame import Blame
 from harness.diagnosis.diagnosis import Guess
 from harness.diagnosis.differences import bfloat16, float16, tf32
-from harness.diagnosis.net import Net, copied
 from harness.diagnosis.values import Exact, apart
-from harness.schema import Array, Arrays
+from harness.graphs.view import Net, copied
 
 NARROW: dict[str, Callable[[Array], Array]] = {
     "bfloat16": bfloat16,

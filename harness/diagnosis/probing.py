@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from harness import compare, judging
+from harness.core import compare
+from harness.core.schema import Arrays, Case, CaseResult, GoldenCase, Runtime, Session, Status
+from harness.core.tolerance import output_dtype
 from harness.diagnosis.reference import Reference
-from harness.schema import Arrays, Case, CaseResult, GoldenCase, Runtime, Session, Status
-from harness.tolerance import output_dtype
-from harness.work import Work
+from harness.validation import cases
+from harness.validation.job import Work
 
 
 @dataclass
@@ -43,11 +44,11 @@ class Probe:
         """How a case is judged, on the one session (once) or on another."""
         if session is not None:
             self.golden(case)
-            return judging.judge_case(self.work, case, session, self._store)
+            return cases.judge_case(self.work, case, session, self._store)
         if case.id not in self._known:
             self.golden(case)
             self.tried += 1
-            self._known[case.id] = judging.judge_case(self.work, case, self.session, self._store)
+            self._known[case.id] = cases.judge_case(self.work, case, self.session, self._store)
         return self._known[case.id]
 
     def fails(self, case: Case) -> bool:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.diagnosis.net import Net
+from harness.core.errors import HarnessError
+from harness.core.schema import Arrays, Case, GoldenCase, ModelSpec
 from harness.diagnosis.values import Exact
-from harness.errors import HarnessError
-from harness.formula import evaluate
-from harness.golden import Golden
-from harness.schema import Arrays, Case, GoldenCase, ModelSpec
-from harness.validation import EveryStep
-from reference_models import cases, catalog
+from harness.goldens.formulas import evaluate
+from harness.goldens.store import Golden
+from harness.graphs.view import Net
+from reference_models import cases, catalog, every_step
 
 STORED = "the golden's stored cases and steps alone"
 
@@ -65,8 +64,7 @@ def of(golden: Golden) -> Reference:
         known = name in catalog.MODELS and catalog.load(name) == golden.spec
         if not known or not golden.has_weights:
             return Reference(golden)
-        padded = golden.spec.padded_steps.get(golden.framework, "repeat")
-        complete = EveryStep(golden.spec, golden.parameters(), padded)
+        complete = every_step.of(golden)
     except HarnessError:
         return Reference(golden)
     return Reference(golden, complete, "the model's NumPy oracle with the golden's weights")

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.core.schema import Case, lengths_text
 from harness.diagnosis import plot
 from harness.diagnosis.departure import Along
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.diagnosis.reproduction import SCRIPT
-from harness.schema import Case, lengths_text
 
 SCHEMA = 1
 FAULTS = {

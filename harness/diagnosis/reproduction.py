@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from harness.atomic import replacing
+from harness.core.files import replacing
+from harness.core.schema import Array, Arrays
 from harness.runtimes.ort_options import LEVELS
-from harness.schema import Array, Arrays
-from harness.settings import Settings
+from harness.runtimes.settings import Settings
 
 MODEL, INPUTS, BEFORE, EXPECTED = "model.onnx", "inputs.npz", "before.npz", "expected.npz"
 SCRIPT, ISSUE, JSON, TEXT = "reproduce.py", "ISSUE.md", "diagnosis.json", "diagnosis.md"

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from harness import asking
+from harness.core.errors import HarnessError
+from harness.core.schema import Case, Runtime, Status
 from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.probing import Probe
-from harness.errors import HarnessError
-from harness.runtimes import RUNTIMES, load
+from harness.runtimes import RUNTIMES, guard, load
 from harness.runtimes.ort_options import LEVELS
-from harness.schema import Case, Runtime, Status
 
 PRECISE = {"openvino-default": "openvino"}
 """For a runtime that may compute in less than float32, the same in full precision."""
@@ -35,7 +34,7 @@ def guesses(known: Diagnosis, probe: Probe) -> Iterator[Guess]:
     configured: Any = getattr(probe.runtime, "configured", None)
     if configured is None:
         return
-    reduced = asking.evidence(probe.session).get("tf32")
+    reduced = guard.evidence(probe.session).get("tf32")
     if reduced and _passes(configured(provider={"use_tf32": "0"}), case, probe):
         words = "products are computed in TF32, 10 bits of mantissa"
         yield Guess("TF32", words, f"with use_tf32=0 {case.id} passes", True)
@@ -52,7 +51,7 @@ def guesses(known: Diagnosis, probe: Probe) -> Iterator[Guess]:
 
 def _passes(runtime: Runtime, case: Case, probe: Probe) -> bool:
     try:
-        if asking.reason(runtime) is not None:
+        if guard.reason(runtime) is not None:
             return False
         session = runtime.prepare(str(probe.work.model))
     except HarnessError:
@@ -61,5 +60,5 @@ def _passes(runtime: Runtime, case: Case, probe: Probe) -> bool:
 
 
 def _evidence(probe: Probe) -> str:
-    told = asking.evidence(probe.session).get("inference_precision")
+    told = guard.evidence(probe.session).get("inference_precision")
     return f"; this one tells its precision as {told}" if told else ""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from harness.core.schema import Case, Raggedness
 from harness.diagnosis.probing import Probe
-from harness.schema import Case, Raggedness
 
 EACH = 16
 """Every length up to this one is tried; beyond it, a length is found by bisection."""

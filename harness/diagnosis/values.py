@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from harness.diagnosis.net import ROLES, Net, copied
-from harness.errors import StageError, one_line
-from harness.schema import Array, Arrays, Runtime
+from harness.core.errors import StageError, one_line
+from harness.core.schema import Array, Arrays, Runtime
+from harness.graphs.inference import declared_types
+from harness.graphs.view import ROLES, Net, copied
 
 SAME = 1e-10
 """Two float64 evaluations of one formula differ by less than this part of its scale."""
@@ -36,8 +37,8 @@ class Exact:
     """
 
     def __init__(self, net: Net) -> None:
-        from harness.runtimes.oracle.evaluator import Evaluator
-        from harness.runtimes.oracle.widen import widen
+        from harness.oracle.evaluator import Evaluator
+        from harness.oracle.widen import widen
 
         self._evaluator: Any = Evaluator(widen(net.model))
         self._nodes = list(self._evaluator.rt_nodes_)
@@ -98,19 +99,10 @@ def observed(
 def exposed(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     """A copy with more outputs, typed as far as inference tells."""
     shown = copied(model)
-    known = types(model)
+    known = declared_types(model)
     for name in tensors:
         shown.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
     return shown
-
-
-def types(model: onnx.ModelProto) -> dict[str, Any]:
-    """What is declared or inferred of every tensor."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:
-        inferred = model.graph
-    return {v.name: v for v in (*inferred.value_info, *inferred.input, *inferred.output)}
 
 
 def runs_up_to(net: Net, runtime: Runtime, inputs: Arrays | None, folder: Path) -> Failure | None:
@@ -125,7 +117,7 @@ def runs_up_to(net: Net, runtime: Runtime, inputs: Arrays | None, folder: Path) 
         del cut.graph.node[count:], cut.graph.output[:]
         made = [name for node in cut.graph.node for name in node.output if name]
         read = {name for i in range(count) for name in net.reads(i)}
-        known = types(net.model)
+        known = declared_types(net.model)
         for name in [n for n in made if n not in read or n in net.outputs]:
             cut.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
         path = folder / "cut.onnx"
@@ -205,6 +197,6 @@ def first_step(
 
 
 def _wide(value: Any) -> Any:
-    from harness.runtimes.oracle.widen import widen_value
+    from harness.oracle.widen import widen_value
 
     return widen_value(value)

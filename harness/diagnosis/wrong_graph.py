@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.schema import Array, Arrays
 from harness.diagnosis import differences
 from harness.diagnosis.alignment import Pairs, align
 from harness.diagnosis.blame import Blame
-from harness.diagnosis.net import Net
 from harness.diagnosis.values import SAME, Exact, Failure, agree, apart, first_step, scale
-from harness.schema import Array, Arrays
+from harness.graphs.view import Net
 
 ENOUGH = 0.5
 """With a counterpart for less than this part of the good graph's nodes, nodes do not compare."""

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.diagnosis import cutting
+from harness.core.errors import StageError
+from harness.core.schema import Arrays, Runtime
 from harness.diagnosis.blame import Blame
-from harness.diagnosis.net import Net
 from harness.diagnosis.values import ROUNDING, Exact, Failure, apart, first_step, observed, scale
-from harness.errors import StageError
-from harness.schema import Arrays, Runtime
+from harness.graphs import extract
+from harness.graphs.view import Net
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Search:
         reads = [name for name in self.net.reads(failed.node) if name in self.net.maker]
         nodes = self.net.ancestors(reads)
         try:
-            part = Net(cutting.part(self.net, nodes, reads, {}))
+            part = Net(extract.part(self.net, nodes, reads, {}))
             inputs = {name: self.inputs[name] for name in part.inputs}
             search = Search(part, self.runtime, inputs, lambda outputs: True, self.folder)
             blame, _ = search.first(part.outputs)

@@ -5,7 +5,7 @@ specification and example inputs whose batch and lengths coincide with no other 
 It raises ExportError with one line that says what could not be exported.
 """
 
-from harness.registry import extended
+from harness.core.registry import extended
 
 DEFAULT_OPSET = 18
 OPSETS = range(18, 27)
@@ -13,11 +13,11 @@ OPSETS = range(18, 27)
 1.31 loads."""
 
 OURS: dict[str, str] = {
-    "native/keras": "harness.exporters.native_keras:export",
-    "native/torch": "harness.exporters.native_torch:export",
-    "tf2onnx/keras": "harness.exporters.stock_tf2onnx:export",
-    "keras-export/keras": "harness.exporters.stock_keras:export",
-    "torch-dynamo/torch": "harness.exporters.stock_torch_dynamo:export",
-    "torch-script/torch": "harness.exporters.stock_torch_script:export",
+    "native/keras": "harness.exporters.keras.native:export",
+    "native/torch": "harness.exporters.torch.native:export",
+    "tf2onnx/keras": "harness.exporters.stock.tf2onnx:export",
+    "keras-export/keras": "harness.exporters.stock.keras:export",
+    "torch-dynamo/torch": "harness.exporters.stock.torch_dynamo:export",
+    "torch-script/torch": "harness.exporters.stock.torch_script:export",
 }
 EXPORTERS: dict[str, str] = extended("harness.exporters", OURS)

@@ -6,6 +6,6 @@ A twin is a module with ``build(name)``. Each adapter offers ``build``, ``load``
 """
 
 FRAMEWORKS: dict[str, str] = {
-    "keras": "harness.frameworks.keras",
-    "torch": "harness.frameworks.torch",
+    "keras": "harness.frameworks.keras_twin",
+    "torch": "harness.frameworks.torch_twin",
 }

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.errors import LoadError
-from harness.frameworks import torch as adapter
-from harness.schema import Arrays, ModelSpec
+from harness.core.errors import LoadError
+from harness.core.schema import Arrays, ModelSpec
+from harness.frameworks import torch_twin as adapter
 
 
 class Placed:

@@ -1,7 +1,7 @@
 """Rules of the static lint: a graph in, findings out, related rules in one file.
 
-A rule takes ``harness.linting.facts.Facts`` and yields ``Finding``s that bear its name. The first
-line of its docstring is what ``python -m harness.lint --list`` says of it.
+A rule takes ``harness.graphs.inference.Facts`` and yields ``Finding``s that bear its name. The
+first line of its docstring is what ``python -m harness.lint --list`` says of it.
 """
 
 RULES: dict[str, str] = {

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from harness.errors import UsageError
-from harness.linting.facts import Facts, Scope, attribute, dims_of, is_batch
+from harness.core.errors import UsageError
+from harness.graphs.inference import Facts, Scope, attribute, dims_of, is_batch
 from harness.linting.finding import Finding
 
 REMEDY = "take it from Shape of the tensor when it runs"

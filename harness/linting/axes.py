@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from harness.linting.facts import Dims, Facts, dims_of
+from harness.graphs.inference import Dims, Facts, dims_of
 from harness.linting.finding import Finding, Severity
 
 MACHINE = re.compile(

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from harness.linting.facts import RECURRENT, Dim, Dims, Facts, Scope, attribute, dims_of, is_batch
+from harness.graphs.inference import (
+    RECURRENT,
+    Dim,
+    Dims,
+    Facts,
+    Scope,
+    attribute,
+    dims_of,
+    is_batch,
+)
 from harness.linting.finding import Finding, Severity
 from harness.linting.shapes import broadcast, fits_any_size, initial_states, repeated_cells
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, NodeProto
 
-from harness.linting.facts import Facts, attribute, bodies
+from harness.graphs.inference import Facts, attribute, bodies
 from harness.linting.finding import Finding
 from harness.linting.shapes import ACTIVATIONS, CELL, repeated_cells
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-from harness.linting.facts import Facts
+from harness.graphs.inference import Facts
 from harness.linting.finding import Finding
 
 MANY = 1024

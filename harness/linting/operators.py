@@ -8,7 +8,8 @@ from typing import Any
 import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
-from harness.linting.facts import MAIN, Facts
+from harness.core.errors import clipped
+from harness.graphs.inference import MAIN, Facts
 from harness.linting.finding import Finding
 
 STANDARD = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
@@ -26,7 +27,7 @@ def invalid_onnx(facts: Facts) -> Iterator[Finding]:
         onnx.checker.check_model(str(facts.path) if facts.path else facts.model)
     except (onnx.checker.ValidationError, ProtobufError, ValueError, RuntimeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        told = lines[0][:300] if lines else type(error).__name__
+        told = clipped(lines[0]) if lines else type(error).__name__
         yield Finding("invalid-onnx", "error", "model", told, "mend what the checker names")
 
 

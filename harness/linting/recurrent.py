@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.linting.facts import Facts, attribute
+from harness.graphs.inference import Facts, attribute
 from harness.linting.finding import Finding
 from harness.placing.tables import highest_opset, lacking, stored, traits, versions_text
 

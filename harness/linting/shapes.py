@@ -8,7 +8,7 @@ from math import prod
 
 from onnx import NodeProto
 
-from harness.linting.facts import Dim, Scope, attribute
+from harness.graphs.inference import Dim, Scope, attribute
 
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "And", "Or", "Xor"}
 ELEMENTWISE |= {"Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "PRelu", "Mod"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnx import GraphProto, TensorProto
 
-from harness.linting.facts import Facts, bodies
+from harness.graphs.inference import Facts, bodies
 from harness.linting.finding import Finding
 
 

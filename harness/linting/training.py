@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onnx import NodeProto
 
-from harness.linting.facts import MAIN, Facts, Scope, attribute
+from harness.graphs.inference import MAIN, Facts, Scope, attribute
 from harness.linting.finding import Finding, Severity
 
 TRAINING_DOMAINS = {"ai.onnx.training", "ai.onnx.preview.training"}

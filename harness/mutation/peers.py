@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.schema import Array
+from harness.core.schema import Array
 
 Named = Sequence[tuple[str, Array]]
 Pairs = list[tuple[Array, Array]]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import StageError
-from harness.formula import evaluate
-from harness.schema import Array, Arrays, Case, ModelSpec, Raggedness, Runtime, Session
+from harness.core.errors import StageError
+from harness.core.schema import Array, Arrays, Case, ModelSpec, Raggedness, Runtime, Session
+from harness.goldens.formulas import evaluate
 from reference_models import cases
 
 Wrap = Callable[[Session], Session]

@@ -12,12 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from harness import validation
-from harness.defects.defect import Defect, sentence
+from harness.core.environment import machine
+from harness.core.files import written
 from harness.mutation import peers, summary
+from harness.mutation.defects.defect import Defect, sentence
 from harness.mutation.study import CellStudy
 from harness.mutation.trial import Trial, Verdict
-from harness.reports.file import written
 
 SCHEMA = 1
 NAME = "mutation.json"
@@ -85,7 +85,7 @@ def line(studies: Sequence[CellStudy]) -> str:
 
 def write(studies: Sequence[CellStudy], command: str, folder: Path, partial: bool = False) -> Path:
     """Write ``mutation.json`` into ``folder``, whole or not at all; ``partial`` says so in it."""
-    told = as_dict(studies, command, validation.environment())
+    told = as_dict(studies, command, machine())
     told |= {"partial": True} if partial else {}
     data = json.dumps(told, indent=1, allow_nan=False) + "\n"
     return written(folder / NAME, data.encode())

@@ -15,10 +15,8 @@ from threading import Event
 from time import perf_counter
 from typing import Any
 
-from harness import asking, plan, validation
-from harness.defects import FAMILIES
-from harness.defects.defect import Defect, name
-from harness.errors import (
+from harness.core import selectors
+from harness.core.errors import (
     HarnessError,
     NothingSelectedError,
     StageError,
@@ -26,12 +24,15 @@ from harness.errors import (
     UsageError,
     one_line,
 )
+from harness.core.schema import Cell, OutputComparison, Stage, Status, framework_of
+from harness.core.tolerance import k
 from harness.mutation import peers
+from harness.mutation.defects import FAMILIES
+from harness.mutation.defects.defect import Defect, name
 from harness.mutation.trial import Court, Trial, Verdict
-from harness.runtimes import load
-from harness.schema import Cell, OutputComparison, Stage, Status, framework_of
-from harness.tolerance import k
-from harness.works import Selection
+from harness.runtimes import guard, load
+from harness.validation import pipeline
+from harness.validation.selection import Selection
 
 REFEREE = "oracle"
 WAIT = 0.2
@@ -67,7 +68,9 @@ def defects(patterns: Sequence[str] = ()) -> dict[str, Defect]:
     """Every kind of defect by name, or those that names and globs select."""
     every = [defect for family in FAMILIES for defect in import_module(family).DEFECTS]
     found = {name(defect): defect for defect in every}
-    return {kind: found[kind] for kind in plan.names("defect", patterns or [plan.ALL], found)}
+    return {
+        kind: found[kind] for kind in selectors.names("defect", patterns or [selectors.ALL], found)
+    }
 
 
 def run(selection: Selection, kinds: Sequence[str], workers: int) -> Iterator[CellStudy]:
@@ -76,12 +79,12 @@ def run(selection: Selection, kinds: Sequence[str], workers: int) -> Iterator[Ce
     NothingSelectedError where one has no model or does not conform as it is, UnavailableError
     where one cannot be judged here.
     """
-    prepared = validation.prepare(selection, lambda text: None)
+    prepared = pipeline.prepare(selection, lambda text: None)
     for work in prepared.works:
         runtime = prepared.runtimes[work.cell.runtime]
         if framework := framework_of(runtime):
             raise UsageError(f"--runtime {framework}: it runs no graph to plant defects in")
-        if reason := work.unavailable or asking.reason(runtime):
+        if reason := work.unavailable or guard.reason(runtime):
             raise UnavailableError(f"{work.cell.id}: {reason}")
         if work.model is None:
             raise NothingSelectedError(f"{work.cell.id} has no model: {work.failure}")
@@ -181,7 +184,7 @@ def _child(
     """
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     try:
-        prepared = validation.prepare(selection, lambda text: None)
+        prepared = pipeline.prepare(selection, lambda text: None)
         work = next(work for work in prepared.works if work.cell == cell)
         try:
             court = Court(work, prepared.runtimes[cell.runtime], load(REFEREE))

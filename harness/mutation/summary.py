@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from harness.defects.defect import family, sentence
+from harness.core.schema import Cell
+from harness.mutation.defects.defect import family, sentence
 from harness.mutation.study import CellStudy, defects
 from harness.mutation.trial import Trial, Verdict
-from harness.schema import Cell
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,8 @@ from typing import Any
 
 import onnx
 
-from harness import engine, graph, judging
-from harness.defects.defect import Defect, Mutant, Subject
-from harness.errors import StageError
-from harness.mutation import peers
-from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
-from harness.schema import (
+from harness.core.errors import StageError
+from harness.core.schema import (
     Array,
     Arrays,
     Case,
@@ -28,8 +24,15 @@ from harness.schema import (
     Stage,
     Status,
 )
-from harness.tolerance import one_ulp
-from harness.work import Work
+from harness.core.tolerance import one_ulp
+from harness.graphs import interface
+from harness.graphs.example import sizes_of
+from harness.mutation import peers
+from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
+from harness.validation import cases as judging
+from harness.validation import engine
+from harness.validation.job import Work
 
 
 class Verdict(StrEnum):
@@ -75,7 +78,7 @@ class Court:
         self.path, self.work, self.runtime = work.model, work, runtime
         self.cases = sorted(work.cases, key=lambda c: (c.longest, c.batch))
         self._store: dict[str, GoldenCase] = {}
-        self._subject = Subject(graph.read(str(self.path)), work.golden.spec, self.unit)
+        self._subject = Subject(interface.read(str(self.path)), work.golden.spec, self.unit)
         self._referee = Referee(self.path, runtime, oracle, self.unit)
         self.alarming = tuple(
             peer.name for peer in peers.PEERS if self._caught_by(peer, self.path, _unchanged)
@@ -118,7 +121,7 @@ class Court:
 
     def unit(self, output: str, inputs: Arrays) -> float:
         """The larger of the noise floor and one float32 ulp of the scale, at these lengths."""
-        sizes = graph.sizes(self.work.golden.spec, inputs)
+        sizes = sizes_of(self.work.golden.spec, inputs)
         lengths = {axis: sizes[axis] for axis in self.work.golden.spec.axes}
         usual = self.work.golden.usual
         return max(usual.noise_floor(output, lengths), one_ulp(usual.scale(output, lengths)))

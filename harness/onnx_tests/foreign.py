@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from harness import golden, graph
-from harness.errors import CheckError, StageError, UsageError
-from harness.golden import Golden
-from harness.measuring import DRAWS, measure
+from harness.core.errors import CheckError, StageError, UsageError
+from harness.core.schema import BATCH, Array, Arrays, Axis, Case, GoldenCase, ModelSpec, TensorSpec
+from harness.goldens import store
+from harness.goldens.noise_floor import DRAWS
+from harness.goldens.store import Golden
+from harness.graphs import interface
 from harness.onnx_tests import layout
-from harness.schema import BATCH, Array, Arrays, Axis, Case, GoldenCase, ModelSpec, TensorSpec
+from harness.oracle.rounding import measure
 
 NUMBER = "test_data_set"
 COMPARED = "bool, integers, float16, float32, float64 and strings"
@@ -58,7 +60,7 @@ def read(path: Path, model: Path) -> Stored:
     gives. What the model takes or gives but nobody can compare here makes it ``unavailable``.
     """
     try:
-        proto = graph.read(str(model))
+        proto = interface.read(str(model))
     except CheckError as error:
         raise UsageError(str(error)) from None
     name = path.resolve().name
@@ -88,7 +90,7 @@ def _golden(path: Path, spec: ModelSpec, cases: Sequence[GoldenCase]) -> StoredG
     files = (f for folder in layout.data_sets(path) for f in sorted(folder.iterdir()))
     manifest = {
         "framework": "onnx",
-        "weights": {"file": golden.WEIGHTS, "tensors": {}},
+        "weights": {"file": store.WEIGHTS, "tensors": {}},
         "sha256": hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest(),
     }
     return StoredGolden(path, manifest, spec, {}, tuple(cases))

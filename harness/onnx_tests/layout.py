@@ -14,8 +14,8 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
-from harness.errors import UsageError, one_line
-from harness.schema import Array
+from harness.core.errors import UsageError, one_line
+from harness.core.schema import Array
 
 MODEL = "model.onnx"
 DATA_SET = "test_data_set_"

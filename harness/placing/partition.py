@@ -14,11 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UnavailableError
+from harness.core.errors import UnavailableError, clipped
 from harness.placing import shim
+from harness.placing.messages import shortened
 from harness.placing.sizes import OnSizes, works_on_sizes
 from harness.placing.verdict import CUDA_PROVIDER, RECURRENT, Placement
-from harness.runtimes.ort import shortened
 
 CACHE = Path("build/placement")
 INSTALL = "pip install onnxruntime-gpu"
@@ -127,11 +127,11 @@ def _ask(
         )
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"the partitioner did not end within {SECONDS} s") from None
-    told = (done.stderr.strip().splitlines() or [""])[-1][:300]
+    told = (done.stderr.strip().splitlines() or [""])[-1]
     code = done.returncode
     ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     whole = [line for line in done.stdout.splitlines(keepends=True) if line.endswith("\n")]
-    return map(json.loads, whole), f"{ended} {told}".strip()
+    return map(json.loads, whole), clipped(f"{ended} {told}".strip())
 
 
 def _read(line: Mapping[str, Any]) -> Placed:

@@ -10,8 +10,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from harness.atomic import replacing
-from harness.errors import UnavailableError, UsageError
+from harness.core.errors import UnavailableError, UsageError
+from harness.core.files import replacing
 
 SOURCE = Path(__file__).with_name("shim.c")
 LIBRARY = "libplacement.so"

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.schema import BATCH, GoldenCase
 from harness.relations.context import Check, Context, Pair, row
-from harness.schema import BATCH, GoldenCase
 
 
 def relation(context: Context) -> Check | None:

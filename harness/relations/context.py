@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import StageError
-from harness.schema import (
+from harness.core.errors import StageError
+from harness.core.schema import (
     BATCH,
     Array,
     Arrays,

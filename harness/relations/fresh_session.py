@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from harness.core.schema import GoldenCase
 from harness.relations.context import Check, Context, Pair
-from harness.schema import GoldenCase
 
 SEED = 13
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, Raggedness
 from harness.relations.context import Check, Context, Pair, padded_axis, row, valid_steps
-from harness.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, Raggedness
 
 MORE = 3
 """The longest row gets a step in four of padding and this many more."""

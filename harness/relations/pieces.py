@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, TensorSpec
 from harness.relations.context import Check, Context, Pair, padded_axis, valid_steps
-from harness.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, TensorSpec
 
 SEED = 11
 SINGLE_STEPS = 128

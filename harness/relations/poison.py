@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.schema import Array, GoldenCase
 from harness.relations.context import Check, Context, Pair, valid_steps
-from harness.schema import Array, GoldenCase
 
 CARRIERS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"), (0,)),

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.schema import GoldenCase
 from harness.relations.context import Check, Context, Pair
-from harness.schema import GoldenCase
 
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 OTHER = {b"forward": b"reverse", b"reverse": b"forward", b"bidirectional": b"bidirectional"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.core.schema import GoldenCase
 from harness.relations.context import Check, Context, Pair
-from harness.schema import GoldenCase
 
 
 def relation(context: Context) -> Check | None:

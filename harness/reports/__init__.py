@@ -1,4 +1,4 @@
-"""Reports: one file each, from the same ``harness.schema.Report``.
+"""Reports: one file each, from the same ``harness.core.schema.Report``.
 
 ``write(report, folder)`` writes one form of the report into a folder, which it makes.
 """
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, one_line
-from harness.registry import extended, resolve
-from harness.schema import Report
+from harness.core.errors import UsageError, one_line
+from harness.core.registry import extended, resolve
+from harness.core.schema import Report
 
 OURS: dict[str, str] = {
     "json": "harness.reports.json_file:write",

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.schema import CaseResult, CellResult, OutputComparison, Status, lengths_text
+from harness.core.schema import CaseResult, CellResult, OutputComparison, Status, lengths_text
 
 STYLES = {
     Status.PASS: "green",

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
-from harness.reports.file import written
-from harness.schema import (
+from harness.core.errors import UsageError
+from harness.core.files import written
+from harness.core.schema import (
     Case,
     CaseResult,
     Cell,

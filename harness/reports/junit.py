@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+from harness.core.files import written
+from harness.core.schema import CellResult, Report, Status
 from harness.reports import console
-from harness.reports.file import written
-from harness.schema import CellResult, Report, Status
 
 NAME = "junit.xml"
 TAGS = {

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from harness.reports.file import written
-from harness.schema import Cell, CellResult, Report, Status
+from harness.core.errors import clipped
+from harness.core.files import written
+from harness.core.schema import Cell, CellResult, Report, Status
 
 NAME = "report.md"
 STYLES = {Status.PASS: "green", Status.XFAIL: "yellow", Status.UNAVAILABLE: "dim"}
@@ -113,4 +114,4 @@ def _note(result: CellResult) -> tuple[str, str]:
     """The stage and the reason without its details, which differ between cells of one cause."""
     reason = result.reason.partition(": ")[0] if result.status is Status.XFAIL else result.reason
     reason = " ".join(reason.split())
-    return result.stage.value, reason if len(reason) <= REASON else f"{reason[: REASON - 1]}…"
+    return result.stage.value, clipped(reason, REASON)

@@ -1,4 +1,4 @@
-"""Runtimes: ONNX in, outputs and evidence out, one file each (``harness.schema.Runtime``)."""
+"""Runtimes: ONNX in, outputs and evidence out, one file each (``harness.core.schema.Runtime``)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 
-from harness.errors import LoadError, one_line
-from harness.registry import extended, resolve
-from harness.schema import Runtime, Session
+from harness.core.errors import LoadError, one_line
+from harness.core.registry import extended, resolve
+from harness.core.schema import Runtime, Session
 
 OURS: dict[str, str] = {
     "ort-cpu": "harness.runtimes.ort:CPU",
@@ -19,11 +19,11 @@ OURS: dict[str, str] = {
     "openvino-default": "harness.runtimes.openvino:DEFAULT_PRECISION",
     "tract": "harness.runtimes.tract:TRACT",
     "onnx-reference": "harness.runtimes.onnx_reference:REFERENCE",
-    "oracle": "harness.runtimes.oracle:ORACLE",
-    "keras": "harness.runtimes.framework:KERAS",
-    "keras-cuda": "harness.runtimes.framework:KERAS_CUDA",
-    "torch": "harness.runtimes.framework:TORCH",
-    "torch-cuda": "harness.runtimes.framework:TORCH_CUDA",
+    "oracle": "harness.oracle.runtime:ORACLE",
+    "keras": "harness.runtimes.frameworks:KERAS",
+    "keras-cuda": "harness.runtimes.frameworks:KERAS_CUDA",
+    "torch": "harness.runtimes.frameworks:TORCH",
+    "torch-cuda": "harness.runtimes.frameworks:TORCH_CUDA",
 }
 RUNTIMES: dict[str, str] = extended("harness.runtimes", OURS)
 

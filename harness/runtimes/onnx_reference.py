@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import LoadError, RunError, one_line
-from harness.schema import Array, Arrays
+from harness.core.errors import LoadError, RunError, one_line
+from harness.core.schema import Array, Arrays
 
 PROVIDER = "onnx.reference"
 

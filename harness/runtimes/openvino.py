@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import LoadError, RunError
-from harness.schema import Array, Arrays
+from harness.core.errors import LoadError, RunError, clipped
+from harness.core.schema import Array, Arrays
 
 DEVICE = "CPU"
 INSTALL = "pip install 'onnx-sequence-harness[openvino]'"
@@ -25,12 +25,12 @@ _PRECISION, _MODE, _THREADS = (
 )
 
 
-def shortened(error: BaseException, limit: int = 300) -> str:
+def shortened(error: BaseException) -> str:
     """OpenVINO's message without the lines that say where in its source it arose, as one line."""
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith("Exception from ")]
     text = " ".join(kept) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return clipped(text)
 
 
 class OpenVinoSession:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError
@@ -15,7 +14,9 @@ from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from typing import Any
 
-from harness.errors import LoadError, RunError, UsageError
+from harness.core.errors import LoadError, RunError, UsageError
+from harness.core.schema import Array, Arrays
+from harness.placing.messages import shortened
 from harness.placing.sizes import OnSizes, on_sizes
 from harness.placing.tables import nearest, predictions
 from harness.placing.verdict import (
@@ -25,28 +26,14 @@ from harness.placing.verdict import (
     differences,
     misplaced,
 )
-from harness.runtimes import ort_device
+from harness.runtimes import cuda
+from harness.runtimes.cuda import INSTALL_CUDA, cuda_libraries, missing_libraries, no_cuda_device
 from harness.runtimes.ort_options import OrtOptions
-from harness.schema import Array, Arrays
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
-INSTALL_CUDA = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
 DEFAULTS = OrtOptions()
 _SILENT = 4
 _PLACEMENT = "session.record_ep_graph_assignment_info"
-
-
-def shortened(error: BaseException, limit: int = 300) -> str:
-    """ONNX Runtime's message without its codes, source paths and advice, as one line."""
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
-    text = re.sub(r"Non-zero status code .* running (\w+) node\. Name:", r"\1 node ", text)
-    text = re.sub(r"/\S+\.(?:cc|cu|cuh|h|hpp):\d+ ", "", text)
-    text = re.sub(r"(?:\w+ )?onnxruntime::[\w:~]+\(.*?\)(?: const)? ", "", text)
-    text = text.replace(" Status Message: ", ": ")
-    text = text.removesuffix("Please fix either the inputs/outputs or the model.").strip()
-    text = text or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 class OrtSession:
@@ -124,7 +111,7 @@ class OrtSession:
         import onnxruntime
 
         ordinal = int(options.get("device_id", "0"))
-        return {"device": ort_device.about(onnxruntime.cuda_version, ordinal)}
+        return {"device": cuda.about(onnxruntime.cuda_version, ordinal)}
 
     def _prediction(self) -> dict[str, Any]:
         """How the placement differs from the stored one of this version, in a CUDA session."""
@@ -239,38 +226,6 @@ def installed_distributions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = distribution_version(name)
     return found
-
-
-def no_cuda_device() -> str | None:
-    """Why there is no CUDA device here, or None where the driver reports one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no CUDA device: the NVIDIA driver (libcuda.so.1) is not installed"
-    if code := driver.cuInit(0):
-        return f"no CUDA device: the NVIDIA driver does not start (cuInit gives {code})"
-    number = ctypes.c_int(0)
-    code = driver.cuDeviceGetCount(ctypes.byref(number))
-    return None if not code and number.value else "no CUDA device: the NVIDIA driver reports none"
-
-
-def cuda_libraries(cuda_version: str) -> tuple[str, ...]:
-    """The shared libraries that ONNX Runtime's CUDA provider needs at a CUDA version."""
-    major = cuda_version.partition(".")[0]
-    versioned = tuple(f"lib{name}.so.{major}" for name in ("cudart", "cublas", "cublasLt"))
-    fft = ("libcufft.so.11",) if major == "12" else ()
-    return (*versioned, *fft, "libcurand.so.10", "libcudnn.so.9")
-
-
-def missing_libraries(names: Iterable[str]) -> str | None:
-    """Which of the shared libraries cannot be loaded and what installs them, or None."""
-    missing = []
-    for name in names:
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            missing.append(name)
-    return f"{', '.join(missing)} cannot be loaded: {INSTALL_CUDA}" if missing else None
 
 
 def _preload(onnxruntime: Any) -> None:

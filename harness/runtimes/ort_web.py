@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LoadError, one_line
+from harness.core.errors import LoadError, one_line
+from harness.core.schema import Array, Arrays
 from harness.runtimes.served import Served, ServedSession
-from harness.schema import Array, Arrays
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 FOLDER = Path("build/node")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from signal import Signals
 from typing import Any, cast
 
-from harness.errors import LoadError, RunError, StageError
-from harness.runtimes import wire
-from harness.schema import Array, Arrays
+from harness.core.errors import LoadError, RunError, StageError, clipped
+from harness.core.schema import Array, Arrays
+from harness.runtimes import frames
 
 OUTPUT = 16 * 2**20
 """Bytes that a child may write to standard error for one question; over that it is killed."""
@@ -69,8 +69,8 @@ class Process:
         return self._child.poll() is None
 
     def ask(
-        self, failure: type[StageError], question: Mapping[str, Any], tensors: wire.Tensors = ()
-    ) -> tuple[wire.Header, list[tuple[str, Array]]]:
+        self, failure: type[StageError], question: Mapping[str, Any], tensors: frames.Tensors = ()
+    ) -> tuple[frames.Header, list[tuple[str, Array]]]:
         """The answer to one question; ``failure`` where the child tells an error.
 
         Where the child dies, or answers what is no frame and is killed, the ``failure`` is a crash.
@@ -81,8 +81,8 @@ class Process:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         try:
-            wire.write(cast(Any, self._child.stdin), header, tensors)
-            answer = wire.read(cast(Any, self._child.stdout))
+            frames.write(cast(Any, self._child.stdin), header, tensors)
+            answer = frames.read(cast(Any, self._child.stdout))
         except TypeError as error:
             raise failure(str(error)) from None
         except (OSError, ValueError):
@@ -108,7 +108,7 @@ class Process:
             ended = f"wrote over {OUTPUT:,} bytes of output and was killed"
         said = self._words.last()
         told = f"the process that runs it {ended}{': ' if said else ''}{said}"
-        return told if len(told) <= 300 else told[:299] + "…"
+        return clipped(told)
 
 
 def _ended(status: int) -> str:

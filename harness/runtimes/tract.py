@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from typing import Any
 
-from harness.errors import LoadError, RunError
+from harness.core.errors import LoadError, RunError, clipped
+from harness.core.schema import BATCH, Array, Arrays
 from harness.runtimes.served import Served, ServedSession
-from harness.schema import BATCH, Array, Arrays
 
 PROVIDER = "tract"
 INSTALL = "pip install 'onnx-sequence-harness[tract]'"
@@ -28,12 +28,12 @@ KINDS = {
 """tract's names of the element types of ``onnx.TensorProto``."""
 
 
-def shortened(error: BaseException, limit: int = 300) -> str:
+def shortened(error: BaseException) -> str:
     """tract's message and its causes, outermost first, as one line."""
     lines = [line.strip() for line in str(error).splitlines()]
     text = ": ".join(line for line in lines if line not in ("", "Caused by:"))
     text = text or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return clipped(text)
 
 
 class TractSession:
@@ -140,7 +140,12 @@ class TractRuntime(Inside):
 
     def __init__(self) -> None:
         self._served = Served(
-            lambda: [sys.executable, "-m", "harness.serving", "harness.runtimes.tract:INSIDE"],
+            lambda: [
+                sys.executable,
+                "-m",
+                "harness.runtimes.serve",
+                "harness.runtimes.tract:INSIDE",
+            ],
             {"RUST_BACKTRACE": "0"},
         )
 

@@ -17,77 +17,19 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.errors import UsageError
-from harness.schema import BATCH, Axis
+from harness.core.errors import UsageError
+from harness.core.schema import BATCH, Axis
+from harness.subjects.described import Described, Description
 
 EXAMPLE = "'tokens: int64[batch, sequence] in 0..9999, padding 0'"
 DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")
 KEYS = ("inputs", "outputs", "lengths", "batch", "states", "name")
-
-
-@dataclass(frozen=True)
-class Described:
-    """What is known of one input; None where nothing is.
-
-    An axis that is None is dynamic and has no name yet. ``high`` belongs to the range until
-    ``complete`` gives the bound that is excluded. A float input that is ``whole`` holds integers.
-    Padding, or what a mask calls padding, may lie on the ``right`` of a row alone.
-    """
-
-    name: str
-    dtype: str | None = None
-    axes: tuple[Axis | None, ...] | None = None
-    low: float | None = None
-    high: float | None = None
-    normal: bool = False
-    whole: bool = False
-    padding: float | None = None
-    mask_of: str | None = None
-    lengths_of: str | None = None
-    right: bool = False
-
-    def over(self, inferred: Described) -> Described:
-        """This, with what it leaves open taken from what the model itself says."""
-        if None not in (self.dtype, inferred.dtype) and self.dtype != inferred.dtype:
-            raise UsageError(
-                f"input {self.name!r} is {inferred.dtype} in the model; its description says"
-                f" {self.dtype}"
-            )
-        said = {k: v for k, v in vars(self).items() if v is not None and v is not False}
-        merged = replace(inferred, **said)
-        if self.axes is None or inferred.axes is None:
-            return merged
-        if len(self.axes) != len(inferred.axes):
-            raise UsageError(
-                f"input {self.name!r} has {len(inferred.axes)} axes in the model; its description"
-                f" has {len(self.axes)}"
-            )
-        for place, (mine, its) in enumerate(zip(self.axes, inferred.axes, strict=True)):
-            if isinstance(its, int) and mine not in (its, None):
-                raise UsageError(
-                    f"input {self.name!r}: axis {place} has the fixed size {its} in the model; its"
-                    f" description says {mine}"
-                )
-        pairs = zip(self.axes, inferred.axes, strict=True)
-        return replace(merged, axes=tuple(its if mine is None else mine for mine, its in pairs))
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a user says of a whole model; empty where nothing is said."""
-
-    inputs: tuple[Described, ...] = ()
-    outputs: tuple[str, ...] = ()
-    lengths: tuple[str, ...] = ()
-    batch: tuple[str, ...] = ()
-    states: Mapping[str, str] = field(default_factory=dict)
-    name: str = ""
 
 
 _LINE = re.compile(r"\s*(?P<name>\S*[^\s:](?=\s*:\s)|[^\s:]+)\s*:\s*(?P<rest>.*)$")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 FORMS = (
     "a reference model's name, package.module:factory, path/file.py:factory, a .keras file,"

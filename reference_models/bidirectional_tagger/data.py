@@ -6,7 +6,7 @@ is a marker is its own last and next one; kind 0 is that of no marker at all.
 
 import numpy as np
 
-from harness.schema import Array
+from harness.core.schema import Array
 from reference_models.bidirectional_tagger.spec import TAGS, TOKENS
 from reference_models.task import Batch, Task, accuracy
 

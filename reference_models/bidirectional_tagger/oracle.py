@@ -1,6 +1,6 @@
 """The bidirectional tagger in float64 NumPy."""
 
-from harness.schema import Arrays, PaddedSteps
+from harness.core.schema import Arrays, PaddedSteps
 from reference_models.numerics import bidirectional, dense, embedding, lstm, softmax
 
 

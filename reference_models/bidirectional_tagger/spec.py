@@ -1,6 +1,6 @@
 """``bidirectional_tagger``: a tag at every step, from both sides of it."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 TOKENS = 21
 TAGS = 16

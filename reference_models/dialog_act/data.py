@@ -8,7 +8,7 @@ nothing. Every batch is as wide as the longest row may be.
 
 import numpy as np
 
-from harness.schema import Array
+from harness.core.schema import Array
 from reference_models.dialog_act.spec import ACTS, WORDS
 from reference_models.task import Batch, Task
 

@@ -1,6 +1,6 @@
 """``dialog_act_tagger`` and ``dialog_act_classifier``: one set of weights, two interfaces."""
 
-from harness.schema import ModelSpec, PaddedSteps, TensorSpec
+from harness.core.schema import ModelSpec, PaddedSteps, TensorSpec
 
 WORDS = 200
 ACTS = 12

@@ -1,6 +1,6 @@
 """``encoder_decoder``: two independent lengths, joined by the encoder's final state."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 SYMBOLS = 6
 BOUNDARY = SYMBOLS + 1

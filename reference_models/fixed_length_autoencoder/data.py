@@ -7,7 +7,7 @@ row's end are class 0; they are trained on but not scored.
 
 import numpy as np
 
-from harness.schema import Array
+from harness.core.schema import Array
 from reference_models.fixed_length_autoencoder.spec import STEPS
 from reference_models.task import Batch, Task
 

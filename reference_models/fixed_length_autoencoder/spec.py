@@ -1,6 +1,6 @@
 """``fixed_length_autoencoder``: its output has sixteen steps whatever the input's length."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 VOCABULARY = 100
 STEPS = 16

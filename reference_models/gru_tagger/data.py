@@ -6,7 +6,7 @@ top and as many to 0, where it starts; the others leave it. The tag is its level
 
 import numpy as np
 
-from harness.schema import Array
+from harness.core.schema import Array
 from reference_models.gru_tagger.spec import TAGS, TOKENS
 from reference_models.task import Batch, Task, accuracy
 

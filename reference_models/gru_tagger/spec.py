@@ -1,6 +1,6 @@
 """``gru_tagger`` and ``gru_tagger_reset_before``: two conventions, each with its own weights."""
 
-from harness.schema import ModelSpec, PaddedSteps, TensorSpec
+from harness.core.schema import ModelSpec, PaddedSteps, TensorSpec
 
 TOKENS = 25
 TAGS = 6

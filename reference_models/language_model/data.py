@@ -6,7 +6,7 @@ the token before (the entropy rate, which nothing can beat) as well as without i
 
 import numpy as np
 
-from harness.schema import Array
+from harness.core.schema import Array
 from reference_models.language_model.spec import STATES, UNITS
 from reference_models.task import Batch, Task
 

@@ -1,6 +1,6 @@
 """``language_model``: logits at every step and the states to go on from."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 VOCABULARY = 100
 DIM = int(VOCABULARY**0.25)

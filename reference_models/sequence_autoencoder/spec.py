@@ -1,6 +1,6 @@
 """``sequence_autoencoder`` and its two halves: one set of weights, three interfaces."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 SYMBOLS = 100
 FEATURES = 7

@@ -1,6 +1,6 @@
 """The stacked classifier in float64 NumPy."""
 
-from harness.schema import Arrays, PaddedSteps
+from harness.core.schema import Arrays, PaddedSteps
 from reference_models.numerics import dense, lstm, softmax
 
 

@@ -1,6 +1,6 @@
 """``stacked_classifier`` and ``streaming_classifier``: one set of weights, two interfaces."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 FEATURES = 100
 UNITS = 100

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.schema import Array
+from harness.core.schema import Array
 from reference_models.task import Batch, Task, accuracy
 from reference_models.two_input_qa.spec import ANSWERS, WORDS
 

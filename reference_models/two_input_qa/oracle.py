@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.schema import Arrays, PaddedSteps
+from harness.core.schema import Arrays, PaddedSteps
 from reference_models.numerics import dense, embedding, lstm, softmax
 
 

@@ -1,6 +1,6 @@
 """``two_input_qa``: two inputs whose lengths are independent of each other."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 WORDS = 10_000
 ANSWERS = 500

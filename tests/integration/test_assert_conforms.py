@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 import harness
-from harness import bundle, runtimes
-from harness.errors import UsageError
+from harness import runtimes
+from harness.core.errors import UsageError
+from harness.exporting import bundle
 from harness.runtimes import RUNTIMES
-from harness.testing import assert_conforms
+from harness.testing.assertions import assert_conforms
 from tests.support import doubler
 
 LENGTHS = len(doubler.CASES)

@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import arguments
-from harness.subjects import child, making, spawn
+from harness.commands.run import ended
+from harness.recording import child, spawn, user_model
 
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
@@ -87,7 +87,7 @@ def refuse(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         spawn,
         "make",
-        lambda job, progress, seconds: making.make(
+        lambda job, progress, seconds: user_model.make(
             child.load(job.source, job.weights), job.wanted, job.folder, progress
         ),
     )
@@ -96,7 +96,7 @@ def refuse(files, tmp_path, monkeypatch, capsys):
     def refused(*call):
         before = sorted(files.rglob("*"))
         argv = [*map(str, call), "-o", str(tmp_path / "out"), "--lengths", "1..4"]
-        assert arguments.ended(main, argv) == 2
+        assert ended(main, argv) == 2
         told = capsys.readouterr()
         assert told.out == ""
         (line,) = told.err.splitlines()

@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import bundle, expectations, golden, plan, recording
-from harness.arguments import exporters
+from harness.commands.options import exporters
+from harness.core import expectations, selectors
 from harness.exporters import EXPORTERS
+from harness.exporters.variants import VARIANTS
+from harness.exporting import bundle
+from harness.goldens import store
+from harness.recording import reference_model
 from harness.runtimes import RUNTIMES
 from harness.runtimes.ort import CPU
-from harness.validation import EXPECTATIONS
-from harness.variants import VARIANTS
+from harness.validation.pipeline import EXPECTATIONS
 from reference_models import catalog
 
 ROOT = Path(__file__).parents[2]
-GOLDENS = sorted(golden.goldens(ROOT / "golden"))
+GOLDENS = sorted(store.goldens(ROOT / "golden"))
 BLOCKER = """
 import sys
 class Blocker:
@@ -48,21 +51,21 @@ def test_every_model_has_a_golden_of_each_of_its_twins():
 
 @pytest.mark.parametrize("folder", GOLDENS, ids=lambda p: f"{p.parent.name}-{p.name}")
 def test_the_stored_golden_is_what_the_oracle_says(folder):
-    assert recording.check(folder) <= recording.FLOAT64_AGREEMENT
+    assert reference_model.check(folder) <= reference_model.FLOAT64_AGREEMENT
 
 
 @pytest.mark.parametrize("folder", GOLDENS, ids=lambda p: f"{p.parent.name}-{p.name}")
 def test_the_stored_golden_is_of_a_model_that_learnt(folder):
-    stored = golden.read(folder)
+    stored = store.read(folder)
     task = catalog.part(stored.spec, "data").TASK
     training = stored.manifest["training"]
     assert task.learnt(training["score"]) >= task.threshold >= 0.9
     assert stored.spec == catalog.load(stored.spec.name)
-    assert stored.manifest["float64_relative_difference"] <= recording.FLOAT64_AGREEMENT
+    assert stored.manifest["float64_relative_difference"] <= reference_model.FLOAT64_AGREEMENT
 
 
 def test_every_expectation_belongs_to_a_cell():
-    cells = plan.cells(
+    cells = selectors.cells(
         {name: catalog.load(name).frameworks for name in catalog.MODELS},
         ("keras", "torch"),
         exporters(),
@@ -168,7 +171,7 @@ def test_a_sequence_in_pieces_gives_what_the_whole_gives():
         if not (cell_folder / bundle.MODEL).exists():
             flags = ["--framework", framework, "--lengths", "1", "-q"]
             assert call("harness.validate", "streaming_classifier", *flags).returncode == 0
-        stored = golden.read(ROOT / "golden/streaming_classifier" / framework)
+        stored = store.read(ROOT / "golden/streaming_classifier" / framework)
         case = stored.load(next(c for c in stored.cases if c.lengths == {"sequence": 65}))
         session = CPU.prepare(str(cell_folder / bundle.MODEL))
         whole = dict(session.run(case.inputs))

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness import pytest_cells
+from harness.testing import cells
 
-assert pytest_cells, "loaded here: pytester takes back what its runs import"
+assert cells, "loaded here: pytester takes back what its runs import"
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/ci.md").read_text()
@@ -112,7 +112,7 @@ def test_the_calls_of_pytest_are_right(pytester, monkeypatch):
         assert program == "pytest"
         if "--harness-golden=path/to/bundle" in arguments:
             continue
-        plugins = ("-p", "xdist", "-p", "harness.pytest_plugin", "--collect-only", "-q")
+        plugins = ("-p", "xdist", "-p", "harness.testing.plugin", "--collect-only", "-q")
         done = pytester.runpytest_inprocess(*plugins, *arguments)
         assert done.ret == 0
         assert "gru_tagger/torch/native/fp32/ort-cpu" in done.outlines

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import bundle, convert, golden
-from harness.arguments import ended
-from harness.errors import GoldenError, NothingSelectedError, UsageError
-from harness.onnx_tests import converting, layout
-from harness.runtimes.oracle import ORACLE
+from harness import convert
+from harness.commands.run import ended
+from harness.core.errors import GoldenError, NothingSelectedError, UsageError
+from harness.exporting import bundle
+from harness.goldens import store
+from harness.onnx_tests import convert as converting
+from harness.onnx_tests import layout
+from harness.oracle.runtime import ORACLE
 from harness.validate import main as validate
 from tests.support import tiny_golden
 from tests.support.small_graphs import save
@@ -61,7 +64,7 @@ def test_a_part_of_a_golden_of_ours_comes_back_as_that_part(tmp_path):
     made, left_out = converting.to_tests(source, tmp_path / "tests", ["1..60"])
     assert (0 < made < len(source.golden.cases), left_out) == (True, 0)
     converting.from_tests(tmp_path / "tests", tmp_path / "part")
-    part = golden.read(tmp_path / "part")
+    part = store.read(tmp_path / "part")
     assert len(part.cases) == made
     assert max(max(case.lengths.values()) for case in part.cases) <= 60
     for case in part.cases:
@@ -109,7 +112,7 @@ def test_what_cannot_be_completed_is_left_out_and_the_rest_is_a_golden_of_its_ow
     assert converting.to_tests(alone, tmp_path / "tests") == (len(CASES) - 1, 1)
     assert not (tmp_path / "tests/model.onnx").exists()
     converting.from_tests(tmp_path / "tests", tmp_path / "back")
-    kept = golden.read(tmp_path / "back")
+    kept = store.read(tmp_path / "back")
     assert [c.id for c in kept.cases] == [c.id for c in alone.golden.cases[:-1]]
     for case in kept.cases:
         stored, original = kept.load(case), alone.golden.load(case)
@@ -169,12 +172,12 @@ def test_what_completes_a_golden_does_not_change_the_steps_that_it_holds(tmp_pat
 
 
 def golden_inputs(source):
-    stored = golden.read(source)
+    stored = store.read(source)
     return stored.load(stored.cases[-1]).inputs
 
 
 def golden_outputs(source):
-    stored = golden.read(source)
+    stored = store.read(source)
     return stored.load(stored.cases[-1]).outputs
 
 
@@ -295,4 +298,4 @@ def test_a_bundle_of_some_cases_is_bound_to_them(tmp_path):
     fewer = converting.from_tests(tmp_path / "tests", tmp_path / "back")
     assert 0 < fewer < len(CASES)
     assert bundle.read(tmp_path / "back").failure is None
-    assert len(golden.read(tmp_path / "back/golden").cases) == fewer
+    assert len(store.read(tmp_path / "back/golden").cases) == fewer

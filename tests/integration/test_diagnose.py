@@ -6,10 +6,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from harness.core.errors import ExportError
 from harness.diagnosis import examine, report
 from harness.diagnosis.reference import Reference
 from harness.diagnosis.reference import of as reference_of
-from harness.errors import ExportError
 from harness.mutation import study
 from tests.support import diagnosed
 from tests.support.diagnosed import BI, GRU, LM, ONE_THREAD, SE, Truth, examined, planted

@@ -8,9 +8,9 @@ import pytest
 from onnx import numpy_helper
 
 from harness import diagnose
+from harness.core.errors import UsageError
 from harness.diagnosis import examine, report, reproduction
-from harness.diagnosis.net import Net
-from harness.errors import UsageError
+from harness.graphs.view import Net
 from harness.runtimes import RUNTIMES
 from tests.support import diagnosed
 from tests.support.diagnosed import (

@@ -5,11 +5,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.defects.defect import Subject
+from harness.core.errors import LoadError, RunError
 from harness.diagnosis import reproduction, values, wrong_runtime
-from harness.diagnosis.net import Net
-from harness.errors import LoadError, RunError
+from harness.graphs.view import Net
 from harness.mutation import study
+from harness.mutation.defects.defect import Subject
 from harness.runtimes import load
 from tests.support import diagnosed
 from tests.support.diagnosed import GRU, LM, ONE_THREAD, examined, planted, reproduced

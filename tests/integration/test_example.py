@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from harness import outcome
+from harness.core import summary
 from harness.reports import json_file
 
 pytestmark = pytest.mark.xdist_group("example")
@@ -66,7 +66,7 @@ def test_its_model_and_exporter_are_judged_in_its_runtime_and_told_in_its_report
     done = call("-m", "harness.validate", "echo", *given, "-k", "native or stamped")
     assert done.returncode == 0, done.stderr
     report = json_file.read(folder / "build/report/report.json")
-    assert outcome.exit_code(report) == 0
+    assert summary.exit_code(report) == 0
     cells = [
         f"echo/torch/{exporter}/fp32/{runtime}"
         for exporter in ("native", "stamped")
@@ -88,7 +88,7 @@ def test_its_model_and_exporter_are_judged_in_its_runtime_and_told_in_its_report
 
 def test_the_pytest_plugin_takes_its_golden(call):
     golden = "--harness-golden=site/echo_models/golden"
-    plugin = ("-p", "harness.pytest_plugin", "-p", "no:cacheprovider")
+    plugin = ("-p", "harness.testing.plugin", "-p", "no:cacheprovider")
     done = call("-m", "pytest", *plugin, golden, "-m", "plain", "--harness-runtime=all", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout

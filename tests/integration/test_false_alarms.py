@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ci import false_alarms, four_way
-from harness import tolerance
+from harness.core import tolerance
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sequence_encoder" / "keras"
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from ci import gpu
-from harness import arguments
-from harness.errors import UnavailableError
+from harness.commands.run import ended
+from harness.core.errors import UnavailableError
+from harness.core.schema import Case
 from harness.placing.partition import Placed, Versions
 from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, Placement
 from harness.runtimes import load
-from harness.schema import Case
 from tests.support import tf32
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_without_its_libraries_the_job_ends_with_3_and_one_line():
 @pytest.mark.parametrize("flags", [(), ("--output", "golden/evidence/ort-cuda-x.json")])
 def test_a_rehearsal_is_no_evidence(flags, monkeypatch, capsys):
     monkeypatch.setenv(gpu.VARIABLE, "ort-cpu")
-    assert arguments.ended(gpu.main, flags) == 2
+    assert ended(gpu.main, flags) == 2
     told = capsys.readouterr().err
     assert "is a rehearsal: it needs --output FILE outside golden/evidence" in told
     assert told.count("\n") == 1
@@ -64,7 +64,7 @@ def test_a_validation_that_cannot_be_made_ends_the_job(code, tmp_path, monkeypat
     monkeypatch.setattr(gpu.subprocess, "run", lambda command, check: ended)
     monkeypatch.setenv(gpu.VARIABLE, "ort-cpu")
     flags = ("--output", str(tmp_path / "x.json"), "--folder", str(tmp_path / "gpu"))
-    assert arguments.ended(gpu.main, flags) == code
+    assert ended(gpu.main, flags) == code
     assert f"validation of ort-cpu (off) ended with exit code {code}" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
 
@@ -107,7 +107,7 @@ ABOUT = {"name": "NVIDIA H200 (x)", "cudnn": 91002}
 
 
 def test_a_device_without_a_name_ends_the_job(monkeypatch):
-    monkeypatch.setattr(gpu.ort_device, "about", lambda cuda: {**ABOUT, "name": None})
+    monkeypatch.setattr(gpu.cuda, "about", lambda cuda: {**ABOUT, "name": None})
     with pytest.raises(UnavailableError, match="does not tell the name of its device"):
         gpu.device()
     assert gpu.slug("NVIDIA H200 (x)") == "nvidia-h200-x"
@@ -203,9 +203,9 @@ def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gpu, "_validated", validated)
     monkeypatch.setattr(gpu, "load", lambda name: tf32.RUNTIME)
-    monkeypatch.setattr(gpu.ort_device, "about", lambda cuda: ABOUT)
+    monkeypatch.setattr(gpu.cuda, "about", lambda cuda: ABOUT)
     prepared = SimpleNamespace(works=[])
-    monkeypatch.setattr(gpu.validation, "prepare", lambda selection, tell: prepared)
+    monkeypatch.setattr(gpu.pipeline, "prepare", lambda selection, tell: prepared)
     monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), []))
     assert gpu.main([]) == 0, capsys.readouterr()
     assert asked == [

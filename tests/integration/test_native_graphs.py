@@ -6,8 +6,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from harness import exporting, golden, graph
 from harness.exporters import OPSETS
+from harness.exporting import cache
+from harness.goldens import store
+from harness.graphs import interface
 from harness.runtimes.ort import CPU
 from reference_models import catalog
 
@@ -23,7 +25,7 @@ def exported(tmp_path_factory):
     """Bundles by model, framework and opset: each framework's in one child process."""
     folder = tmp_path_factory.mktemp("graphs")
     jobs = [
-        exporting.Job(
+        cache.Job(
             *(name, framework, "native", "fp32", opset),
             str(ROOT / "golden" / name / framework),
             str(folder / name / framework / str(opset)),
@@ -34,7 +36,7 @@ def exported(tmp_path_factory):
     results = {}
     for opset in CHECKED:
         chosen = [job for job in jobs if job.opset == opset]
-        stored = exporting.ensure(chosen, lambda text: None)
+        stored = cache.ensure(chosen, lambda text: None)
         results |= {(j.model, j.framework, opset): stored[j.name] for j in chosen}
     return results
 
@@ -63,9 +65,9 @@ def test_the_graph_is_what_one_would_write_by_hand(exported, name, framework, op
     stored = exported[name, framework, opset]
     assert stored.failure is None, stored.failure
     model = onnx.load(stored.model)
-    spec = golden.read(ROOT / "golden" / name / framework).spec
+    spec = store.read(ROOT / "golden" / name / framework).spec
     example = stored.manifest["example"]
-    graph.check(model, spec, example)
+    interface.check(model, spec, example)
     ops = {node.op_type for node in model.graph.node}
     assert ops & RECURRENT
     assert not ops & CONTROL_FLOW

@@ -13,10 +13,10 @@ import tensorflow as tf
 from keras import layers as kl
 from onnx.reference import ReferenceEvaluator
 
-from harness.errors import ExportError
-from harness.exporters.native_keras import export
-from harness.exporters.onnx_finish import OPSETS
-from harness.schema import Raggedness, TensorSpec
+from harness.core.errors import ExportError
+from harness.core.schema import Raggedness, TensorSpec
+from harness.exporters.finish import OPSETS
+from harness.exporters.keras.native import export
 from tests.support.keras_refused import REFUSED
 from tests.support.keras_rows import FEATURES, ROWS, UNITS, TwoParts
 from tests.support.keras_specs import MASKS, draw, model_spec, randomise, spec_of, tensor

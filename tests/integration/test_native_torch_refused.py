@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.errors import ExportError
-from harness.schema import TensorSpec
+from harness.core.errors import ExportError
+from harness.core.schema import TensorSpec
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import rnn  # noqa: E402
 
-from harness.exporters.native_torch import export  # noqa: E402
+from harness.exporters.torch.native import export  # noqa: E402
 from tests.support.torch_grid import (  # noqa: E402
     F,
     H,

@@ -10,11 +10,12 @@ import onnx
 import pytest
 from onnx.backend.test.case import node
 
-from harness import operator_cases, operators
-from harness.arguments import ended
-from harness.operator_cases import OperatorCase, agrees, difference, left_out
+from harness import operators
+from harness.commands.run import ended
+from harness.onnx_operators import cases as operator_cases
+from harness.onnx_operators.cases import OperatorCase, agrees, difference, left_out
+from harness.onnx_operators.survey import survey
 from harness.runtimes import RUNTIMES
-from harness.surveying import survey
 
 # fmt: off
 OPS = (

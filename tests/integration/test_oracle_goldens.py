@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-from harness import exporting, golden
-from harness.compare import compare, structure
-from harness.runtimes.oracle import ORACLE
+from harness.core.compare import compare, structure
+from harness.exporting import cache
+from harness.goldens import store
+from harness.oracle.runtime import ORACLE
 
 ROOT = Path(__file__).parents[2]
 TWINS = (
@@ -24,21 +25,21 @@ def exported(tmp_path_factory):
     """The native model files by twin."""
     folder = tmp_path_factory.mktemp("oracle")
     jobs = [
-        exporting.Job(
+        cache.Job(
             *(name, framework, "native", "fp32", 18),
             str(ROOT / "golden" / name / framework),
             str(folder / name / framework),
         )
         for name, framework in TWINS
     ]
-    stored = exporting.ensure(jobs, lambda text: None)
+    stored = cache.ensure(jobs, lambda text: None)
     return {(j.model, j.framework): stored[j.name].model for j in jobs}
 
 
 @pytest.mark.xdist_group("oracle_goldens")
 @pytest.mark.parametrize(("name", "framework"), TWINS)
 def test_every_golden_case_agrees_to_1e_12_of_its_scale(exported, name, framework):
-    source = golden.read(ROOT / "golden" / name / framework)
+    source = store.read(ROOT / "golden" / name / framework)
     session = ORACLE.prepare(str(exported[name, framework]))
     for case in source.cases:
         stored = source.load(case)
@@ -50,7 +51,7 @@ def test_every_golden_case_agrees_to_1e_12_of_its_scale(exported, name, framewor
 
 def test_weights_that_are_off_by_a_float32_ulp_are_noticed(exported, tmp_path):
     name, framework = TWINS[0]
-    source = golden.read(ROOT / "golden" / name / framework)
+    source = store.read(ROOT / "golden" / name / framework)
     model = onnx.load(exported[name, framework])
     recurrent = next(node for node in model.graph.node if node.op_type == "GRU")
     tensor = next(t for t in model.graph.initializer if t.name == recurrent.input[2])

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from harness.operator_cases import AGREED, NOT_COMPARED, REFUSED, collect, judge
-from harness.runtimes.oracle import ORACLE
+from harness.onnx_operators.cases import AGREED, NOT_COMPARED, REFUSED, collect, judge
+from harness.oracle.runtime import ORACLE
 
 REASONS = {
     "the oracle evaluates 13 and later": "load",

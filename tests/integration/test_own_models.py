@@ -17,9 +17,12 @@ import pytest
 from onnx import numpy_helper
 
 import harness
-from harness import golden, outcome, owning
-from harness.errors import UsageError
-from harness.subjects import child, making, spawn
+from harness.core import summary
+from harness.core.errors import UsageError
+from harness.goldens import store
+from harness.recording import child, spawn
+from harness.recording import user_model as making
+from harness.shipping import user_model as owning
 from harness.validate import main
 
 torch = pytest.importorskip("torch")
@@ -45,7 +48,7 @@ def ship(tmp_path, monkeypatch):
     def shipped(subject, inputs=None, lengths=SIZES, conforms=True, **options):
         folder = tmp_path / "bundle"
         report = harness.export(subject, folder, inputs=inputs, lengths=lengths, **options)
-        assert (outcome.exit_code(report) == 0) is conforms
+        assert (summary.exit_code(report) == 0) is conforms
         assert (folder / "model.onnx").exists() is conforms
         return folder, report
 
@@ -59,7 +62,7 @@ def axes(folder):
 
 
 def kinds(folder):
-    return {case.raggedness.value for case in golden.read(folder / "golden").cases}
+    return {case.raggedness.value for case in store.read(folder / "golden").cases}
 
 
 def refused(folder):
@@ -249,10 +252,10 @@ def test_keras_files_and_weights(ship, tmp_path):
     model.save(tmp_path / "own.keras")
     model.save_weights(tmp_path / "own.weights.h5")
     first, _ = ship(str(tmp_path / "own.keras"), lengths=[1, 4])
-    hashes = sorted(golden.read(first / "golden").manifest["weights"]["tensors"].values())
+    hashes = sorted(store.read(first / "golden").manifest["weights"]["tensors"].values())
     factory = f"{NETS}/own_keras.py:bilstm"
     again, _ = ship(factory, lengths=[1, 4], weights=tmp_path / "own.weights.h5", name="own")
-    stored = golden.read(again / "golden")
+    stored = store.read(again / "golden")
     assert stored.manifest["subject"] == factory
     assert sorted(stored.manifest["weights"]["tensors"].values()) == hashes
 
@@ -300,7 +303,7 @@ def test_an_onnx_file_of_the_users_own(ship, shipped, tmp_path):
     own = tmp_path / "mine.onnx"
     shutil.copy(shipped[0] / "model.onnx", own)
     folder, _ = ship(str(own), "x: [batch, time, 4] in -2..2, normal")
-    assert golden.read(folder / "golden").framework == "onnx"
+    assert store.read(folder / "golden").framework == "onnx"
     assert "the float64 evaluation of the file's own graph" in (folder / "MODEL.md").read_text()
     with pytest.raises(UsageError, match="the file's outputs are output; expected other"):
         ship(str(own), outputs="other")
@@ -378,7 +381,7 @@ def test_a_toml_file_beside_the_model_describes_it(ship, tmp_path):
         "b": [1, "batch", 5],
     }
     assert report.results[0].cell.model == "reader"
-    cases = golden.read(folder / "golden").cases
+    cases = store.read(folder / "golden").cases
     assert {(case.lengths["frames"], case.batch) for case in cases} == {(2, 2), (5, 2)}
 
 

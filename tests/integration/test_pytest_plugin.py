@@ -13,10 +13,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from harness import bundle, pytest_cells, runtimes, validation
-from harness.expectations import Expectation
+from harness import runtimes
+from harness.core.expectations import Expectation
+from harness.core.schema import Stage
+from harness.exporting import bundle
 from harness.onnx_tests import layout
-from harness.schema import Stage
+from harness.testing import cells
+from harness.validation import pipeline
 from tests.support import doubler
 
 assert onnxruntime, "loaded here: pytester takes back what its runs import"
@@ -58,7 +61,7 @@ def call(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(folder, *arguments):
-        given = ["--disable-warnings", "-p", "harness.pytest_plugin", f"--harness-golden={folder}"]
+        given = ["--disable-warnings", "-p", "harness.testing.plugin", f"--harness-golden={folder}"]
         given.append(f"--harness-artifacts={ARTIFACTS}")
         if not any("harness-runtime" in argument for argument in arguments):
             given.append("--harness-runtime=ort-cpu")
@@ -76,7 +79,7 @@ def collected(result):
 
 
 def test_a_node_id_is_a_cell_id_and_collecting_exports_nothing(call, monkeypatch):
-    monkeypatch.setattr(validation, "prepare", None)
+    monkeypatch.setattr(pipeline, "prepare", None)
     result = call(GOLDEN, *SMALL, "--collect-only", "-q")
     assert result.ret == 0
     assert collected(result) == CELLS
@@ -181,7 +184,7 @@ def test_a_folder_of_onnx_tests_is_judged(call, tmp_path):
 
 def expecting(monkeypatch, cell, stage):
     """Lets the rows of expectations hold one for the cell, of a bundle too."""
-    own = validation.prepare
+    own = pipeline.prepare
 
     def prepare(selection, progress):
         prepared = own(selection, progress)
@@ -189,7 +192,7 @@ def expecting(monkeypatch, cell, stage):
         works = [replace(work, expected=True) for work in prepared.works]
         return replace(prepared, works=works, rows=[row], partial=False)
 
-    monkeypatch.setattr(pytest_cells.validation, "prepare", prepare)
+    monkeypatch.setattr(cells.pipeline, "prepare", prepare)
 
 
 def test_an_expected_failure_is_xfail_with_its_reason(call, shipped, monkeypatch):
@@ -235,7 +238,7 @@ def test_the_last_failed_alone_run_again(call, shipped):
 PLANTED = """
 import json, time
 from pathlib import Path
-from harness import bundle, exporting
+from harness.exporting import bundle, cache
 
 def export(groups, keys, progress, limits):
     jobs = [job for group in groups for job in group]
@@ -248,13 +251,13 @@ def export(groups, keys, progress, limits):
         bundle.write(Path(job.folder), None, {"key": keys[job.name], "failure": failure}, None)
     return {}
 
-exporting._in_children = export
+cache._in_children = export
 """
 
 
 def test_two_workers_share_the_cells_and_export_each_once(tmp_path):
     (tmp_path / "conftest.py").write_text(PLANTED)
-    call = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "harness.pytest_plugin", "-n2"]
+    call = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "harness.testing.plugin", "-n2"]
     call += ["--harness-golden", str(GOLDEN), *SMALL, "-k", "encoder/torch or decoder/torch"]
     call += ["--harness-runtime", "ort-cpu", "--junitxml=j.xml", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -288,10 +291,10 @@ def modules(folder, *arguments):
 def test_the_plugin_costs_nothing_where_it_is_not_used(tmp_path):
     (tmp_path / "test_it.py").write_text("def test_it(): pass")
     without, _ = modules(tmp_path)
-    used, shown = modules(tmp_path, "-p", "harness.pytest_plugin")
+    used, shown = modules(tmp_path, "-p", "harness.testing.plugin")
     assert "1 passed" in shown
-    assert "harness.pytest_plugin" in used - without
+    assert "harness.testing.plugin" in used - without
     assert all(name.startswith("harness") for name in used - without), used - without
-    assert "harness.schema" not in used
-    _, shown = modules(tmp_path, "-p", "harness.pytest_plugin", "--markers")
+    assert "harness.core.schema" not in used
+    _, shown = modules(tmp_path, "-p", "harness.testing.plugin", "--markers")
     assert "@pytest.mark.harness: a cell" in shown

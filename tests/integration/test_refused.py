@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import harness.export as export_command
-from harness import arguments, exporting, golden
-from harness.schema import Case, ModelSpec, TensorSpec
+from harness.commands.run import ended
+from harness.core.schema import Case, ModelSpec, TensorSpec
+from harness.exporting import cache
+from harness.goldens import store
 from reference_models import catalog
 from tests.support.keras_refused import REFUSED
 from tests.support.refused import torch_twin
@@ -47,17 +49,15 @@ def workspace(tmp_path_factory):
             framework = spec.frameworks[0]
             case = Case({"sequence": 1}, 1)
             x, y = np.ones((1, 1, 5), np.float32), np.zeros((1, 3))
-            recorded = golden.RecordedCase(
+            recorded = store.RecordedCase(
                 case, {"x": {"constant": 1}}, {"x": x}, {"y": y}, None, {"y": 0.0}
             )
             path = Path("golden") / name / framework
-            golden.write(path, spec, {}, [recorded], {"framework": framework})
+            store.write(path, spec, {}, [recorded], {"framework": framework})
             target = Path("build/artifacts") / name / framework / "native/fp32"
-            jobs.append(
-                exporting.Job(name, framework, "native", "fp32", 18, str(path), str(target))
-            )
-        patch.setattr(exporting, "CHILD", "tests.support.refused.child")
-        exporting.ensure(jobs, lambda text: None)
+            jobs.append(cache.Job(name, framework, "native", "fp32", 18, str(path), str(target)))
+        patch.setattr(cache, "CHILD", "tests.support.refused.child")
+        cache.ensure(jobs, lambda text: None)
     return folder
 
 
@@ -71,7 +71,7 @@ def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, 
     monkeypatch.setitem(globals(), "SPECIFICATION", specification(name))
     framework = name.split("_")[1]
     call = [name, "-o", f"out_{name}", "--framework", framework]
-    assert arguments.ended(export_command.main, call) == 2
+    assert ended(export_command.main, call) == 2
     told = capsys.readouterr()
     assert len(told.err.splitlines()) == 1, told.err
     assert re.search(WORDS[name], told.err), told.err

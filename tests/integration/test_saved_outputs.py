@@ -8,7 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from harness import arguments, bundle, exporting, golden, runtimes
+from harness import runtimes
+from harness.commands.run import ended
+from harness.exporting import bundle, cache
+from harness.goldens import store
 from harness.validate import main
 from tests.support import doubler, planted_crashes
 
@@ -33,7 +36,7 @@ def call(tmp_path, capsys, monkeypatch):
 
     def run(*flags, subject=("model.onnx", "--golden", "golden")):
         made = [*subject, "--report-dir", "report", "--json", *map(str, flags)]
-        code = arguments.ended(main, made)
+        code = ended(main, made)
         out, err = capsys.readouterr()
         return code, json.loads(out)["results"] if out else [], err
 
@@ -71,7 +74,7 @@ def test_another_machine_judges_what_this_one_ran(call, monkeypatch):
     assert loaded["folder"] == f"out/{CELL}/phone"
     assert loaded["environment"]["python"]
     assert loaded["model"] == bundle.sha256(Path("model.onnx"))
-    assert loaded["golden"] == golden.read(Path("golden")).manifest["sha256"]
+    assert loaded["golden"] == store.read(Path("golden")).manifest["sha256"]
     assert phone["evidence"]["version"] == "planted"
     assert phone["evidence"]["tolerance"] == {"row": "phone", "k": 4.0, "reason": "the default"}
     assert phone["replay"].endswith("--runtime phone --load-outputs out")
@@ -129,7 +132,7 @@ def test_a_reference_model_that_cannot_be_exported_here_is_judged(call, tmp_path
     there += ["--artifacts", str(ROOT / "build/artifacts"), "--lengths", "1..7"]
     code, ran, _ = call("--save-outputs", "out", subject=there)
     assert code == 0, ran
-    monkeypatch.setattr(exporting, "_key", lambda job, *_: {"weights": "w", "versions": {}})
+    monkeypatch.setattr(cache, "_key", lambda job, *_: {"weights": "w", "versions": {}})
     here = [*there, "--artifacts", "nowhere"]
     code, live, _ = call(subject=here)
     assert (code, live[0]["status"]) == (4, "unavailable")
@@ -148,7 +151,7 @@ def damage_golden(tmp_path):
     for case in other:
         case.noise["y"] = 1.0
     about = {"model": "doubler", "framework": "torch", "seed": 1, "training": {}}
-    golden.write(tmp_path / "golden", doubler.SPEC, {"two": other[0].inputs["x"]}, other, about)
+    store.write(tmp_path / "golden", doubler.SPEC, {"two": other[0].inputs["x"]}, other, about)
 
 
 def damage_outputs(tmp_path):

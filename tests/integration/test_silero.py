@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import arguments
+from harness.commands.run import ended
 from harness.export import main
 
 STUDY = Path(__file__).parents[2] / "docs" / "case_studies" / "silero_vad.md"
@@ -84,7 +84,7 @@ def export(tmp_path, capsys, monkeypatch):
 
     def run(*flags):
         flags = [*map(str, flags), "-o", "bundle", "--json"]
-        code = arguments.ended(main, flags)
+        code = ended(main, flags)
         out, err = capsys.readouterr()
         return code, json.loads(out)["results"] if out else [], err
 

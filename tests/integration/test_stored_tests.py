@@ -14,10 +14,10 @@ from onnx import numpy_helper as nh
 from onnx.backend.test import cmd_tools
 from onnx.backend.test.case import node
 
-from harness.arguments import ended
-from harness.measuring import measure
+from harness.commands.run import ended
 from harness.onnx_tests import foreign, layout
-from harness.runtimes.oracle import ORACLE
+from harness.oracle.rounding import measure
+from harness.oracle.runtime import ORACLE
 from harness.validate import main as validate
 from tests.support.small_graphs import FEATURES, lstm, save
 

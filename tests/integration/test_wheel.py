@@ -126,7 +126,7 @@ def test_everything_that_is_needed_is_in_the_wheel(wheel):
     lines = told["METADATA"].splitlines()
     needed = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist")]
     assert {Requirement(n).name for n in needed if "extra ==" not in n} == CORE
-    assert "[pytest11]\nonnx-sequence-harness = harness.pytest_plugin" in told["entry_points.txt"]
+    assert "[pytest11]\nonnx-sequence-harness = harness.testing.plugin" in told["entry_points.txt"]
     assert "Apache License" in told["LICENSE"]
 
 

@@ -18,14 +18,17 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import harness.validate as validate
-from harness import arguments, golden, runtimes, validation
-from harness.expectations import Expectation
-from harness.isolation import workers
-from harness.isolation.isolate import Child, Limits, Setup
-from harness.isolation.workers import Isolation
-from harness.schema import CaseResult, Stage, Status
-from harness.settings import Settings
-from harness.works import Selection
+from harness import runtimes
+from harness.commands.run import ended
+from harness.core.expectations import Expectation
+from harness.core.schema import CaseResult, Stage, Status
+from harness.goldens import store
+from harness.runtimes.settings import Settings
+from harness.validation import pipeline
+from harness.validation.isolation import workers
+from harness.validation.isolation.child import Child, Limits, Setup
+from harness.validation.isolation.workers import Isolation
+from harness.validation.selection import Selection
 from tests.support import doubler, planted_crashes
 
 MARK = "HARNESS_TEST_ISOLATION"
@@ -51,7 +54,7 @@ def judged(files, capfd, monkeypatch):
         monkeypatch.setitem(runtimes.RUNTIMES, name, target)
 
     def run(names, *flags):
-        code = arguments.ended(validate.main, [*files, "--runtime", names, "--json", *flags])
+        code = ended(validate.main, [*files, "--runtime", names, "--json", *flags])
         out, err = capfd.readouterr()
         return code, json.loads(out) if out else err
 
@@ -131,8 +134,8 @@ def begun(files):
     children = []
 
     def begin(planted, limits):
-        selection = validation.Selection(files[:1], runtimes=["ort-cpu"], golden=Path(files[3]))
-        (work,) = validation.prepare(selection, print).works
+        selection = pipeline.Selection(files[:1], runtimes=["ort-cpu"], golden=Path(files[3]))
+        (work,) = pipeline.prepare(selection, print).works
         children.append(Child(Setup(planted, planted_crashes.TARGETS, Settings()), limits))
         children[0].begin(replace(work, cell=replace(work.cell, runtime=planted)))
         return children[0]
@@ -218,7 +221,7 @@ def test_no_isolate_judges_here(judged):
 )
 def test_which_cells_are_isolated(files, runtime, isolation, held):
     selection = Selection(files[1:2], golden=Path(files[3]))
-    (work,) = validation.prepare(replace(selection, runtimes=["ort-cpu"]), print).works
+    (work,) = pipeline.prepare(replace(selection, runtimes=["ort-cpu"]), print).works
     work = replace(work, cell=replace(work.cell, runtime=runtime))
     assert isolation.holds(work) is held
     assert not isolation.holds(replace(work, unavailable="not here"))
@@ -228,7 +231,7 @@ def test_which_cells_are_isolated(files, runtime, isolation, held):
 @pytest.mark.parametrize(("name", "ahead"), [("ort-cpu", True), ("clean", False)])
 def test_only_what_is_at_home_here_runs_ahead_of_its_verdicts(files, judged, name, ahead):
     selection = Selection(files[1:2], runtimes=[name], golden=Path(files[3]))
-    prepared = validation.prepare(selection, print)
+    prepared = pipeline.prepare(selection, print)
     told = []
     how = prepared.settings, Isolation(False), lambda work, event: told.append(event)
     (result,) = workers.run(prepared.works, prepared.runtimes, *how)
@@ -239,18 +242,16 @@ def test_only_what_is_at_home_here_runs_ahead_of_its_verdicts(files, judged, nam
 
 @pytest.mark.parametrize("flag", ["--no-isolate", "--isolate"])
 def test_a_golden_that_was_altered_ends_the_call_wherever_it_is_read(files, judged, flag):
-    path = Path(files[3], golden.MANIFEST)
+    path = Path(files[3], store.MANIFEST)
     manifest = json.loads(path.read_text())
     for entry in manifest["cases"]:
         for about in entry["inputs"].values():
             about["sha256"] = "0" * 64
     manifest["stored"] = [key for key in manifest["stored"] if "/input/" not in key]
-    manifest["sha256"] = golden._manifest_sha256(manifest)
-    path.write_text(golden.manifest_text(manifest))
-    tensors = load_file(path.with_name(golden.CASES))
-    save_file(
-        {k: v for k, v in tensors.items() if "/input/" not in k}, path.with_name(golden.CASES)
-    )
+    manifest["sha256"] = store._manifest_sha256(manifest)
+    path.write_text(store.manifest_text(manifest))
+    tensors = load_file(path.with_name(store.CASES))
+    save_file({k: v for k, v in tensors.items() if "/input/" not in k}, path.with_name(store.CASES))
     code, told = judged("ort-cpu", flag)
     assert code == 2
     assert told.endswith("was altered: its SHA-256 is not the manifest's\n")
@@ -320,11 +321,11 @@ def test_a_whole_report_is_not_partial(judged):
 def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
     monkeypatch.setitem(runtimes.RUNTIMES, "planted", planted_crashes.TARGETS["segfaults"])
     selection = Selection(files[:1], runtimes=["planted"], golden=Path(files[3]))
-    prepared = validation.prepare(selection, print)
+    prepared = pipeline.prepare(selection, print)
     prepared.rows = [Expectation("*", Stage.RUN, "planted", "")]
     prepared.works = [replace(work, expected=True) for work in prepared.works]
     seen = []
-    report = validation.judge(prepared, "", seen.append, lambda work: None)
+    report = pipeline.judge(prepared, "", seen.append, lambda work: None)
     (result,) = report.results
     assert result.status is Status.ERROR
     assert result.reason.startswith("expected to fail at run (planted), but: ")
@@ -332,8 +333,8 @@ def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
 
 
 def test_every_step_can_be_handed_over():
-    source = golden.read(Path("golden/gru_tagger/torch"))
-    complete = validation._completing(source)
+    source = store.read(Path("golden/gru_tagger/torch"))
+    complete = pipeline._completing(source)
     case = source.load(source.cases[0])
     here, there = complete(case), pickle.loads(pickle.dumps(complete))(case)
     assert here.steps is None

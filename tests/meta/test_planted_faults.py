@@ -166,31 +166,31 @@ def test_a_value_wrong_only_at_length_thirty_fails(judged):
 
 @pytest.mark.parametrize("flags", [("--lengths", "2..3"), ("--batch", "7")])
 def test_an_empty_selection_is_an_error(tmp_path, flags, capsys):
-    from harness import arguments
+    from harness.commands.run import ended
 
     folder = doubler.record(tmp_path / "golden")
     onnx.save(graph(), tmp_path / "model.onnx")
     call = [str(tmp_path / "model.onnx"), "--golden", str(folder), *flags]
-    assert arguments.ended(validate.main, call) == 2
+    assert ended(validate.main, call) == 2
     assert "no golden case has it; there are:" in capsys.readouterr().err
 
 
 def test_a_keyword_that_matches_no_cell_is_an_error(capsys):
-    from harness import arguments
+    from harness.commands.run import ended
 
-    assert arguments.ended(validate.main, ["-k", "no_such_cell"]) == 4
+    assert ended(validate.main, ["-k", "no_such_cell"]) == 4
     assert "nothing would be compared" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", ["cases.safetensors", "manifest.json"])
 def test_any_flipped_bit_in_a_golden_is_refused(tmp_path, file, capsys):
-    from harness import arguments
+    from harness.commands.run import ended
 
     folder = doubler.record(tmp_path / "golden")
     onnx.save(graph(), tmp_path / "model.onnx")
     call = [str(tmp_path / "model.onnx"), "--golden", str(folder)]
     call += ["--report-dir", str(tmp_path / "report")]
-    assert arguments.ended(validate.main, call) == 0
+    assert ended(validate.main, call) == 0
     path = Path(folder / file)
     clean = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -199,5 +199,5 @@ def test_any_flipped_bit_in_a_golden_is_refused(tmp_path, file, capsys):
         altered[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(altered)
         capsys.readouterr()
-        assert arguments.ended(validate.main, call) == 2, (place, altered[place])
+        assert ended(validate.main, call) == 2, (place, altered[place])
         assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -5,7 +5,8 @@ import json
 import pytest
 
 import harness.validate as validate
-from harness import arguments, runtimes
+from harness import runtimes
+from harness.commands.run import ended
 from harness.relations import RELATIONS
 from tests.support import recurrence
 
@@ -19,7 +20,7 @@ def judged(tmp_path, capsys, monkeypatch):
         path = recurrence.record(tmp_path, recurrence.graph(fault))
         call = [str(path), "--golden", str(tmp_path / "golden"), "--runtime", "planted"]
         call += ["--report-dir", str(tmp_path / "report"), "--json", *flags]
-        code = arguments.ended(validate.main, call)
+        code = ended(validate.main, call)
         told = capsys.readouterr()
         return code, json.loads(told.out)["results"][0] if told.out else None, told.err
 

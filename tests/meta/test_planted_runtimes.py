@@ -7,7 +7,8 @@ import pytest
 
 import harness.validate as validate
 from ci import gpu
-from harness import arguments, runtimes
+from harness import runtimes
+from harness.commands.run import ended
 from tests.support import doubler
 
 
@@ -19,7 +20,7 @@ def judged(tmp_path, capsys, monkeypatch):
         onnx.save(doubler.graph(), tmp_path / "model.onnx")
         call = [str(tmp_path / "model.onnx"), "--golden", str(folder), "--runtime", "planted"]
         call += ["--report-dir", str(tmp_path / "report"), "--json", *flags]
-        code = arguments.ended(validate.main, call)
+        code = ended(validate.main, call)
         out, run.err = capsys.readouterr()
         return code, json.loads(out)["results"][0] if out else None
 
@@ -91,7 +92,7 @@ def test_the_cuda_job_tells_a_check_that_does_not_answer(tmp_path, capsys, monke
     planted = "tests.support.planted:CHECKS_BY_RAISING"
     monkeypatch.setitem(runtimes.RUNTIMES, "planted", planted)
     monkeypatch.setenv(gpu.VARIABLE, "planted")
-    assert arguments.ended(gpu.main, ["--output", str(tmp_path / "x.json")]) == 3
+    assert ended(gpu.main, ["--output", str(tmp_path / "x.json")]) == 3
     assert capsys.readouterr().err == "error: check() raised ValueError: a runtime's own error\n"
 
 

@@ -16,14 +16,15 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from harness import golden, works
-from harness.defects.defect import Subject
+from harness.core.schema import Cell
 from harness.diagnosis import examine
+from harness.goldens import store
 from harness.mutation import study
+from harness.mutation.defects.defect import Subject
 from harness.runtimes import load
-from harness.schema import Cell
-from harness.work import Work
-from harness.works import Selection
+from harness.validation import plan
+from harness.validation.job import Work
+from harness.validation.selection import Selection
 from reference_models import catalog
 
 GRU, BI, LM, SE = (
@@ -38,14 +39,14 @@ ONE_THREAD = load("ort-cpu").configured(intra_op_threads=1)
 
 @cache
 def stored(model, framework):
-    return golden.read(Path("golden") / model / framework)
+    return store.read(Path("golden") / model / framework)
 
 
 @cache
 def right(model, framework):
     """The native export, made now where it is not up to date."""
     selection = Selection([model], [framework])
-    (made,) = works.from_catalog([model], selection, {"ort-cpu": ONE_THREAD}, lambda text: None)
+    (made,) = plan.from_catalog([model], selection, {"ort-cpu": ONE_THREAD}, lambda text: None)
     assert made.model is not None, made.unavailable or made.failure
     return made.model
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import golden
-from harness.formula import evaluate
-from harness.schema import Case, ModelSpec, TensorSpec
+from harness.core.schema import Case, ModelSpec, TensorSpec
+from harness.goldens import store
+from harness.goldens.formulas import evaluate
 
 FEATURES = 3
 SPEC = ModelSpec(
@@ -66,7 +66,7 @@ def clean_nodes(y: str = "y", total: str = "total") -> list[onnx.NodeProto]:
     ]
 
 
-def recorded() -> list[golden.RecordedCase]:
+def recorded() -> list[store.RecordedCase]:
     """Every case, as the golden store takes it."""
     result = []
     for number, case in enumerate(CASES):
@@ -76,12 +76,12 @@ def recorded() -> list[golden.RecordedCase]:
         y = 2 * inputs["x"].astype(np.float64)
         outputs = {"y": y, "total": y.sum(axis=1)}
         noise = {"y": NOISE, "total": NOISE * case.lengths["sequence"]}
-        result.append(golden.RecordedCase(case, formulas, inputs, outputs, None, noise))
+        result.append(store.RecordedCase(case, formulas, inputs, outputs, None, noise))
     return result
 
 
 def record(folder: Path) -> Path:
     """Write the golden into ``folder``; returns it."""
     about = {"model": "doubler", "framework": "torch", "seed": 0, "training": {}}
-    golden.write(folder, SPEC, {"two": np.float32([2])}, recorded(), about)
+    store.write(folder, SPEC, {"two": np.float32([2])}, recorded(), about)
     return folder

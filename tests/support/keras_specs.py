@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from harness.schema import ModelSpec, Raggedness, TensorSpec
+from harness.core.schema import ModelSpec, Raggedness, TensorSpec
 
 MASKS = (Raggedness.NONE, Raggedness.RIGHT, Raggedness.LEFT, Raggedness.GAPPED, Raggedness.EMPTY)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from harness import findings
-from harness.linting import RULES
-from harness.linting.facts import gather
+from harness.graphs.inference import gather
+from harness.linting import RULES, linter
 
 
 def found(graph, example):
-    return findings.run(gather(graph, example))
+    return linter.run(gather(graph, example))
 
 
 def expect_planted(rule, severity, place, text, graph, example):

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper
 
-from harness.schema import TensorSpec
+from harness.core.schema import TensorSpec
 from tests.support.mutants import spec, subject
 from tests.support.recurrent_nets import FEATURES, UNITS, lstm, normal, weights
 

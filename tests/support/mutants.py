@@ -5,8 +5,8 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from harness.defects.defect import Subject
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
+from harness.mutation.defects.defect import Subject
 
 STEPS = ("batch", "steps", 5)
 IDS = np.array([[1, 2, 3, 4], [5, 4, 0, 0], [0, 0, 0, 0]], np.int32)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import LoadError
+from harness.core.errors import LoadError
+from harness.core.schema import Array, Arrays
 from harness.placing.verdict import CUDA_PROVIDER
 from harness.runtimes.ort import OrtSession
-from harness.schema import Array, Arrays
 
 Outputs = list[tuple[str, Array]]
 

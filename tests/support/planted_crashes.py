@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import harness.validate as validate
-from harness import arguments, runtimes
-from harness.schema import Arrays
+from harness import runtimes
+from harness.commands.run import ended
+from harness.core.schema import Arrays
 from tests.support.planted import Outputs, right
 
 FLOOD = 100 * 2**20
@@ -188,4 +189,4 @@ if __name__ == "__main__":
     runtimes.RUNTIMES.update(TARGETS)
     if as_ort := os.environ.get("HARNESS_TEST_ORT_CPU"):
         runtimes.RUNTIMES["ort-cpu"] = TARGETS[as_ort]
-    sys.exit(arguments.ended(validate.main))
+    sys.exit(ended(validate.main))

@@ -1,4 +1,4 @@
-"""A child process whose exporters crash, fail or succeed; run as ``harness.exporting`` is."""
+"""A child process whose exporters crash, fail or succeed; run as ``harness.exporting.cache`` is."""
 
 import ctypes
 import errno
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import bundle, exporting
-from harness.errors import ExportError
+from harness.core.errors import ExportError
 from harness.exporters import EXPORTERS
+from harness.exporting import bundle, cache
 from reference_models import catalog
 from tests.support import doubler
 
@@ -115,6 +115,6 @@ TARGETS = {
 
 if __name__ == "__main__":
     EXPORTERS.update(TARGETS)
-    exporting.FRAMEWORKS["torch"] = "tests.support.planted_exporters"
+    cache.FRAMEWORKS["torch"] = "tests.support.planted_exporters"
     catalog.part = lambda spec, name: None
-    exporting.child()
+    cache.child()

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import onnx
 
-from harness.errors import LoadError, RunError
-from harness.runtimes.oracle import DECLARED
+from harness.core.errors import LoadError, RunError
+from harness.oracle.runtime import DECLARED
 
 
 class Planted:

@@ -10,13 +10,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from harness.core.registry import resolve
+from harness.core.schema import (
+    BATCH,
+    Array,
+    Arrays,
+    Case,
+    GoldenCase,
+    ModelSpec,
+    Raggedness,
+    Session,
+)
+from harness.core.tolerance import one_ulp
 from harness.placing.verdict import CPU_PROVIDER
-from harness.registry import resolve
 from harness.relations import RELATIONS as REGISTERED
 from harness.relations.context import Context
 from harness.runtimes.ort import OrtRuntime
-from harness.schema import BATCH, Array, Arrays, Case, GoldenCase, ModelSpec, Raggedness, Session
-from harness.tolerance import one_ulp
 from tests.support.random_nets import Run
 
 K = 8.0

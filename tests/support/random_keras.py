@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers as kl
 
-from harness.exporters.native_keras import export
-from harness.schema import Array, Arrays, Raggedness
+from harness.core.schema import Array, Arrays, Raggedness
+from harness.exporters.keras.native import export
 from tests.support.keras_specs import draw, spec_of
 from tests.support.random_checks import COPIES, VOCABULARY, Realised, drawn_weight, embeddings
 from tests.support.random_nets import After, KerasLayer, KerasNet, streams

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import rnn
 
-from harness.exporters.native_torch import export
-from harness.schema import Array, Arrays, ModelSpec, TensorSpec
+from harness.core.schema import Array, Arrays, ModelSpec, TensorSpec
+from harness.exporters.torch.native import export
 from tests.support.random_checks import COPIES, VOCABULARY, Realised, drawn_weight, embeddings
 from tests.support.random_nets import After, Run, TorchLayer, TorchNet, streams
 

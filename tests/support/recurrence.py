@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from harness import golden
-from harness.errors import RunError
-from harness.formula import evaluate
+from harness.core.errors import RunError
+from harness.core.schema import Array, Arrays, Case, ModelSpec, Raggedness, TensorSpec
+from harness.goldens import store
+from harness.goldens.formulas import evaluate
 from harness.runtimes.ort import CPU
-from harness.schema import Array, Arrays, Case, ModelSpec, Raggedness, TensorSpec
 
 IDS, FEATURES, UNITS = 9, 4, 3
 SPEC = ModelSpec(
@@ -179,9 +179,9 @@ def record(folder: Path, model: onnx.ModelProto, cases: list[Case] | None = None
         }
         outputs = {name: v.astype(np.float64) for name, v in session.run(inputs)}
         noise = dict.fromkeys(outputs, NOISE)
-        recorded.append(golden.RecordedCase(case, formulas, inputs, outputs, None, noise))
+        recorded.append(store.RecordedCase(case, formulas, inputs, outputs, None, noise))
     about = {"model": SPEC.name, "framework": "torch", "seed": 0, "training": {}}
-    golden.write(folder / "golden", SPEC, {"w": np.float32([1])}, recorded, about)
+    store.write(folder / "golden", SPEC, {"w": np.float32([1])}, recorded, about)
     return path
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import helper
 
-from harness.schema import TensorSpec
+from harness.core.schema import TensorSpec
 from tests.support.mutants import spec, subject
 
 UNITS, FEATURES = 3, 3

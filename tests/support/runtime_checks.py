@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.errors import LoadError, RunError
+from harness.core.errors import LoadError, RunError
 from harness.runtimes.ort import CPU
 from tests.support import small_graphs
 

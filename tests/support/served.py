@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
-from harness.errors import LoadError
-from harness.schema import Array, Arrays
+from harness.core.errors import LoadError
+from harness.core.schema import Array, Arrays
 
 LIVE: list[str] = []
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import LoadError
-from harness.runtimes.oracle import DECLARED
-from harness.schema import Array, Arrays
+from harness.core.errors import LoadError
+from harness.core.schema import Array, Arrays
+from harness.oracle.runtime import DECLARED
 
 DROPPED = 13
 """Bits of a float32's mantissa that TF32 does not keep."""

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import bundle, golden
-from harness.formula import evaluate
-from harness.golden import RecordedCase
-from harness.runtimes.oracle import ORACLE
-from harness.schema import Case, ModelSpec, TensorSpec
+from harness.core.schema import Case, ModelSpec, TensorSpec
+from harness.exporting import bundle
+from harness.goldens import store
+from harness.goldens.formulas import evaluate
+from harness.goldens.store import RecordedCase
+from harness.oracle.runtime import ORACLE
 from tests.support.small_graphs import FEATURES, UNITS, lstm
 
 SPEC = ModelSpec(
@@ -43,8 +44,8 @@ def make(folder: Path) -> tuple[Path, Path]:
         noise = {"y": 1e-7, "h": 1e-7}
         recorded.append(RecordedCase(case, {"x": formula}, {"x": x}, outputs, steps, noise))
     about = {"model": "tiny", "framework": "torch", "seed": 0, "float32_runs": 1}
-    golden.write(folder / "golden", SPEC, {}, recorded, about)
-    (folder / "golden" / golden.WEIGHTS).unlink()
+    store.write(folder / "golden", SPEC, {}, recorded, about)
+    (folder / "golden" / store.WEIGHTS).unlink()
     return Path(model), folder / "golden"
 
 

@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 from torch.nn.utils import rnn
 
-from harness.exporters.native_torch import export
-from harness.schema import Arrays, ModelSpec, TensorSpec
+from harness.core.schema import Arrays, ModelSpec, TensorSpec
+from harness.exporters.torch.native import export
 
 F, H, P = 5, 3, 2
 LENGTHS = (1, 2, 3, 7, 8, 17, 33, 300)

@@ -1,38 +1,65 @@
-"""Who may import whom, read from the source."""
+"""The rooms of the harness and which may import which, held against every import in the source."""
 
 import ast
-from pathlib import Path
+import re
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("reference_models/**/*.py")])
-LEAVES = (
-    "frameworks",
-    "exporters",
-    "variants",
-    "runtimes",
-    "reports",
-    "linting",
-    "relations",
-    "defects",
-)
-FRAMEWORKS = {"torch", "keras", "tensorflow", "tf2onnx", "onnxscript"}
+from tests.support import ROOT
+
 # fmt: off
-COMMANDS = {
-    "validate", "record", "export", "list", "lint", "placement", "mutate", "diagnose", "merge",
-    "convert", "operators",
+ROOMS = {
+    "core": "",
+    "processes": "core",
+    "goldens": "core",
+    "graphs": "core",
+    "placing": "core processes",
+    "exporters": "core",
+    "relations": "core goldens",
+    "reports": "core goldens",
+    "oracle": "core goldens graphs",
+    "linting": "core graphs placing",
+    "reference_models": "core goldens",
+    "subjects": "core graphs oracle reference_models",
+    "frameworks": "core subjects",
+    "runtimes": "core frameworks goldens oracle placing reference_models",
+    "onnx_operators": "core processes runtimes",
+    "exporting": "core exporters frameworks goldens graphs processes reference_models",
+    "onnx_tests": "core exporting goldens graphs oracle reference_models",
+    "recording": "core exporters frameworks goldens graphs oracle processes reference_models"
+                 " subjects",
+    "validation": "core exporters exporting frameworks goldens graphs linting onnx_tests processes"
+                  " reference_models relations runtimes subjects",
+    "diagnosis": "core goldens graphs oracle reference_models runtimes validation",
+    "mutation": "core goldens graphs reference_models runtimes validation",
+    "shipping": "core exporters exporting goldens recording reference_models reports runtimes"
+                " subjects validation",
+    "api": "core shipping subjects validation",
+    "testing": "api core exporting frameworks goldens onnx_tests reference_models reports runtimes"
+               " validation",
+    "commands": "core exporters frameworks runtimes validation",
 }
 # fmt: on
-COMMON = {"harness.schema", "harness.errors", "harness.registry", "harness.placing.tables"}
-COMMON |= {"harness.placing.sizes", "harness.placing.verdict", "harness.subjects.describe"}
+"""Each room, from the ground up, and the rooms that it may import."""
+COMMANDS = {path.stem for path in ROOT.glob("harness/*.py")} - {"__init__", "__main__", "api"}
+FRAMEWORKS = {"torch", "keras", "tensorflow", "tf2onnx", "onnxscript"}
+SOURCES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("reference_models/**/*.py")])
+_IN_TEXT = re.compile(r"\b(?:harness\.([a-z_]+)|(reference_models))\.")
 
 
 def name(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(path):
+def room(module):
+    """The room of a module; for a command, and for ``harness`` itself, none."""
+    first, *rest = module.split(".")
+    if first != "harness":
+        return first
+    return rest[0] if rest and rest[0] in ROOMS else None
+
+
+def modules(path):
     """Every module that a file imports, at its top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -43,56 +70,88 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def in_text(path):
+    """The rooms of modules that a file names in text that is no docstring, in part or whole."""
+    tree = ast.parse(path.read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if text and id(node) not in docstrings:
+            yield from (a or b for a, b in _IN_TEXT.findall(node.value))
+
+
 def top(module):
     return module.partition(".")[0]
+
+
+def test_rooms_are_listed_from_the_ground_up():
+    order = list(ROOMS)
+    for one, others in ROOMS.items():
+        assert all(order.index(other) < order.index(one) for other in others.split()), one
+
+
+def test_every_folder_is_a_room_and_beside_them_are_commands_alone():
+    folders = {path.parent.name for path in ROOT.glob("harness/*/__init__.py")}
+    assert folders == set(ROOMS) - {"api", "reference_models"}
+    for command in COMMANDS:
+        assert "def main(" in (ROOT / f"harness/{command}.py").read_text(), command
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_a_room_imports_only_rooms_below_it(path):
+    own = room(name(path))
+    if own is None:
+        return
+    rooms = {room(module) for module in modules(path)} | set(in_text(path))
+    above = (rooms & {*ROOMS, *COMMANDS}) - {own, *ROOMS[own].split()}
+    assert not above, f"{name(path)} imports {', '.join(sorted(above))}"
+
+
+def test_the_table_has_no_arrow_that_nothing_needs():
+    needed = {one: set() for one in ROOMS}
+    for path in SOURCES:
+        if own := room(name(path)):
+            needed[own] |= {room(module) for module in modules(path)} | set(in_text(path))
+    for one, others in ROOMS.items():
+        assert set(others.split()) <= needed[one], one
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_only_twins_and_the_rooms_made_for_them_import_a_framework(path):
     allowed = (
-        path.parent.name in ("frameworks", "exporters")
+        {"frameworks", "exporters"} & set(path.parts)
         or path.stem in ("keras_twin", "torch_twin")
         or path.name.startswith(("torch_", "keras_"))
     )
-    found = {top(module) for module in imports(path)} & FRAMEWORKS
-    assert allowed or not found
+    assert allowed or not {top(module) for module in modules(path)} & FRAMEWORKS
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_only_runtimes_and_variants_import_onnxruntime(path):
-    found = {top(module) for module in imports(path)} & {"onnxruntime"}
-    assert path.parent.name in ("runtimes", "variants", "placing") or not found
+    allowed = path.parent.name in ("runtimes", "placing") or path.stem == "variants"
+    assert allowed or "onnxruntime" not in {top(module) for module in modules(path)}
 
 
-@pytest.mark.parametrize("room", LEAVES)
-def test_leaves_know_only_the_schema_and_the_errors(room):
-    for path in sorted((ROOT / "harness" / room).rglob("*.py")):
-        ours = {module for module in imports(path) if top(module) == "harness"}
-        foreign = {
-            module
-            for module in ours
-            if not any(module == c or module.startswith(f"{c}.") for c in COMMON)
-            and not module.startswith(f"harness.{room}.")
-            and module not in ("harness", f"harness.{room}")
-        }
-        assert not foreign, f"{path.name} imports {sorted(foreign)}"
+def test_the_words_need_numpy_alone():
+    for path in ROOT.glob("harness/core/*.py"):
+        third = {top(module) for module in modules(path)} & {"onnx", "rich", "safetensors"}
+        assert not third, name(path)
 
 
-def test_the_schema_knows_nothing_but_numpy():
-    ours = {top(m) for m in imports(ROOT / "harness/schema.py")} & {"harness", "onnx", "rich"}
-    assert not ours
+def test_a_class_name_occurs_once():
+    places = {}
+    for path in SOURCES:
+        if path.is_relative_to(ROOT / "reference_models") or path.stem.endswith("_twin"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name(path))
+    assert not {one: where for one, where in places.items() if len(where) > 1}
 
 
-def test_reference_models_know_little_of_the_harness():
-    for path in ROOT.glob("reference_models/**/*.py"):
-        ours = {m for m in imports(path) if m.startswith("harness.")}
-        allowed = ("harness.schema", "harness.errors", "harness.registry", "harness.formula")
-        assert all(m.startswith(allowed) for m in ours), (path, ours)
-
-
-def test_the_engine_knows_no_command_and_no_leaf():
-    ours = {m for m in imports(ROOT / "harness/engine.py") if m.startswith("harness.")}
-    assert not {m for m in ours if m.split(".")[1] in {*LEAVES, *COMMANDS, "validation"}}
+def test_unit_tests_mirror_the_rooms():
+    folders = {path.name for path in ROOT.glob("tests/unit/*") if (path / "__init__.py").is_file()}
+    assert folders <= {*ROOMS, "ci"}
 
 
 def test_no_module_is_a_warehouse():

@@ -1,6 +1,6 @@
 """``echo``: at every step, the token of the step before."""
 
-from harness.schema import ModelSpec, TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
 
 TOKENS = 4
 DIM = 4

@@ -9,8 +9,8 @@ from typing import Any
 
 import onnxruntime as ort
 
-from harness.errors import LoadError, RunError, one_line
-from harness.schema import Array, Arrays, ModelSpec, Report
+from harness.core.errors import LoadError, RunError, one_line
+from harness.core.schema import Array, Arrays, ModelSpec, Report
 
 
 class Session:
@@ -50,7 +50,7 @@ PLAIN = Plain()
 
 def export_stamped(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> Any:
     """The harness's own export, with the name of its producer."""
-    from harness.exporters.native_torch import export
+    from harness.exporters.torch.native import export
 
     exported = export(model, spec, example, opset)
     exported.producer_name = "echo-models"

@@ -1,8 +1,8 @@
 """The exporting process for models whose parameters are those they were built with."""
 
-from harness import exporting
+from harness.core.registry import resolve
+from harness.exporting import cache
 from harness.frameworks import FRAMEWORKS
-from harness.registry import resolve
 
 if __name__ == "__main__":
 
@@ -11,7 +11,7 @@ if __name__ == "__main__":
         adapter.build = lambda twin, spec, parameters, *rest: own(twin, spec, None, *rest)
         return adapter
 
-    exporting.resolve = lambda target: (
+    cache.resolve = lambda target: (
         built(resolve(target)) if target in FRAMEWORKS.values() else resolve(target)
     )
-    exporting.child()
+    cache.child()

@@ -1,0 +1,135 @@
+"""The verdict: is this output the oracle's, as far as float32 can tell? All in float64."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.core.schema import Array, GoldenCase, ModelSpec, OutputComparison, TensorSpec
+from harness.core.tolerance import output_dtype, scale_of, tolerance
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def structure(
+    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], runtime: str = ""
+) -> str:
+    """Why names, count, dtypes or shapes differ from the specification; empty if they do not."""
+    expected = [t.name for t in spec.outputs]
+    given = [name for name, _ in actual]
+    for what, more, fewer in (("missing", expected, given), ("extra", given, expected)):
+        names = sorted((Counter(more) - Counter(fewer)).elements())
+        if names:
+            return f"{what} output {', '.join(names)}; expected {expected}, got {given}"
+    arrays = dict(actual)
+    for tensor in spec.outputs:
+        value = arrays[tensor.name]
+        dtype = output_dtype(runtime, tensor.dtype)
+        if value.dtype != dtype and (value.dtype.kind, dtype.kind) != ("U", "O"):
+            return f"output {tensor.name} is {value.dtype}, expected {dtype}"
+        shape = tensor.shape(golden.case.batch, golden.case.lengths)
+        if value.shape != shape:
+            return f"output {tensor.name} has shape {value.shape}, expected {shape}"
+    return ""
+
+
+def compare(
+    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], runtime: str
+) -> tuple[OutputComparison, ...]:
+    """Every output against the oracle; ``structure`` must have found nothing.
+
+    An output whose ``reason`` is not empty does not conform.
+    """
+    arrays = dict(actual)
+    return tuple(
+        _output(t, arrays[t.name], golden.outputs[t.name], golden, runtime) for t in spec.outputs
+    )
+
+
+def _output(
+    tensor: TensorSpec, actual: Array, expected: Array, golden: GoldenCase, runtime: str
+) -> OutputComparison:
+    exact = np.dtype(tensor.dtype).kind not in "fc"
+    if np.dtype(tensor.dtype).kind == "O":
+        actual, expected = _coded(actual, expected)
+    finite_golden = bool(np.isfinite(expected).all())
+    stray = "" if np.isfinite(actual).all() or not finite_golden else _not_finite(actual)
+    steps, axis = golden.steps, tensor.step_axis
+    all_steps = 1 if axis is None else actual.shape[axis]
+    if steps is not None and axis is not None:
+        actual = actual.take(steps, axis=axis)
+    apart = actual != expected
+    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+    whole = finite_golden and not stray
+    finite: Any = ... if whole else np.isfinite(expected) & np.isfinite(actual)
+    error = np.zeros(expected.shape)
+    error[finite] = np.abs(actual[finite] - expected[finite])
+    error = np.maximum(error, apart) if exact else error
+    disagreeing: Any = () if whole else np.argwhere(~(finite | _same(actual, expected)))
+    scale = scale_of(golden.scale.get(tensor.name, 0.0), expected)
+    floor = golden.noise_floor[tensor.name]
+    given = golden.expected_error.get(tensor.name, 0.0)
+    allowed = 0.0 if exact else tolerance(runtime, floor, scale) + given
+    largest = float(error.max(initial=0.0))
+    ratio = largest / allowed if allowed > 0 else largest
+    worst = _index(disagreeing[0] if len(disagreeing) else _argmax(error))
+    if axis is not None and worst and steps is not None:
+        worst = (*worst[:axis], int(steps[worst[axis]]), *worst[axis + 1 :])
+    reason = stray
+    if len(disagreeing) and not reason:
+        reason = f"NaN or infinity in other places than expected, first at {list(worst)}"
+    if not reason and not ratio <= (0.0 if exact else 1.0):
+        reason = f"error {largest:.3g} is {ratio:.3g} times the tolerance {allowed:.3g}"
+    return OutputComparison(
+        name=tensor.name,
+        max_abs=largest,
+        max_rel=float((error / np.maximum(abs(expected), _TINY))[finite].max(initial=0.0)),
+        max_ulp=_ulps(actual[finite], expected[finite]),
+        noise_floor=floor,
+        tolerance=allowed,
+        ratio=ratio,
+        worst_index=worst,
+        worst_step=worst[axis] if axis is not None and worst else None,
+        reason=reason,
+        steps=all_steps,
+        steps_compared=1 if axis is None else actual.shape[axis],
+    )
+
+
+def _coded(actual: Array, expected: Array) -> tuple[Array, Array]:
+    """Strings as numbers, the same where they are the same."""
+    words = dict.fromkeys(str(word) for word in (*expected.flat, *actual.flat))
+    codes = {word: float(code) for code, word in enumerate(words)}
+    coded = [[codes[str(word)] for word in array.flat] for array in (actual, expected)]
+    return np.reshape(coded[0], actual.shape), np.reshape(coded[1], expected.shape)
+
+
+def _same(actual: Array, expected: Array) -> Array:
+    """Where both hold the same infinity, or NaN."""
+    return np.asarray((actual == expected) | (np.isnan(actual) & np.isnan(expected)))
+
+
+def _not_finite(actual: Array) -> str:
+    places = np.argwhere(~np.isfinite(actual))
+    first = _index(places[0])
+    return f"{len(places)} values are not finite, first {actual[first]} at {list(first)}"
+
+
+def _index(place: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(int(i) for i in place)
+
+
+def _argmax(error: Array) -> tuple[int, ...]:
+    return _index(np.unravel_index(error.argmax(), error.shape)) if error.size else ()
+
+
+def _ulps(actual: Array, expected: Array) -> int:
+    """The largest number of float32 values between the two, as their bits count them."""
+
+    both = np.stack([actual, expected])
+    raw = np.clip(both, -3.4e38, 3.4e38).astype(np.float32).view(np.int32).astype(np.int64)
+    first, second = np.where(raw < 0, -(raw & 0x7FFFFFFF), raw)
+    return int(np.abs(first - second).max(initial=0))

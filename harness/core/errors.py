@@ -1,0 +1,118 @@
+"""What can go wrong, one class for each stage, and the exit code that each calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from harness.core.schema import Stage
+
+CONFORMS = 0
+DOES_NOT_CONFORM = 1
+UNUSABLE = 2
+UNAVAILABLE = 3
+NOTHING_COMPARED = 4
+
+
+class HarnessError(Exception):
+    """A failure that is told in one line; ``exit_code`` is what the command ends with."""
+
+    exit_code = UNUSABLE
+
+
+class UsageError(HarnessError):
+    """The call or an input file is not usable."""
+
+
+class GoldenError(HarnessError):
+    """A golden is missing, corrupt, or not worth recording."""
+
+
+class NothingSelectedError(HarnessError):
+    """The selection is empty: nothing would be compared."""
+
+    exit_code = NOTHING_COMPARED
+
+
+class UnavailableError(HarnessError):
+    """A runtime or a framework that was asked for is not available here."""
+
+    exit_code = UNAVAILABLE
+
+
+class StageError(HarnessError):
+    """A cell failed at a stage; becomes a result, not an exit.
+
+    ``crashed`` says that a process was lost to it: that is an ``error``, whatever is expected.
+    """
+
+    exit_code = DOES_NOT_CONFORM
+    stage = Stage.EXPORT
+
+    def __init__(self, told: str, crashed: bool = False) -> None:
+        super().__init__(told)
+        self.crashed = crashed
+
+
+class ExportError(StageError):
+    stage = Stage.EXPORT
+
+
+class CheckError(StageError):
+    stage = Stage.CHECK
+
+
+class LoadError(StageError):
+    stage = Stage.LOAD
+
+
+class RunError(StageError):
+    stage = Stage.RUN
+
+
+def unknown(kind: str, given: str, choices: Iterable[str]) -> UsageError:
+    """The one-line error for a name that is not one of ``choices``, which it lists."""
+    names = sorted(choices)
+    near = get_close_matches(given, names, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return UsageError(f"unknown {kind} {given!r}{hint}; choose from: {', '.join(names)}")
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """An exception as one line: its type and its first non-empty line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return clipped(text.encode(errors="backslashreplace").decode(), limit)
+
+
+def clipped(text: str, limit: int = 300) -> str:
+    """``text`` with what is over ``limit`` characters left out."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
+"""What runtimes in C++ say, in lower case, where Python raises MemoryError"""
+
+
+def crashed(error: BaseException) -> bool:
+    """Whether what raised ``error`` was lost, or lacked memory."""
+    if isinstance(error, StageError) and error.crashed:
+        return True
+    raised = any(isinstance(e, MemoryError) for e in (error, error.__cause__, error.__context__))
+    return raised or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether ``error`` may be gone the next time: a crash, or a file that the system refused.
+
+    A full disk is told by an OSError with a number, which may be what another error comes from.
+    """
+    return crashed(error) or any(isinstance(e, OSError) and e.errno for e in _behind(error))
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, then what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,0 +1,97 @@
+"""Strict expected failures: a side table of reviewed rows, one cell or glob of cells each."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from harness.core.errors import UsageError
+from harness.core.schema import CellResult, Stage, Status
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Cells that fail today: at which stage, why, and where upstream it is told.
+
+    With ``relation`` it is that relation which fails, where it is tried, and nothing else.
+    """
+
+    cell: str
+    stage: Stage
+    reason: str
+    upstream: str
+    relation: str = ""
+
+    def matches(self, cell_id: str) -> bool:
+        return fnmatchcase(cell_id, self.cell)
+
+
+def load(path: Path) -> list[Expectation]:
+    """The rows of ``[[expect]]`` tables; UsageError names the row that is not usable."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is not usable TOML: {error}") from None
+    rows = []
+    for number, row in enumerate(table.get("expect", ()), 1):
+        try:
+            rows.append(Expectation(**{**row, "stage": Stage(row["stage"])}))
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(
+                f"{path}: row {number} needs exactly cell, stage ({', '.join(Stage)}),"
+                f" reason and upstream, and may name a relation; it has: {', '.join(row)}"
+            ) from None
+    return rows
+
+
+def judge(result: CellResult, rows: Sequence[Expectation], partial: bool = False) -> CellResult:
+    """The result in the light of the expectations.
+
+    A failure at the expected stage becomes ``xfail``; a pass becomes ``xpass``, and a failure at
+    another stage stays a failure and says which one was expected. Of a ``partial`` run, which left
+    cases out, less is known: it may pass, or fail at a later stage only.
+    """
+    row = _row(result, [row for row in rows if row.matches(result.cell.id)])
+    if row is None or result.status is Status.UNAVAILABLE:
+        return result
+    if partial:
+        if result.status is Status.PASS:
+            return result
+        order = list(Stage)
+        if order.index(result.stage) > order.index(row.stage):
+            row = replace(row, stage=result.stage)
+    if result.status is Status.PASS:
+        return replace(
+            result,
+            status=Status.XPASS,
+            reason=f"expected to fail at {row.stage} ({row.reason}), but it conforms:"
+            " remove the expectation",
+        )
+    if result.status is Status.FAIL and result.stage is row.stage:
+        upstream = f" [{row.upstream}]" if row.upstream else ""
+        return replace(
+            result, status=Status.XFAIL, reason=f"{row.reason}{upstream}: {result.reason}"
+        )
+    return replace(
+        result, reason=f"expected to fail at {row.stage} ({row.reason}), but: {result.reason}"
+    )
+
+
+def _row(result: CellResult, rows: Sequence[Expectation]) -> Expectation | None:
+    """The first row of the cell; else one of a relation that alone fails, or that should have."""
+    whole = [row for row in rows if not row.relation]
+    failing = {case.relation for case in result.cases if case.status is not Status.PASS}
+    tried = {case.relation for case in result.cases}
+    known = (r for r in rows if {r.relation} == failing or (not failing and r.relation in tried))
+    return whole[0] if whole else next(known, None)
+
+
+def unused(rows: Iterable[Expectation], cell_ids: Iterable[str]) -> list[Expectation]:
+    """Rows that match no cell of the whole matrix: left over, or misspelt."""
+    ids = list(cell_ids)
+    return [row for row in rows if not any(row.matches(cell_id) for cell_id in ids)]

@@ -1,0 +1,83 @@
+"""Folders that are either the old one or the new one, whenever the process is stopped."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new, empty folder that takes the place of ``folder`` when the block ends without error.
+
+    Where the system can exchange two names in one step (Linux), it does; elsewhere the old folder
+    is moved aside first. Of several processes that put the same folder the last one wins.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        new.chmod(0o755)
+        yield new
+        _put(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Give ``new`` the name of ``folder``, which another process may take or free meanwhile."""
+    aside: list[Path] = []
+    while not (_renamed(new, folder) or _exchange(new, folder)):
+        old = new.with_name(f"{new.name}-old{len(aside)}")
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+            aside.append(old)
+    for old in aside:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _renamed(new: Path, folder: Path) -> bool:
+    """Rename a folder, unless the name is taken."""
+    try:
+        new.rename(folder)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        return False
+    return True
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    arguments = (_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)
+    return bool(renameat2(*arguments) == 0)
+
+
+def written(path: Path, data: bytes) -> Path:
+    """``path``, which holds ``data`` now; its folder is made.
+
+    OSError, which names ``path``, where it cannot be written; nothing is left beside it.
+    """
+    part = path.with_suffix(f".{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return path

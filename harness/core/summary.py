@@ -1,0 +1,32 @@
+"""What a whole run comes to: its exit code and the line that says so."""
+
+from __future__ import annotations
+
+from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED, UNUSABLE
+from harness.core.schema import Report, Status
+
+BAD = (Status.FAIL, Status.XPASS, Status.ERROR)
+
+
+def exit_code(report: Report, incomplete: bool = False) -> int:
+    """0 only where something was compared and nothing failed, passed unexpectedly or crashed.
+
+    Nor is it 0 where the run is ``incomplete``: a report could not be written, a part is missing.
+    """
+    if any(result.status in BAD for result in report.results):
+        return DOES_NOT_CONFORM
+    if not report.comparisons:
+        return NOTHING_COMPARED
+    return UNUSABLE if incomplete else CONFORMS
+
+
+def line(report: Report) -> str:
+    """``40 cells, 4,120 comparisons at 9,000 of 80,000 steps: 38 pass, 2 xfail``."""
+    summary = report.summary
+    counts = [f"{summary[s.value]} {s.value}" for s in Status if summary[s.value]]
+    nothing = "" if report.comparisons else "; nothing was compared"
+    cells = f"{summary['cells']} cell{'' if summary['cells'] == 1 else 's'}"
+    compared, steps = report.steps
+    told = f"{report.comparisons:,} comparisons at {compared:,} of {steps:,} steps"
+    partial = "partial report: " if report.partial else ""
+    return f"{partial}{cells}, {told}: {', '.join(counts) or 'none'}{nothing}"

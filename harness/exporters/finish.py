@@ -1,0 +1,158 @@
+"""The last step of every native export: the specification's names, the opset, and the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, helper, version_converter
+
+from harness.core.errors import ExportError, one_line
+from harness.core.schema import ModelSpec, TensorSpec
+from harness.exporters import OPSETS
+
+RECURRENT = {"LSTM", "GRU", "RNN"}
+CONTROL_FLOW = {"Loop", "Scan", "If"}
+RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform"}
+RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
+
+
+def finish(
+    model: ModelProto, spec: ModelSpec, opset: int, metadata: Mapping[str, str]
+) -> ModelProto:
+    """``model`` at ``opset`` with the names and axes of ``spec``, checked.
+
+    The graph's inputs and outputs are in the order of ``spec``. ExportError where a declared
+    dtype, rank or fixed size is not what the graph computes, or where it holds control flow.
+    """
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
+    _refuse(model.graph.node)
+    graph = model.graph
+    _expect_count(spec, "input", spec.inputs, graph.input)
+    _expect_count(spec, "output", spec.outputs, graph.output)
+    _drop_unused(model)
+    if opset != 18:
+        model = version_converter.convert_version(model, opset)
+    graph = model.graph
+    _rename(model, spec)
+    del graph.value_info[:]
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", opset))
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    graph.name = spec.name
+    model.producer_name, model.producer_version, model.doc_string = "onnx-sequence-harness", "", ""
+    graph.doc_string = ""
+    for value, tensor in zip(graph.input, spec.inputs, strict=True):
+        value.CopyFrom(_declared(tensor))
+    _declare_outputs(model, spec)
+    helper.set_model_props(model, dict(metadata))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        raise ExportError(f"the graph does not pass ONNX's check: {one_line(error)}") from error
+    return model
+
+
+def _refuse(nodes: Iterable[NodeProto]) -> None:
+    for found in nodes:
+        if found.op_type in CONTROL_FLOW:
+            raise ExportError(f"{found.name}: needs {found.op_type}, which is no native node")
+        if found.op_type in RANDOM:
+            raise ExportError(f"{found.name}: draws random numbers at inference")
+        if found.domain not in ("", "ai.onnx"):
+            raise ExportError(f"{found.name}: {found.domain}.{found.op_type} is not an ONNX op")
+
+
+def _expect_count(
+    spec: ModelSpec, kind: str, wanted: Sequence[TensorSpec], got: Sequence[onnx.ValueInfoProto]
+) -> None:
+    if len(wanted) != len(got):
+        names = ", ".join(t.name for t in wanted)
+        raise ExportError(
+            f"model {spec.name!r}: its specification has {len(wanted)} {kind}s ({names}), "
+            f"the model {len(got)}"
+        )
+
+
+def _drop_unused(model: ModelProto) -> None:
+    """Leave out what a recurrent node could give and nothing reads, where it is given last.
+
+    An output left out before another keeps a name: onnx.reference would take its value for every
+    optional input that is missing.
+    """
+    graph = model.graph
+    used = {name for found in graph.node for name in found.input if name}
+    used |= {value.name for value in graph.output}
+    for number, found in enumerate(graph.node):
+        if found.op_type in RECURRENT:
+            names = _trimmed(name if name in used else "" for name in found.output)
+            found.output[:] = [name or f"unused_{number}_{i}" for i, name in enumerate(names)]
+            found.input[:] = _trimmed(found.input)
+
+
+def _trimmed(names: Iterable[str]) -> list[str]:
+    kept = list(names)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept
+
+
+def _rename(model: ModelProto, spec: ModelSpec) -> None:
+    """Give graph inputs and outputs their names; move any other value out of the way."""
+    graph = model.graph
+    public: dict[str, str] = dict(
+        zip((v.name for v in graph.input), (t.name for t in spec.inputs), strict=True)
+    )
+    public |= dict(zip((v.name for v in graph.output), (t.name for t in spec.outputs), strict=True))
+    taken = set(public.values())
+
+    def new(name: str) -> str:
+        return public.get(name, f"{name}/inner" if name in taken else name)
+
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = new(value.name)
+    for found in graph.node:
+        found.input[:] = [new(name) for name in found.input]
+        found.output[:] = [new(name) for name in found.output]
+
+
+def _declared(tensor: TensorSpec) -> onnx.ValueInfoProto:
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+    return helper.make_tensor_value_info(tensor.name, dtype, list(tensor.axes))
+
+
+def _declare_outputs(model: ModelProto, spec: ModelSpec) -> None:
+    """Declare the outputs as the specification does; ExportError where inference knows better."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for value in bare.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
+    except Exception as error:
+        raise ExportError(f"ONNX cannot infer the graph's shapes: {one_line(error)}") from error
+    del model.graph.output[:]
+    names = {axis for tensor in spec.inputs for axis in tensor.axes if isinstance(axis, str)}
+    for value, tensor in zip(inferred.graph.output, spec.outputs, strict=True):
+        declared = _declared(tensor)
+        _compare(value.type.tensor_type, declared.type.tensor_type, tensor, names)
+        model.graph.output.append(declared)
+
+
+def _compare(got: Any, declared: Any, tensor: TensorSpec, names: set[str]) -> None:
+    """ExportError where what inference knows of an output is not what is declared of it."""
+    sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in got.shape.dim]
+    known = [size if isinstance(size, int) or size in names else None for size in sizes]
+    fits = not got.HasField("shape") or (
+        len(known) == len(tensor.axes)
+        and all(size in (None, axis) for size, axis in zip(known, tensor.axes, strict=True))
+    )
+    if got.elem_type != declared.elem_type or not fits:
+        dtype = helper.tensor_dtype_to_np_dtype(got.elem_type)
+        raise ExportError(
+            f"output {tensor.name!r}: expected {tensor.dtype} {list(tensor.axes)}, "
+            f"the graph gives {dtype} {known}"
+        )

@@ -1,0 +1,208 @@
+"""Keras' recurrent wrappers traced as native nodes; nothing stays patched afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from harness.core.errors import ExportError
+from harness.exporters.keras.cells import recurrent_node, unpack
+from harness.exporters.keras.mask import ValidSteps
+from harness.exporters.keras.rowwise import ROWWISE
+from harness.exporters.keras.tf_graph import Tensor, node
+
+States = dict[int, list[Tensor]]
+_RECURRENT = (layers.RNN, layers.LSTM, layers.GRU, layers.SimpleRNN)
+
+
+@contextmanager
+def native_layers(carried: States) -> Iterator[None]:
+    """Inside, recurrent layers and those of ``keras_rowwise`` trace as native ONNX nodes.
+
+    ``carried`` holds the flat state of each stateful layer by ``id(layer)``: what its next call
+    starts from, replaced by what that call ends with.
+    """
+    replacements: dict[type, Callable[..., Any]] = {
+        layers.RNN: _rnn_call(carried),
+        layers.Bidirectional: _bidirectional_call(carried),
+        **ROWWISE,
+    }
+    originals = {kind: kind.call for kind in replacements}  # type: ignore[attr-defined]
+    try:
+        for kind, call in replacements.items():
+            kind.call = call  # type: ignore[attr-defined]
+        yield
+    finally:
+        for kind, call in originals.items():
+            kind.call = call  # type: ignore[attr-defined]
+
+
+def _rnn_call(carried: States) -> Callable[..., Any]:
+    def call(
+        self: layers.RNN,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: Any = False,
+    ) -> Any:
+        output, states = _run(self, sequences, initial_state, mask, training, carried)
+        return (output, *states) if self.return_state else output
+
+    return call
+
+
+def _bidirectional_call(carried: States) -> Callable[..., Any]:
+    def call(
+        self: layers.Bidirectional,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: Any = None,
+    ) -> Any:
+        directions = (self.forward_layer, self.backward_layer)
+        for layer in directions:
+            if not isinstance(layer, layers.RNN) or _definer(layer, "call") not in _RECURRENT:
+                raise ExportError(
+                    f"layer {self.name!r}: Bidirectional of a custom {type(layer).__name__} "
+                    f"cannot be exported; expected one of: {_names(_RECURRENT)}"
+                )
+        half = [None, None]
+        if initial_state is not None:
+            middle = len(initial_state) // 2
+            half = [initial_state[:middle], initial_state[middle:]]
+        (y, states), (y_back, states_back) = (
+            _run(layer, sequences, state, mask, training, carried, flip=flip)
+            for layer, state, flip in zip(
+                directions, half, (False, self.return_sequences), strict=True
+            )
+        )
+        merged = _MERGES[self.merge_mode](y, y_back)
+        if not self.return_state:
+            return merged
+        return (*(merged if self.merge_mode is None else (merged,)), *states, *states_back)
+
+    return call
+
+
+_MERGES: dict[str | None, Callable[[Tensor, Tensor], Any]] = {
+    "concat": lambda a, b: tf.concat([a, b], axis=-1),
+    "sum": lambda a, b: a + b,
+    "ave": lambda a, b: (a + b) / 2,
+    "mul": lambda a, b: a * b,
+    None: lambda a, b: (a, b),
+}
+
+
+def _run(
+    layer: layers.RNN,
+    x: Tensor,
+    initial_state: Any,
+    mask: Any,
+    training: Any,
+    carried: States,
+    flip: bool = False,
+) -> tuple[Tensor, list[Any]]:
+    """The layer's output and its final states, nested as Keras nests them.
+
+    Outputs over time come in processing order, as Keras gives them, or with ``flip`` the other
+    way round.
+    """
+    mask = _checked(layer, x, mask, training)
+    if layer.stateful and id(layer) not in carried:
+        raise ExportError(f"layer {layer.name!r}: stateful, but not among the model's own layers")
+    given = carried[id(layer)] if layer.stateful and initial_state is None else initial_state
+    steps = None if mask is None else ValidSteps(mask, layer.go_backwards)
+    y, finals = _recur(layer, x, _nested(layer, given), steps)
+    flat = [state for final in finals for state in final]
+    if layer.stateful:
+        carried[id(layer)] = flat
+    zero = bool(layer.zero_output_for_mask)
+    if not layer.return_sequences:
+        output = finals[-1][0] if steps is None else steps.last(y, zero)
+    else:
+        output = y if steps is None else steps.spread(y, zero)
+        if layer.go_backwards != flip:
+            output = _reversed(output)
+    if initial_state is not None:
+        initial = list(initial_state) if keras.tree.is_nested(initial_state) else [initial_state]
+        return output, keras.tree.pack_sequence_as(initial, flat)
+    return output, finals if type(layer.cell) is layers.StackedRNNCells else finals[0]
+
+
+def _recur(
+    layer: layers.RNN, x: Tensor, nested: list[list[Tensor | None]], steps: ValidSteps | None
+) -> tuple[Tensor, list[list[Tensor]]]:
+    """The last cell's outputs, batch first, and each cell's final states.
+
+    Without a mask the outputs are at their own steps; with one they are ``ValidSteps.frames``.
+    """
+    direction = "reverse" if layer.go_backwards and steps is None else "forward"
+    # Only an LSTM's final cell state needs the lengths: no output holds it.
+    lengths = steps.lengths if steps and (layer.return_state or layer.stateful) else None
+    y = node("Transpose", x if steps is None else steps.to_front(x), perm=[1, 0, 2])
+    frames, finals = y, []
+    for cell, initial in zip(unpack(layer), nested, strict=True):
+        states = [None if s is None else node("Unsqueeze", s, np.array([0])) for s in initial]
+        y, *final = recurrent_node(cell, y, states, direction, lengths if states[1:] else None)
+        y = node("Squeeze", y, np.array([1]))
+        final = [node("Squeeze", state, np.array([0])) for state in final]
+        if steps is None:
+            frames = node("Transpose", y, perm=[1, 0, 2])
+        else:
+            frames = steps.frames(y)
+            cell_state = [steps.kept(c, i) for c, i in zip(final[1:], initial[1:], strict=True)]
+            final = [steps.final(frames, initial[0]), *cell_state]
+        finals.append(final)
+    return frames, finals
+
+
+def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | None:
+    """The mask as a boolean [batch, steps]; ExportError for what has no exact native form."""
+    where = f"layer {layer.name!r}"
+    for method in ("inner_loop", "get_initial_state"):
+        if _definer(layer, method) not in _RECURRENT:
+            raise ExportError(f"{where}: {type(layer).__name__} overrides {method}; cannot export")
+    if keras.tree.is_nested(x) or len(x.shape) != 3:
+        shape = "several tensors" if keras.tree.is_nested(x) else x.shape
+        raise ExportError(f"{where}: expected one input [batch, steps, features], got {shape}")
+    if training:
+        raise ExportError(f"{where}: called with training=True; only inference can be exported")
+    if keras.tree.is_nested(mask):
+        mask = keras.tree.flatten(mask)[0]
+    if mask is None:
+        return None
+    if len(mask.shape) != 2:
+        raise ExportError(f"{where}: expected a mask [batch, steps], got {mask.shape}")
+    return tf.cast(mask, tf.bool)
+
+
+def _nested(layer: layers.RNN, state: Any) -> list[list[Tensor | None]]:
+    """The initial state as one list per cell: [h], or [h, c] for an LSTM; None means zeros."""
+    counts = [2 if type(c) is layers.LSTMCell else 1 for c in unpack(layer)]
+    flat = [None] * sum(counts) if state is None else keras.tree.flatten(state)
+    if len(flat) != sum(counts):
+        raise ExportError(
+            f"layer {layer.name!r}: expected {sum(counts)} initial states, got {len(flat)}"
+        )
+    remaining = iter(flat)
+    return [[next(remaining) for _ in range(count)] for count in counts]
+
+
+def _reversed(x: Tensor) -> Tensor:
+    start, end = np.array([-1]), np.array([np.iinfo(np.int64).min])
+    return node("Slice", x, start, end, np.array([1]), np.array([-1]))
+
+
+def _definer(layer: Any, method: str) -> type:
+    """The class that defines the method that ``layer`` uses."""
+    return next(kind for kind in type(layer).__mro__ if method in vars(kind))
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    return ", ".join(kind.__name__ for kind in kinds)

@@ -1,0 +1,165 @@
+"""TensorFlow function in, ONNX out, with any ONNX node inside the TensorFlow graph.
+
+``node`` traces as a ``PyFuncStateless`` that is never executed: its token says which ONNX node it
+stands for, and a tf2onnx handler puts that node in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+from onnx import TypeProto, helper
+
+from harness.core.errors import ExportError
+
+OPSET = 18
+_REFUSED = {
+    "Random": "draws random numbers at inference",
+    "Assign": "changes a variable, which an ONNX graph cannot do",
+    "While": "loops over time in a way that is no LSTM, GRU or RNN node",
+    "If": "takes a branch, which has no form without control flow",
+    "Case": "takes a branch, which has no form without control flow",
+}
+
+Tensor = Any
+Shape = Sequence[int | None]
+
+
+def node(op: str, *inputs: Tensor | np.ndarray | None, **attributes: Any) -> Any:
+    """The outputs of one ONNX node at opset 18: a tensor, or a tuple where the op has several.
+
+    An array becomes a constant, None an omitted input, an attribute that is None is left out.
+    Dtypes and shapes follow from ONNX's own inference.
+    """
+    tensors = [tf.constant(x) if isinstance(x, np.ndarray) else x for x in inputs]
+    attributes = {key: value for key, value in attributes.items() if value is not None}
+    names = ["" if x is None else f"x{i}" for i, x in enumerate(tensors)]
+    schema = onnx.defs.get_schema(op, OPSET)
+    outputs = [f"y{i}" for i in range(len(schema.outputs))]
+    types = onnx.shape_inference.infer_node_outputs(
+        schema,
+        helper.make_node(op, names, outputs, **attributes),
+        {name: _type_of(x) for name, x in zip(names, tensors, strict=True) if name},
+        {
+            name: onnx.numpy_helper.from_array(x)
+            for name, x in zip(names, inputs, strict=True)
+            if isinstance(x, np.ndarray)
+        },
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    results = tf.raw_ops.PyFuncStateless(
+        input=[x for x in tensors if x is not None],
+        name=op,
+        token=json.dumps([op, [bool(name) for name in names], attributes]),
+        Tout=[helper.tensor_dtype_to_np_dtype(types[y].tensor_type.elem_type) for y in outputs],
+    )
+    shaped = tuple(
+        tf.ensure_shape(result, _shape_of(types[y]))
+        if types[y].tensor_type.HasField("shape")
+        else result
+        for result, y in zip(results, outputs, strict=True)
+    )
+    return shaped if len(shaped) > 1 else shaped[0]
+
+
+def _type_of(tensor: Tensor) -> TypeProto:
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype.as_numpy_dtype))
+    shape = None if tensor.shape.rank is None else tensor.shape.as_list()
+    return helper.make_tensor_type_proto(dtype, shape)
+
+
+def _shape_of(value: TypeProto) -> Shape:
+    dims = value.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") else None for d in dims]
+
+
+def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProto:
+    """The function as an ONNX model at opset 18; its inputs and outputs keep their order.
+
+    ExportError names the first TensorFlow op that has no ONNX equivalent.
+    """
+    operations = function.get_concrete_function(*signature).graph.get_operations()
+    for kind, reason in _REFUSED.items():
+        for operation in operations:
+            if operation.type.removeprefix("Stateless").startswith(kind):
+                raise ExportError(f"{operation.name}: {reason}")
+    refused = _Refusals()
+    logger = logging.getLogger("tf2onnx")
+    propagate, level = logger.propagate, logger.level
+    logger.propagate, logger.handlers = False, [refused, *logger.handlers]
+    logger.setLevel(logging.ERROR)
+    try:
+        model, _ = tf2onnx.convert.from_function(
+            function, signature, opset=OPSET, custom_op_handlers=_HANDLERS
+        )
+    finally:
+        logger.propagate = propagate
+        logger.setLevel(level)
+        logger.handlers.remove(refused)
+    if refused.messages:
+        raise ExportError(f"no exact ONNX equivalent: {refused.messages[0]}")
+    return model
+
+
+class _Refusals(logging.Handler):
+    """What tf2onnx only logs when it carries on past an op that it cannot convert."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage().splitlines()[0])
+
+
+def _onnx_node(ctx: Any, stand_in: Any, name: str, args: Any) -> None:
+    op, present, attributes = json.loads(stand_in.get_attr("token").s)
+    given = iter(stand_in.input)
+    inputs = [next(given) if here else "" for here in present]
+    _replace(ctx, stand_in, op, inputs, attributes)
+
+
+def _where(ctx: Any, node: Any, name: str, args: Any) -> None:
+    _replace(ctx, node, "Where", node.input)
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    erf = ctx.make_node("Erf", node.input).output[0]
+    _replace(ctx, node, "Sub", [_one(ctx, node), erf])
+
+
+def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
+    exp = ctx.make_node("Exp", node.input).output[0]
+    _replace(ctx, node, "Sub", [exp, _one(ctx, node)])
+
+
+def _one(ctx: Any, node: Any) -> str:
+    dtype = tf2onnx.utils.map_onnx_to_numpy_type(ctx.get_dtype(node.output[0]))
+    one: str = ctx.make_const(tf2onnx.utils.make_name("one"), np.ones((), dtype)).output[0]
+    return one
+
+
+def _replace(
+    ctx: Any, node: Any, op: str, inputs: Sequence[str], attributes: dict[str, Any] | None = None
+) -> None:
+    inputs, outputs, name = list(inputs), list(node.output), node.name
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    ctx.remove_node(name)
+    ctx.make_node(
+        op, inputs, attr=attributes, outputs=outputs, name=name, shapes=shapes, dtypes=dtypes
+    )
+
+
+_HANDLERS: dict[str, tuple[Callable[..., None], list[str]]] = {
+    "PyFuncStateless": (_onnx_node, []),
+    "SelectV2": (_where, []),
+    "Erfc": (_erfc, []),
+    "Expm1": (_expm1, []),
+}

@@ -1,0 +1,258 @@
+"""PyTorch to ONNX with native recurrent nodes, at any length and batch.
+
+A copy of the model is traced by ``torch.export`` while its recurrent layers emit ONNX nodes
+(``torch_recurrent``), and converted by ``torch.onnx``. The size that the trace found for each axis
+is held against the specification: an axis that is not what its name says is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from harness.core.errors import ExportError, one_line
+from harness.core.schema import Arrays, ModelSpec, TensorSpec
+from harness.exporters.finish import RECURRENT, finish
+from harness.exporters.torch.blame import conversion_error, module_of, trace_error
+from harness.exporters.torch.packed import padded_packing
+from harness.exporters.torch.recurrent import native_layers
+from harness.exporters.torch.registry import one_registry
+from harness.exporters.torch.rows import read_rows
+from harness.exporters.torch.sizes import shortest_only, size_one_counts
+
+
+def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
+    """``model`` in evaluation mode as ONNX at ``opset``; ``model`` itself is not changed.
+
+    ``example`` holds an array for each input of ``spec``, in the order of ``forward``'s arguments;
+    one that is missing is passed as None and is no input of the graph. ExportError names the
+    module that cannot be exported exactly and the reason.
+    """
+    with _quiet():
+        name = type(model).__name__
+        program = _trace(model, spec, example)
+        spec = replace(spec, inputs=tuple(t for t in spec.inputs if t.name in example))
+        _check(program, spec, name)
+        read_rows(program)
+        try:
+            with one_registry():
+                converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
+        except Exception as error:
+            raise conversion_error(error, program, name) from error
+        metadata = {
+            "exporter": "native/torch",
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
+        }
+        return finish(_tidy(converted.model_proto), spec, opset, metadata)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the banners, warnings and log lines of PyTorch's exporter off the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+class _Interface(nn.Module):  # type: ignore[misc]
+    """A model called with the inputs it is given, returning its outputs in the spec's order."""
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, example: Arrays) -> None:
+        super().__init__()
+        self.model = model
+        self._outputs = tuple(t.name for t in spec.outputs)
+        self._given = tuple(t.name in example for t in spec.inputs)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        remaining = iter(inputs)
+        before = _state(self.model)
+        result = self.model(*(next(remaining) if given else None for given in self._given))
+        if (place := _changed(before, _state(self.model))) is not None:
+            raise ExportError(f"{place} changes in forward; make it an input and an output")
+        if isinstance(result, dict) and set(result) == set(self._outputs):
+            result = [result[name] for name in self._outputs]
+        outputs = [value for value in pytree.tree_leaves(result) if value is not None]
+        if odd := next((v for v in outputs if not isinstance(v, Tensor)), None):
+            raise ExportError(f"an output is a {type(odd).__name__}, expected a tensor")
+        if len(outputs) != len(self._outputs):
+            expected = ", ".join(self._outputs)
+            raise ExportError(f"forward returns {len(outputs)} tensors, expected {expected}")
+        return tuple(value.clone() for value in outputs)
+
+
+def _state(model: nn.Module) -> dict[Any, Any]:
+    """What a module may carry from one call to the next: its tensors and its plain numbers."""
+    state: dict[Any, Any] = {}
+    for name, module in model.named_modules():
+        own = {**vars(module), **module._parameters, **module._buffers}
+        for key in own.keys() - {"_modules", "_parameters", "_buffers"}:
+            for position, leaf in enumerate(pytree.tree_leaves(own[key])):
+                place = f"{name}.{key}".lstrip("."), position
+                if isinstance(leaf, Tensor):
+                    state[place] = leaf, leaf._version
+                elif type(leaf) in (bool, int, float):
+                    state[place] = leaf
+    return state
+
+
+def _changed(before: dict[Any, Any], after: dict[Any, Any]) -> str | None:
+    """The first attribute that holds another tensor, or another number, than before."""
+    for place, value in after.items():
+        old = before.get(place)
+        if isinstance(value, tuple):
+            if not isinstance(old, tuple) or old[0] is not value[0] or old[1] != value[1]:
+                return str(place[0])
+        elif place in before and old != value:
+            return str(place[0])
+    return None
+
+
+def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
+    try:
+        interface = _Interface(copy.deepcopy(model).cpu(), spec, example).eval()
+    except Exception as error:
+        raise ExportError(f"{type(model).__name__}: cannot be copied: {one_line(error)}") from error
+    given = [t for t in spec.inputs if t.name in example]
+    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in given)
+    names = {id(interface): type(model).__name__, id(interface.model): type(model).__name__}
+    names |= {id(m): name for name, m in interface.model.named_modules() if name}
+    calls: Counter[str] = Counter()
+    for module in interface.modules():
+        if isinstance(module, nn.RNNCellBase):
+            module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
+
+    def traced(longer: bool = False) -> torch.export.ExportedProgram:
+        shapes = _dynamic(given, example if longer else None)
+        layers = native_layers(interface.model)
+        with torch.no_grad(), padded_packing(), layers, size_one_counts() as branches:
+            try:
+                return torch.export.export(
+                    interface, arguments, dynamic_shapes=(shapes,), strict=False
+                )
+            except torch._dynamo.exc.UserError as error:
+                if branches or longer or not shortest_only(error):
+                    raise
+        return traced(longer=True)
+
+    try:
+        return traced()
+    except Exception as error:
+        raise trace_error(error, names, calls) from error
+
+
+def _dynamic(
+    given: Sequence[TensorSpec], example: Arrays | None = None
+) -> tuple[dict[int, Any], ...]:
+    """The dynamic axes of each input, from the ``example``'s sizes up where one is given."""
+    least: dict[str, int] = {}
+    for tensor in given if example is not None else ():
+        assert example is not None
+        least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
+    sizes = {
+        axis: torch.export.Dim(axis, min=least.get(axis))
+        for tensor in given
+        for axis in tensor.axes
+        if isinstance(axis, str)
+    }
+    return tuple(
+        {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in given
+    )
+
+
+def _check(program: torch.export.ExportedProgram, spec: ModelSpec, name: str) -> None:
+    """ExportError where an output's axis is not the size its name stands for among the inputs."""
+    for node in program.graph.nodes:
+        _check_node(node, name)
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    sizes: dict[str, str] = {}
+    for tensor, node in zip(spec.inputs, program.graph_signature.user_inputs, strict=True):
+        for axis, size in zip(tensor.axes, values[node].shape, strict=True):
+            sizes[str(axis)] = str(size)
+    for tensor, node in zip(spec.outputs, program.graph_signature.user_outputs, strict=True):
+        value = values[node]
+        found = [str(size) for size in value.shape]
+        known = {size: axis for axis, size in sizes.items()}
+        for axis, size in zip(tensor.axes, value.shape, strict=False):
+            if isinstance(axis, str) and not isinstance(size, int):
+                sizes.setdefault(axis, str(size))
+        expected = [sizes.get(axis) if isinstance(axis, str) else str(axis) for axis in tensor.axes]
+        dtype = str(value.dtype).removeprefix("torch.")
+        if found != expected or dtype != tensor.dtype:
+            shape = ", ".join(known.get(size, size) for size in found)
+            raise ExportError(
+                f"output {tensor.name!r}: expected {tensor.dtype} "
+                f"[{', '.join(map(str, tensor.axes))}], the model gives {dtype} [{shape}]"
+            )
+
+
+_WEIGHT = re.compile(r"W_(?:h0_)?(l\d+_\w+)$")
+_CONTROL_FLOW = {"cond", "while_loop", "scan", "associative_scan", "map_impl"}
+
+
+def _check_node(node: torch.fx.Node, root: str) -> None:
+    """ExportError where ``node`` draws random numbers, branches, or drops whatever has size 1."""
+    target = node.target
+    where = module_of(node) or root
+    if isinstance(target, torch._ops.HigherOrderOperator) and target.name() in _CONTROL_FLOW:
+        raise ExportError(f"{where}: {target.name()} is control flow, which no native node has")
+    if not isinstance(target, torch._ops.OpOverload):
+        return
+    off = "dropout" in target.name() and False in node.args
+    if target is torch.ops.aten.scaled_dot_product_attention.default:
+        given = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
+        off = given == 0.0
+    if torch.Tag.nondeterministic_seeded in target.tags and not off:
+        raise ExportError(f"{where}: {target.name()} draws random numbers in evaluation mode")
+    if target is torch.ops.aten.squeeze.default:
+        raise ExportError(f"{where}: squeeze() without an axis drops any axis that has size 1")
+
+
+def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with the model's own names, without traces of its making."""
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
+    used.discard("")
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        if node.op_type == "LSTM" and not used & set(node.output[2:]) and len(node.input) > 4:
+            node.input[4] = ""
+            while not node.input[-1]:
+                node.input.pop()
+    own = {v.name: v.name.removeprefix("model.") for v in graph.initializer}
+    seen: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in RECURRENT:
+            layer = _WEIGHT.sub(r"\1", own.get(node.input[1], node.name))
+            seen[layer] += 1
+            node.name = layer if seen[layer] == 1 else f"{layer}_{seen[layer]}"
+        node.input[:] = [own.get(name, name) for name in node.input]
+    for value in (*graph.initializer, *graph.input, *graph.output):
+        del value.metadata_props[:]
+        value.name = own.get(value.name, value.name)
+    return model

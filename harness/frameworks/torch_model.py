@@ -1,0 +1,278 @@
+"""A user's PyTorch model: read it, say what it takes, run it in float32 and in float64."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.core.errors import UsageError, one_line
+from harness.core.schema import Array, Arrays
+from harness.subjects.described import Described
+
+FRAMEWORK = "torch"
+_WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+
+
+def recognises(made: object) -> bool:
+    """Whether what a factory made is a PyTorch model."""
+    return isinstance(made, nn.Module | torch.export.ExportedProgram)
+
+
+def read(path: Path) -> Any:
+    """The model in a ``.pt2`` or TorchScript file; UsageError where it holds none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if path.suffix == ".pt2":
+                return torch.export.load(path)
+            return torch.jit.load(str(path), map_location="cpu")
+    except Exception as error:
+        kind = "torch.export program (.pt2)" if path.suffix == ".pt2" else "TorchScript file"
+        raise UsageError(f"{path} is no readable {kind}: {one_line(error)}") from None
+
+
+class Own:
+    """A PyTorch model in evaluation mode; the one that is given is not changed."""
+
+    framework = FRAMEWORK
+
+    def __init__(self, made: Any, weights: Path | None = None) -> None:
+        self._program = made if isinstance(made, torch.export.ExportedProgram) else None
+        module = made.module() if self._program is not None else made
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                module = copy.deepcopy(module).cpu()
+        except Exception as error:
+            raise UsageError(f"{type(made).__name__} cannot be copied: {one_line(error)}") from None
+        if self._program is None:
+            module.eval()
+        if weights is not None:
+            _load(module, weights)
+        odd = [n for n, p in _tensors(module) if p.is_floating_point() and p.dtype != torch.float32]
+        if odd:
+            raise UsageError(f"{type(made).__name__}: {odd[0]} is not float32; export float32")
+        self._module = module
+        self._wide: Any = None
+        self._start = {name: value.detach().clone() for name, value in _tensors(module)}
+        self._names: tuple[str, ...] = ()
+
+    @property
+    def class_name(self) -> str:
+        return "ExportedProgram" if self._program is not None else type(self._module).__name__
+
+    def inputs(self) -> list[Described]:
+        """Every input that the model says; its dtype and axes only where a program knows them."""
+        if self._program is None:
+            return [Described(p.name) for p in self._parameters() if p.default is p.empty]
+        nodes = {node.name: node for node in self._program.graph.nodes}
+        found = []
+        for name in self._program.graph_signature.user_inputs:
+            value = nodes[name].meta["val"]
+            axes = tuple(int(s) if isinstance(s, int) else None for s in value.shape)
+            found.append(Described(name, str(value.dtype).removeprefix("torch."), axes))
+        return found
+
+    def arrange(self, names: Sequence[str]) -> list[str]:
+        """``names`` in the order in which the model takes them; UsageError where it has no such."""
+        known = self._parameters()
+        if any(p.kind is p.VAR_POSITIONAL for p in known) or not known:
+            self._names = tuple(names)
+            return list(names)
+        there = [p.name for p in known]
+        if odd := [name for name in names if name not in there]:
+            raise UsageError(
+                f"{self.class_name} has no input {odd[0]!r}; it takes: {', '.join(there)}"
+            )
+        needed = [p.name for p in known if p.default is p.empty]
+        if missing := [name for name in needed if name not in names]:
+            raise UsageError(f"{self.class_name} also takes {', '.join(missing)}; describe it too")
+        self._names = tuple(name for name in there if name in names)
+        return list(self._names)
+
+    @property
+    def model(self) -> nn.Module:
+        """What an exporter is given: takes the arranged inputs by place.
+
+        A program is traced anew, without the bounds on its sizes that it was saved with.
+        """
+        if self._program is not None:
+            return self._program.module(check_guards=False)
+        there = [p.name for p in self._parameters()]
+        by_place = all(p.kind is not p.KEYWORD_ONLY for p in self._parameters())
+        straight = by_place and tuple(there[: len(self._names)]) == self._names
+        return self._module if straight else _ByName(self._module, self._names)
+
+    def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
+        """The outputs, with names where the model has some, else ``""``; float64 where ``wide``."""
+        module = self._widened() if wide else self._module
+        arguments = [torch.from_numpy(np.array(inputs[name])) for name in self._names]
+        if wide:
+            arguments = [a.double() if a.is_floating_point() else a for a in arguments]
+        with torch.inference_mode(), _precision(wide), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                result = _call(module, self._names, arguments, self._program is None)
+            except torch.jit.Error as error:
+                raise RuntimeError(_last_line(error)) from None
+        named = _named_outputs(result)
+        for name, value in named:
+            if not isinstance(value, Tensor):
+                told = f"output {name}" if name else "an output"
+                raise UsageError(f"{told} of {self.class_name} is a {type(value).__name__}")
+            if wide and value.dtype == torch.float32:
+                raise UsageError(f"{self.class_name} gives float32 for a float64 input")
+        return [(name, value.numpy()) for name, value in named]
+
+    def parameters(self) -> Arrays:
+        return {name: value.numpy() for name, value in self._start.items()}
+
+    def move(self, change: Callable[[Arrays], Arrays]) -> None:
+        """Set the floating-point parameters to ``change`` of the first ones, in both precisions."""
+        first = {n: v for n, v in self.parameters().items() if v.dtype == np.float32}
+        moved = change(first)
+        with torch.no_grad():
+            for module in (self._module, self._widened()):
+                for name, value in _tensors(module):
+                    if name in moved:
+                        value.copy_(torch.from_numpy(np.asarray(moved[name])))
+
+    def _widened(self) -> Any:
+        if self._wide is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._wide = copy.deepcopy(self._module).double()
+        return self._wide
+
+    def _parameters(self) -> list[inspect.Parameter]:
+        if self._program is not None:
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            names = self._program.graph_signature.user_inputs
+            return [inspect.Parameter(str(name), kind) for name in names]
+        if isinstance(self._module, torch.jit.ScriptModule):
+            arguments = self._module.forward.schema.arguments[1:]
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            empty = inspect.Parameter.empty
+            return [
+                inspect.Parameter(
+                    a.name, kind, default=a.default_value if a.has_default_value() else empty
+                )
+                for a in arguments
+            ]
+        found = inspect.signature(self._module.forward).parameters.values()
+        return [p for p in found if p.kind is not p.VAR_KEYWORD]
+
+
+class _ByName(nn.Module):  # type: ignore[misc]
+    """Calls a module by the names of its inputs, which need not be its first ones."""
+
+    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.module, self._names = module, tuple(names)
+
+    def forward(self, *arguments: Tensor) -> Any:
+        return self.module(**dict(zip(self._names, arguments, strict=True)))
+
+
+def _call(module: Any, names: Sequence[str], arguments: Sequence[Tensor], by_name: bool) -> Any:
+    try:
+        taken = inspect.signature(module.forward).parameters.values()
+        variadic = by_name and any(p.kind is p.VAR_POSITIONAL for p in taken)
+    except (TypeError, ValueError):
+        variadic = True
+    if by_name and not variadic:
+        return module(**dict(zip(names, arguments, strict=True)))
+    return module(*arguments)
+
+
+def _named_outputs(result: Any) -> list[tuple[str, Any]]:
+    if isinstance(result, Mapping):
+        return [(str(name), value) for name, value in result.items() if value is not None]
+    fields = getattr(result, "_fields", None)
+    if fields and all(isinstance(value, Tensor) for value in result):
+        return list(zip(fields, result, strict=True))
+    return [("", value) for value in pytree.tree_leaves(result) if value is not None]
+
+
+def _tensors(module: Any) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name, each once."""
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(io.BytesIO(path.read_bytes()), "cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; expected a state dict") from None
+    except Exception as error:
+        told = one_line(error) if path.suffix == ".safetensors" else "it is no plain state dict"
+        raise UsageError(
+            f"{path} cannot be read: {told}; expected what torch.save(model.state_dict()) or"
+            " safetensors wrote"
+        ) from None
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping):
+        raise UsageError(f"{path} holds a {type(state).__name__}; expected a state dict")
+    own = module.state_dict()
+    odd = sorted(set(own) ^ set(state))
+    if odd:
+        kind = "lacks" if odd[0] in own else "has, and the model has not,"
+        raise UsageError(f"{path} {kind} {odd[0]!r} ({len(odd)} names differ)")
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            raise UsageError(
+                f"{path}: {name!r} is {list(state[name].shape)}, the model's is {list(value.shape)}"
+            )
+    module.load_state_dict(state)
+
+
+def _wider(value: Any) -> Any:
+    return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def _last_line(error: BaseException) -> str:
+    """What was raised inside TorchScript, without the trace before it."""
+    return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+
+
+class _Wider(TorchDispatchMode):  # type: ignore[misc]
+    """Gives float64 to every operator that a model, a trace or a script asks for float32."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return func(*pytree.tree_map(_wider, args), **pytree.tree_map(_wider, dict(kwargs or {})))
+
+
+@contextmanager
+def _precision(wide: bool) -> Iterator[None]:
+    """In float64 where ``wide``, whatever the model's own code asks for."""
+    if not wide:
+        yield
+        return
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _Wider():
+            yield
+    finally:
+        torch.set_default_dtype(before)

@@ -1,0 +1,1 @@
+"""The golden store, inputs as formulas, and the noise floor."""

@@ -1,0 +1,112 @@
+"""Inputs as a formula: the same bits on every platform, without storing them.
+
+The pseudo-random bits are SplitMix64 (Steele, Lea and Flood, 2014) of a counter, so that a value
+depends on the seed and its place alone and not on a library's generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.schema import Array, Raggedness
+
+Formula = Mapping[str, Any]
+_BLOCK = 2**14
+"""Words at a time, few enough to stay in a core's cache"""
+
+
+def bits(seed: int, count: int) -> NDArray[np.uint64]:
+    """``count`` pseudo-random 64-bit words of the stream ``seed``."""
+    words = np.empty(count, np.uint64)
+    for place, block in _blocks(seed, count):
+        words[place] = block
+    return words
+
+
+def _blocks(seed: int, count: int) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
+    """The words of ``bits``, some at a time, each time with their place."""
+    start = np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64)
+    for first in range(0, count, _BLOCK):
+        last = min(first + _BLOCK, count)
+        z = np.arange(first + 1, last + 1, dtype=np.uint64)
+        z *= np.uint64(0x9E3779B97F4A7C15)
+        z += start
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z ^= z >> np.uint64(shift)
+            z *= np.uint64(factor)
+        z ^= z >> np.uint64(31)
+        yield slice(first, last), z
+
+
+def valid_steps(raggedness: Raggedness, counts: Sequence[int], steps: int, seed: int) -> Array:
+    """Which steps hold data, [batch, steps] bool: ``counts`` steps of each row.
+
+    They stand first (``right`` and ``empty``), last (``left``) or in places that ``seed`` chooses
+    (``gapped``).
+    """
+    place = np.broadcast_to(np.arange(steps), (len(counts), steps))
+    if raggedness is Raggedness.LEFT:
+        place = place[:, ::-1]
+    elif raggedness is Raggedness.GAPPED:
+        order = bits(seed, len(counts) * steps).reshape(len(counts), steps)
+        place = order.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    return np.asarray(place < np.asarray(counts)[:, None])
+
+
+def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
+    """The array that ``formula`` stands for.
+
+    ``{"constant": value}`` fills the shape; ``{"each": values}`` is one value for each row.
+    ``{"seed", "low", "high"}`` draws uniformly from [low, high), floats on a grid of 2**-24 of the
+    range; with ``"normal"``, each float is the mean of twelve such draws (Irwin and Hall: a
+    standard deviation of a twelfth of the range), whose sum is exact on every platform; with
+    ``"whole"`` floats are drawn as integers. With
+    ``"counts"`` and ``"raggedness"``, the padded steps of axis 1 hold ``"padding"``, or 0; in
+    ``{"valid", "seed", "counts", "raggedness"}`` they are 0 and all others 1. ``"places"`` is the
+    seed of a gapped case's places where inputs share them.
+    """
+    if "constant" in formula:
+        return np.full(shape, formula["constant"], dtype)
+    if "each" in formula:
+        return np.asarray(formula["each"], dtype).reshape(shape)
+    if "valid" in formula:
+        return _valid(formula, shape).astype(dtype)
+    values = _drawn(formula, shape, dtype)
+    if "counts" in formula:
+        padded = ~_valid(formula, shape)
+        np.copyto(values, np.asarray(formula.get("padding", 0)).astype(dtype), where=padded)
+    return values
+
+
+def _valid(formula: Formula, shape: Sequence[int]) -> Array:
+    """Whether each element stands at a valid step of axis 1; of ``shape``, by broadcasting."""
+    seed = formula.get("places", formula["seed"]) + 1
+    raggedness = Raggedness(formula["raggedness"])
+    steps = valid_steps(raggedness, formula["counts"], shape[1], seed)
+    return np.broadcast_to(steps.reshape(*steps.shape, *[1] * (len(shape) - 2)), shape)
+
+
+def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
+    seed, low, high = formula["seed"], formula["low"], formula["high"]
+    count = int(np.prod(shape, dtype=np.int64))
+    if formula.get("whole") or np.issubdtype(np.dtype(dtype), np.integer):
+        offsets = ((bits(seed, count) >> np.uint64(11)) % np.uint64(high - low)).astype(np.int64)
+        return (int(low) + offsets).astype(dtype).reshape(shape)
+    if np.dtype(dtype) == bool:
+        return (bits(seed, count) >> np.uint64(63)).astype(bool).reshape(shape)
+    if formula.get("normal"):
+        unit = _unit(bits(seed, 12 * count)).reshape(12, *shape).sum(axis=0) / 12
+        return np.asarray(low + (high - low) * unit).astype(dtype)
+    values = np.empty(count, dtype)
+    for place, words in _blocks(seed, count):
+        values[place] = low + (high - low) * _unit(words)
+    return values.reshape(shape)
+
+
+def _unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Words as numbers from [0, 1)."""
+    return (words >> np.uint64(40)).astype(np.float64) * 2.0**-24

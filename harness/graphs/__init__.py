@@ -1,0 +1,1 @@
+"""ONNX graphs read and edited; nothing is run."""

@@ -1,0 +1,90 @@
+"""Inputs to export with, whose sizes coincide with no other size of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import count
+
+import numpy as np
+
+from harness.core.schema import BATCH, Array, Arrays, ModelSpec, TensorSpec
+
+SEED = 20
+SMALLEST_SIZE = 5
+
+
+def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
+    """Inputs by name whose batch and lengths differ from each other and from every other size.
+
+    Sizes are the smallest primes from 5 up that are no fixed size in ``spec`` and not in
+    ``avoid``, which should hold every size of every weight. Values are drawn from each input's
+    range with a fixed seed. Where steps can be padded, the first row is full and each other one
+    padded on the right after at least one valid step. An input that is a length holds it.
+    """
+    rng = np.random.default_rng(SEED)
+    size = _free_sizes(spec, set(avoid))
+    valid = _valid_steps(spec, size)
+    inputs: Arrays = {}
+    for tensor in spec.inputs:
+        shape = tensor.shape(size[BATCH], size)
+        if tensor.name in spec.lengths:
+            length = size[spec.lengths[tensor.name]]
+            each = valid.sum(axis=1).reshape(shape) if BATCH in tensor.axes else length
+            inputs[tensor.name] = np.full(shape, each, tensor.dtype)
+        elif tensor.name in spec.masks:
+            inputs[tensor.name] = valid.astype(tensor.dtype)
+        elif tensor.name == spec.padded:
+            values = _draw(rng, tensor, shape, avoid_zero=True)
+            values[~valid] = spec.padding
+            inputs[tensor.name] = values
+        else:
+            inputs[tensor.name] = _draw(rng, tensor, shape, avoid_zero=False)
+    return inputs
+
+
+def sizes_of(spec: ModelSpec, inputs: Mapping[str, Array]) -> dict[str, int]:
+    """The size of the batch and of each sequence axis that ``inputs`` have."""
+    found: dict[str, int] = {}
+    for tensor in spec.inputs:
+        array = inputs[tensor.name]
+        for axis, size in zip(tensor.axes, array.shape, strict=True):
+            if isinstance(axis, str):
+                found[axis] = size
+        if tensor.name in spec.lengths:
+            found[spec.lengths[tensor.name]] = int(array.reshape(-1)[0])
+    return found
+
+
+def weight_sizes(parameters: Mapping[str, Array]) -> set[int]:
+    """Every size of every weight."""
+    return {size for array in parameters.values() for size in array.shape}
+
+
+def _free_sizes(spec: ModelSpec, avoid: set[int]) -> dict[str, int]:
+    axes = (a for tensor in spec.inputs + spec.outputs for a in tensor.axes)
+    taken = avoid | {a for a in axes if isinstance(a, int)}
+    free = (n for n in count(SMALLEST_SIZE) if _is_prime(n) and n not in taken)
+    return {axis: next(free) for axis in (BATCH, *spec.axes)}
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % n for n in range(2, int(number**0.5) + 1))
+
+
+def _draw(
+    rng: np.random.Generator, tensor: TensorSpec, shape: tuple[int, ...], avoid_zero: bool
+) -> Array:
+    if np.dtype(tensor.dtype) == bool:
+        return rng.integers(0, 2, shape).astype(bool)
+    if tensor.whole or np.issubdtype(np.dtype(tensor.dtype), np.integer):
+        low = max(int(tensor.low), 1) if avoid_zero else int(tensor.low)
+        return rng.integers(low, int(tensor.high), shape).astype(tensor.dtype)
+    return rng.uniform(tensor.low, tensor.high, shape).astype(tensor.dtype)
+
+
+def _valid_steps(spec: ModelSpec, size: Mapping[str, int]) -> Array:
+    """Which steps of the axis that can be padded hold data, [batch, steps] bool."""
+    steps = size.get(spec.ragged or "", 1)
+    counts: Array = np.random.default_rng(SEED).integers(1, max(steps, 2), size=(size[BATCH], 1))
+    counts[0] = steps
+    return np.asarray(np.arange(steps) < counts)

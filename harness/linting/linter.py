@@ -1,0 +1,81 @@
+"""Every rule of the static lint over one model file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
+
+from harness.core.errors import CheckError, UsageError, one_line
+from harness.core.registry import resolve
+from harness.graphs.inference import Facts, gather
+from harness.linting import RULES
+from harness.linting.finding import Finding
+
+Findings = Sequence[Finding]
+FIRST = ("external-data", "deprecated-op", "invalid-onnx")
+
+
+def read(path: Path, example: Mapping[str, int]) -> Facts:
+    """What is known of the model in ``path``, its external data left where it is.
+
+    ``example`` holds the sizes it was exported with, by axis, where they are known. UsageError
+    where the file is no ONNX model.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected an ONNX model") from None
+    except (ProtobufError, ValueError) as error:
+        raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
+    missing = [
+        name
+        for name, there in (
+            ("ir_version", model.ir_version > 0),
+            ("graph", model.HasField("graph")),
+            ("opset_import", len(model.opset_import) > 0),
+        )
+        if not there
+    ]
+    if missing:
+        raise UsageError(f"{path} is not an ONNX model, or is cut short: no {', '.join(missing)}")
+    return gather(model, example, path)
+
+
+def run(facts: Facts) -> list[Finding]:
+    """What every rule finds, errors first.
+
+    A graph whose data is missing, or that is not valid, is looked at no further.
+    """
+    for name in FIRST:
+        if refused := [f for f in resolve(RULES[name])(facts) if f.severity == "error"]:
+            return refused
+    return ordered(finding for target in RULES.values() for finding in resolve(target)(facts))
+
+
+def of_file(path: Path, example: Mapping[str, int]) -> list[Finding]:
+    """What every rule finds in the model in ``path``; CheckError where it is no ONNX model."""
+    try:
+        return run(read(path, example))
+    except UsageError as error:
+        raise CheckError(str(error)) from None
+
+
+def ordered(found: Iterable[Finding]) -> list[Finding]:
+    """Errors first, else as they came."""
+    return sorted(found, key=lambda finding: finding.severity)
+
+
+def rules() -> dict[str, str]:
+    """Every rule's name and what it looks for, in one sentence."""
+    return {name: resolve(target).__doc__.partition("\n")[0] for name, target in RULES.items()}
+
+
+def refuse(found: Findings) -> None:
+    """CheckError, in one line, where one of the findings is an error."""
+    errors = [finding for finding in found if finding.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+        raise CheckError(f"{errors[0]}{more}")

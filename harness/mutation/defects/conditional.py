@@ -1,0 +1,232 @@
+"""Defects that show only under a condition: at some lengths, batches, rows, steps or runs.
+
+What is wrong is large wherever it shows: the output is off by a hundredth of its largest value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from harness.core.schema import BATCH, Array, Arrays, ModelSpec, Session, TensorSpec
+from harness.graphs.edit import Edit
+from harness.mutation.defects.defect import Defect, Mutant, Subject
+
+ERROR = 0.01
+LIMITS = (255, 1023, 4095)
+BLOCK = 64
+
+Run = tuple[Arrays, Arrays]
+"""The inputs of a run and what a sound session gives for them."""
+
+
+def wrong_beyond_a_length(subject: Subject) -> Iterator[Mutant]:
+    """An output is wrong for sequences longer than 255, 1023 or 4095."""
+    for limit in LIMITS:
+
+        def beyond(edit: Edit, length: str, limit: int = limit) -> str:
+            return edit.node("Greater", [length, edit.constant(limit, np.int64)])
+
+        yield from _at_lengths(subject, beyond, f" > {limit}")
+
+
+def wrong_at_odd_lengths(subject: Subject) -> Iterator[Mutant]:
+    """An output is wrong for sequences of odd length."""
+    return _at_lengths(subject, partial(_remainder, divisor=2, rest=1), " odd")
+
+
+def wrong_at_multiples_of_64(subject: Subject) -> Iterator[Mutant]:
+    """An output is wrong for sequences whose length is a multiple of 64."""
+    return _at_lengths(subject, partial(_remainder, divisor=BLOCK, rest=0), " multiple of 64")
+
+
+def wrong_for_a_batch_of_one(subject: Subject) -> Iterator[Mutant]:
+    """An output is wrong where the batch is 1."""
+    for tensor, edit, kept in _outputs(subject):
+        batch = edit.size(kept, tensor.axes.index(BATCH))
+        yield _wrong(edit, tensor, kept, edit.node("Equal", [batch, edit.constant(1, np.int64)]))
+
+
+def wrong_for_larger_batches(subject: Subject) -> Iterator[Mutant]:
+    """An output is wrong where the batch is larger than 1."""
+    for tensor, edit, kept in _outputs(subject):
+        batch = edit.size(kept, tensor.axes.index(BATCH))
+        yield _wrong(edit, tensor, kept, edit.node("Greater", [batch, edit.constant(1, np.int64)]))
+
+
+def wrong_in_last_row(subject: Subject) -> Iterator[Mutant]:
+    """The last row of an output is wrong."""
+    for tensor, edit, kept in _outputs(subject):
+        where = _last_along(edit, tensor, kept, tensor.axes.index(BATCH))
+        yield _wrong(edit, tensor, kept, where)
+
+
+def wrong_at_last_step(subject: Subject) -> Iterator[Mutant]:
+    """The last step of an output is wrong."""
+    for tensor, edit, kept in _outputs(subject):
+        if tensor.step_axis is not None:
+            yield _wrong(edit, tensor, kept, _last_along(edit, tensor, kept, tensor.step_axis))
+
+
+def wrong_at_first_step(subject: Subject) -> Iterator[Mutant]:
+    """The first step of an output is wrong."""
+    for tensor, edit, kept in _outputs(subject):
+        if tensor.step_axis is not None:
+            index = _indices(edit, tensor, kept, tensor.step_axis)
+            where = edit.node("Equal", [index, edit.constant(0, np.int64)])
+            yield _wrong(edit, tensor, kept, where)
+
+
+def wrong_where_a_row_is_empty(subject: Subject) -> Iterator[Mutant]:
+    """The rows of an output that belong to nothing but padding are wrong."""
+    for tensor, edit, kept in _outputs(subject) if subject.spec.padded else ():
+        padded = next(t for t in subject.spec.inputs if t.name == subject.spec.padded)
+        largest = edit.reduced("ReduceMax", padded.name, [1])
+        empty = edit.node("Equal", [largest, edit.constant(0, padded.dtype)])
+        yield _wrong(edit, tensor, kept, _aligned(edit, tensor, empty, tensor.axes.index(BATCH)))
+
+
+def wrong_on_second_run(subject: Subject) -> Iterator[Mutant]:
+    """The second run of a session is wrong."""
+    yield Mutant(
+        "session", wrap=partial(_Spoilt, lambda now, past: _off(now[1], now[1], len(past) == 1))
+    )
+
+
+def wrong_in_one_run_of_three(subject: Subject) -> Iterator[Mutant]:
+    """Every third run of a session is wrong, whatever its inputs."""
+    yield Mutant(
+        "session", wrap=partial(_Spoilt, lambda now, past: _off(now[1], now[1], len(past) % 3 == 2))
+    )
+
+
+def wrong_after_a_longer_run(subject: Subject) -> Iterator[Mutant]:
+    """A run is wrong once the session has seen a longer sequence."""
+
+    def spoil(now: Run, past: list[Run]) -> Arrays:
+        longest = max((_length(subject.spec, inputs) for inputs, _ in past), default=0)
+        return _off(now[1], now[1], longest > _length(subject.spec, now[0]))
+
+    yield Mutant("session", wrap=partial(_Spoilt, spoil))
+
+
+def state_of_previous_run_leaks(subject: Subject) -> Iterator[Mutant]:
+    """A hundredth of the largest magnitude that the run before gave is added to an output."""
+
+    def spoil(now: Run, past: list[Run]) -> Arrays:
+        return _off(past[-1][1], now[1]) if past else now[1]
+
+    yield Mutant("session", wrap=partial(_Spoilt, spoil))
+
+
+def _outputs(subject: Subject) -> Iterator[tuple[TensorSpec, Edit, str]]:
+    """For each output with a batch a working copy in which its values have another name."""
+    for tensor in subject.spec.outputs:
+        if BATCH in tensor.axes:
+            edit = Edit(subject.model)
+            yield tensor, edit, edit.released(tensor.name)
+
+
+def _at_lengths(
+    subject: Subject, condition: Callable[[Edit, str], str], label: str
+) -> Iterator[Mutant]:
+    """Each output, wrong where the length of each sequence axis meets a condition."""
+    for axis in subject.spec.axes:
+        for tensor, edit, kept in _outputs(subject):
+            where = condition(edit, _length_of(edit, subject.spec, axis))
+            yield _wrong(edit, tensor, kept, where, f" {axis}{label}")
+
+
+def _length_of(edit: Edit, spec: ModelSpec, axis: str) -> str:
+    """The length of a sequence axis as an int64 scalar, from an input that has it or states it."""
+    for tensor in spec.inputs:
+        if axis in tensor.axes:
+            return edit.size(tensor.name, tensor.axes.index(axis))
+    stated = next(name for name, meant in spec.lengths.items() if meant == axis)
+    return edit.node("Cast", [stated], to=7)
+
+
+def _remainder(edit: Edit, length: str, divisor: int, rest: int) -> str:
+    left = edit.node("Mod", [length, edit.constant(divisor, np.int64)])
+    return edit.node("Equal", [left, edit.constant(rest, np.int64)])
+
+
+def _last_along(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
+    last = edit.node("Sub", [edit.size(kept, axis), edit.constant(1, np.int64)])
+    return edit.node("Equal", [_indices(edit, tensor, kept, axis), last])
+
+
+def _indices(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
+    """0, 1, … along one axis of an output, in its rank."""
+    zero, one = edit.constant(0, np.int64), edit.constant(1, np.int64)
+    counted = edit.node("Range", [zero, edit.size(kept, axis), one])
+    return _aligned(edit, tensor, counted, axis)
+
+
+def _aligned(edit: Edit, tensor: TensorSpec, values: str, axis: int) -> str:
+    """One value for each place along an axis, shaped to meet the output there."""
+    shape = [-1 if number == axis else 1 for number in range(len(tensor.axes))]
+    return edit.node("Reshape", [values, edit.constant(shape, np.int64)])
+
+
+def _wrong(edit: Edit, tensor: TensorSpec, kept: str, where: str, label: str = "") -> Mutant:
+    """The output off by a hundredth of its largest magnitude where a boolean tensor holds."""
+    largest = edit.reduced("ReduceMax", edit.node("Abs", [kept]))
+    error = edit.node("Mul", [largest, edit.constant(ERROR, tensor.dtype)])
+    edit.named(tensor.name, "Where", [where, edit.node("Add", [kept, error]), kept])
+    return Mutant(tensor.name + label, edit.done())
+
+
+class _Spoilt:
+    """A session whose outputs are changed by what it ran before."""
+
+    def __init__(self, spoil: Callable[[Run, list[Run]], Arrays], session: Session) -> None:
+        self._spoil, self._session = spoil, session
+        self._past: list[Run] = []
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        sound = self._session.run(inputs)
+        now = (inputs, dict(sound))
+        changed = self._spoil(now, self._past)
+        self._past.append(now)
+        return [(name, changed[name]) for name, _ in sound]
+
+    def evidence(self) -> dict[str, Any]:
+        return self._session.evidence()
+
+
+def _off(scale: Arrays, outputs: Arrays, wrong: bool = True) -> Arrays:
+    """``outputs``, off by a hundredth of each one's largest magnitude in ``scale`` if ``wrong``."""
+    share = ERROR if wrong else 0.0
+    return {
+        name: value + value.dtype.type(share * np.abs(scale[name]).max(initial=0))
+        for name, value in outputs.items()
+    }
+
+
+def _length(spec: ModelSpec, inputs: Arrays) -> int:
+    """The longest sequence that is given or asked for."""
+    given = [
+        inputs[t.name].shape[i] for t in spec.inputs for i, a in enumerate(t.axes) if a in spec.axes
+    ]
+    return max([*given, *(int(inputs[name]) for name in spec.lengths)], default=0)
+
+
+DEFECTS: tuple[Defect, ...] = (
+    wrong_beyond_a_length,
+    wrong_at_odd_lengths,
+    wrong_at_multiples_of_64,
+    wrong_for_a_batch_of_one,
+    wrong_for_larger_batches,
+    wrong_in_last_row,
+    wrong_at_last_step,
+    wrong_at_first_step,
+    wrong_where_a_row_is_empty,
+    wrong_on_second_run,
+    wrong_in_one_run_of_three,
+    wrong_after_a_longer_run,
+    state_of_previous_run_leaks,
+)

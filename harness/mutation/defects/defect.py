@@ -1,0 +1,63 @@
+"""What a planted defect is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from harness.core.schema import Arrays, ModelSpec, Session
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A conforming model in which defects are planted.
+
+    ``unit`` gives, for an output and the inputs of a case, the larger of its noise floor and one
+    float32 ulp of its scale; without it a defect that is measured in noise floors has no place.
+    """
+
+    model: onnx.ModelProto
+    spec: ModelSpec
+    unit: Callable[[str, Arrays], float] | None = None
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defect at one ``place``: a changed graph, or a changed session of the same graph.
+
+    A graded defect has a ``size``, and its mutants at one place come largest first.
+    """
+
+    place: str
+    model: onnx.ModelProto | None = None
+    wrap: Callable[[Session], Session] | None = None
+    size: float | None = None
+
+
+Defect = Callable[[Subject], Iterator[Mutant]]
+"""Plants itself at every place of a subject where it can be; none where there is no such place.
+
+Its name is the function's, with hyphens; its docstring is one sentence that says what is wrong.
+"""
+
+
+def name(defect: Defect) -> str:
+    return defect.__name__.replace("_", "-")
+
+
+def sentence(defect: Defect) -> str:
+    return (defect.__doc__ or "").strip()
+
+
+def family(defect: Defect) -> str:
+    """What the kinds of one module have in common: the module's first line."""
+    return (sys.modules[defect.__module__].__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+def place(number: int, node: Any) -> str:
+    """What a node is called in a table: its kind and its number among those of a list."""
+    return f"{node.op_type} {number}"

@@ -1,0 +1,208 @@
+"""Defects of shapes: an example's length or batch size that stays in the graph, axes confused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import onnx
+
+from harness.core.schema import Array, Arrays
+from harness.graphs.edit import Edit, attribute
+from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+
+LENGTH, BATCH = 7, 5
+"""The example at which a model was exported."""
+LIMITS = (16, 100)
+SIZES: Mapping[str, tuple[int, ...]] = {
+    "Reshape": (1,),
+    "Expand": (1,),
+    "ConstantOfShape": (0,),
+    "Slice": (1, 2),
+    "Range": (0, 1),
+    "TopK": (1,),
+    "Tile": (1,),
+    "Pad": (1,),
+}
+"""Which inputs of a node hold sizes, or bounds, of axes."""
+STEPS_FIRST = [1, 0, 2]
+
+
+def length_baked(subject: Subject) -> Iterator[Mutant]:
+    """A computed size or bound along the time is the constant that it was at seven steps."""
+    yield from _baked(subject, LENGTH + 2, BATCH)
+
+
+def batch_baked(subject: Subject) -> Iterator[Mutant]:
+    """A computed size or bound along the batch is the constant that it was at five rows."""
+    yield from _baked(subject, LENGTH, BATCH - 1)
+
+
+def length_baked_by_reshape(subject: Subject) -> Iterator[Mutant]:
+    """A recurrent node's input is reshaped to seven steps."""
+    yield from _reshaped(subject, 0, LENGTH)
+
+
+def batch_baked_by_reshape(subject: Subject) -> Iterator[Mutant]:
+    """A recurrent node's input is reshaped to five rows."""
+    yield from _reshaped(subject, 1, BATCH)
+
+
+def long_input_cut(subject: Subject) -> Iterator[Mutant]:
+    """Steps of an input beyond the 16th or the 100th are ignored."""
+    timed = [(t.name, t.step_axis) for t in subject.spec.inputs]
+    for (name, axis), limit in product(timed, LIMITS):
+        if axis is not None:
+            edit = Edit(subject.model)
+            edit.rewrite(name, partial(edit.part, start=0, stop=limit, axis=axis))
+            yield Mutant(f"{name} at {limit}", edit.done())
+
+
+def output_cut_to_the_batch(subject: Subject) -> Iterator[Mutant]:
+    """An output has no more steps than the batch has rows."""
+    for tensor in subject.spec.outputs:
+        if (axis := tensor.step_axis) is not None:
+            edit = Edit(subject.model)
+            rows = edit.node("Unsqueeze", [edit.size(tensor.name, 0), _one(edit, 0)])
+            edit.publish(tensor.name, edit.part(tensor.name, 0, rows, axis))
+            yield Mutant(tensor.name, edit.done())
+
+
+def time_and_batch_transposed_when_equal(subject: Subject) -> Iterator[Mutant]:
+    """Time and batch of a recurrent node's input are transposed wherever they are equal."""
+    for number, node in enumerate(Edit(subject.model).recurrent()):
+        edit = Edit(subject.model)
+        whole = node.input[0]
+        sizes = edit.node("Shape", [whole])
+        flat = edit.node("Flatten", [whole], axis=2)
+        order = edit.positions(flat, 0)
+        grid = edit.node("Reshape", [order, edit.part(sizes, 0, 2, 0)])
+        turned = edit.node("Reshape", [edit.node("Transpose", [grid], perm=[1, 0]), _one(edit, -1)])
+        equal = edit.node("Equal", [edit.size(whole, 0), edit.size(whole, 1)])
+        chosen = edit.node("Where", [equal, turned, order])
+        picked = edit.node("Gather", [flat, chosen], axis=0)
+        edit.feed(edit.recurrent()[number], 0, edit.node("Reshape", [picked, sizes]))
+        yield Mutant(place(number, node), edit.done())
+
+
+def transpose_omitted(subject: Subject) -> Iterator[Mutant]:
+    """One exchange of time and batch is left out."""
+    for number in range(len(_transposes(Edit(subject.model)))):
+        edit = Edit(subject.model)
+        _leave_out(_transposes(edit)[number])
+        yield Mutant(f"Transpose {number}", edit.done())
+
+
+def time_and_batch_confused(subject: Subject) -> Iterator[Mutant]:
+    """Every exchange of time and batch is left out, so that layers run over the batch."""
+    edit = Edit(subject.model)
+    nodes = _transposes(edit)
+    for node in nodes:
+        _leave_out(node)
+    if len(nodes) > 1:
+        yield Mutant(f"{len(nodes)} Transpose", edit.done())
+
+
+def _one(edit: Edit, value: int) -> str:
+    return edit.constant([value], np.int64)
+
+
+def _transposes(edit: Edit) -> list[Any]:
+    nodes = [node for node in edit.nodes if node.op_type == "Transpose"]
+    return [node for node in nodes if attribute(node, "perm") == STEPS_FIRST]
+
+
+def _leave_out(node: Any) -> None:
+    node.op_type = "Identity"
+    del node.attribute[:]
+
+
+def _reshaped(subject: Subject, axis: int, size: int) -> Iterator[Mutant]:
+    """Reshape what enters each recurrent node to ``size`` along an axis that can change."""
+    other = (LENGTH + 2, BATCH) if axis == 0 else (LENGTH, BATCH - 1)
+    for number, node in enumerate(Edit(subject.model).recurrent()):
+        edit = Edit(subject.model)
+        sizes = edit.node("Shape", [node.input[0]])
+        known = _fixed(replace(subject, model=edit.model), sizes, *other)
+        if known is not None and known[0][axis]:
+            kept = [edit.part(sizes, 2, 3, 0)]
+            rest = [_one(edit, size), _one(edit, -1)]
+            shape = edit.node("Concat", [*(rest if axis == 0 else rest[::-1]), *kept], axis=0)
+            twin = edit.recurrent()[number]
+            edit.feed(twin, 0, edit.node("Reshape", [twin.input[0], shape]))
+            yield Mutant(place(number, node), edit.done())
+
+
+def _baked(subject: Subject, length: int, batch: int) -> Iterator[Mutant]:
+    """Fix what differs between the example and another size, wherever a size is computed."""
+    number = 0
+    for node in Edit(subject.model).nodes:
+        for index in SIZES.get(node.op_type, ()):
+            tensor = node.input[index] if index < len(node.input) else ""
+            known = _fixed(subject, tensor, length, batch)
+            if known is not None and known[0].any():
+                edit = Edit(subject.model)
+                twin = next(n for n in edit.nodes if n.output == node.output)
+                fixed = [edit.constant(part) for part in known]
+                edit.feed(twin, index, edit.node("Where", [*fixed, tensor]))
+                yield Mutant(f"{place(number, node)} input {index}", edit.done())
+                number += 1
+
+
+def _fixed(subject: Subject, tensor: str, length: int, batch: int) -> tuple[Array, Array] | None:
+    """Where ``tensor`` differs between the example and another size, and what it is at the
+    example; None where it is no result of the inputs.
+    """
+    held = _evaluated(subject, tensor, LENGTH, BATCH)
+    other = _evaluated(subject, tensor, length, batch)
+    if held is None or other is None:
+        return None
+    return np.asarray(held != other), held
+
+
+def _evaluated(subject: Subject, tensor: str, length: int, batch: int) -> Array | None:
+    """What ``tensor`` is at a length and a batch; None where it is no result of the inputs."""
+    from onnx.reference import ReferenceEvaluator
+
+    edit = Edit(subject.model)
+    given = _example(subject, length, batch)
+    if tensor in given or tensor not in edit.downstream(given):
+        return None
+    graph, needed, nodes = edit.done().graph, {tensor}, []
+    for node in reversed(graph.node):
+        if needed & {*node.output}:
+            needed.update(node.input)
+            nodes.append(node)
+    del graph.node[:], graph.output[:]
+    graph.node.extend(reversed(nodes))
+    graph.output.append(onnx.ValueInfoProto(name=tensor))
+    (value,) = ReferenceEvaluator(edit.model).run(None, given)
+    return np.asarray(value)
+
+
+def _example(subject: Subject, length: int, batch: int) -> Arrays:
+    """Inputs of ones, and of the length where an input is a length."""
+    lengths = dict.fromkeys(subject.spec.axes, length)
+    return {
+        t.name: np.full(
+            t.shape(batch, lengths), length if t.name in subject.spec.lengths else 1
+        ).astype(t.dtype)
+        for t in subject.spec.inputs
+    }
+
+
+DEFECTS: tuple[Defect, ...] = (
+    length_baked,
+    batch_baked,
+    length_baked_by_reshape,
+    batch_baked_by_reshape,
+    long_input_cut,
+    output_cut_to_the_batch,
+    time_and_batch_transposed_when_equal,
+    transpose_omitted,
+    time_and_batch_confused,
+)

@@ -1,0 +1,227 @@
+"""Defects of the stored numbers: rounded, shifted, swapped or slightly changed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from harness.core.schema import Array
+from harness.graphs.edit import RECURRENT, Edit, attribute
+from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+
+ROLES = {1: "W", 2: "R", 3: "B", 5: "h0", 6: "c0", 7: "P"}
+"""What ONNX calls the inputs of a recurrent node that may be weights."""
+
+RELATIVE = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)
+
+Rounding = Callable[[Array, int], Array]
+"""Rounds a tensor whose channels lie along an axis."""
+
+
+def weights_as_float16(subject: Subject) -> Iterator[Mutant]:
+    """The weights are rounded to float16."""
+    return _rounded(subject, lambda values, _: _float16(values))
+
+
+def weights_as_bfloat16(subject: Subject) -> Iterator[Mutant]:
+    """The weights are rounded to bfloat16, 7 bits of mantissa."""
+    return _rounded(subject, lambda values, _: _mantissa(values, 7))
+
+
+def weights_as_tf32(subject: Subject) -> Iterator[Mutant]:
+    """The weights are rounded to TF32, 10 bits of mantissa."""
+    return _rounded(subject, lambda values, _: _mantissa(values, 10))
+
+
+def weights_as_int8(subject: Subject) -> Iterator[Mutant]:
+    """The weight matrices are rounded to int8 with one scale each."""
+    return _rounded(subject, lambda values, _: _int8(values, None))
+
+
+def weights_as_int8_per_channel(subject: Subject) -> Iterator[Mutant]:
+    """The weight matrices are rounded to int8 with one scale for each channel."""
+    return _rounded(subject, _int8)
+
+
+def constant_folded_at_float16(subject: Subject) -> Iterator[Mutant]:
+    """One weight tensor went through float16."""
+    for weight, values in _weights(subject):
+        yield from _replaced(subject, weight, _float16(values), "")
+
+
+def embedding_row_zeroed(subject: Subject) -> Iterator[Mutant]:
+    """The first or the last row of an embedding is zero."""
+    for table, values in _embeddings(subject):
+        for which, row in (("first row", 0), ("last row", -1)):
+            changed = values.copy()
+            changed[row] = 0
+            yield from _replaced(subject, table, changed, which)
+
+
+def embedding_rows_shifted(subject: Subject) -> Iterator[Mutant]:
+    """An embedding gives for every id the row of the id before."""
+    for table, values in _embeddings(subject):
+        yield from _replaced(subject, table, np.roll(values, 1, axis=0), "")
+
+
+def ids_off_by_one(subject: Subject) -> Iterator[Mutant]:
+    """An embedding is asked for the next or the previous id, cut at its ends."""
+    for number, node in enumerate(Edit(subject.model).embeddings()):
+        for step in (1, -1):
+            edit = Edit(subject.model)
+            twin = edit.embeddings()[number]
+            last = len(_known(edit, twin.input[0])) - 1
+            ids = edit.node("Cast", [twin.input[1]], to=7)
+            moved = edit.node("Add", [ids, edit.constant(step, np.int64)])
+            above = edit.node("Max", [moved, edit.constant(0, np.int64)])
+            edit.feed(twin, 1, edit.node("Min", [above, edit.constant(last, np.int64)]))
+            yield Mutant(f"{place(number, node)} {step:+d}", edit.done())
+
+
+def weight_sign_flipped(subject: Subject) -> Iterator[Mutant]:
+    """The largest weight of a tensor has the other sign."""
+    for weight, values in _weights(subject):
+        changed = values.copy()
+        changed.flat[_elements(values)["largest"]] *= -1
+        yield from _replaced(subject, weight, changed, "")
+
+
+def dense_rows_swapped(subject: Subject) -> Iterator[Mutant]:
+    """The first two rows of a dense layer's weight have each other's place."""
+    edit = Edit(subject.model)
+    for node in edit.dense():
+        values = _known(edit, node.input[1])
+        changed = values.copy()
+        changed[:2] = values[1::-1]
+        if node.input[1] in edit.weights():
+            yield from _replaced(subject, node.input[1], changed, "")
+
+
+def one_weight_changed(subject: Subject) -> Iterator[Mutant]:
+    """The largest or a middling weight of a tensor is changed by a relative amount."""
+    for weight, values in _weights(subject):
+        for which, index in _elements(values).items():
+            for size in RELATIVE:
+                changed = values.copy()
+                changed.flat[index] = np.float64(values.flat[index]) * (1 + size)
+                yield from _replaced(subject, weight, changed, which, size)
+
+
+def tensor_scaled(subject: Subject) -> Iterator[Mutant]:
+    """All weights of a tensor are changed by the same relative amount."""
+    for weight, values in _weights(subject):
+        for size in RELATIVE:
+            changed = (values.astype(np.float64) * (1 + size)).astype(np.float32)
+            yield from _replaced(subject, weight, changed, "", size)
+
+
+def _rounded(subject: Subject, rounding: Rounding) -> Iterator[Mutant]:
+    """All weights rounded, then the recurrent matrices alone."""
+    edit = Edit(subject.model)
+    recurrent = {node.input[2] for node in edit.recurrent()}
+    for which, names in (("all", edit.weights()), ("recurrent", [*recurrent])):
+        edit, rounded = Edit(subject.model), False
+        for weight in names:
+            values = edit.value(weight)
+            if values is not None and weight in edit.weights():
+                changed = rounding(values, _channels(edit, weight))
+                rounded |= not np.array_equal(changed, values)
+                edit.put(weight, changed)
+        if rounded:
+            yield Mutant(which, edit.done())
+
+
+def _replaced(
+    subject: Subject, weight: str, values: Array, which: str, size: float | None = None
+) -> Iterator[Mutant]:
+    """The model with other ``values`` in one initializer, unless they are the same."""
+    edit = Edit(subject.model)
+    if not np.array_equal(_known(edit, weight), values):
+        edit.put(weight, values)
+        yield Mutant(f"{_label(edit, weight)} {which}".strip(), edit.done(), size=size)
+
+
+def _weights(subject: Subject) -> Iterator[tuple[str, Array]]:
+    edit = Edit(subject.model)
+    return ((weight, _known(edit, weight)) for weight in edit.weights())
+
+
+def _embeddings(subject: Subject) -> Iterator[tuple[str, Array]]:
+    """The tables, each once."""
+    edit = Edit(subject.model)
+    tables = dict.fromkeys(node.input[0] for node in edit.embeddings())
+    return ((table, _known(edit, table)) for table in tables)
+
+
+def _known(edit: Edit, tensor: str) -> Array:
+    values = edit.value(tensor)
+    assert values is not None
+    return values
+
+
+def _label(edit: Edit, weight: str) -> str:
+    """The first node that reads a weight, and as what."""
+    node = edit.consumers(weight)[0]
+    index = list(node.input).index(weight)
+    number = [n for n in edit.nodes if n.op_type == node.op_type].index(node)
+    role = ROLES.get(index) if node.op_type in RECURRENT else None
+    return f"{place(number, node)} {role or f'input {index}'}"
+
+
+def _channels(edit: Edit, weight: str) -> int:
+    """The axis along which a matrix has its channels: the second for a factor of a product that is
+    not transposed, else the one before the last.
+    """
+    products = [n for n in edit.dense() if n.input[1] == weight]
+    straight = any(not attribute(n, "transB", 0) for n in products)
+    return -1 if straight else -2
+
+
+def _elements(values: Array) -> dict[str, int]:
+    """Where the largest and the median magnitude stand among the values that are not 0."""
+    order = np.argsort(np.abs(values), axis=None, kind="stable")
+    order = order[values.flat[order] != 0]
+    return {"largest": int(order[-1]), "median": int(order[len(order) // 2])}
+
+
+def _float16(values: Array) -> Array:
+    return values.astype(np.float16).astype(np.float32)
+
+
+def _mantissa(values: Array, bits: int) -> Array:
+    """The nearest values with so many bits of mantissa; a tie goes to the even one."""
+    drop = np.uint32(23 - bits)
+    raw = np.ascontiguousarray(values).view(np.uint32)
+    odd = (raw >> drop) & np.uint32(1)
+    raised = raw + (np.uint32(1) << (drop - np.uint32(1))) - np.uint32(1) + odd
+    rounded: Array = (raised >> drop << drop).view(np.float32)
+    return rounded
+
+
+def _int8(values: Array, channels: int | None) -> Array:
+    """Rounded to multiples of a 127th of the largest magnitude; a vector stays as it is."""
+    if values.ndim < 2 or 1 in values.shape[-2:]:
+        return values
+    axes = None if channels is None else -3 - channels
+    largest = np.abs(values).max(axis=axes, keepdims=True)
+    scale = np.where(largest > 0, largest, 1) / 127
+    rounded: Array = (np.rint(values / scale) * scale).astype(np.float32)
+    return rounded
+
+
+DEFECTS: tuple[Defect, ...] = (
+    weights_as_float16,
+    weights_as_bfloat16,
+    weights_as_tf32,
+    weights_as_int8,
+    weights_as_int8_per_channel,
+    constant_folded_at_float16,
+    embedding_row_zeroed,
+    embedding_rows_shifted,
+    ids_off_by_one,
+    weight_sign_flipped,
+    dense_rows_swapped,
+    one_weight_changed,
+    tensor_scaled,
+)

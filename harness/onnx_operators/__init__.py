@@ -1,0 +1,1 @@
+"""The standard's own operator cases in any runtime."""

@@ -1,0 +1,174 @@
+"""The cases that onnx generates for each operator of the standard, and what a runtime makes of one.
+
+``onnx.backend.test.case.node`` makes them in memory: a graph of one node or few, inputs, and the
+outputs that NumPy gives.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from harness.core.errors import StageError, one_line
+from harness.core.schema import Runtime
+
+AGREED, WRONG, REFUSED = "agreed", "wrong", "refused"
+CRASHED, NOT_COMPARED = "crashed", "not compared"
+VERDICTS = (AGREED, WRONG, REFUSED, CRASHED, NOT_COMPARED)
+RECURRENT = {"LSTM", "GRU", "RNN"}
+RANDOM = "draws random numbers"
+ROUNDED = "its expected values are written to four decimals"
+UNTYPED = "an optional sequence, which the case declares as a tensor"
+LEFT_OUT = {
+    r"test_bernoulli.*": RANDOM,
+    r"test_training_dropout(_default)?(_mask)?": RANDOM,
+    r"test_roialign_aligned.*": ROUNDED,
+    r"test_averagepool_2d_ceil_last_window_starts_on_pad": ROUNDED,
+    r"test_if_opt": UNTYPED,
+}
+
+
+@dataclass(frozen=True)
+class OperatorCase:
+    """A model's bytes with its data sets: inputs and outputs in the graph's order."""
+
+    name: str
+    model: bytes
+    data_sets: Sequence[tuple[Sequence[Any], Sequence[Any]]]
+    recurrent: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a runtime makes of a case, one of ``VERDICTS``, and why."""
+
+    kind: str
+    reason: str = ""
+
+
+def collect() -> list[OperatorCase]:
+    """Every case, by name; takes some seconds."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = collect_testcases(None)
+    return [
+        OperatorCase(
+            case.name,
+            case.model.SerializeToString(),
+            case.data_sets,
+            any(node.op_type in RECURRENT for node in case.model.graph.node),
+        )
+        for case in sorted(found, key=lambda case: str(case.name))
+    ]
+
+
+def left_out(name: str) -> str | None:
+    """Why nobody can be judged by the case of this name, if so."""
+    return next((why for pattern, why in LEFT_OUT.items() if re.fullmatch(pattern, name)), None)
+
+
+def judge(case: OperatorCase, runtime: Runtime, path: Path, wide: bool) -> Verdict:
+    """Run a case, whose model is written to ``path``.
+
+    ``wide`` allows floats of another width, for a runtime that gives them all in float64.
+    """
+    if why := left_out(case.name):
+        return Verdict(NOT_COMPARED, why)
+    model = onnx.ModelProto.FromString(case.model)
+    names = [value.name for value in model.graph.input]
+    path.write_bytes(case.model)
+    stage = "load"
+    try:
+        session = runtime.prepare(str(path))
+        stage = "run"
+        for inputs, outputs in case.data_sets:
+            given: Any = session.run(dict(zip(names, map(array, inputs), strict=False)))
+            if not _are_pairs(given):
+                return Verdict(WRONG, f"{_kind(given)}, expected a list of (name, array) pairs")
+            if reason := difference(given, [array(value) for value in outputs], wide):
+                return Verdict(WRONG, reason)
+    except StageError as error:
+        return Verdict(REFUSED, f"{error.stage}: {error}")
+    except Exception as error:
+        return Verdict(REFUSED, f"{stage}: {one_line(error)}")
+    return Verdict(AGREED)
+
+
+def _are_pairs(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in given
+    )
+
+
+def array(value: Any) -> Any:
+    return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def difference(given: Sequence[tuple[str, Any]], expected: Sequence[Any], wide: bool) -> str:
+    """Why outputs do not agree with the expected ones; empty where they do."""
+    if len(given) != len(expected):
+        return f"{len(given)} outputs, expected {len(expected)}"
+    for (name, actual), value in zip(given, expected, strict=True):
+        if not agrees(actual, value, wide):
+            return f"output {name}: {_told(actual, value)}"
+    return ""
+
+
+def agrees(actual: Any, expected: Any, wide: bool = False) -> bool:
+    """Equal, or within float32 rounding (of the expected type where that is narrower).
+
+    A sum rounds at the scale of its terms: but for ``wide`` values, an error of 1e-6 of the largest
+    one is rounding too.
+    """
+    if expected is None or isinstance(expected, (list, tuple)):
+        items = [] if expected is None else expected
+        there = [] if actual is None else list(actual)
+        return len(items) == len(there) and all(
+            agrees(a, e, wide) for a, e in zip(there, items, strict=True)
+        )
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    if actual.shape != expected.shape:
+        return False
+    if expected.dtype.kind in "OSU":
+        return bool((actual.astype(str) == expected.astype(str)).all())
+    if expected.dtype.kind in "biu":
+        return actual.dtype == expected.dtype and bool((actual == expected).all())
+    if not wide and actual.dtype != expected.dtype:
+        return False
+    single = expected.dtype in (np.float32, np.float64)
+    rtol = 1e-5 if single else 1e-2
+    target = expected.astype(np.float64)
+    largest = 1.0 if wide else float(np.abs(target[np.isfinite(target)]).max(initial=1.0))
+    atol = 1e-6 * largest
+    return np.allclose(actual.astype(np.float64), target, rtol=rtol, atol=atol, equal_nan=True)
+
+
+def _told(actual: Any, expected: Any) -> str:
+    if not isinstance(expected, np.ndarray):
+        return f"{_kind(actual)}, expected {_kind(expected)}"
+    there = np.asarray(actual)
+    if there.shape != expected.shape or expected.dtype.kind in "OSU":
+        return f"{_kind(there)}, expected {_kind(expected)}"
+    if there.dtype.kind != expected.dtype.kind:
+        return f"{there.dtype}, expected {expected.dtype}"
+    a, e = there.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(e)
+    apart = np.abs(a[finite] - e[finite]).max(initial=0.0)
+    stray = int((~finite & ~((a == e) | (np.isnan(a) & np.isnan(e)))).sum())
+    scale = np.abs(e[finite]).max(initial=0.0)
+    return f"off by {apart:.2g} of {scale:.2g}" + (f", {stray} not finite" if stray else "")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {list(value.shape)}"
+    return f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__

@@ -1,0 +1,89 @@
+"""A survey of operator cases as JSON and as a table, and the cases that are known to be wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from harness.core.errors import UsageError
+from harness.onnx_operators.cases import AGREED, CRASHED, VERDICTS, WRONG, OperatorCase, Verdict
+from harness.onnx_operators.survey import Survey
+from harness.runtimes import RUNTIMES
+
+SCHEMA = 1
+NAME = "operators.json"
+
+
+def is_compared(verdict: Verdict) -> bool:
+    return verdict.kind in (AGREED, WRONG)
+
+
+def is_bad(verdict: Verdict) -> bool:
+    return verdict.kind in (WRONG, CRASHED)
+
+
+def known(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[tuple[str, str]]:
+    """The pairs of runtime and case in a file; those of other runtimes are passed over."""
+    found = set()
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8: byte {error.start}") from None
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 2 or words[0] not in RUNTIMES:
+            raise UsageError(f"{path}:{number}: {line.strip()!r}; expected RUNTIME CASE")
+        if words[1] not in cases:
+            near = " or ".join(get_close_matches(words[1], cases))
+            hint = f" (did you mean {near}?)" if near else ""
+            raise UsageError(f"{path}:{number}: onnx has no case {words[1]!r}{hint}")
+        if words[0] in runtimes:
+            found.add((words[0], words[1]))
+    return found
+
+
+def report(found: Mapping[str, Survey], cases: Sequence[OperatorCase]) -> dict[str, Any]:
+    runtimes = {
+        name: {
+            "version": one.version,
+            "unavailable": one.unavailable,
+            "counts": dict(Counter(v.kind for v in one.verdicts.values())),
+            "cases": {c: {"verdict": v.kind, "reason": v.reason} for c, v in one.verdicts.items()},
+        }
+        for name, one in found.items()
+    }
+    recurrent = [case.name for case in cases if case.recurrent]
+    return {
+        "schema": SCHEMA,
+        "onnx": onnx.__version__,
+        "selected": len(cases),
+        "recurrent": recurrent,
+        "runtimes": runtimes,
+    }
+
+
+def table(found: Mapping[str, Survey], cases: Sequence[OperatorCase], verbose: bool) -> str:
+    """A row for each runtime, of all cases and of the recurrent ones; then the names."""
+    recurrent = {case.name for case in cases if case.recurrent}
+    lines = [f"{'runtime':<18}{'cases':<11}" + "".join(f"{kind:>14}" for kind in VERDICTS)]
+    for name, one in found.items():
+        if one.unavailable:
+            lines.append(f"{name:<18}unavailable: {one.unavailable}")
+            continue
+        for label, some in (("all", set(one.verdicts)), ("recurrent", recurrent)):
+            counts = Counter(one.verdicts[case].kind for case in some)
+            row = "".join(f"{counts[kind]:>14}" for kind in VERDICTS)
+            lines.append(f"{name if label == 'all' else '':<18}{label:<11}{row}")
+    for name, one in found.items():
+        for case, verdict in one.verdicts.items():
+            named = verbose or case in recurrent or is_bad(verdict)
+            if named and verdict.kind != AGREED:
+                lines.append(f"{name}: {case}: {verdict.kind}: {verdict.reason}")
+    return "\n".join(lines)

@@ -1,0 +1,100 @@
+"""A folder of ONNX tests as a golden: the one that it was made from, or its stored outputs.
+
+What ``converting`` writes beside the tests is in ``harness/golden/`` and ``harness/bundle/``, and
+in ``remainder_K.pb`` of a data set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import GoldenError, UsageError
+from harness.core.schema import Arrays, ModelSpec
+from harness.exporting import bundle
+from harness.goldens import store
+from harness.goldens.store import Golden
+from harness.onnx_tests import foreign, layout
+
+GOLDEN, BUNDLE = Path("harness/golden"), Path("harness/bundle")
+REMAINDER = "remainder"
+
+
+@dataclass(frozen=True)
+class Tests:
+    """A model and its golden, and what is known of both.
+
+    ``unavailable`` says why the model cannot be judged at all. ``declared`` tells that the golden's
+    specification was there before the model, and so says what the model has to declare.
+    """
+
+    golden: Golden
+    model: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    unavailable: str | None = None
+    declared: bool = True
+
+
+def read(path: Path) -> Tests:
+    """What the folder ``path`` holds; UsageError or GoldenError where it cannot be used."""
+    model = path / layout.MODEL
+    if not model.is_file():
+        raise UsageError(f"{path} has test data sets but no {layout.MODEL} to run on them")
+    if not has_golden(path):
+        found = foreign.read(path, model)
+        about = {"exporter": "file"}
+        return Tests(found.golden, model, about, found.evidence, found.unavailable, False)
+    about = {}
+    if (path / BUNDLE / bundle.MANIFEST).is_file():
+        about = _json(path / BUNDLE / bundle.MANIFEST)
+        if about.get("sha256") != bundle.sha256(model):
+            raise UsageError(f"{model} was altered: its SHA-256 is not the bundle's")
+    return Tests(read_golden(path), model, about)
+
+
+def has_golden(path: Path) -> bool:
+    """Whether the tests in ``path`` were made from a golden."""
+    return (path / GOLDEN / store.MANIFEST).is_file()
+
+
+def read_golden(path: Path) -> Golden:
+    """The golden that the tests in ``path`` were made from, every tensor verified."""
+    manifest = store.manifest_in(path / GOLDEN)
+    sets, entries = layout.data_sets(path), manifest["cases"]
+    if len(sets) != len(entries):
+        raise GoldenError(
+            f"{path} has {len(sets)} data sets; its manifest has {len(entries)} cases"
+        )
+
+    def load(spec: ModelSpec, number: int) -> tuple[Arrays, Arrays]:
+        inputs = dict(layout.read(sets[number], "input"))
+        complete = layout.read(sets[number], "output")
+        remainders = dict(layout.read(sets[number], REMAINDER))
+        there, expected = sorted(dict(complete)), sorted(tensor.name for tensor in spec.outputs)
+        if there != expected or sorted(inputs) != sorted(tensor.name for tensor in spec.inputs):
+            raise GoldenError(f"{sets[number]} has other tensors than its manifest")
+        steps, outputs = entries[number]["steps"], {}
+        for name, value in complete:
+            axis = spec.output(name).step_axis
+            kept = value if steps is None or axis is None else value.take(steps, axis=axis)
+            rest = remainders.get(name)
+            if rest is not None and rest.shape != kept.shape:
+                raise GoldenError(f"{sets[number]}: the remainder of {name} has another shape")
+            outputs[name] = kept if rest is None else kept.astype(rest.dtype) + rest
+        return inputs, outputs
+
+    return store.assembled(path / GOLDEN, manifest, load)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is not a readable manifest")
+    return found

@@ -1,0 +1,1 @@
+"""Any ONNX graph in float64, and what rounding alone moves in it."""

@@ -1,0 +1,84 @@
+"""The activation functions of ONNX's recurrent operators, in the dtype of what they take.
+
+Formulas and the order in which alpha and beta are consumed: LSTM in
+https://onnx.ai/onnx/operators/onnx__LSTM.html; the defaults of alpha and beta are those of the
+operator of the same name (None where there is none). An alpha is consumed only by a function that
+has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from harness.core.schema import Array
+
+Activation = Callable[[Array], Array]
+
+
+def sigmoid(x: Array) -> Array:
+    """``1 / (1 + e^-x)``; 0 where ``e^-x`` overflows."""
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _elu(x: Array, alpha: float) -> Array:
+    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _thresholded(x: Array, alpha: float) -> Array:
+    return np.where(x >= alpha, x, 0.0)
+
+
+def _hard_sigmoid(x: Array, alpha: float, beta: float) -> Array:
+    return np.clip(alpha * x + beta, 0.0, 1.0)
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., Array], tuple[float | None, ...]]] = {
+    "Relu": (lambda x: np.maximum(x, 0), ()),
+    "Tanh": (np.tanh, ()),
+    "Sigmoid": (sigmoid, ()),
+    "Softsign": (lambda x: x / (1 + np.abs(x)), ()),
+    "Softplus": (lambda x: np.logaddexp(0, x), ()),
+    "LeakyRelu": (lambda x, alpha: np.where(x >= 0, x, alpha * x), (0.01,)),
+    "ThresholdedRelu": (_thresholded, (1.0,)),
+    "Elu": (_elu, (1.0,)),
+    "Affine": (lambda x, alpha, beta: alpha * x + beta, (None, None)),
+    "ScaledTanh": (lambda x, alpha, beta: alpha * np.tanh(beta * x), (None, None)),
+    "HardSigmoid": (_hard_sigmoid, (0.2, 0.5)),
+}
+
+
+def activations(
+    names: Sequence[str] | None,
+    alphas: Sequence[float] | None,
+    betas: Sequence[float] | None,
+    default: Sequence[str],
+    directions: int,
+) -> list[list[Activation]]:
+    """For each direction its functions.
+
+    ValueError for a wrong number, an unknown name, or an alpha or beta that is missing.
+    """
+    chosen = list(names or [*default] * directions)
+    if len(chosen) != len(default) * directions:
+        raise ValueError(
+            f"{len(chosen)} activations for {directions} direction(s); "
+            f"expected {len(default)} for each"
+        )
+    alpha, beta = iter(alphas or ()), iter(betas or ())
+    made = [_activation(name, alpha, beta) for name in chosen]
+    size = len(default)
+    return [made[d * size : (d + 1) * size] for d in range(directions)]
+
+
+def _activation(name: str, alpha: Iterator[float], beta: Iterator[float]) -> Activation:
+    known = {known.lower(): known for known in FUNCTIONS}
+    if name.lower() not in known:
+        raise ValueError(f"unknown activation {name!r}; choose from: {', '.join(FUNCTIONS)}")
+    function, defaults = FUNCTIONS[known[name.lower()]]
+    given = zip((alpha, beta), defaults, strict=False)
+    values = [next(source, default) for source, default in given]
+    if None in values:
+        raise ValueError(f"{name} needs a value for each of alpha and beta; ONNX has no default")
+    return lambda x: function(x, *values)

@@ -1,0 +1,114 @@
+"""onnx's reference evaluator in float64: its own operators but for those that are replaced here.
+
+What it gets wrong, each of which is replaced (onnx 1.23): LSTM, GRU and RNN ignore
+``sequence_lens``, activations and clip; a Loop lets the graph around it shadow its body's inputs
+and joins scan outputs along an axis that is there already; an omitted output's value is given to
+every omitted input after it; LRN normalises as many channels as there are rows; the bodies of
+functions are evaluated without the replacements; attributes are float32 scalars, whose products
+are rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnx import FunctionProto
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from harness.oracle import control, precise, recurrent
+from harness.oracle.widen import NARROW_DTYPES, widen_function
+
+WIDENED: dict[str, Any] = {
+    "Cast": precise.cast,
+    "Constant": precise.constant,
+    "Erf": precise.erf,
+    "LayerNormalization": precise.layer_normalization,
+    "RMSNormalization": precise.rms_normalization,
+    "DequantizeLinear": precise.dequantize_linear,
+    "DynamicQuantizeLinear": precise.dynamic_quantize_linear,
+}
+CORRECTED: dict[str, Any] = {
+    "LSTM": recurrent.lstm,
+    "GRU": recurrent.gru,
+    "RNN": recurrent.rnn,
+    "LRN": precise.lrn,
+}
+CONTROL: dict[str, Any] = {"Loop": control.loop, "Scan": control.scan}
+FLOAT32_INSIDE = ("AffineGrid", "CausalConvWithState", "GridSample", "LinearAttention")
+
+
+def _operator(name: str, kernel: Any, needs_context: bool) -> Any:
+    """``kernel`` as the evaluator's class for an operator."""
+    body = {"_run": staticmethod(kernel), "need_context": lambda self: needs_context}
+    return type(name, (OpRun,), body)
+
+
+OPERATORS = [_operator(name, kernel, False) for name, kernel in CORRECTED.items()]
+OPERATORS += [_operator(name, kernel, True) for name, kernel in CONTROL.items()]
+WIDE_OPERATORS = [*OPERATORS, *(_operator(n, kernel, False) for n, kernel in WIDENED.items())]
+
+
+class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
+    """Evaluates a widened ModelProto; nested graphs and functions become evaluators of this class.
+
+    NotImplementedError for an operator that is unknown or that would be computed in float32.
+    """
+
+    wide = True
+
+    def __init__(self, proto: Any, **options: Any) -> None:
+        if self.wide and isinstance(proto, FunctionProto):
+            proto = widen_function(proto)
+        operators = WIDE_OPERATORS if self.wide else OPERATORS
+        super().__init__(proto, **{**options, "new_ops": operators})
+        self._own = {n: v for n, v in self.rt_inits_.items() if n not in self.input_names}
+        if not self.wide:
+            return
+        for node in self.rt_nodes_:
+            if node.op_type in FLOAT32_INSIDE and not node.domain:
+                raise NotImplementedError(f"{node.op_type} is evaluated in float32 by onnx")
+            for name in node.attributes_names_:
+                setattr(node, name, _exact(getattr(node, name)))
+
+    def run(
+        self,
+        output_names: Any,
+        feed_inputs: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> list[Any]:
+        """The outputs in the graph's order; RuntimeError where a node gives a narrow float.
+
+        ``feed_inputs`` hold, for a nested graph, the values around it too: its own initializers
+        shadow those.
+        """
+        values = {**self.rt_inits_, **feed_inputs, **self._own, "": None}
+        for node in self.rt_nodes_:
+            options: dict[str, Any] = {}
+            if node.has_linked_attribute and attributes:
+                options["linked_attributes"] = attributes
+            if node.need_context():
+                options["context"] = values
+            outputs = node.run(*(values[name] for name in node.input), **options)
+            for name, value in zip(node.output, outputs, strict=False):
+                if self.wide and getattr(value, "dtype", None) in NARROW_DTYPES:
+                    raise RuntimeError(f"{node.op_type} gives {name!r} in {value.dtype}")
+                if name:
+                    values[name] = value
+        return [values[name] for name in output_names or self.output_names]
+
+
+class DeclaredEvaluator(Evaluator):
+    """Evaluates a ModelProto in the types that it declares, by the same corrected operators."""
+
+    wide = False
+
+
+def _exact(value: Any) -> Any:
+    """An attribute without float32 scalars, whose sums and products would be rounded."""
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return np.float64(value) if isinstance(value, np.float32) else value

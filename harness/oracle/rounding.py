@@ -1,0 +1,129 @@
+"""What an ONNX file computes in float64, and how far rounding alone moves it in its own types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from harness.core.errors import RunError
+from harness.core.registry import resolve
+from harness.core.schema import Array, Arrays
+from harness.goldens.noise_floor import DRAWS, NEARBY
+from harness.graphs import interface
+
+EXACT = "harness.oracle.runtime:ORACLE"
+ROUNDED = "harness.oracle.runtime:DECLARED"
+SIZED_BY_VALUES = ("Resize", "Upsample")
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+
+Measured = list[tuple[Arrays, dict[str, float]]]
+
+
+def measure(model: Path, inputs: Sequence[Arrays], draws: int = DRAWS) -> Measured:
+    """For each set of inputs the outputs in float64 and the noise of each.
+
+    The noise of a floating-point output is its largest absolute error in ``draws`` runs of the same
+    graph in its own types, by the same evaluator. One run's largest error is a matter of luck: in
+    all but the first the weights are moved by up to ``NEARBY`` of their size, in float64 too, which
+    leaves the mathematics nearly what it was and draws the rounding anew. Any other output is as
+    the graph gives it, with noise 0.
+
+    CheckError, LoadError or RunError, in one line, where the oracle cannot read, load or run the
+    model, where an output is no tensor, or where rounding alone makes a finite output infinite.
+    """
+    proto = interface.read(str(model))
+    exact, rounded = resolve(EXACT), resolve(ROUNDED)
+    measured: Measured = []
+    for draw in range(max(draws, 1)):
+        near = nearby_model(proto, draw)
+        fine, coarse = exact.open(near), rounded.open(near)
+        for number, given in enumerate(inputs):
+            expected, actual = _tensors(fine.run(given)), _tensors(coarse.run(given))
+            if draw == 0:
+                measured.append((expected, dict.fromkeys(expected, 0.0)))
+            noise = measured[number][1]
+            for name, value in expected.items():
+                noise[name] = max(noise[name], _error(name, value, actual[name]))
+    return measured
+
+
+def nearby_model(model: Any, draw: int) -> Any:
+    """A ModelProto whose weights are moved by up to ``NEARBY`` of their size; draw 0 moves none.
+
+    Weights are the floating-point initializers and constants of more than one element, nested
+    graphs' and functions' too, but for those whose values decide the shape of a result.
+    """
+    if draw == 0:
+        return model
+    near = onnx.ModelProto()
+    near.CopyFrom(model)
+    rng = np.random.default_rng(draw)
+    nodes = list(_nodes(near.graph.node))
+    for function in near.functions:
+        nodes += _nodes(function.node)
+    kept = {name for node in nodes if node.op_type in SIZED_BY_VALUES for name in node.input[1:]}
+    for name, tensor in [*_initializers(near.graph, nodes), *_constants(nodes)]:
+        value = numpy_helper.to_array(tensor)
+        if _floating(value) and value.size > 1 and name not in kept:
+            moved = value * (1 + rng.uniform(-NEARBY, NEARBY, value.shape))
+            tensor.CopyFrom(numpy_helper.from_array(moved.astype(value.dtype), tensor.name))
+    return near
+
+
+def _initializers(outer: Any, nodes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    for held in (outer, *(inner for node in nodes for inner in _graphs(node))):
+        for tensor in held.initializer:
+            yield tensor.name, tensor
+
+
+def _constants(nodes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    for node in nodes:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.HasField("t"):
+                yield node.output[0], attribute.t
+
+
+def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Nodes, and those of the graphs nested in them."""
+    for node in nodes:
+        yield node
+        for inner in _graphs(node):
+            yield from _nodes(inner.node)
+
+
+def _graphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else attribute.graphs
+
+
+def _tensors(outputs: list[tuple[str, Any]]) -> Arrays:
+    for name, value in outputs:
+        if not isinstance(value, (np.ndarray, np.generic)):
+            raise RunError(f"output {name} is a {type(value).__name__}; only tensors are measured")
+    return {name: np.asarray(value) for name, value in outputs}
+
+
+def _error(name: str, expected: Array, actual: Array) -> float:
+    """The largest absolute error; places that hold the same infinity or NaN agree."""
+    if not _floating(expected):
+        return 0.0
+    if expected.shape != actual.shape:
+        raise RunError(
+            f"output {name} has shape {actual.shape} in its own type, {expected.shape} in float64"
+        )
+    actual = actual.astype(np.float64)
+    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    with np.errstate(invalid="ignore", over="ignore"):
+        largest = float(np.abs(actual - expected)[~same].max(initial=0.0))
+    if not np.isfinite(largest):
+        raise RunError(f"rounding alone makes values of output {name} infinite or NaN")
+    return largest
+
+
+def _floating(value: Array) -> bool:
+    return value.dtype.name in FLOATS

@@ -1,0 +1,122 @@
+"""The oracle: any ONNX graph in float64, a referee for what the graph itself computes.
+
+The model is widened (``widen``), its nodes are evaluated by onnx's reference evaluator with the
+operators replaced that it gets wrong or computes in float32 (``evaluator``). Inputs in float32
+are taken exactly; outputs that the graph declares in float32 come back in float64. ``DECLARED``
+evaluates the same graph in its own types, so that the two differ by rounding alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
+from typing import Any
+
+import numpy as np
+
+from harness.core.errors import LoadError, RunError, one_line
+from harness.core.schema import Array, Arrays
+
+PROVIDER = "oracle"
+OLDEST_OPSET = 13
+
+
+class OracleSession:
+    """A model held by an evaluator."""
+
+    def __init__(self, evaluator: Any, model: Any) -> None:
+        self._evaluator = evaluator
+        self._wide: bool = evaluator.wide
+        self._outputs = [value.name for value in model.graph.output]
+        initializers = {tensor.name for tensor in model.graph.initializer}
+        self._inputs = {v.name: v.type for v in model.graph.input if v.name not in initializers}
+        self._ops = Counter(node.op_type for node in model.graph.node)
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Run one case; RunError where an input is not what is declared or a node fails.
+
+        Every output of a floating type is float64 where the model is widened.
+        """
+        from harness.oracle.feeds import contradiction
+        from harness.oracle.widen import widen_value
+
+        if set(inputs) != set(self._inputs):
+            raise RunError(
+                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
+                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
+            )
+        for name, value in inputs.items():
+            if wrong := contradiction(self._inputs[name], value, self._wide):
+                raise RunError(f"input {name} is {wrong}")
+        try:
+            with np.errstate(all="ignore"):
+                taken = {n: widen_value(v) if self._wide else v for n, v in inputs.items()}
+                values = self._evaluator.run(None, taken)
+        except Exception as error:
+            raise RunError(one_line(error)) from error
+        return list(zip(self._outputs, values, strict=True))
+
+    def evidence(self) -> dict[str, Any]:
+        """As ONNX Runtime's; nested graphs' nodes are not counted."""
+        return {
+            "providers": [PROVIDER],
+            "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
+            "precision": "float64" if self._wide else "declared",
+            "tf32": False,
+            "optimization": "none",
+            "version": distribution_version("onnx"),
+        }
+
+
+@dataclass(frozen=True)
+class OracleRuntime:
+    """Needs onnx alone, which is a core dependency, and so is always available.
+
+    ``wide`` says whether a model is widened to float64 or evaluated in the types it declares.
+    """
+
+    wide: bool = True
+
+    def check(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return distribution_version("onnx")
+
+    def prepare(self, path: str) -> OracleSession:
+        """Load the model file; LoadError where it cannot be read, or as ``open`` has it."""
+        import onnx
+
+        try:
+            model = onnx.load(path)
+        except Exception as error:
+            raise LoadError(one_line(error)) from error
+        return self.open(model)
+
+    def open(self, model: Any) -> OracleSession:
+        """Take a ModelProto, which is left as it is.
+
+        LoadError where it has no outputs, its opset is older than ``OLDEST_OPSET`` (the reference
+        evaluator gives some operators their newer meaning there), or an operator is unknown or
+        would be evaluated in float32 though the model is widened.
+        """
+        from harness.oracle.evaluator import DeclaredEvaluator, Evaluator
+        from harness.oracle.widen import widen
+
+        if not model.graph.output:
+            raise LoadError("it holds no graph with an output; expected an ONNX model")
+        try:
+            opset = min((o.version for o in model.opset_import if not o.domain), default=None)
+            if opset is not None and opset < OLDEST_OPSET:
+                raise LoadError(f"opset {opset}; the oracle evaluates {OLDEST_OPSET} and later")
+            evaluator = Evaluator(widen(model)) if self.wide else DeclaredEvaluator(model)
+            return OracleSession(evaluator, model)
+        except LoadError:
+            raise
+        except Exception as error:
+            raise LoadError(one_line(error)) from error
+
+
+ORACLE = OracleRuntime()
+DECLARED = OracleRuntime(wide=False)

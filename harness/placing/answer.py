@@ -1,0 +1,105 @@
+"""The placement of one model file, at its own opset and at others."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
+
+from harness.core.errors import UsageError, one_line
+from harness.placing.partition import Placed, Versions, partition
+from harness.placing.sizes import OnSizes, on_sizes
+from harness.placing.verdict import misplaced
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where the nodes of a model go at one opset."""
+
+    opset: int
+    placed: Placed
+    sizes: OnSizes
+
+    @property
+    def verdict(self) -> str:
+        """Why the model would not run on CUDA, in one line; empty where it would."""
+        return misplaced(self.placed.nodes, self.sizes)
+
+    def lines(self) -> list[str]:
+        """The answer for a terminal: every node, those off CUDA first, counts, the verdict."""
+        nodes = self.placed.ordered(self.sizes)
+        width = max((len(node.provider) for node in nodes), default=0)
+        ops = max((len(node.op_type) for node in nodes), default=0)
+        each = [f"{n.provider:<{width}}  {n.op_type:<{ops}}  {n.node}".rstrip() for n in nodes]
+        counts = [
+            f"{sum(ops.values())} on {provider}: {', '.join(f'{op} {n}' for op, n in ops.items())}"
+            for provider, ops in self.placed.summary().items()
+        ]
+        return [*each, *counts, self.verdict or "all but shape arithmetic on CUDAExecutionProvider"]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "opset": self.opset,
+            "verdict": self.verdict,
+            "nodes_by_provider": self.placed.summary(),
+            "nodes": [node._asdict() for node in self.placed.ordered(self.sizes)],
+        }
+
+
+def opsets(texts: Iterable[str]) -> list[int]:
+    """``N,…`` as opsets, in their order; UsageError for what is none."""
+    found = [item.strip() for text in texts for item in text.split(",")]
+    for item in found:
+        if not (item.isdecimal() and 1 <= int(item) <= onnx.defs.onnx_opset_version()):
+            newest = onnx.defs.onnx_opset_version()
+            raise UsageError(f"--opset {item!r}: expected opsets from 1 to {newest}, such as 18,22")
+    return list(dict.fromkeys(map(int, found)))
+
+
+def of_file(path: Path, opsets: Sequence[int] = ()) -> tuple[Versions, list[Answer]]:
+    """Where the nodes of a file go at each opset, without any at the file's own.
+
+    UsageError where the file is no ONNX model, cannot be converted, or is refused by ONNX Runtime.
+    """
+    model = _read(path)
+    own = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    wanted = list(opsets) or [own]
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for opset in wanted:
+            files.append(path if opset == own else Path(folder) / f"{opset}.onnx")
+            if opset != own:
+                onnx.save(_converted(path, opset), files[-1])
+        versions, placed = partition(files)
+        sizes = [on_sizes(str(file)) for file in files]
+    for opset, each in zip(wanted, placed, strict=True):
+        if each.error:
+            raise UsageError(f"{path} at opset {opset}: {each.error}")
+    return versions, [Answer(*each) for each in zip(wanted, placed, sizes, strict=True)]
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected an ONNX model") from None
+    except (ProtobufError, ValueError) as error:
+        raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise UsageError(f"{path} is not an ONNX model, or is cut short")
+    return model
+
+
+def _converted(path: Path, opset: int) -> onnx.ModelProto:
+    try:
+        return onnx.version_converter.convert_version(onnx.load(str(path)), opset)
+    except Exception as error:  # the converter raises whatever its adapters do
+        raise UsageError(
+            f"{path} cannot be converted to opset {opset} ({one_line(error)}); export it at that"
+            " opset instead"
+        ) from None

@@ -1,0 +1,20 @@
+"""ONNX Runtime's error messages, as they can be read."""
+
+from __future__ import annotations
+
+import re
+
+from harness.core.errors import clipped
+
+
+def shortened(error: BaseException) -> str:
+    """ONNX Runtime's message without its codes, source paths and advice, as one line."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
+    text = re.sub(r"Non-zero status code .* running (\w+) node\. Name:", r"\1 node ", text)
+    text = re.sub(r"/\S+\.(?:cc|cu|cuh|h|hpp):\d+ ", "", text)
+    text = re.sub(r"(?:\w+ )?onnxruntime::[\w:~]+\(.*?\)(?: const)? ", "", text)
+    text = text.replace(" Status Message: ", ": ")
+    text = text.removesuffix("Please fix either the inputs/outputs or the model.").strip()
+    text = text or type(error).__name__
+    return clipped(text)

@@ -1,0 +1,88 @@
+"""Which cases a user's own model is recorded at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import cycle
+
+from harness.core.schema import BATCH, Case, ModelSpec, Raggedness
+from harness.goldens.noise_floor import ENOUGH
+from reference_models.cases import CROWDED, EVERY_RAGGEDNESS, SQUARE, possible
+
+LENGTHS = (
+    *(1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 200),
+    *(255, 256, 257),
+)
+BATCHES = (1, 3, 2)
+
+
+def plan(
+    spec: ModelSpec, lengths: Sequence[int], batches: Sequence[int], right: bool = False
+) -> list[Case]:
+    """Every length of every axis beside changing ones of the others, at every raggedness.
+
+    Where padding lies on the ``right`` alone, no case has it elsewhere.
+
+    ``lengths`` and ``batches`` are ``LENGTHS`` and ``BATCHES`` where the user asks for none; then
+    there are cases besides whose batch is the length. One batch is larger than any example's unless
+    the user asks for others. What is usual of an output shows in ``ENOUGH`` cases: where there are
+    fewer, each is drawn more than once.
+    """
+    single = not any(BATCH in tensor.axes for tensor in spec.inputs)
+    usual = tuple(lengths) == LENGTHS
+    named = [axis for tensor in spec.inputs for axis in tensor.axes if axis in spec.axes]
+    axes = [str(axis) for axis in dict.fromkeys([*named, *spec.lengths.values()])]
+    rows = (1,) if single else batches
+    sizes = list(_sizes(axes, lengths, rows))
+    if axes and len(lengths) < len(rows):
+        sizes += [(dict.fromkeys(axes, length), batch) for length in lengths for batch in rows]
+    if not single and axes and tuple(batches) == BATCHES:
+        beside = [*CROWDED, *((n, n) for n in SQUARE)]
+        if not usual:
+            beside = [(lengths[len(lengths) // 2], CROWDED[0][1])]
+        sizes += [(dict.fromkeys(axes, length), batch) for length, batch in beside]
+    found = [Case(lengths, batch) for lengths, batch in sizes]
+    axis = spec.ragged
+    if axis is not None:
+        kinds = _kinds(spec, right)
+        padded = [
+            Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
+            for case, kind in zip(found, cycle(kinds), strict=False)
+        ]
+        again = [n for n in EVERY_RAGGEDNESS if n in lengths] or lengths[:3]
+        padded += [
+            Case(dict.fromkeys(axes, n), max(batches[-1], 1), possible(n, kind))
+            for n in again
+            for kind in kinds
+        ]
+        found = padded
+    distinct = list({case.id: case for case in found}.values())
+    draws = -(-ENOUGH // max(len(distinct), 1))
+    return [replace(case, draw=draw) for draw in range(draws) for case in distinct]
+
+
+def _kinds(spec: ModelSpec, right: bool) -> tuple[Raggedness, ...]:
+    """Where padding may lie; a count of valid steps can tell only how much there is at the end."""
+    if right or spec.lengths:
+        return (Raggedness.NONE, Raggedness.RIGHT, Raggedness.EMPTY)
+    return tuple(Raggedness)
+
+
+def _sizes(
+    axes: Sequence[str], lengths: Sequence[int], batches: Sequence[int]
+) -> Iterator[tuple[dict[str, int], int]]:
+    """Each axis in turn takes every length; the others take short ones that change.
+
+    A single step, which has no axis, takes every batch.
+    """
+    rows = cycle(batches)
+    for place, axis in enumerate(axes):
+        for number, length in enumerate(lengths):
+            others = [lengths[(number + 2 + n) % min(len(lengths), 11)] for n in range(8)]
+            beside = dict(zip(axes, others, strict=False))
+            if len(axes) > 1 and place > 0 and number % 2:
+                continue
+            yield {**beside, axis: length}, next(rows)
+    if not axes:
+        yield from (({}, batch) for batch in batches)

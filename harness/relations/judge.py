@@ -1,0 +1,159 @@
+"""Relations between the runs of one cell, judged as cases that need no golden output."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness.core import compare
+from harness.core.errors import StageError, crashed, one_line
+from harness.core.registry import resolve
+from harness.core.schema import (
+    Array,
+    Case,
+    CaseResult,
+    GoldenCase,
+    OutputComparison,
+    Runtime,
+    Session,
+    Stage,
+    Status,
+)
+from harness.goldens.store import Golden
+from harness.relations import RELATIONS
+from harness.relations.context import Check, Context, Pair
+
+LENGTHS = (1, 2, 7, 33, 128, 513)
+"""Relations are tried at the selected lengths nearest to these, by their ratio."""
+RUNS = 2
+"""Two float32 runs, each within its tolerance of the truth, differ by twice that at most."""
+
+
+def judge(
+    name: str,
+    golden: Golden,
+    cases: Sequence[Case],
+    model: Path,
+    label: str,
+    runtime: Runtime,
+    session: Session,
+) -> Iterator[CaseResult]:
+    """What the relation ``name`` finds, for each case and each of its ways; nothing where it does
+    not apply.
+
+    ``cases`` are the selected ones, of which some are tried; ``session`` holds ``model`` in
+    ``runtime``, which the tolerance table knows as ``label``. A failure to run, or to load a
+    derived graph, is a failing case; any other exception is an error.
+    """
+    loaded = [golden.load(case) for case in spread(cases)]
+    with tempfile.TemporaryDirectory(prefix="relation_") as folder:
+        context = Context(
+            golden.spec,
+            model,
+            runtime,
+            session,
+            loaded,
+            frozenset(case.raggedness for case in golden.cases),
+            partial(compare.structure, runtime=label),
+            Path(folder),
+        )
+        check: Check | None = None
+        for number, one in enumerate(loaded):
+            started = time.perf_counter()
+            try:
+                if number == 0:
+                    check = resolve(RELATIONS[name])(context)
+                if check is None:
+                    return
+                for pair in check(one):
+                    found = _result(name, context, one, pair, label)
+                    yield replace(found, seconds=time.perf_counter() - started)
+                    started = time.perf_counter()
+            except (Exception, SystemExit) as error:
+                failed = error if isinstance(error, StageError) else None
+                status = Status.FAIL if failed and not crashed(failed) else Status.ERROR
+                stage = failed.stage if failed else Stage.RUN
+                reason = f"relation {name}: {failed or one_line(error)}"
+                seconds = time.perf_counter() - started
+                yield CaseResult(one.case, status, stage, reason, (), seconds, name)
+
+
+def spread(cases: Sequence[Case]) -> list[Case]:
+    """Of every raggedness the largest batch, at the lengths nearest to ``LENGTHS``, shortest first.
+
+    A case's length is that of its longest axis.
+    """
+    there = sorted({case.longest for case in cases})
+    near = set()
+    for wanted in LENGTHS:
+        ratios = {length: abs(math.log(length / wanted)) for length in there}
+        near.add(min(there, key=ratios.__getitem__))
+    chosen = {}
+    for case in sorted(cases, key=lambda case: (case.longest, case.batch)):
+        if case.longest in near:
+            chosen[case.longest, case.raggedness] = case
+    return list(chosen.values())
+
+
+def _result(name: str, context: Context, golden: GoldenCase, pair: Pair, label: str) -> CaseResult:
+    judged = _bits if pair.exact else _values
+    outputs = tuple(
+        replace(output, reason=f"{pair.how}: {output.reason}")
+        if output.reason and pair.how
+        else output
+        for output in judged(context, golden, pair, label)
+    )
+    bad = [output for output in outputs if output.reason]
+    status = Status.FAIL if bad else Status.PASS
+    reason = f"relation {name}: output {bad[0].name}: {bad[0].reason}" if bad else ""
+    return CaseResult(golden.case, status, Stage.COMPARE, reason, outputs, relation=name)
+
+
+def _values(
+    context: Context, golden: GoldenCase, pair: Pair, label: str
+) -> tuple[OutputComparison, ...]:
+    """One run against the other, with the noise floor and the scale of two runs."""
+    scales = {n: _scale(v, golden.scale.get(n, 0.0)) for n, v in pair.expected.items()}
+    two = replace(
+        golden,
+        outputs=pair.expected,
+        steps=None,
+        noise_floor={n: RUNS * floor for n, floor in golden.noise_floor.items()},
+        scale={n: RUNS * scale for n, scale in scales.items()},
+    )
+    return compare.compare(context.spec, two, list(pair.actual.items()), label)
+
+
+def _bits(
+    context: Context, golden: GoldenCase, pair: Pair, label: str
+) -> tuple[OutputComparison, ...]:
+    """One run against the other with no tolerance at all: every bit of every value counts."""
+    return tuple(
+        replace(
+            output,
+            noise_floor=0.0,
+            tolerance=0.0,
+            ratio=output.max_abs,
+            reason=_difference(pair.expected[output.name], pair.actual[output.name]),
+        )
+        for output in _values(context, golden, pair, label)
+    )
+
+
+def _difference(expected: Array, actual: Array) -> str:
+    if expected.tobytes() == actual.tobytes():
+        return ""
+    same = (expected == actual) & (np.signbit(expected) == np.signbit(actual))
+    return f"{int((~same).sum())} of {same.size} values are not the same bits"
+
+
+def _scale(value: Array, known: float) -> float:
+    finite = np.abs(value[np.isfinite(value)].astype(np.float64))
+    return max(known, float(finite.max(initial=0.0)))

@@ -1,0 +1,127 @@
+"""``MODEL.md``: what a bundle's model takes and gives, and how far it was proved, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.core.schema import BATCH, ModelSpec, Report, TensorSpec
+from harness.goldens.store import Golden
+
+_RUN = """```python
+import numpy as np, onnxruntime as ort
+
+session = ort.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+outputs = session.run({outputs}, {{
+{inputs}
+}})
+```"""
+
+
+def tolerances(report: Report) -> dict[str, Any]:
+    """For each runtime and output the largest tolerance and the worst ratio to it."""
+    found: dict[str, Any] = {}
+    for result in report.results:
+        rows: dict[str, dict[str, float]] = {}
+        for case in result.cases:
+            for one in case.outputs:
+                row = rows.setdefault(one.name, {"largest": 0.0, "worst_ratio": 0.0})
+                row["largest"] = max(row["largest"], one.tolerance)
+                row["worst_ratio"] = max(row["worst_ratio"], one.ratio)
+        if rows:
+            found[result.cell.runtime] = rows
+    return found
+
+
+def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
+    """The card as Markdown."""
+    spec = stored.spec
+    compared, steps = report.steps
+    lengths = {axis: sorted({c.lengths[axis] for c in stored.cases}) for axis in spec.axes}
+    batches = sorted({case.batch for case in stored.cases})
+    kinds = list(dict.fromkeys(case.raggedness.value for case in stored.cases))
+    lines = [
+        f"# {spec.name}",
+        "",
+        f"Made from `{manifest['subject']}` ({stored.framework}) by the exporter"
+        f" `{manifest['exporter']}`, variant {manifest['variant']}.",
+        "",
+        "| | name | type | values |",
+        "| --- | --- | --- | --- |",
+        *[f"| input | `{t.name}` | {_type(t)} | {_values(spec, t)} |" for t in spec.inputs],
+        *[f"| output | `{t.name}` | {_type(t)} | |" for t in spec.outputs],
+        "",
+        _RUN.format(
+            outputs=[t.name for t in spec.outputs], inputs="\n".join(map(_example, spec.inputs))
+        ),
+        "",
+        "## What was proved",
+        "",
+        f"Every output was compared with {_reference(stored)} in {len(stored.cases)} cases"
+        f" ({report.comparisons:,} comparisons at {compared:,} of {steps:,} steps):",
+        "",
+        *[f"- {axis}: {', '.join(map(str, sizes))}" for axis, sizes in lengths.items()],
+        f"- {BATCH}: {', '.join(map(str, batches))}",
+    ]
+    if kinds != ["none"]:
+        lines.append(f"- padding: {', '.join(kinds)}")
+    lines += ["", "| runtime | version | output | worst error | largest tolerance |"]
+    lines.append("| --- | --- | --- | ---: | ---: |")
+    for result in report.results:
+        rows = manifest["tolerance"].get(result.cell.runtime, {})
+        version = result.evidence.get("version", "")
+        if not rows:
+            lines.append(
+                f"| {result.cell.runtime} | | {result.status.value}: {result.reason} | | |"
+            )
+        for name, row in rows.items():
+            lines.append(
+                f"| {result.cell.runtime} | {version} | `{name}` |"
+                f" {row['worst_ratio']:.2f} x tolerance | {row['largest']:.2g} |"
+            )
+    found: list[Any] = next((e for r in report.results if (e := r.evidence.get("lint"))), [])
+    if found:
+        lines += ["", "## Lint", "", *[_finding(one) for one in found]]
+    if manifest.get("refused"):
+        lines += [
+            "",
+            "## Not compared",
+            "",
+            "The model itself does not run, or cannot be judged, at:",
+        ]
+        lines += ["", *[f"- {line}" for line in manifest["refused"]]]
+    lines += ["", "Prove it again, with onnx-sequence-harness and no framework:", ""]
+    lines += ["```", "python -m harness.validate .", "```", ""]
+    return "\n".join(lines)
+
+
+def _finding(one: Mapping[str, str]) -> str:
+    return f"- {one['severity']}: {one['place']}: {one['found']}; {one['remedy']} ({one['rule']})"
+
+
+def _reference(stored: Golden) -> str:
+    if stored.spec.package:
+        return "the model's oracle in float64 NumPy"
+    if stored.framework == "onnx":
+        return "the float64 evaluation of the file's own graph"
+    return f"the model run in float64 by {stored.framework}"
+
+
+def _type(tensor: TensorSpec) -> str:
+    return f"{tensor.dtype}[{', '.join(map(str, tensor.axes))}]"
+
+
+def _values(spec: ModelSpec, tensor: TensorSpec) -> str:
+    if tensor.name in spec.masks:
+        return f"1 at valid steps of {spec.masks[tensor.name]}, 0 at padded ones"
+    if tensor.name in spec.lengths:
+        return f"the number of valid steps of {spec.lengths[tensor.name]}"
+    whole = tensor.whole or not tensor.dtype.startswith("float")
+    high = tensor.high - 1 if whole else tensor.high
+    text = f"{tensor.low:g} to {high:g}"
+    return f"{text}; {spec.padding:g} is padding" if tensor.name == spec.padded else text
+
+
+def _example(tensor: TensorSpec) -> str:
+    sizes = [axis if isinstance(axis, int) else 1 if axis == BATCH else 9 for axis in tensor.axes]
+    return f"    {tensor.name!r}: np.ones({tuple(sizes)}, np.{tensor.dtype}),"

@@ -1,0 +1,77 @@
+"""The source frameworks as runtimes: the trained twin itself, in a process of its own.
+
+They take the folder of a golden, which has the weights, where others take a model file.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as distribution_version
+
+from harness.runtimes.cuda import no_cuda_device
+from harness.runtimes.served import Served, ServedSession
+
+DISTRIBUTIONS = {
+    "keras": (("keras",), ("tensorflow", "tensorflow-cpu")),
+    "torch": (("torch",),),
+}
+"""What each framework needs: one distribution of every group."""
+CUDA_INSTALL = {"keras": "pip install 'tensorflow[and-cuda]'", "torch": "pip install torch"}
+
+
+class FrameworkRuntime:
+    """A framework on the CPU or, where ``cuda`` is set, on the first CUDA device."""
+
+    def __init__(self, framework: str, cuda: bool = False) -> None:
+        self.framework = framework
+        self.cuda = cuda
+        device = "CUDA" if cuda else "CPU"
+        target = f"harness.runtimes.twins:{framework.upper()}_{device}"
+        hidden = {} if cuda else {"CUDA_VISIBLE_DEVICES": "-1"}
+        self._served = Served(
+            lambda: [sys.executable, "-m", "harness.runtimes.serve", target], hidden
+        )
+
+    def check(self) -> str | None:
+        """None where the framework is installed and, for CUDA, built for it with a device."""
+        groups = DISTRIBUTIONS[self.framework]
+        missing = [group[0] for group in groups if not any(installed(name) for name in group)]
+        if missing:
+            extra = f"pip install 'onnx-sequence-harness[{self.framework}]'"
+            verb = "are" if len(missing) > 1 else "is"
+            return f"{' and '.join(missing)} {verb} not installed: {extra}"
+        if not self.cuda:
+            return None
+        return no_cuda_device() or self._built_without_cuda()
+
+    def version(self) -> str:
+        """The version of the installed distribution; empty where there is none."""
+        return installed(self.framework)
+
+    def prepare(self, path: str) -> ServedSession:
+        """Build the twin with the weights of the golden in a folder; LoadError tells why not."""
+        return self._served.prepare(path)
+
+    def _built_without_cuda(self) -> str | None:
+        """A reason where the installed distribution says by its name that it has no CUDA."""
+        plain = {"keras": "tensorflow-cpu", "torch": "torch"}[self.framework]
+        number = installed(plain)
+        if not number or (plain == "torch" and "+cpu" not in number):
+            return None
+        change = f"pip uninstall {plain}, then {CUDA_INSTALL[self.framework]}"
+        return f"{plain} {number} is built without CUDA: {change}"
+
+
+def installed(distribution: str) -> str:
+    """The version of a distribution; empty where it is not installed."""
+    try:
+        return distribution_version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+KERAS = FrameworkRuntime("keras")
+KERAS_CUDA = FrameworkRuntime("keras", cuda=True)
+TORCH = FrameworkRuntime("torch")
+TORCH_CUDA = FrameworkRuntime("torch", cuda=True)

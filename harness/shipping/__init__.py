@@ -1,0 +1,1 @@
+"""Bundles of models that conform, and of no others."""

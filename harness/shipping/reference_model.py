@@ -1,0 +1,74 @@
+"""From a model that conforms to a bundle: nothing is shipped unproven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.core import selectors, summary
+from harness.core.errors import CONFORMS, UsageError
+from harness.core.schema import CellResult, Report, Stage
+from harness.exporting import bundle
+from harness.reports import model_card
+from harness.validation import pipeline
+from harness.validation.selection import Selection
+from reference_models import catalog
+
+
+def ship(
+    selection: Selection, folder: Path, done: Callable[[CellResult], None]
+) -> tuple[Report, bool]:
+    """Validate the selection's one model; write its bundle to ``folder`` only if it conforms.
+
+    Where it does not, a bundle that an earlier export left in ``folder`` loses its model too.
+    UsageError where it cannot be exported at all, where the selection is more than one model, or
+    where ``folder`` holds something else.
+    """
+    usable(folder)
+    models = selectors.names("model", selection.subjects, catalog.MODELS)
+    if len(models) != 1:
+        told = ", ".join(models)
+        raise UsageError(f"one model can be exported at a time; the selection has: {told}")
+    prepared = pipeline.prepare(selection, lambda text: None)
+    exports = {bundle.folder(selection.artifacts, work.cell) for work in prepared.works}
+    if len(exports) != 1:
+        told = ", ".join(sorted(str(path.relative_to(selection.artifacts)) for path in exports))
+        raise UsageError(f"one export makes a bundle; the selection has: {told}")
+    work = prepared.works[0]
+    if work.failure is not None and work.failure.stage is Stage.EXPORT:
+        (folder / bundle.MODEL).unlink(missing_ok=True)
+        raise UsageError(f"{work.cell.model}/{work.cell.framework}: {work.failure}")
+    report = pipeline.judge(prepared, "harness.export", done, lambda work: None)
+    if not conforming(report) or work.model is None:
+        (folder / bundle.MODEL).unlink(missing_ok=True)
+        return report, False
+    stored = bundle.read(work.model.parent)
+    about = {name: value for name, value in stored.manifest.items() if name != "sha256"}
+    about |= {"validated": proof(report), "tolerance": model_card.tolerances(report)}
+    about["subject"] = f"{work.cell.model}, a reference model"
+    text = model_card.text(work.golden, about, report)
+    bundle.write(folder, work.model.read_bytes(), about, work.golden.folder, text)
+    return report, True
+
+
+def usable(folder: Path) -> None:
+    """UsageError where a bundle cannot be put in ``folder``."""
+    if folder.exists() and (not folder.is_dir() or bundle.foreign(folder)):
+        raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
+
+
+def conforming(report: Report) -> bool:
+    """Whether everything that could be judged passed, and something was."""
+    return summary.exit_code(report) == CONFORMS and all(
+        result.status == "pass" for result in report.results if result.status != "unavailable"
+    )
+
+
+def proof(report: Report) -> dict[str, Any]:
+    """What a manifest says of the validation before it."""
+    return {
+        "comparisons": report.comparisons,
+        "environment": dict(report.environment),
+        "evidence": {r.cell.runtime: dict(r.evidence) for r in report.results},
+    }

@@ -1,0 +1,205 @@
+"""A user's own model to a bundle: made in a child, validated, and shipped only if it conforms."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core import selectors
+from harness.core.errors import ExportError, UsageError, unknown
+from harness.core.schema import CellResult, Progress, Report
+from harness.exporters import DEFAULT_OPSET, EXPORTERS
+from harness.exporters.variants import VARIANTS
+from harness.exporting import bundle
+from harness.goldens import store
+from harness.recording import cases, spawn, user_model
+from harness.recording.child import Job, own
+from harness.recording.user_model import Wanted
+from harness.reports import json_file, model_card
+from harness.runtimes import RUNTIMES
+from harness.shipping import reference_model
+from harness.subjects import onnx_file
+from harness.subjects.describe import description, file
+from harness.subjects.described import Description
+from harness.subjects.source import Kind, Source, source
+from harness.validation import pipeline
+from harness.validation.selection import Selection
+
+MOST_LENGTHS = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of one model; ``subject`` is a text that names it, or the live model."""
+
+    subject: Any
+    output: Path
+    inputs: Any = None
+    lengths: Sequence[str] = ()
+    batch: Sequence[str] = ()
+    exporter: str = "native"
+    variant: str = "fp32"
+    opset: int = DEFAULT_OPSET
+    runtimes: Sequence[str] = ()
+    weights: Path | None = None
+    existing: Path | None = None
+    outputs: Sequence[str] = ()
+    name: str = ""
+    timeout: float | None = None
+
+
+def ship(
+    request: Request,
+    done: Callable[[CellResult], None],
+    progress: Progress = lambda text: None,
+    note: Progress = lambda text: None,
+) -> tuple[Report, bool]:
+    """Make, validate and, if it conforms, write the bundle to the request's output folder.
+
+    ``note`` is told, a line each, what was asked for and cannot be compared.
+
+    Where it does not conform, that folder has the report, the golden and ``rejected.onnx``.
+    UsageError, with nothing written, where the model cannot be read, described, run or exported.
+    """
+    reference_model.usable(request.output)
+    selectors.names("runtime", request.runtimes, RUNTIMES)
+    for kind, name, choices in (
+        ("exporter", request.exporter, [key.rpartition("/")[0] for key in EXPORTERS]),
+        ("variant", request.variant, VARIANTS),
+    ):
+        if name not in choices:
+            raise unknown(kind, name, set(choices))
+    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+        folder = Path(scratch)
+        wanted = _make(request, folder, progress)
+        about = json.loads((folder / user_model.ABOUT).read_text())
+        failure = about.pop("failure", None)
+        if failure is not None:
+            raise UsageError(f"{wanted.text} cannot be exported: {failure['reason']}")
+        stored = store.read(folder / user_model.STORED)
+        manifest = {
+            "model": stored.spec.name,
+            "framework": stored.framework,
+            "exporter": about["exporter"],
+            "variant": wanted.variant,
+            "opset": about["opset"],
+            "subject": wanted.text,
+            "axes": {t.name: list(t.axes) for t in (*stored.spec.inputs, *stored.spec.outputs)},
+            "refused": about["refused"],
+            "key": _key(stored, wanted),
+            "example": about["example"],
+        }
+        model = (folder / user_model.MODEL).read_bytes()
+        candidate = folder / "candidate"
+        bundle.write(candidate, model, manifest, folder / user_model.WHOLE)
+        selection = Selection(subjects=[str(candidate)], runtimes=request.runtimes)
+        prepared = pipeline.prepare(selection, progress)
+        place = request.output
+        rejected = (str(place / bundle.REJECTED), "--golden", str(place / bundle.GOLDEN))
+        prepared.works = [
+            replace(work, replay=_replay(work.cell.runtime, *rejected)) for work in prepared.works
+        ]
+        report = pipeline.judge(prepared, "harness.export", done, lambda work: None)
+        for line in about["refused"]:
+            note(f"not compared: {line}")
+        if not reference_model.conforming(report):
+            bundle.reject(place, model, folder / user_model.STORED, json_file.dumps(report))
+            return report, False
+        kept = [replace(r, replay=_replay(r.cell.runtime, str(place))) for r in report.results]
+        report = replace(report, results=tuple(kept))
+        manifest["validated"] = reference_model.proof(report)
+        manifest["tolerance"] = model_card.tolerances(report)
+        text = model_card.text(stored, manifest, report)
+        bundle.write(request.output, model, manifest, folder / user_model.STORED, text)
+        return report, True
+
+
+def _replay(runtime: str, *words: str) -> str:
+    return shlex.join(["python", "-m", "harness.validate", *words, "--runtime", runtime])
+
+
+def _make(request: Request, folder: Path, progress: Progress) -> Wanted:
+    """Have the golden and the model made in ``folder``: in a child, or here if it lives here."""
+    named = source(request.subject) if isinstance(request.subject, str) else None
+    said = _described(request, named)
+    wanted = Wanted(
+        _name(request, said, named),
+        named.text if named else f"a live {type(request.subject).__name__}",
+        said,
+        _numbers("--lengths", request.lengths or said.lengths, cases.LENGTHS),
+        _numbers("--batch", request.batch or said.batch, cases.BATCHES),
+        request.exporter,
+        request.variant,
+        request.opset,
+        str(request.existing or ""),
+    )
+    _check_files(request, named)
+    if named is None:
+        model = own(request.subject, wanted.text, request.weights)
+        user_model.make(model, wanted, folder, progress)
+        return wanted
+    try:
+        job = Job(named, request.weights, wanted, folder)
+        spawn.make(job, progress, request.timeout)
+    except ExportError as error:
+        raise UsageError(str(error)) from None
+    return wanted
+
+
+def _described(request: Request, named: Source | None) -> Description:
+    """What the call says of the model, else the TOML file next to it."""
+    said = description(request.inputs)
+    beside = named.description if named else None
+    if not said.inputs and beside is not None and beside.is_file():
+        said = file(beside)
+    return replace(said, outputs=tuple(request.outputs) or said.outputs)
+
+
+def _name(request: Request, said: Description, named: Source | None) -> str:
+    name = request.name or said.name
+    if not name:
+        return named.name if named else type(request.subject).__name__
+    if not name.replace("-", "_").replace(".", "_").isidentifier():
+        raise UsageError(f"name {name!r}: expected letters, digits, '_', '-' and '.'")
+    return name
+
+
+def _check_files(request: Request, named: Source | None) -> None:
+    """UsageError where the weights or the file to judge are not there, or not for this subject."""
+    kind = None if named is None else named.kind
+    if request.weights is not None:
+        if not request.weights.exists():
+            raise UsageError(f"{request.weights}: no such file; expected weights")
+        if kind not in (None, Kind.FACTORY):
+            raise UsageError(f"--weights is for FILE.py:factory; {request.subject} holds its own")
+    if request.existing is not None:
+        if kind is Kind.ONNX:
+            told = f"{request.subject} is judged as it is"
+            raise UsageError(f"--onnx is for a model of Keras or PyTorch; {told}")
+        if not request.existing.is_file():
+            raise UsageError(f"{request.existing}: no such file; expected a .onnx file to judge")
+        onnx_file.read(request.existing)
+
+
+def _numbers(flag: str, texts: Sequence[str], usual: tuple[int, ...]) -> tuple[int, ...]:
+    """The numbers that ``1,2,7..9`` names; the usual ones where nothing is asked."""
+    if not texts:
+        return usual
+    asked = selectors.numbers(flag, [str(text) for text in texts], usual)
+    if sum(high - low for low, high in asked.ranges) >= MOST_LENGTHS:
+        raise UsageError(f"{flag} names more than {MOST_LENGTHS} numbers; each one is run")
+    return tuple(sorted({n for low, high in asked.ranges for n in range(low, high + 1)})) or usual
+
+
+def _key(stored: store.Golden, wanted: Wanted) -> dict[str, Any]:
+    """What the export depends on, as far as it can be told of a model that is not ours."""
+    code = hashlib.sha256(wanted.text.encode()).hexdigest()
+    versions = bundle.versions(stored.framework)
+    weights = stored.weights_sha256
+    return {"weights": weights, "opset": wanted.opset, "code": code, "versions": versions}

@@ -1,0 +1,226 @@
+"""Cells as pytest's items: which there are, their exports, and what each comes to."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core import selectors
+from harness.core.errors import HarnessError, NothingSelectedError, UsageError
+from harness.core.schema import Cell, CellResult, Status
+from harness.core.summary import BAD
+from harness.exporting import bundle
+from harness.frameworks import FRAMEWORKS
+from harness.goldens import store
+from harness.onnx_tests import layout
+from harness.reports import console
+from harness.runtimes import RUNTIMES
+from harness.validation import pipeline
+from harness.validation.selection import Selection
+from reference_models import catalog
+
+MARKER = "harness"
+
+
+class NonconformanceError(Exception):
+    """The lines that the console shows of a cell."""
+
+
+class CellItem(pytest.Item):
+    """One cell; its node id and its name are the cell's id."""
+
+    def __init__(self, cells: Cells, cell: Cell, **given: Any) -> None:
+        super().__init__(name=cell.id, nodeid=cell.id, **given)
+        self._cells = cells
+        for mark in (MARKER, cell.framework, cell.runtime):
+            self.add_marker(mark)
+
+    def runtest(self) -> None:
+        result = self._cells.judge(self.name)
+        ratios = [output.ratio for case in result.cases for output in case.outputs]
+        self.user_properties.append(("comparisons", len(ratios)))
+        self.user_properties.append(("worst error over tolerance", max(ratios, default=None)))
+        told = f"{result.stage.value}: {result.reason}"
+        if result.status in BAD:
+            raise NonconformanceError(console.text(result, self.config.option.verbose > 0))
+        if result.status is Status.XFAIL:
+            pytest.xfail(told)
+        if result.status is Status.UNAVAILABLE:
+            pytest.skip(result.reason)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, NonconformanceError | HarnessError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, self.name
+
+
+class CellCollector(pytest.Collector):
+    """The chosen cells, in the order of the matrix."""
+
+    def __init__(self, cells: Cells, chosen: Sequence[Cell], **given: Any) -> None:
+        super().__init__(**given)
+        self._cells = cells
+        self._chosen = chosen
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for cell in self._chosen:
+            yield CellItem.from_parent(self, cells=self._cells, cell=cell)
+
+
+class Cells:
+    """The cells that the options of a run select; itself a plugin of pytest."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """UsageError of pytest, in one line, where the options select nothing usable."""
+        self._config = config
+        self._artifacts = Path(config.option.harness_artifacts)
+        for name in dict.fromkeys([*FRAMEWORKS, *RUNTIMES]):
+            config.addinivalue_line("markers", f"{name}: cells of this framework or runtime")
+        self._found: dict[str, tuple[Cell, Selection]] = {}
+        self._prepared: dict[str, pipeline.Prepared] = {}
+        self._named: set[str] = set()
+        try:
+            for folder in config.option.harness_golden:
+                self._add(Path(folder))
+        except HarnessError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def take_arguments(self) -> None:
+        """Take the cells' ids among the arguments; collect no test where no other is named."""
+        config = self._config
+        if config.args_source is not config.ArgsSource.ARGS:
+            config.args = []
+        self._named = self._found.keys() & set(config.args)
+        config.args = [argument for argument in config.args if argument not in self._named]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> None:
+        chosen = [cell for cell, _ in self._found.values() if cell.id in (self._named or {cell.id})]
+        group = CellCollector.from_parent(session, name=MARKER, cells=self, chosen=chosen)
+        items.extend(session.genitems(group))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Export what the collected cells need, in one of several workers."""
+        if self._config.option.collectonly or self._config.getoption("setuponly", False):
+            return
+        wanted = [item.name for item in session.items if isinstance(item, CellItem)]
+        groups: dict[int, tuple[Selection, set[str]]] = {}
+        for cell_id in wanted:
+            selection = self._found[cell_id][1]
+            groups.setdefault(id(selection), (selection, set()))[1].add(cell_id)
+        exporting = any(selection.golden for selection, _ in groups.values())
+        try:
+            with _one_at_a_time(self._artifacts if exporting else None):
+                for selection, only in groups.values():
+                    prepared = pipeline.prepare(replace(selection, only=only), self._progress)
+                    self._prepared |= {
+                        work.cell.id: replace(prepared, works=[work]) for work in prepared.works
+                    }
+        except (HarnessError, OSError) as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """In JUnit's file too, a test's name is the cell's id: pytest would put dots in it."""
+        if MARKER not in report.keywords or report.nodeid not in self._found:
+            return
+        from _pytest.junitxml import xml_key
+
+        if (xml := self._config.stash.get(xml_key, None)) is not None:
+            reporter = xml.node_reporter(report)
+            reporter.add_attribute("classname", MARKER)
+            reporter.add_attribute("name", report.nodeid)
+
+    def judge(self, cell_id: str) -> CellResult:
+        report = pipeline.judge(
+            self._prepared[cell_id], "pytest", lambda result: None, lambda work: None
+        )
+        return report.results[0]
+
+    def _add(self, folder: Path) -> None:
+        """The cells of a folder; NothingSelectedError where there is none."""
+        nothing: NothingSelectedError | None = None
+        before = len(self._found)
+        for selection in self._selections(folder):
+            try:
+                cells = pipeline.cells(selection)
+            except NothingSelectedError as error:
+                nothing = error
+                continue
+            for cell in cells:
+                if cell.id in self._found:
+                    raise UsageError(f"--harness-golden {folder}: {cell.id} is there already")
+                self._found[cell.id] = cell, selection
+        if len(self._found) == before:
+            raise nothing or NothingSelectedError(f"--harness-golden {folder} has no selected cell")
+
+    def _selections(self, folder: Path) -> Iterator[Selection]:
+        """What a bundle, a folder of ONNX tests, a golden or a folder of goldens has.
+
+        Models of a folder that have goldens of the same frameworks come together.
+        UsageError where the folder is none of them.
+        """
+        option = self._config.option
+        asked = Selection(
+            exporters=option.harness_exporter,
+            variants=option.harness_variant,
+            runtimes=option.harness_runtime,
+            require=option.harness_require,
+            lengths=option.harness_lengths,
+            batch=option.harness_batch,
+            relations=option.harness_relation,
+            artifacts=self._artifacts,
+        )
+        chosen = selectors.names(
+            "framework", option.harness_framework or [selectors.ALL], FRAMEWORKS
+        )
+        if (folder / store.CASES).is_file():
+            one = store.read(folder)
+            root, twins = folder.parent.parent, {one.spec.name: [one.framework]}
+            if folder != root / one.spec.name / one.framework:
+                raise UsageError(f"{folder} holds a golden of {one.spec.name}/{one.framework}")
+        elif (folder / bundle.MANIFEST).is_file() or layout.is_one(folder):
+            yield replace(asked, subjects=[str(folder.resolve())])
+            return
+        else:
+            root, twins = folder, {}
+            for path in store.goldens(folder):
+                twins.setdefault(path.parent.name, []).append(path.name)
+        if not twins:
+            raise UsageError(f"--harness-golden {folder}: no golden and no bundle is there")
+        models = selectors.names("model", option.harness_model or [selectors.ALL], twins)
+        models = selectors.names("model", models, catalog.MODELS)
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for model in models:
+            groups.setdefault(tuple(f for f in chosen if f in twins[model]), []).append(model)
+        for frameworks, subjects in groups.items():
+            if frameworks:
+                yield replace(asked, subjects=subjects, frameworks=frameworks, golden=root)
+
+    def _progress(self, text: str) -> None:
+        if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
+            reporter.write_line(text)
+
+
+@contextmanager
+def _one_at_a_time(artifacts: Path | None) -> Iterator[None]:
+    """Wait for other processes that export into the same folder, if there is one."""
+    if artifacts is None:
+        yield
+        return
+    artifacts.mkdir(parents=True, exist_ok=True)
+    with (artifacts / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""A selection judged: its cells are planned, prepared, run, compared and reported."""

@@ -1,0 +1,140 @@
+"""The cases of a work: each is loaded, run and compared, the next one meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from harness.core import compare
+from harness.core.errors import StageError, crashed
+from harness.core.schema import (
+    Array,
+    Arrays,
+    Case,
+    CaseResult,
+    GoldenCase,
+    Session,
+    Stage,
+    Status,
+)
+from harness.runtimes import guard
+from harness.validation.job import Tell, Work
+
+_STORING = threading.Lock()
+AHEAD = BEHIND = 16
+"""Cases that are loaded ahead of the one that runs, and that may wait to be compared"""
+
+
+def golden_case(work: Work, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
+    """A case's inputs and expected outputs, loaded once into ``store``, by id."""
+    if case.id not in store:
+        with _STORING:
+            if case.id not in store:
+                loaded = work.golden.load(case)
+                store[case.id] = work.complete(loaded) if work.complete else loaded
+    return store[case.id]
+
+
+def judge_case(
+    work: Work, case: Case, session: Session, store: dict[str, GoldenCase]
+) -> CaseResult:
+    """Run one case on a session and compare its outputs."""
+    golden = golden_case(work, case, store)
+    return _compared(work, golden, _run(case, session, _copies(golden.inputs)))
+
+
+class Beside(ThreadPoolExecutor):
+    """A thread that loads golden cases ahead of the one that runs, and compares those that ran."""
+
+    def __init__(self, trusted: Collection[str] = ()) -> None:
+        super().__init__(1)
+        self.trusted = trusted
+
+    def loading(self, work: Work, store: dict[str, GoldenCase]) -> Iterator[Future[GoldenCase]]:
+        """Begin to load the first ``AHEAD`` cases of a work, and one more for each that is taken.
+
+        Cases that are completed are left for when they are asked for.
+        """
+        cases = iter(() if work.complete else work.cases)
+        for case in islice(cases, AHEAD):
+            self.submit(golden_case, work, case, store)
+        return (self.submit(golden_case, work, case, store) for case in cases)
+
+    def __exit__(self, *raised: Any) -> None:
+        self.shutdown(cancel_futures=True)
+
+
+def results(
+    work: Work,
+    session: Session,
+    store: dict[str, GoldenCase],
+    tell: Tell,
+    beside: Beside,
+    ahead: Iterator[Any],
+) -> list[CaseResult]:
+    """Every case's result in turn; one that cannot be loaded raises where it is asked for."""
+    trusted = work.cell.runtime in beside.trusted
+    compared: deque[Future[CaseResult]] = deque()
+    judged: list[CaseResult] = []
+
+    def settle(left: int) -> None:
+        while len(compared) > left:
+            judged.append(compared.popleft().result())
+            tell(work, judged[-1])
+
+    for case in [*work.cases, *work.again]:
+        tell(work, case)
+        next(ahead, None)
+        golden = golden_case(work, case, store)
+        ran = _run(case, session, golden.inputs if trusted else _copies(golden.inputs))
+        compared.append(beside.submit(_compared, work, golden, ran))
+        settle(BEHIND if trusted else 0)
+    settle(0)
+    return judged
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What came of running a case: outputs in the graph's order, or why there are none."""
+
+    case: Case
+    seconds: float
+    outputs: Sequence[tuple[str, Array]] = ()
+    error: StageError | None = None
+
+
+def _run(case: Case, session: Session, inputs: Arrays) -> _Ran:
+    started = time.perf_counter()
+    try:
+        outputs = guard.outputs(session, inputs)
+    except StageError as error:
+        return _Ran(case, time.perf_counter() - started, error=error)
+    return _Ran(case, time.perf_counter() - started, outputs)
+
+
+def _copies(inputs: Arrays) -> Arrays:
+    return {name: value.copy() for name, value in inputs.items()}
+
+
+def _compared(work: Work, golden: GoldenCase, ran: _Ran) -> CaseResult:
+    case, seconds, error = ran.case, ran.seconds, ran.error
+    if error is not None:
+        return CaseResult(case, status(error), error.stage, str(error), seconds=seconds)
+    if reason := compare.structure(work.golden.spec, golden, ran.outputs, work.judged_as):
+        return CaseResult(case, Status.FAIL, Stage.COMPARE, reason, seconds=seconds)
+    outputs = compare.compare(work.golden.spec, golden, ran.outputs, work.judged_as)
+    bad = [output for output in outputs if output.reason]
+    reason = f"output {bad[0].name}: {bad[0].reason}" if bad else ""
+    verdict = Status.FAIL if bad else Status.PASS
+    return CaseResult(case, verdict, Stage.COMPARE, reason, outputs, seconds)
+
+
+def status(error: Exception) -> Status:
+    """An error where a process was lost to it, or memory lacks; else a failure."""
+    return Status.ERROR if crashed(error) else Status.FAIL

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from harness.core.compare import compare, structure
+from harness.core.schema import Case, GoldenCase, ModelSpec, TensorSpec
+from harness.core.tolerance import one_ulp
+
+SPEC = ModelSpec(
+    "m", "p", "", (), (TensorSpec("y", "float32", ("batch", "sequence", 2)),), weights="m"
+)
+FINITE = st.floats(-1e6, 1e6, width=32)
+
+
+def golden(expected, floor=1e-6, steps=None, length=None):
+    expected = np.asarray(expected, np.float64)
+    case = Case({"sequence": length or expected.shape[1]}, expected.shape[0])
+    return GoldenCase(case, {}, {"y": expected}, steps, {"y": floor})
+
+
+def verdict(actual, expected, **kwargs):
+    (output,) = compare(SPEC, golden(expected, **kwargs), [("y", actual)], "ort-cpu")
+    return output
+
+
+@given(hnp.arrays(np.float32, (2, 3, 2), elements=FINITE))
+def test_the_rounded_golden_conforms(values):
+    output = verdict(values, values.astype(np.float64))
+    assert (output.reason, output.max_abs, output.max_ulp, output.ratio) == ("", 0, 0, 0)
+
+
+@given(
+    hnp.arrays(np.float32, (1, 4, 2), elements=st.floats(-1, 1, width=32)),
+    st.integers(0, 3),
+    st.integers(0, 1),
+    st.floats(1e-9, 1.0),
+)
+def test_the_verdict_is_exactly_error_over_tolerance(values, step, feature, error):
+    expected = values.astype(np.float64)
+    expected[0, step, feature] += error
+    output = verdict(values, expected)
+    assert output.ratio == pytest.approx(output.max_abs / output.tolerance)
+    assert bool(output.reason) == (output.max_abs > output.tolerance)
+    assert output.worst_step == step
+    assert output.worst_index == (0, step, feature)
+
+
+@given(
+    hnp.arrays(np.float64, (1, 2, 2), elements=st.floats(0.5, 1e3)),
+    st.sampled_from([np.nan, np.inf, -np.inf]),
+    st.integers(0, 3),
+)
+def test_a_value_that_is_not_finite_fails_at_any_tolerance(expected, bad, place):
+    actual = expected.astype(np.float32)
+    actual.reshape(-1)[place] = bad
+    assert verdict(actual, expected, floor=1e30).reason
+
+
+def test_infinity_and_nan_in_the_same_places_conform():
+    expected = np.array([[[np.inf, np.nan], [-np.inf, 1.0]]])
+    assert not verdict(expected.astype(np.float32), expected).reason
+    assert verdict(-expected.astype(np.float32), expected).reason
+    assert verdict(expected[:, :, ::-1].astype(np.float32), expected).reason
+
+
+def test_a_negative_golden_does_not_widen_the_tolerance():
+    expected = np.full((1, 2, 2), -5.0)
+    output = verdict(-expected.astype(np.float32), expected)
+    assert output.reason
+    assert output.max_rel == 2.0
+    assert output.tolerance > 0
+
+
+def test_nan_outside_the_stored_steps_fails():
+    actual = np.zeros((1, 5, 2), np.float32)
+    actual[0, 3, 1] = np.nan
+    stored = golden(np.zeros((1, 2, 2)), steps=np.array([0, 4]), length=5)
+    (output,) = compare(SPEC, stored, [("y", actual)], "ort-cpu")
+    assert "[0, 3, 1]" in output.reason
+
+
+def test_the_worst_step_is_the_step_of_the_whole_output():
+    actual = np.zeros((1, 100, 2), np.float32)
+    actual[0, 97, 1] = 1
+    stored = golden(np.zeros((1, 3, 2)), steps=np.array([0, 50, 97]), length=100)
+    (output,) = compare(SPEC, stored, [("y", actual)], "ort-cpu")
+    assert output.worst_step == 97
+    assert output.worst_index == (0, 97, 1)
+
+
+def test_ulps_are_counted_across_zero():
+    tiny = np.nextafter(np.float32(0), np.float32(1))
+    expected = np.full((1, 1, 2), -tiny, np.float64)
+    assert verdict(np.full((1, 1, 2), tiny, np.float32), expected).max_ulp == 2
+
+
+def test_the_tolerance_of_an_exact_zero_is_one_smallest_step():
+    assert 0 < one_ulp(0.0) < 1e-40
+
+
+@pytest.mark.parametrize(
+    ("actual", "word"),
+    [
+        ([], "missing output y"),
+        ([("y", np.zeros((1, 3, 2), np.float32))] * 2, "extra output y"),
+        ([("z", np.zeros((1, 3, 2), np.float32))], "missing output y"),
+        ([("y", np.zeros((1, 3, 2)))], "float64, expected float32"),
+        ([("y", np.zeros((1, 2, 3), np.float32))], "has shape (1, 2, 3), expected (1, 3, 2)"),
+        ([("y", np.zeros((1, 3, 2, 1), np.float32))], "has shape"),
+    ],
+)
+def test_structure_is_compared_before_values(actual, word):
+    assert word in structure(SPEC, golden(np.zeros((1, 3, 2))), actual)

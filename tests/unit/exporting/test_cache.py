@@ -1,0 +1,152 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import UsageError
+from harness.core.schema import Stage
+from harness.exporters import EXPORTERS
+from harness.exporting import bundle, cache
+from harness.processes.limits import GIB, Limits
+from tests.support import doubler
+from tests.support.planted_exporters import NAMES, TARGETS
+
+
+@pytest.fixture
+def ensure(tmp_path, monkeypatch):
+    """Run planted exporters in order; returns the bundles by exporter."""
+    folder = doubler.record(tmp_path / "golden")
+    monkeypatch.setattr(cache, "CHILD", "tests.support.planted_exporters")
+    for key, target in TARGETS.items():
+        monkeypatch.setitem(EXPORTERS, key, target)
+    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.0"})
+    told = []
+
+    def run(names, opset=18, limits=None):
+        told.clear()
+        jobs = [
+            cache.Job("doubler", "torch", n, "fp32", opset, str(folder), str(tmp_path / n))
+            for n in names
+        ]
+        stored = cache.ensure(jobs, told.append, limits=limits)
+        return {job.exporter: stored[job.name] for job in jobs}, list(told)
+
+    return run
+
+
+def test_a_child_that_dies_costs_one_export(ensure):
+    stored, told = ensure(NAMES)
+    assert len(told) == len(NAMES)
+    reasons = {name: str(stored[name].failure) for name in NAMES if stored[name].failure}
+    assert reasons == {
+        "crash": "the exporting process ended with signal 11: the last words",
+        "leave": "the exporting process ended with exit code 7: ",
+        "refuse": "this layer cannot be exported",
+        "stumble": reasons["stumble"],
+    }
+    assert reasons["stumble"].startswith("KeyError: ")
+    assert "\n" not in reasons["stumble"]
+    assert all(stored[name].failure.stage is Stage.EXPORT for name in reasons)
+    crashed = {name for name in reasons if stored[name].failure.crashed}
+    assert crashed == {"crash", "leave", "stumble"}
+    assert stored["succeed"].model.is_file()
+    assert set(stored["succeed"].manifest["example"]) == {"batch", "sequence"}
+
+
+def running(pid):
+    """Whether a process runs; one that has ended and nobody has waited for does not."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
+    limits = Limits(seconds=4.0, memory=GIB, output=2**20)
+    stored, done = ensure(["hang", "flood", "succeed"], limits=limits)
+    assert len(done) == 3
+    reasons = {name: str(stored[name].failure) for name in ("hang", "flood")}
+    told, _, started = reasons["hang"].partition("waits for ")
+    assert told == "the exporting process did not end within 4 s, was killed: "
+    assert not running(started)
+    assert reasons["flood"].startswith("the exporting process wrote over 1,048,576 bytes of output")
+    assert all(stored[name].failure.crashed for name in reasons)
+    assert all(not stored[name].folder.exists() for name in reasons)
+    assert stored["succeed"].model.is_file()
+
+
+def test_a_child_that_dies_is_noticed_though_what_it_forked_lives(ensure):
+    stored, done = ensure(["fork", "succeed"], limits=Limits(seconds=120.0))
+    assert len(done) == 2
+    assert "ended with signal 6" in str(stored["fork"].failure)
+    assert stored["succeed"].model.is_file()
+
+
+@pytest.mark.parametrize("name", ["hoard", "wrapped"])
+def test_an_export_that_lacks_memory_is_a_crash_and_not_stored(ensure, name):
+    stored, _ = ensure([name, "succeed"], limits=Limits(memory=GIB))
+    assert stored[name].failure.crashed
+    assert stored[name].failure.stage is Stage.EXPORT
+    assert "ended with exit code 1" in str(stored[name].failure)
+    assert not stored[name].folder.exists()
+    assert stored["succeed"].model.is_file()
+
+
+@pytest.mark.parametrize("name", ["full", "inside"])
+def test_an_export_that_the_system_refused_a_file_is_a_crash_and_not_stored(ensure, name):
+    stored, _ = ensure([name, "succeed"])
+    assert stored[name].failure.crashed
+    assert "ended with exit code 1" in str(stored[name].failure)
+    assert not stored[name].folder.exists()
+    assert len(ensure([name])[1]) == 1
+    assert stored["succeed"].model.is_file()
+
+
+def test_an_os_error_of_no_file_is_the_exporters_own(ensure):
+    stored, _ = ensure(["mute"])
+    assert str(stored["mute"].failure) == "lambdas are not supported"
+    assert stored["mute"].folder.exists()
+
+
+def test_a_crash_that_is_stored_stays_one(ensure):
+    ensure(["stumble", "refuse"])
+    stored, told = ensure(["stumble", "refuse"])
+    assert told == []
+    assert stored["stumble"].failure.crashed
+    assert not stored["refuse"].failure.crashed
+
+
+def test_a_death_is_told_and_not_stored(ensure):
+    stored, _ = ensure(["crash"])
+    assert "signal 11" in str(stored["crash"].failure)
+    assert not stored["crash"].folder.exists()
+    assert len(ensure(["crash"])[1]) == 1
+
+
+def test_nothing_is_exported_twice_until_something_changes(ensure, monkeypatch):
+    ensure(["succeed", "refuse"])
+    assert ensure(["succeed", "refuse"])[1] == []
+    assert len(ensure(["succeed", "refuse"], opset=19)[1]) == 2
+    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.1"})
+    assert len(ensure(["succeed", "refuse"], opset=19)[1]) == 2
+
+
+def test_without_the_framework_a_stored_export_is_used_and_a_missing_one_told(ensure, monkeypatch):
+    ensure(["succeed"])
+    monkeypatch.setattr(bundle, "versions", lambda framework: {})
+    stored, told = ensure(["succeed", "refuse"])
+    assert told == []
+    assert stored["succeed"].model.is_file()
+    assert "torch is not installed" in stored["refuse"]
+
+
+def test_an_altered_or_incomplete_bundle_is_not_used(ensure):
+    model = ensure(["succeed"])[0]["succeed"].model
+    model.write_bytes(b"altered")
+    with pytest.raises(UsageError, match="altered"):
+        bundle.read(model.parent)
+    assert len(ensure(["succeed"])[1]) == 1
+    (model.parent / bundle.MANIFEST).write_text(json.dumps({"schema": 0}))
+    assert len(ensure(["succeed"])[1]) == 1
+    model.unlink()
+    assert len(ensure(["succeed"])[1]) == 1

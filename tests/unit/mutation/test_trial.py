@@ -1,0 +1,38 @@
+"""What a trial keeps of the case that caught a mutant."""
+
+import pytest
+
+from harness.core.schema import Case, CaseResult, OutputComparison, Raggedness, Stage, Status
+from harness.mutation import trial
+from harness.mutation.trial import Trial, Verdict
+
+
+def output(ratio, reason):
+    return OutputComparison(
+        name="y",
+        max_abs=ratio,
+        max_rel=ratio,
+        max_ulp=0,
+        noise_floor=1.0,
+        tolerance=1.0,
+        ratio=ratio,
+        worst_index=(0,),
+        worst_step=None,
+        reason=reason,
+    )
+
+
+@pytest.mark.parametrize(
+    ("outputs", "ratio"),
+    [
+        ([output(0.5, ""), output(3.0, "error")], 3.0),
+        ([output(1e-6, "1 values are not finite")], None),
+        ([output(1e-6, "1 values are not finite"), output(2.0, "error")], 2.0),
+    ],
+)
+def test_the_ratio_is_that_of_an_error_beyond_the_tolerance(outputs, ratio):
+    case = Case({"t": 3}, 2, Raggedness.NONE)
+    result = CaseResult(case, Status.FAIL, Stage.COMPARE, "why", tuple(outputs))
+    found = trial._caught(Trial("kind", "place", None, Verdict.MISSED), result)
+    assert (found.verdict, found.lengths, found.batch) == (Verdict.CAUGHT, {"t": 3}, 2)
+    assert found.ratio == ratio

@@ -1,0 +1,272 @@
+"""What a model of one's own takes and gives, found by running it: with models of NumPy alone."""
+
+import re
+
+import numpy as np
+import pytest
+
+from harness.core.errors import UsageError
+from harness.core.schema import Case, Raggedness
+from harness.recording.probing import specification
+from harness.recording.runs import measure
+from harness.subjects.describe import line
+from harness.subjects.described import Description
+
+FRAMES = "x: float32[batch, time, 4]"
+
+
+class Net:
+    """A function of arrays by name as a model, which knows nothing of its inputs."""
+
+    framework = class_name = "net"
+
+    def __init__(self, function, drift=1e-7):
+        self.function, self.drift, self.factor, self.moves = function, drift, 1.0, []
+
+    def inputs(self):
+        return []
+
+    def arrange(self, names):
+        return list(names)
+
+    def run(self, inputs, wide):
+        inputs = {n: v.astype("float64") if v.dtype.kind == "f" else v for n, v in inputs.items()}
+        found = self.function(**inputs)
+        found = list(found.items()) if isinstance(found, dict) else [("", found)]
+        if wide:
+            return found
+        near = 1 + self.drift
+        return [(n, (v * near).astype("float32") if v.dtype.kind == "f" else v) for n, v in found]
+
+    def move(self, change):
+        self.moves.append(change)
+
+
+def told(function, *lines, lengths=(1, 7, 9), batches=(1, 3), outputs=()):
+    said = Description(tuple(map(line, lines)), outputs)
+    return specification(Net(function), said, "net", lengths, batches)
+
+
+def axes(spec):
+    return {tensor.name: tensor.axes for tensor in spec.outputs}
+
+
+def test_names_and_axes_of_outputs():
+    spec = told(lambda x: {"y": x[:, :, :3], "last": x[:, -1], "n": np.zeros(5)}, FRAMES)
+    assert axes(spec) == {"y": ("batch", "time", 3), "last": ("batch", 4), "n": (5,)}
+    assert [tensor.dtype for tensor in spec.outputs] == ["float32"] * 3
+    assert axes(told(lambda x: x, FRAMES)) == {"output": ("batch", "time", 4)}
+    assert axes(told(lambda x: x, FRAMES, outputs=("y",))) == {"y": ("batch", "time", 4)}
+
+
+def test_axes_that_follow_from_another_have_a_name_of_their_own():
+    spec = told(lambda x: {"y": x[:, ::16], "z": x[:, 2:] @ x[:, 4:].swapaxes(1, 2)}, FRAMES)
+    assert axes(spec) == {"y": ("batch", "y_steps", 4), "z": ("batch", "z_steps", "z_steps_2")}
+    named = told(lambda x: {"time": x[:, ::2], "y": x[:, ::2]}, FRAMES)
+    assert axes(named)["y"] == ("batch", "time_steps", 4)
+
+
+def test_padding_tells_an_output_as_long_as_the_longest_row():
+    def longest(x, n):
+        return {"y": x[:, : n.max()]}
+
+    spec = told(longest, FRAMES, "n: int64[batch], lengths of time")
+    assert axes(spec) == {"y": ("batch", "y_steps", 4)}
+
+
+@pytest.mark.parametrize("lengths", [(3, 5), (3,), (5,)])
+@pytest.mark.parametrize("only", [None, 3])
+def test_sizes_that_are_alike_are_told_apart(lengths, only):
+    def net(x):
+        if only and x.shape[1] not in lengths:
+            raise ValueError("no such length")
+        return {"y": x, "z": np.zeros((11 if only else 5, 6))}
+
+    spec = told(net, FRAMES, lengths=lengths)
+    assert axes(spec) == {"y": ("batch", "time", 4), "z": (11 if only else 5, 6)}
+
+
+def test_a_batch_that_the_user_asks_for_is_tried_too():
+    def alone(x):
+        assert len(x) == 1, "one row alone"
+        return x
+
+    assert axes(told(alone, FRAMES, batches=(1,)))["output"][1:] == ("time", 4)
+    with pytest.raises(UsageError, match="one row alone"):
+        told(alone, FRAMES, batches=(2,))
+
+
+@pytest.mark.parametrize(
+    ("function", "lines", "expected"),
+    [
+        (lambda x: 1 / 0, [FRAMES], "does not run at time=13, batch=3: ZeroDivisionError"),
+        (
+            lambda x, y: np.append(x, y, 2),
+            [FRAMES, "y: float32[batch, t, 4]"],
+            "name an axis that inputs share",
+        ),
+        (lambda x: {"x": x}, [FRAMES], "'x' has the name of another output or of an input"),
+        (lambda x: x, ["x: float32[batch, 4]"], "no input has a sequence axis that varies"),
+        (lambda x: x, [FRAMES, "m: float32[batch, t], mask of u"], "mask of u, but the sequence"),
+        (lambda x: x, [FRAMES, "m: float32[t, batch], mask of t"], "a mask has axes"),
+        (lambda x: x, [FRAMES, "n: int64[batch, 2], lengths of time"], "lengths have axes"),
+        (lambda x: x, ["x: float32[time, batch, 4], padding 0"], "padding needs axes"),
+        (
+            lambda x, y: x,
+            [FRAMES + ", padding 0", "y: float32[batch, t], padding 0"],
+            "one input can be padded",
+        ),
+        (
+            lambda x, m: x,
+            [FRAMES + ", padding 0", "m: bool[batch, t], mask of t"],
+            "of one and the same sequence axis",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told(function, lines, expected):
+    with pytest.raises(UsageError) as error:
+        told(function, *lines)
+    assert expected in str(error.value)
+
+
+def table(size):
+    return lambda tokens: np.arange(float(size))[tokens]
+
+
+def test_the_ends_of_a_range_are_tried():
+    text = "tokens: int64[batch, time] in {}..{}, padding {}"
+    assert told(table(10), text.format(0, 9, 0)).padded == "tokens"
+    with pytest.raises(UsageError, match=r"refuses 1000, described as within 1\.\.1000: IndexErr"):
+        told(table(1000), text.format(0, 1000, 0))
+    with pytest.raises(UsageError, match="refuses its padding -20"):
+        told(table(10), text.format(0, 9, -20))
+
+
+def test_a_length_apart_from_padding():
+    lines = ["tokens: int64[batch, time] in 0..9, padding 0", "n: int64[], lengths of out"]
+    spec = told(lambda tokens, n: np.zeros((len(tokens), int(n))), *lines)
+    assert axes(spec) == {"output": ("batch", "out")}
+    with pytest.raises(UsageError, match="no input or output has an axis out as long as it"):
+        told(lambda tokens, n: tokens, *lines)
+
+
+def measured(net, spec, *cases):
+    return measure(net, spec, [Case({"time": n}, 2) for n in cases], lambda text: None)
+
+
+def test_what_is_measured():
+    net = Net(lambda x: 3.0 * x)
+    found, refused = measured(net, told(net.function, FRAMES), 2, 5)
+    assert not refused
+    assert len(net.moves) == 9
+    for one in found:
+        assert 1e-7 < one.noise["output"] < 5e-7
+        assert one.outputs["output"].dtype == np.float64
+
+
+def test_what_cannot_be_judged_is_told_with_its_sizes():
+    def short(x):
+        if x.shape[1] > 5:
+            raise ValueError("too long")
+        return x
+
+    spec = told(lambda x: x, FRAMES)
+    found, refused = measured(Net(short), spec, 2, 7, 9)
+    assert [one.case.lengths["time"] for one in found] == [2]
+    assert refused == ["time=7, batch=2 and 1 more: ValueError: too long (in float64)"]
+    with pytest.raises(UsageError, match="judged at none of the sizes; time=7"):
+        measured(Net(short), spec, 7)
+
+
+def test_rounding_that_makes_a_comparison_meaningless():
+    spec = told(lambda x: x, FRAMES)
+    with pytest.raises(UsageError, match="rounding alone moves output by"):
+        measured(Net(lambda x: x, drift=0.01), spec, 3)
+
+
+def test_an_integer_that_rounding_changes_is_not_judged():
+    class Flips(Net):
+        def run(self, inputs, wide):
+            return [("", np.full((2, 3), int(wide)))]
+
+    spec = told(lambda x: np.zeros((2, 3), np.int64), FRAMES)
+    with pytest.raises(UsageError, match="rounding alone changes output"):
+        measured(Flips(None), spec, 3)
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0])
+def test_another_output_each_time_is_refused(size):
+    calls = iter(range(10**6))
+    spec = told(lambda x: x, FRAMES)
+    with pytest.raises(UsageError, match="another 'output' for the same inputs"):
+        measured(Net(lambda x: x + size * next(calls)), spec, 3)
+
+
+def test_a_model_is_left_as_it_was_when_a_run_ends_early():
+    class Breaks(Net):
+        def run(self, inputs, wide):
+            if not wide:
+                raise KeyboardInterrupt
+            return super().run(inputs, wide)
+
+    net = Breaks(lambda x: x)
+    with pytest.raises(KeyboardInterrupt):
+        measured(net, told(lambda x: x, FRAMES), 3)
+    assert net.moves[-1]({"w": 1}) == {"w": 1}
+
+
+def test_an_output_of_another_shape_than_at_first_is_refused():
+    spec = told(lambda x: x[:, :6] if x.shape[1] > 6 else x[:, :1], FRAMES, lengths=(9, 13))
+    assert axes(spec)["output"] == ("batch", 6, 4)
+    with pytest.raises(UsageError, match=r"output output is \[2, 1, 4\] at time=3, batch=2"):
+        measured(Net(lambda x: x[:, :6] if x.shape[1] > 6 else x[:, :1]), spec, 3)
+
+
+def test_a_milder_padding_is_tried_where_one_is_refused():
+    def counted(x, n):
+        if (n == 0).any():
+            raise ValueError("an empty row")
+        return x
+
+    spec = told(counted, FRAMES, "n: int64[batch], lengths of time")
+    case = Case({"time": 5}, 2, Raggedness.EMPTY)
+    found, refused = measure(Net(counted), spec, [case], lambda text: None)
+    assert [one.case.raggedness for one in found] == [Raggedness.RIGHT]
+    assert refused == ["time=5, batch=2, padding empty: ValueError: an empty row (in float64)"]
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (
+            lambda x: np.full_like(x, np.nan),
+            "is finite nowhere; there is nothing to compare",
+        ),
+        (
+            lambda x: np.where(x > 0, x, 1e30),
+            "is filled with values of 1e+30, which float32",
+        ),
+    ],
+)
+def test_outputs_that_say_nothing_are_not_judged(function, reason):
+    net = Net(function)
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        measured(net, told(function, FRAMES), 5)
+
+
+def test_a_fill_that_float32_holds_is_judged_beside_the_rest():
+    net = Net(lambda x: np.where(x > 0, 3 * x, -1e9))
+    found, refused = measured(net, told(net.function, FRAMES), 5)
+    assert len(found) == 1
+    assert not refused
+
+
+def test_randomness_at_long_lengths_alone_is_seen():
+    rng = np.random.default_rng(0)
+
+    def noisy(x):
+        return x + (rng.random() if x.shape[1] > 5 else 0)
+
+    spec = told(lambda x: x, FRAMES)
+    with pytest.raises(UsageError, match="draws random numbers or keeps a state"):
+        measured(Net(noisy), spec, 2, 5, 9)

@@ -1,0 +1,163 @@
+"""Models of one step, whose state goes in and out and whose sequence is one of calls."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from harness.core.errors import RunError, UsageError
+from harness.core.schema import Case, Lengths, ModelSpec, TensorSpec, lengths_text
+from harness.goldens.noise_floor import Usual
+from harness.graphs.declared import completed
+from harness.recording import cases
+from harness.recording.output_axes import outputs
+from harness.recording.probing import RefusedError, run, specification
+from harness.recording.runs import measure
+from harness.subjects.describe import line
+from harness.subjects.described import Description
+
+FRAME = "frame: float32[batch, 6] in -1..1"
+STATE = "state: float32[2, batch, 4] in -1..1"
+
+
+class Cell:
+    """A step of a recurrent net: ``state`` [2, batch, 4] and a frame of 6 samples."""
+
+    framework, class_name = "torch", "Cell"
+
+    def __init__(self, *lines):
+        self.lines = lines
+
+    def inputs(self):
+        return [line(text) for text in self.lines]
+
+    def arrange(self, names):
+        return list(names)
+
+    def run(self, inputs, wide):
+        kind = np.float64 if wide else np.float32
+        given = [inputs[name].astype(kind) for name in ("frame", "state")]
+        after = np.tanh(given[1] * kind(0.5) + given[0].mean(-1)[None, :, None])
+        return [("score", after[0].mean(-1, keepdims=True)), ("next", after)]
+
+    def move(self, change):
+        change({})
+
+
+def spec(*tensors):
+    return ModelSpec("step", "", "", tensors, (), "step")
+
+
+def test_a_step_with_a_state_needs_no_sequence_axis():
+    said = Description(states={"state": "next"})
+    found = specification(Cell(FRAME, STATE), said, "cell", (7,), (1,))
+    assert found.axes == ()
+    assert [t.axes for t in found.outputs] == [("batch", 1), (2, "batch", 4)]
+    assert found.states == {"state": "next"}
+
+
+def test_without_a_state_a_model_with_no_sequence_axis_is_refused():
+    with pytest.raises(UsageError, match=r"no input has a sequence axis.*\[states\]"):
+        specification(Cell(FRAME, STATE), Description(), "cell", (7,), (1,))
+
+
+def test_a_step_is_measured_at_every_batch():
+    said = Description(states={"state": "next"})
+    own = Cell(FRAME, STATE)
+    found = specification(own, said, "cell", (7,), (1,))
+    kept, refused = measure(own, found, cases.plan(found, (7,), (1, 3, 2)), lambda text: None)
+    assert {one.case.batch for one in kept} == {1, 3, 2}
+    assert [one.case.id for one in kept][2:4] == ["step-b2-none", "step-b1-none-draw1"]
+    assert not refused
+
+
+def test_a_case_of_one_step_has_a_length_of_one():
+    assert Case({}, 3).longest == 1
+    assert lengths_text({}) == "one step"
+    assert Case({"time": 5, "text": 8}, 3).longest == 8
+
+
+def test_what_is_usual_for_a_step_is_that_of_all_its_cases():
+    empty: Lengths = {}
+    usual = Usual([empty] * 3, {"next": [1.0, 3.0, 2.0]}, {"next": [5.0, 4.0, 6.0]})
+    assert usual.noise_floor("next", empty) == 3.0
+    assert usual.scale("next", empty) == 6.0
+
+
+def test_fewer_lengths_than_batches_are_each_tried_with_every_batch():
+    one = spec(TensorSpec("frame", "float32", ("batch", "samples")))
+    found = [(c.lengths["samples"], c.batch) for c in cases.plan(one, (576,), (1, 3, 2))]
+    assert set(found) == {(576, 1), (576, 3), (576, 2), (576, 16)}
+
+
+def test_an_output_of_size_one_is_no_batch_where_there_is_none():
+    frames = [Case({"frames": n}, 1) for n in (7, 13)]
+    given = [(case, [("hn", np.zeros((1, 1, case.lengths["frames"])))]) for case in frames]
+    (found,) = outputs(given[0], given[1], (), ())
+    assert found.axes == (1, 1, "frames")
+
+
+def test_sizes_at_which_the_oracle_cannot_run_a_graph_are_refused_like_any_model_s():
+    class Failing(Cell):
+        def run(self, inputs, wide):
+            raise RunError("node 'lstm': the state has 3 rows, the input 7")
+
+    with pytest.raises(RefusedError, match="the state has 3 rows"):
+        run(Failing(), {}, wide=True)
+    with pytest.raises(UsageError, match=r"does not run at frame_length=13.*the state has 3 rows"):
+        specification(
+            Failing("frame: float32[batch, ?] in -1..1", STATE), Description(), "cell", (7,), (1,)
+        )
+
+
+def test_a_state_between_calls_is_found_though_another_batch_resets_it():
+    class Hidden(Cell):
+        kept = np.zeros(0)
+
+        def run(self, inputs, wide):
+            if len(self.kept) != len(inputs["frame"]):
+                self.kept = np.zeros(len(inputs["frame"]))
+            self.kept = self.kept + inputs["frame"].sum(-1)
+            return [("score", self.kept.astype(np.float64 if wide else np.float32))]
+
+    own = Hidden("frame: float32[batch, samples] in -1..1")
+    found = specification(own, Description(), "cell", (7,), (1,))
+    with pytest.raises(UsageError, match="keeps a state between calls"):
+        measure(own, found, cases.plan(found, (7,), (1, 3, 2)), lambda text: None)
+
+
+def declaring(dims):
+    value = helper.make_tensor_value_info("next", TensorProto.FLOAT, dims)
+    return helper.make_model(helper.make_graph([], "graph", [], [value]))
+
+
+def dims(value):
+    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+
+
+@pytest.mark.parametrize(
+    ("there", "then"),
+    [
+        ([None, "batch", "dim_2"], [2, "batch", 4]),
+        ([2, None, None], [2, 0, 4]),
+        ([5, "rows", 4], [5, "rows", 4]),
+        (["n", 4], ["n", 4]),
+    ],
+)
+def test_only_fixed_sizes_of_outputs_are_filled_in(there, then):
+    axes = (2, "batch", 4)
+    given, told = (TensorSpec(name, "float32", axes) for name in ("state", "next"))
+    known = ModelSpec("m", "", "", (given,), (told,), "m")
+    model = declaring(there)
+    model.graph.input.append(model.graph.output[0])
+    model.graph.input[0].name = "state"
+    before = dims(model.graph.output[0])
+    filled = completed(model, known).graph
+    assert [dims(filled.input[0]), dims(filled.output[0])] == [before, then]
+    assert dims(model.graph.output[0]) == before
+
+
+def test_a_graph_is_not_given_a_shape_that_it_does_not_declare():
+    known = ModelSpec("m", "", "", (), (TensorSpec("next", "float32", (2,)),), "m")
+    bare = declaring([])
+    bare.graph.output[0].type.tensor_type.ClearField("shape")
+    assert not completed(bare, known).graph.output[0].type.tensor_type.HasField("shape")

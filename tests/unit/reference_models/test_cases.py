@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from harness.core.schema import Raggedness
+from harness.goldens.formulas import evaluate
+from reference_models import cases, catalog
+
+SPECS = [catalog.load(name) for name in catalog.MODELS]
+
+
+def inputs(spec, case):
+    formulas = cases.formulas(spec, case, 1)
+    shapes = {t.name: (t.shape(case.batch, case.lengths), t.dtype) for t in spec.inputs}
+    return {name: evaluate(formulas[name], *shapes[name]) for name in shapes}
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_the_plan_covers_lengths_batches_and_raggedness(spec):
+    plan = cases.plan(spec)
+    assert len({case.id for case in plan}) == len(plan)
+    for axis in spec.axes:
+        lengths = {case.lengths[axis] for case in plan}
+        assert len(lengths) >= (40 if len(spec.axes) == 1 else 20)
+        assert (min(lengths), max(lengths)) == (1, 4096) or len(spec.axes) == 2
+    longest = {max(case.lengths.values()) for case in plan}
+    assert len(longest) >= 40
+    assert max(longest) == 4096
+    assert len({case.batch for case in plan}) >= 3
+    if len(spec.axes) == 2:
+        unequal = [case for case in plan if len(set(case.lengths.values())) == 2]
+        assert len(unequal) >= 40
+    if spec.padded:
+        assert {case.raggedness for case in plan} == set(Raggedness)
+        for kind in Raggedness:
+            assert len([c for c in plan if c.raggedness is kind]) >= 8
+
+
+TWO_LENGTHS = [s for s in SPECS if len(s.axes) == 2]
+
+
+@pytest.mark.parametrize("spec", [s for s in TWO_LENGTHS if s.padded], ids=lambda s: s.name)
+def test_every_raggedness_of_one_of_two_lengths_comes_at_many(spec):
+    axis = next(t for t in spec.inputs if t.name == spec.padded).axes[1]
+    for kind in Raggedness:
+        ragged = [case for case in cases.plan(spec) if case.raggedness is kind]
+        assert len({case.lengths[axis] for case in ragged}) >= 8
+        assert max(case.lengths[axis] for case in ragged) >= 1000
+        other = {n for case in ragged for a, n in case.lengths.items() if a != axis}
+        assert len(other) >= 5
+
+
+def test_two_lengths_without_padding_are_never_ragged():
+    plain = [spec for spec in TWO_LENGTHS if spec.padded is None]
+    assert plain
+    for case in (case for spec in plain for case in cases.plan(spec)):
+        assert case.raggedness is Raggedness.NONE
+
+
+@pytest.mark.parametrize("spec", [s for s in SPECS if s.padded], ids=lambda s: s.name)
+def test_ragged_inputs_are_what_their_case_says(spec):
+    for case in (c for c in cases.plan(spec) if max(c.lengths.values()) <= 64):
+        valid = inputs(spec, case)[spec.padded] != 0
+        steps = np.arange(valid.shape[1])
+        count = valid.sum(axis=1, keepdims=True)
+        if case.raggedness is Raggedness.NONE:
+            assert valid.all()
+        elif case.raggedness is Raggedness.EMPTY:
+            assert not valid[0].any()
+        elif case.raggedness is Raggedness.LEFT:
+            assert not valid.all()
+            assert (valid == (steps >= valid.shape[1] - count)).all()
+        elif case.raggedness is Raggedness.RIGHT:
+            assert not valid.all()
+            assert (valid == (steps < count)).all()
+        else:
+            assert not valid.all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 17, 100, 4096])
+def test_kept_steps_hold_both_ends(steps):
+    kept = cases.kept_steps(steps, 5)
+    if steps <= cases.ALL_STEPS:
+        assert kept is None
+        return
+    assert kept[0] == 0
+    assert kept[-2:].tolist() == [steps - 2, steps - 1]
+    assert len(kept) <= cases.KEPT_STEPS
+    assert (np.diff(kept) > 0).all()
+    assert len(kept) >= min(cases.KEPT_STEPS, 5)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_steps_are_kept_of_the_axis_that_the_outputs_have(spec):
+    for case in cases.plan(spec):
+        steps = cases.steps_told(spec, case)
+        stepped = [t for t in spec.outputs if t.step_axis is not None]
+        fixed = [t.axes[t.step_axis] for t in stepped]
+        assert steps in (*case.lengths.values(), *fixed)
+        for tensor in stepped:
+            assert steps <= tensor.shape(case.batch, case.lengths)[tensor.step_axis]
+        assert stepped or steps == max(case.lengths.values())

@@ -1,0 +1,398 @@
+"""Every relation holds of a right model, and each one is broken by a fault of its own."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from harness.core.errors import LoadError, RunError
+from harness.core.registry import resolve
+from harness.core.schema import Case, CaseResult, Cell, Raggedness, Stage, Status
+from harness.core.tolerance import tolerance
+from harness.goldens import store
+from harness.relations import RELATIONS, judge
+from harness.relations.pieces import cuts
+from harness.relations.poison import extreme, poison
+from harness.relations.reversal import reverse
+from harness.runtimes.onnx_reference import REFERENCE
+from harness.runtimes.ort import CPU
+from harness.validation import engine, pipeline
+from tests.support import doubler, recurrence
+
+PLANTED = [
+    ("rows-mixed", {"batch-rows", "padding"}),
+    ("lengths-ignored", {"padding", "poison", "pieces"}),
+    ("padding-summed", {"poison", "pieces"}),
+    ("state-ignored", {"pieces"}),
+    ("states-swapped", {"pieces"}),
+    ("empty-row-reset", {"pieces"}),
+]
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """The results of relations on a graph in a runtime, by relation."""
+
+    def run(model, runtime=recurrence.CLEAN, names=RELATIONS, cases=None):
+        path = recurrence.record(tmp_path, model, cases)
+        stored = store.read(tmp_path / "golden")
+        every = stored.cases
+
+        def one(name):
+            session = runtime.prepare(str(path))
+            return list(judge.judge(name, stored, every, path, "ort-cpu", runtime, session))
+
+        return {name: one(name) for name in names}
+
+    return run
+
+
+def failing(results):
+    return {name for name, cases in results.items() if any(c.status is Status.FAIL for c in cases)}
+
+
+def test_every_relation_holds_of_the_clean_model(judged):
+    results = judged(recurrence.graph())
+    assert failing(results) == set()
+    for name, cases in results.items():
+        assert cases, name
+        assert {case.relation for case in cases} == {name}
+        assert {o.name for case in cases for o in case.outputs} == {"y", "h", "c"}
+        assert all(len(case.outputs) == 3 and case.stage is Stage.COMPARE for case in cases)
+
+
+def test_what_padded_steps_repeat_may_lie_in_an_earlier_piece(judged):
+    assert failing(judged(recurrence.graph(repeats=True))) == set()
+
+
+def test_the_longest_row_is_padded_too(judged):
+    case = Case({"sequence": 7}, 1)
+    results = judged(recurrence.graph("lengths-ignored"), names=["padding"], cases=[case])
+    assert failing(results) == {"padding"}
+
+
+@pytest.mark.parametrize(("fault", "broken"), PLANTED, ids=[fault for fault, _ in PLANTED])
+def test_a_fault_in_the_graph_breaks_its_relations(judged, fault, broken):
+    results = judged(recurrence.graph(fault))
+    assert failing(results) == broken
+    for name in broken:
+        bad = [case for case in results[name] if case.status is Status.FAIL]
+        assert all(case.reason.startswith(f"relation {name}: output ") for case in bad)
+        assert all(case.stage is Stage.COMPARE for case in bad)
+        assert "times the tolerance" in bad[0].reason
+
+
+@pytest.mark.parametrize(
+    ("runtime", "broken"),
+    [
+        (recurrence.FORGETS_DIRECTION, {"reversal"}),
+        (recurrence.LEAKS, {"fresh-session"}),
+        (recurrence.WAVERS, {"run-twice"}),
+    ],
+    ids=["forgets-direction", "leaks", "wavers"],
+)
+def test_a_fault_of_the_runtime_breaks_its_relation(judged, runtime, broken):
+    assert failing(judged(recurrence.graph(), runtime)) == broken
+
+
+def test_a_single_bit_breaks_what_has_to_be_exact(judged):
+    results = judged(recurrence.graph(), recurrence.WAVERS, ["run-twice"])
+    assert all("1 of " in case.reason for case in results["run-twice"])
+    assert "values are not the same bits" in results["run-twice"][0].reason
+    assert {o.tolerance for case in results["run-twice"] for o in case.outputs} == {0.0}
+
+
+def test_outputs_in_memory_that_is_used_again_do_not_hide_a_difference(judged):
+    results = judged(recurrence.graph(), recurrence.REUSES, ["run-twice"])
+    assert failing(results) == {"run-twice"}
+
+
+def test_a_model_without_padding_or_state_or_recurrence_has_few_relations(tmp_path):
+    doubler.record(tmp_path / "golden")
+    onnx.save(doubler.graph(), tmp_path / "model.onnx")
+    stored, session = store.read(tmp_path / "golden"), CPU.prepare(str(tmp_path / "model.onnx"))
+    applying = {
+        name
+        for name in RELATIONS
+        if list(
+            judge.judge(
+                name, stored, stored.cases, tmp_path / "model.onnx", "ort-cpu", CPU, session
+            )
+        )
+    }
+    assert applying == {"batch-rows", "fresh-session", "run-twice"}
+
+
+def test_two_runs_may_differ_by_twice_the_tolerance_of_one(judged):
+    (case,) = [c for c in recurrence.CASES if c.lengths["sequence"] == 7]
+    (result,) = judged(recurrence.graph(), names=["batch-rows"], cases=[case])["batch-rows"]
+    y = next(o for o in result.outputs if o.name == "y")
+    one = tolerance("ort-cpu", recurrence.NOISE, 0.5)
+    assert y.noise_floor == 2 * recurrence.NOISE
+    assert y.tolerance == pytest.approx(2 * one)
+
+
+def test_padding_is_put_where_the_model_is_recorded_with_it(judged, tmp_path):
+    only_right = judged(recurrence.graph(), names=["padding"])
+    assert failing(only_right) == set()
+    left = [*recurrence.CASES, Case({"sequence": 5}, 2, Raggedness.LEFT)]
+    results = judged(recurrence.graph(), names=["padding"], cases=left)
+    assert failing(results) == {"padding"}
+    bad = [case for case in results["padding"] if case.status is Status.FAIL]
+    assert all("padded left: " in case.reason for case in bad)
+
+
+def test_pieces_are_told_by_their_cut(judged):
+    results = judged(recurrence.graph("state-ignored"), names=["pieces"])["pieces"]
+    told = {c.reason.split("output ")[1].split(": ")[1] for c in results if c.reason}
+    assert {"first step alone", "last step alone", "halves", "single steps"} <= told
+    assert any(how.startswith("pieces of ") for how in told)
+
+
+def test_a_run_that_fails_is_a_failing_case_and_the_others_go_on(judged):
+    results = judged(recurrence.graph(), recurrence.REFUSES, ["batch-rows"])["batch-rows"]
+    bad = [case for case in results if case.status is Status.FAIL]
+    assert len(bad) == 1 < len(results)
+    assert bad[0].stage is Stage.RUN
+    assert bad[0].reason == "relation batch-rows: a batch of one"
+    assert bad[0].case.lengths == {"sequence": 7}
+
+
+def test_outputs_of_a_wrong_shape_are_told_before_values(judged):
+    results = judged(recurrence.graph(), recurrence.LOSES_THE_BATCH, ["batch-rows"])["batch-rows"]
+    assert {case.status for case in results} == {Status.FAIL}
+    assert {case.stage for case in results} == {Stage.COMPARE}
+    assert "output y has shape (1, 3), expected (1, 1, 3)" in results[0].reason
+
+
+def test_a_derived_graph_that_cannot_be_loaded_fails_once(judged):
+    class Refusing(recurrence.Runtime):
+        def prepare(self, path):
+            if Path(path).stem == "derived":
+                raise judge.StageError("no")
+            return super().prepare(path)
+
+    results = judged(recurrence.graph(), Refusing(), ["reversal"])["reversal"]
+    assert [(c.status, c.reason) for c in results] == [(Status.FAIL, "relation reversal: no")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "stage"),
+    [
+        (LoadError("no"), Status.FAIL, Stage.LOAD),
+        (RunError("no"), Status.FAIL, Stage.RUN),
+        (RunError("gone", crashed=True), Status.ERROR, Stage.RUN),
+        (LoadError("std::bad_alloc"), Status.ERROR, Stage.LOAD),
+        (ZeroDivisionError("a bug"), Status.ERROR, Stage.RUN),
+        (MemoryError(), Status.ERROR, Stage.RUN),
+    ],
+)
+def test_only_what_a_stage_refuses_is_a_failure(judged, error, status, stage):
+    class Raising(recurrence.Runtime):
+        def prepare(self, path):
+            if Path(path).stem == "derived":
+                raise error
+            return super().prepare(path)
+
+    (found,) = judged(recurrence.graph(), Raising(), ["reversal"])["reversal"]
+    assert (found.status, found.stage) == (status, stage)
+    assert found.reason.startswith("relation reversal: ")
+
+
+@pytest.mark.parametrize(
+    ("golden_stage", "relation", "verdict"),
+    [
+        (Stage.RUN, (Status.FAIL, Stage.LOAD), (Status.FAIL, Stage.RUN)),
+        (None, (Status.FAIL, Stage.LOAD), (Status.FAIL, Stage.LOAD)),
+        (Stage.RUN, (Status.ERROR, Stage.LOAD), (Status.ERROR, Stage.LOAD)),
+        (Stage.RUN, (Status.PASS, Stage.COMPARE), (Status.FAIL, Stage.RUN)),
+    ],
+)
+def test_a_relation_decides_the_stage_only_where_golden_cases_pass(golden_stage, relation, verdict):
+    case = Case({"sequence": 1}, 1)
+    failed = CaseResult(case, Status.FAIL, golden_stage, "why") if golden_stage else None
+    results = (
+        failed or CaseResult(case, Status.PASS, Stage.COMPARE),
+        CaseResult(case, *relation, "relation", relation="reversal"),
+    )
+    found = engine._verdict(Cell("m", "torch", "native", "fp32", "r"), {}, results)
+    assert (found.status, found.stage) == verdict
+
+
+def test_the_spread_has_the_wanted_lengths_and_every_raggedness():
+    lengths = (1, 2, 3, 7, 20, 33, 60, 128, 500, 513, 4096)
+    cases = [Case({"a": n, "b": 1}, batch) for n in lengths for batch in (1, 3)]
+    cases += [Case({"a": 33, "b": 1}, 2, kind) for kind in Raggedness]
+    chosen = judge.spread(cases)
+    assert [c.lengths["a"] for c in chosen] == [1, 2, 7, *[33] * 5, 128, 513]
+    assert all(c.batch == 3 for c in chosen if c.raggedness is Raggedness.NONE)
+    assert [c.lengths["a"] for c in judge.spread([Case({"a": 4096}, 1)])] == [4096]
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 33, 128, 129, 2049])
+def test_cuts_cover_the_sequence_and_differ(steps):
+    ways = list(cuts(steps).values())
+    assert len(set(ways)) == len(ways)
+    assert all(sum(sizes) == steps and min(sizes) >= 1 for sizes in ways)
+    assert (1, steps - 1) in ways
+    assert (steps - 1, 1) in ways
+    assert ((1,) * steps in ways) == (steps <= 128)
+    assert len(ways) >= (1 if steps == 2 else 3 if steps < 6 else 5 if steps > 128 else 6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
+def test_extremes_are_large_and_finite(dtype):
+    values = extreme(np.zeros(5, dtype))
+    assert values.dtype == dtype
+    assert np.isfinite(values.astype(np.float64)).all()
+    assert np.abs(values.astype(np.float64)).min() >= (100 if dtype is np.int8 else 15)
+    assert (np.sign(values.astype(np.float64)) == [1, -1, 1, -1, 1]).all()
+
+
+def lookups():
+    """Two lookups of ids in a tied table, one reordered first, and one of positions."""
+    node = helper.make_node
+    return helper.make_graph(
+        [
+            node("Constant", [], ["other"], value=numpy_helper.from_array(np.ones((9, 2), "f4"))),
+            node("ReverseSequence", ["ids", "lens"], ["turned"], batch_axis=0, time_axis=1),
+            node("Gather", ["tied", "turned"], ["a"]),
+            node("Gather", ["other", "ids"], ["b"]),
+            node("CumSum", ["ids", "one"], ["places"]),
+            node("Gather", ["tied", "places"], ["c"]),
+            node("Gather", ["tied", "ids"], ["d"], axis=1),
+            node("MatMul", ["a", "tied"], ["e"]),
+        ],
+        "lookups",
+        [],
+        [],
+        [numpy_helper.from_array(np.ones((9, 2), "f4"), "tied")],
+    )
+
+
+def test_only_lookups_of_ids_are_poisoned():
+    graph = lookups()
+    assert poison(graph, "ids") == 2
+    tables = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    assert (tables["tied"] == 1).all()
+    read = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Gather"}
+    assert (read["c"], read["d"]) == ("tied", "tied")
+    for output in "ab":
+        assert np.abs(tables[read[output]][0]).min() > 1e9
+        assert (tables[read[output]][1:] == 1).all()
+    assert poison(lookups(), "something else") == 0
+
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def recurrent(kind, direction, lens, layout=0, last_only=False):
+    """A graph of one recurrent node with everything it takes, and inputs for it."""
+    rng = np.random.default_rng(5)
+    directions, batch, steps, features, units = 2 if direction == "bidirectional" else 1, 3, 5, 2, 4
+    gates = GATES[kind]
+
+    def draw(*shape):
+        return rng.uniform(-1, 1, shape).astype(np.float32)
+
+    def first(shape):
+        return (shape[1], shape[0], *shape[2:]) if layout else shape
+
+    kept = {
+        "W": draw(directions, gates * units, features),
+        "R": draw(directions, gates * units, units),
+        "B": draw(directions, 2 * gates * units),
+        "lens": np.array([5, 1, 3], np.int32),
+        "h0": draw(*first((directions, batch, units))),
+        "c0": draw(*first((directions, batch, units))),
+        "P": draw(directions, 3 * units),
+    }
+    names = ["x", "W", "R", "B", "lens" if lens else "", "h0"]
+    names += ["c0", "P"] if kind == "LSTM" else []
+    outputs = ["Y", "Y_h", *(["Y_c"] if kind == "LSTM" else [])]
+    options = {"layout": layout} if layout else {}
+    if kind != "LSTM" and directions == 2 and not layout:
+        one = ["Sigmoid", "Tanh"] if kind == "GRU" else ["LeakyRelu"]
+        other = ["HardSigmoid", "Softsign"] if kind == "GRU" else ["Affine"]
+        options |= {"activations": one + other, "activation_beta": [0.125]}
+        options |= {"activation_alpha": [0.25] if kind == "GRU" else [0.5, 0.25]}
+    shown = outputs[1:] if last_only else outputs
+    node = helper.make_node(
+        *(kind, names, ["" if o not in shown else o for o in outputs]),
+        **{"hidden_size": units, "direction": direction, **options},
+    )
+    model = helper.make_model(
+        helper.make_graph(
+            [node],
+            "one",
+            [helper.make_tensor_value_info("x", 1, first((steps, batch, features)))],
+            [helper.make_tensor_value_info(o, 1, [None] * (4 if o == "Y" else 3)) for o in shown],
+            [numpy_helper.from_array(v, k) for k, v in kept.items() if k in names],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+    )
+    model.ir_version = 8
+    return model, {"x": draw(*first((steps, batch, features)))}
+
+
+def outputs_of(runtime, model, folder, inputs):
+    onnx.save(model, folder / "one.onnx")
+    return runtime.prepare(str(folder / "one.onnx")).run(inputs)
+
+
+def same_when_reversed(runtime, model, folder, inputs):
+    before = outputs_of(runtime, model, folder, inputs)
+    directions = [a.s for n in model.graph.node for a in n.attribute if a.name == "direction"]
+    assert reverse(model.graph) == 1
+    onnx.checker.check_model(model, full_check=True)
+    turned = [a.s for n in model.graph.node for a in n.attribute if a.name == "direction"]
+    assert (turned != directions) == (b"bidirectional" not in directions)
+    after = outputs_of(runtime, model, folder, inputs)
+    assert [name for name, _ in after] == [name for name, _ in before]
+    for (_, one), (_, other) in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+        assert np.ptp(one) > 0.1
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+@pytest.mark.parametrize("lens", [False, True])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("kind", GATES)
+def test_a_node_turned_around_computes_the_same(kind, direction, lens, last_only, tmp_path):
+    model, inputs = recurrent(kind, direction, lens, last_only=last_only)
+    same_when_reversed(CPU, model, tmp_path, inputs)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_a_node_with_the_batch_first_is_turned_around_too(direction, tmp_path):
+    model, inputs = recurrent("LSTM", direction, False, layout=1)
+    same_when_reversed(REFERENCE, model, tmp_path, inputs)
+
+
+def test_a_node_with_the_batch_first_is_reversed_within_its_lengths():
+    model, _ = recurrent("LSTM", "forward", True, layout=1)
+    assert reverse(model.graph) == 1
+    found = [node for node in model.graph.node if node.op_type == "ReverseSequence"]
+    axes = [{a.name: a.i for a in node.attribute} for node in found]
+    assert axes == [{"time_axis": 1, "batch_axis": 0}] * 2
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_every_relation_is_documented():
+    text = (Path(__file__).parents[3] / "docs/relations.md").read_text()
+    for name, target in RELATIONS.items():
+        assert callable(resolve(target))
+        assert f"`{name}`" in text
+
+
+def test_a_relation_is_told_to_apply_nowhere_only_by_cells_that_ran():
+    ran = SimpleNamespace(cases=[SimpleNamespace(relation=""), SimpleNamespace(relation="padding")])
+    failed_before = SimpleNamespace(cases=[])
+    first = SimpleNamespace(relations=("padding", "pieces"))
+    second = SimpleNamespace(relations=("poison",))
+    prepared = SimpleNamespace(works=[first, second])
+    report = SimpleNamespace(results=[ran, failed_before])
+    assert pipeline.without_a_case(prepared, report) == ["pieces"]

@@ -1,0 +1,219 @@
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness import reports
+from harness.core import summary
+from harness.core.schema import (
+    Case,
+    CaseResult,
+    Cell,
+    CellResult,
+    OutputComparison,
+    Report,
+    Stage,
+    Status,
+)
+from harness.reports import console, json_file, junit, table
+
+ROOT = Path(__file__).parents[3]
+CELL = Cell("tagger", "torch", "native", "fp32", "ort-cpu")
+
+
+def output(ratio=0.5, reason=""):
+    return OutputComparison(
+        "scores", ratio * 4e-7, 1e-6, 3, 1e-7, 4e-7, ratio, (0, 6, 2), 6, reason
+    )
+
+
+def case(status=Status.PASS, **kwargs):
+    reason = "output scores: too far" if status is Status.FAIL else ""
+    return CaseResult(
+        Case({"tokens": 7}, 3), status, Stage.COMPARE, reason, (output(**kwargs),), 0.1
+    )
+
+
+def result(status, cases=(), reason=""):
+    return CellResult(CELL, status, Stage.COMPARE, reason, {}, tuple(cases), 0.2, "python -m x")
+
+
+def report(*results):
+    return Report("python -m harness.validate", {"python": "3.11"}, results)
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [
+        ([result(Status.PASS, [case()])], 0),
+        ([result(Status.PASS, [case()]), result(Status.XFAIL)], 0),
+        ([result(Status.PASS, [case()]), result(Status.UNAVAILABLE)], 0),
+        ([result(Status.PASS, [case()]), result(Status.FAIL)], 1),
+        ([result(Status.PASS, [case()]), result(Status.XPASS)], 1),
+        ([result(Status.PASS, [case()]), result(Status.ERROR)], 1),
+        ([result(Status.UNAVAILABLE)], 4),
+        ([result(Status.XFAIL)], 4),
+        ([], 4),
+        ([result(Status.FAIL)] * 256, 1),
+    ],
+)
+def test_exit_codes(results, code):
+    assert summary.exit_code(report(*results)) == code
+
+
+def test_the_last_line_counts():
+    told = summary.line(report(result(Status.PASS, [case(), case()]), result(Status.XFAIL)))
+    assert told == "2 cells, 2 comparisons at 2 of 2 steps: 1 pass, 1 xfail"
+    assert "nothing was compared" in summary.line(report(result(Status.UNAVAILABLE)))
+
+
+def test_the_json_has_the_contracts_shape(tmp_path):
+    path = json_file.write(report(result(Status.PASS, [case()])), tmp_path / "new")
+    data = json.loads(path.read_text())
+    assert set(data) == {"schema", "command", "environment", "summary", "results"}
+    assert set(data["summary"]) == {
+        *("cells", "comparisons", "pass", "fail", "xfail", "xpass", "unavailable", "error")
+    }
+    (cell,) = data["results"]
+    assert {"id", "status", "stage", "reason", "evidence", "cases", "replay"} <= set(cell)
+    assert cell["id"] == "tagger/torch/native/fp32/ort-cpu"
+    (one,) = cell["cases"]
+    assert {"lengths", "batch", "status", "outputs", "seconds"} <= set(one)
+    (compared,) = one["outputs"]
+    assert {
+        *("name", "max_abs", "max_rel", "max_ulp", "noise_floor", "tolerance", "ratio"),
+        *("worst_index", "worst_step"),
+    } <= set(compared)
+    assert [p.name for p in path.parent.iterdir()] == ["report.json"]
+
+
+def shown(cell, verbose=False):
+    screen = Console(width=300, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.cell(screen, cell, verbose)
+    return screen.export_text()
+
+
+def test_a_passing_cell_is_one_line_with_its_worst_ratio():
+    text = shown(result(Status.PASS, [case(), case(ratio=0.75)]))
+    assert len(text.splitlines()) == 1
+    assert "worst 0.75 x tolerance (scores, tokens=7, batch=3)" in text
+
+
+def test_a_failing_cell_says_where_and_by_how_much():
+    bad = case(Status.FAIL, ratio=12.5, reason="too far")
+    text = shown(result(Status.FAIL, [case(), *[bad] * 7], "7 of 8 cases"))
+    assert "7 of 8 cases" in text
+    assert "scores step 6 [0, 6, 2]: error 5e-06 = 12.5 x tolerance 4e-07" in text
+    assert "would pass at 5e-06" in text
+    assert "and 2 more cases" in text
+    assert "python -m x" in text
+
+
+def cell(runtime, status, stage=Stage.COMPARE, reason="", framework="torch", exporter="native"):
+    return CellResult(Cell("tagger", framework, exporter, "fp32", runtime), status, stage, reason)
+
+
+def mixed():
+    known = "it lacks an operator: 3 of {} cases"
+    return report(
+        cell("ort-cpu", Status.PASS),
+        cell("tract", Status.XFAIL, Stage.RUN, known.format(9)),
+        cell("ort-cuda", Status.UNAVAILABLE, Stage.LOAD, "no CUDA device"),
+        cell("web", Status.UNAVAILABLE, Stage.LOAD, "one"),
+        cell("ort-cpu", Status.ERROR, Stage.LOAD, "[lost] a | pipe", framework="keras"),
+        cell("tract", Status.XFAIL, Stage.RUN, known.format(7), framework="keras"),
+        cell("ort-cuda", Status.UNAVAILABLE, Stage.LOAD, "no CUDA device", framework="keras"),
+        cell("web", Status.PASS, framework="keras"),
+    )
+
+
+NOTES = [
+    "1: run: it lacks an operator",
+    "2: load: one",
+    "3: load: [lost] a | pipe",
+    "ort-cuda is unavailable: no CUDA device",
+]
+
+
+def test_the_table_shows_every_cell_once_and_reasons_once(capsys):
+    table.show(Console(width=40), mixed())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == [
+        ["ort-cpu", "tract", "web"],
+        ["tagger/torch", "pass", "xfail", "1", "unavailable", "2"],
+        ["tagger/keras", "error", "3", "xfail", "1", "pass"],
+    ]
+    assert [" ".join(line) for line in lines[3:]] == NOTES
+
+
+def test_the_table_is_written_as_markdown(tmp_path):
+    text = table.write(mixed(), tmp_path).read_text()
+    assert "| tagger/torch | pass | xfail 1 | unavailable 2 |" in text
+    assert all(f"- {note}" in text for note in NOTES)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_exporters_are_named_only_where_there_are_several():
+    one, other = cell("ort-cpu", Status.PASS), cell("ort-cpu", Status.PASS, exporter="tf2onnx")
+    assert list(table.of(report(one)).rows) == ["tagger/torch"]
+    rows = list(table.of(report(one, other)).rows)
+    assert rows == ["tagger/torch/native/fp32", "tagger/torch/tf2onnx/fp32"]
+
+
+def test_the_json_has_one_line_for_each_case():
+    told = report(result(Status.PASS, [case(), case()]), result(Status.PASS, [case()]))
+    lines = json_file.dumps(told).splitlines()
+    assert sum(line.startswith('{"lengths": ') for line in lines) == 3
+    assert json.loads(json_file.dumps(told)) == json_file.as_dict(told)
+    assert json.loads(json_file.dumps(report()))["results"] == []
+
+
+def test_a_runtime_that_is_unavailable_for_several_reasons_keeps_its_column():
+    one = cell("web", Status.UNAVAILABLE, Stage.LOAD, "no weights")
+    other = cell("web", Status.UNAVAILABLE, Stage.LOAD, "no Node", framework="keras")
+    matrix = table.of(report(one, other))
+    assert (matrix.columns, matrix.absent) == (["web"], {})
+    assert [reason for _, reason in matrix.notes] == ["no weights", "no Node"]
+
+
+def limited():
+    """As on a full disk: a file may hold no byte, and what writes more is refused."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from harness import reports
+from harness.commands.run import ended
+from harness.core.schema import Report
+sys.exit(ended(lambda argv: reports.load(argv[0])(Report("", {}, ()), Path(argv[1]))
+    and 0, sys.argv[1:]))
+"""
+FORMS = {"json": json_file.NAME, "junit": junit.NAME, "markdown": table.NAME}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_report_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path, form):
+    path = tmp_path / FORMS[form]
+    command = [sys.executable, "-B", "-c", WRITE, form, str(tmp_path)]
+    ended = subprocess.run(
+        command, preexec_fn=limited, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr == f"error: {path}: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_folder_in_a_reports_place_is_named_and_stays(tmp_path, form):
+    path = tmp_path / FORMS[form]
+    path.mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        reports.load(form)(report(), tmp_path)
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,153 @@
+"""What a user says of a model's inputs, a line at a time and in TOML."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import UsageError
+from harness.subjects.describe import complete, description, file, line
+from harness.subjects.described import Described
+
+
+def test_a_whole_line():
+    told = line("tokens: int64[batch, sequence] in 0..9999, padding 0")
+    assert told == Described("tokens", "int64", ("batch", "sequence"), 0.0, 9999.0, padding=0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x:float32[batch,time,40]", Described("x", "float32", ("batch", "time", 40))),
+        ("x: in -3..3.5, normal", Described("x", low=-3.0, high=3.5, normal=True)),
+        ("x: [batch, ?]", Described("x", axes=("batch", None))),
+        ("x: float32", Described("x", "float32")),
+        ("x: padding -1e3", Described("x", padding=-1000.0)),
+        ("m: bool[t], mask of t, right", Described("m", "bool", ("t",), mask_of="t", right=True)),
+        ("n: int64[batch], lengths of t", Described("n", "int64", ("batch",), lengths_of="t")),
+        ("n: int64[], lengths of t", Described("n", "int64", (), lengths_of="t")),
+        ("a/x:0: int32[t] in 0..3", Described("a/x:0", "int32", ("t",), 0.0, 3.0)),
+    ],
+)  # fmt: skip
+def test_parts_may_be_left_out(text, expected):
+    assert line(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("tokens", "describes no input"),
+        ("x: floats[batch]", "unknown dtype 'floats'; choose from: float32, int64"),
+        ("x: float32[batch, time 2]", "axis 'time 2' is neither a name nor a size"),
+        ("x: float32[batch, 0]", "axis '0' is neither"),
+        ("x: float32[t, t]", "has one axis twice"),
+        ("x: float32[batch, t] in 3..1", "the range '3..1' is empty"),
+        ("x: float32[batch, t] in 1..1", "is empty"),
+        ("x: int64[batch, t] in 0..1.5", "its range needs integers"),
+        ("x: float32[batch, t], normal", "normal needs a range"),
+        ("x: float32[batch, t], paddin 0", "'paddin 0' is not understood; expected: in LOW..HIGH"),
+        ("x: float32[batch, t] in 0-3", "is not understood"),
+    ],
+)
+def test_what_is_not_understood_is_quoted(text, told):
+    with pytest.raises(UsageError) as error:
+        line(text)
+    assert told in str(error.value)
+
+
+MODEL = Described("x", "int32", (None, None, 4), 0.0, 9.0, padding=0.0)
+
+
+def test_what_is_said_goes_before_what_is_inferred():
+    told = line("x: [batch, time, ?] in 0..5").over(MODEL)
+    assert told == Described("x", "int32", ("batch", "time", 4), 0.0, 5.0, padding=0.0)
+    assert line("x: [1, time, 4]").over(MODEL).axes == (1, "time", 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x: int64[batch, time, 4]", "is int32 in the model; its description says int64"),
+        ("x: [batch, time]", "has 3 axes in the model; its description has 2"),
+        ("x: [batch, time, 5]", "axis 2 has the fixed size 4 in the model"),
+        ("x: [batch, time, more]", "axis 2 has the fixed size 4 in the model"),
+    ],
+)
+def test_what_contradicts_the_model_is_refused(text, told):
+    with pytest.raises(UsageError, match=told):
+        line(text).over(MODEL)
+
+
+def test_axes_without_a_name_get_one():
+    assert complete(MODEL, single=True).axes == ("batch", "sequence", 4)
+    assert complete(MODEL, single=False).axes == ("batch", "x_length", 4)
+    assert complete(Described("a/b", "float32", (None, None, None)), False).axes == (
+        "batch",
+        "a_b_length",
+        "a_b_length_2",
+    )
+    time_first = Described("x", "float32", (None, "batch", 4))
+    assert complete(time_first, True).axes == ("sequence", "batch", 4)
+
+
+def test_the_upper_bound_becomes_the_one_that_is_excluded():
+    one = complete(line("x: int64[batch, t] in 0..9, padding 0"), True)
+    assert (one.low, one.high) == (1.0, 10.0)
+    one = complete(line("x: int64[batch, t] in 0..9, padding 9"), True)
+    assert (one.low, one.high) == (0.0, 9.0)
+    one = complete(line("x: float32[batch, t] in 0..9"), True)
+    assert (one.low, one.high) == (0.0, 9.0)
+    assert (complete(line("x: float32[batch, t]"), True).low) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x: in 0..3", "needs a description of its dtype and axes"),
+        ("x: int64", "needs a description of its axes"),
+        ("x: int64[batch, t]", "needs its range"),
+        ("x: uint8[batch, t] in 0..256", "0..256 is beyond uint8"),
+        ("x: int64[batch, t] in 0..9, padding 5", "padding 5 lies within 0..9"),
+        ("x: int64[batch, t] in 0..0, padding 0", "nothing is left of its range"),
+    ],
+)
+def test_what_is_lacking_is_told(text, told):
+    with pytest.raises(UsageError) as error:
+        complete(line(text), True)
+    assert told in str(error.value)
+
+
+def test_what_is_no_description_is_told():
+    with pytest.raises(UsageError, match="inputs is 3; expected a description such as 'tokens"):
+        description(3)
+
+
+def test_the_same_from_the_api_and_from_toml(tmp_path):
+    text = "int64[batch, t] in 0..9"
+    path = tmp_path / "inputs.toml"
+    path.write_text(f'lengths = [3, "5..7"]\n[inputs]\nx = "{text}"\n[states]\nh = "h_1"\n')
+    expected = (line(f"x: {text}"),)
+    for given in (f"x: {text}", [f"x: {text}"], {"x": text}, path, str(path), file(path)):
+        assert description(given).inputs == expected
+    assert description(None).inputs == ()
+    assert file(path).lengths == ("3", "5..7")
+    assert file(path).states == {"h": "h_1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("inputs = [", "is not TOML"),
+        ("extra = 1", "unknown key 'extra'; choose from: inputs, outputs"),
+        ("inputs = 3", r"\[inputs\] expects lines"),
+        ("[inputs]\nx = 3", r"\[inputs\] expects lines"),
+        ('[inputs]\nx = "wrong"', "unknown dtype 'wrong'"),
+    ],
+)
+def test_a_toml_file_that_is_wrong_is_named(tmp_path, text, told):
+    path = tmp_path / "inputs.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=told) as error:
+        file(path)
+    assert str(error.value).startswith(str(path))
+    with pytest.raises(UsageError, match="no such file"):
+        file(Path("nothing.toml"))

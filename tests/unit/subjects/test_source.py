@@ -1,0 +1,70 @@
+"""What a subject on the command line names."""
+
+import zipfile
+
+import pytest
+
+from harness.core.errors import UsageError
+from harness.subjects.source import Kind, source
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.keras", "a.PT2", "a.onnx", "a.jit", "words.bin", "a.h5"):
+        (tmp_path / name).write_bytes(b"words")
+    with zipfile.ZipFile("script.pt", "w") as archive:
+        archive.writestr("script/data.pkl", "x" * (1 << 17))
+        archive.writestr("script/code/net.py", "")
+    with zipfile.ZipFile("state.pt", "w") as archive:
+        archive.writestr("state/data.pkl", "")
+    (tmp_path / "old.pt").write_bytes(b"\x80\x02")
+    (tmp_path / "nets.py").write_text("from torch import nn\nN = 3\n\ndef make():\n    pass\n")
+    (tmp_path / "star.py").write_text("from nets import *\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "place", "factory", "name"),
+    [
+        ("a.keras", Kind.KERAS, "a.keras", "", "a"),
+        ("a.PT2", Kind.PT2, "a.PT2", "", "a"),
+        ("./a.onnx", Kind.ONNX, "./a.onnx", "", "a"),
+        ("a.jit", Kind.TORCHSCRIPT, "a.jit", "", "a"),
+        ("script.pt", Kind.TORCHSCRIPT, "script.pt", "", "script"),
+        ("nets.py:make", Kind.FACTORY, "nets.py", "make", "make"),
+        ("nets.py:N", Kind.FACTORY, "nets.py", "N", "N"),
+        ("star.py:anything", Kind.FACTORY, "star.py", "anything", "anything"),
+        ("package.module:make", Kind.FACTORY, "package.module", "make", "make"),
+    ],
+)
+def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
+    found = source(text)
+    assert (found.kind, found.place, found.factory, found.name) == (kind, place, factory, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("b.keras", "no such file or reference model"),
+        (".", "is a folder"),
+        ("words.bin", "is no model that can be read"),
+        ("state.pt", "is a pickle, which runs code"),
+        ("old.pt", "is a pickle, which runs code"),
+        ("a.h5", "save it as .keras"),
+        ("nets.py", "needs the name of its factory: FILE.py:factory (it defines: make)"),
+        ("nets.py:other", "nets.py defines no 'other'; it defines: make"),
+        ("none.py:make", "none.py: no such file"),
+        ("a-b:make", "'a-b' is no module"),
+    ],
+)
+def test_what_it_does_not_name_is_told(here, text, told):
+    with pytest.raises(UsageError) as error:
+        source(text)
+    assert told in str(error.value)
+
+
+def test_where_its_description_may_lie(here):
+    assert str(source("a.keras").description) == "a.toml"
+    assert str(source("nets.py:make").description) == "nets.toml"
+    assert source("package.module:make").description is None
