@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness.commands import options
 from harness.commands.run import Parser, ended
-from harness.core import tolerance
 from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, StageError, UnavailableError, UsageError
-from harness.core.schema import Arrays, Runtime, Session
+from harness.core.schema import Arrays, Session
 from harness.placing.partition import partition
-from harness.runtimes import cuda, guard, load, tf32_canary
+from harness.runtimes import cuda, load, tf32_canary
+from harness.runtimes.guard import GuardedRuntime
 from harness.validation import pipeline
-from harness.validation.job import Work
+from harness.validation.job import Ready
 from harness.validation.selection import Selection
 
 SCHEMA = 1
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = Job(name, args.model, args.artifacts, args.folder, args.rounds)
     output = _output(job, args.output)
     runtime = load(name)
-    if reason := guard.reason(runtime):
+    if reason := runtime.check():
         raise UnavailableError(reason)
     about = {"name": "none"} if job.rehearsal else device()
     path = output or EVIDENCE / f"{CUDA}-{slug(about['name'])}.json"
@@ -103,7 +103,7 @@ def _output(job: Job, asked: Path | None) -> Path | None:
     return asked
 
 
-def measured(job: Job, runtime: Runtime) -> dict[str, Any]:
+def measured(job: Job, runtime: GuardedRuntime) -> dict[str, Any]:
     """Everything but the device, as it stands in the evidence."""
     switched = [] if job.rehearsal else SWITCH
     off, report = _validated(job, job.runtime, [], "off")
@@ -111,14 +111,14 @@ def measured(job: Job, runtime: Runtime) -> dict[str, Any]:
     absent = load(TENSORRT).check()
     tensorrt = {"unavailable": absent} if absent else _validated(job, TENSORRT, [], "tensorrt")[0]
     _say("canary")
-    configured: Any = runtime
-    turned = configured if job.rehearsal else configured.configured(provider={"use_tf32": "1"})
+    turned = runtime if job.rehearsal else runtime.configured(provider={"use_tf32": "1"})
+    assert turned is not None
     told = tf32_canary.run(runtime, turned)
     job.problems += [f"canary {n}: {p['verdict']}" for n, p in told.items() if p["verdict"]]
     selection = Selection(subjects=job.models, runtimes=[job.runtime], artifacts=job.artifacts)
-    works = pipeline.prepare(selection, _say).works
+    ready = [j for j in pipeline.prepare(selection, _say).jobs if isinstance(j, Ready)]
     _say("placement")
-    where = placement(works, {result["id"]: result["evidence"] for result in report["results"]})
+    where = placement(ready, {result["id"]: result["evidence"] for result in report["results"]})
     return {
         "schema": SCHEMA,
         "rehearsal": job.rehearsal,
@@ -127,7 +127,7 @@ def measured(job: Job, runtime: Runtime) -> dict[str, Any]:
         "validations": {"tf32_off": off, "tf32_on": on, TENSORRT: tensorrt},
         "canary": told,
         "placement": where,
-        "latency": latency(works, runtime, job.rounds),
+        "latency": latency(ready, runtime, job.rounds),
     }
 
 
@@ -154,31 +154,31 @@ def _validated(
 def digest(report: Mapping[str, Any]) -> dict[str, Any]:
     """The summary and, for each cell, its status, worst ratio and that in noise floors."""
     cells: dict[str, Any] = {}
-    rows, tf32 = set(), set()
+    rows, tf32 = {}, set()
     for result in report["results"]:
         evidence = result["evidence"]
         told = {"status": result["status"]}
         if ratios := [o["ratio"] for case in result["cases"] for o in case["outputs"]]:
-            row = evidence["tolerance"]["row"]
-            rows.add(row)
+            row = evidence["tolerance"]
+            rows[row["row"]] = row["k"]
             tf32.add(evidence.get("tf32"))
             told["ratio"] = _short(max(ratios))
-            told["floors"] = _short(max(ratios) * tolerance.k(row))
+            told["floors"] = _short(max(ratios) * row["k"])
         if result["status"] != "pass":
             told["reason"] = f"{result['stage']}: {result['reason']}"[:200]
         cells[result["id"].rpartition("/")[0]] = told
     return {
-        "rows": {row: tolerance.k(row) for row in sorted(rows)},
+        "rows": dict(sorted(rows.items())),
         "tf32": sorted(tf32, key=str),
         "summary": report["summary"],
         "cells": cells,
     }
 
 
-def placement(works: Iterable[Work], ran: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def placement(jobs: Iterable[Ready], ran: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Where the nodes ran, and where two predictions differ: the stored table and a partition."""
-    there = [w for w in works if w.model is not None and "nodes_by_provider" in ran[w.cell.id]]
-    counts = {w.cell.id.rpartition("/")[0]: ran[w.cell.id] for w in there}
+    there = [j for j in jobs if "nodes_by_provider" in ran[j.cell.id]]
+    counts = {j.cell.id.rpartition("/")[0]: ran[j.cell.id] for j in there}
     nodes = {cell: evidence["nodes_by_provider"] for cell, evidence in counts.items()}
     told: dict[str, Any] = {
         "nodes_by_provider": nodes,
@@ -188,7 +188,7 @@ def placement(works: Iterable[Work], ran: Mapping[str, Mapping[str, Any]]) -> di
         },
     }
     try:
-        versions, placed = partition([work.model for work in there if work.model])
+        versions, placed = partition([j.model for j in there if j.model])
     except UnavailableError as error:
         return {**told, "partitioner": {"unavailable": str(error)}}
     differs = {}
@@ -198,23 +198,24 @@ def placement(works: Iterable[Work], ran: Mapping[str, Mapping[str, Any]]) -> di
     return {**told, "partitioner": {**versions.as_dict(), "differs": differs}}
 
 
-def latency(works: Iterable[Work], runtime: Runtime, rounds: int) -> dict[str, Any]:
+def latency(jobs: Iterable[Ready], runtime: GuardedRuntime, rounds: int) -> dict[str, Any]:
     """Microseconds of a run on the CPU and on the device, by cell and length of the longest axis.
 
     A run takes its inputs from and leaves its outputs in the machine's memory. Both take turns;
     the third figure is the median of the ratios of runs that follow one another.
     """
     cells: dict[str, Any] = {}
-    for work in works:
-        if work.model is None:
-            continue
-        cell = work.cell.id.rpartition("/")[0]
+    for ready in jobs:
+        cell = ready.cell.id.rpartition("/")[0]
         _say(f"latency {cell}")
         try:
-            cpu, other = load("ort-cpu").prepare(str(work.model)), runtime.prepare(str(work.model))
+            cpu, other = (
+                load("ort-cpu").prepare(str(ready.model)),
+                runtime.prepare(str(ready.model)),
+            )
             cells[cell] = {
                 str(length): paired(cpu, other, inputs, rounds)
-                for length, inputs in timed(work).items()
+                for length, inputs in timed(ready).items()
             }
         except StageError as error:
             cells[cell] = {"failure": str(error)}
@@ -222,11 +223,11 @@ def latency(works: Iterable[Work], runtime: Runtime, rounds: int) -> dict[str, A
     return {"batch": 1, "rounds": rounds, "median": order, "cells": cells}
 
 
-def timed(work: Work) -> dict[int, Arrays]:
+def timed(job: Ready) -> dict[int, Arrays]:
     """The inputs of batch 1 at the lengths nearest to ``LENGTHS``, by length."""
-    alone = {max(case.lengths.values()): case for case in work.cases if case.batch == 1}
+    alone = {max(case.lengths.values()): case for case in job.cases if case.batch == 1}
     chosen = {min(alone, key=lambda n: abs(n - wanted)) for wanted in LENGTHS if alone}
-    return {length: work.golden.load(alone[length]).inputs for length in sorted(chosen)}
+    return {length: job.golden.load(alone[length]).inputs for length in sorted(chosen)}
 
 
 def paired(cpu: Session, other: Session, inputs: Arrays, rounds: int) -> list[float]:

@@ -138,7 +138,7 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdecimal()]
 
 
-def on_cuda(model: onnx.ModelProto, placed: partition.Placed) -> bool | None:
+def on_cuda(model: onnx.ModelProto, placed: partition.PlacedNodes) -> bool | None:
     """Whether all of the node is on CUDA; None where the model is refused or computed at once."""
     if placed.error.startswith(REFUSED) or not (placed.nodes or model.graph.input):
         return None

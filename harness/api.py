@@ -49,7 +49,7 @@ def export(
     """
     from harness.core.errors import UsageError
     from harness.shipping import reference_model
-    from harness.subjects.resolve import is_reference
+    from harness.subjects.resolve import EXPORTABLE, Kind, resolve
     from harness.validation.selection import Selection
 
     if isinstance(subject, PathLike):
@@ -64,7 +64,8 @@ def export(
         "name": name,
         "timeout": timeout,
     }
-    ours = isinstance(subject, str) and is_reference(subject)
+    named = resolve(subject, EXPORTABLE) if isinstance(subject, str) else None
+    ours = named is not None and named.kind is Kind.REFERENCE
     if ours and (odd := [word for word, value in own.items() if value]):
         raise UsageError(f"{odd[0]} is for a model of your own; {subject} is ours")
     if framework and not ours:
@@ -135,7 +136,7 @@ def validate(
         every_step=every_step,
     )
     prepared = pipeline.prepare(selection, lambda text: None)
-    return pipeline.judge(prepared, "harness.validate", lambda result: None, lambda work: None)
+    return pipeline.judge(prepared, "harness.validate", lambda result: None, lambda job: None)
 
 
 class Command(ModuleType):

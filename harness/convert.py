@@ -40,14 +40,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
-    from harness.onnx_tests import convert, layout
+    from harness.onnx_tests import convert
+    from harness.subjects.resolve import CONVERTIBLE, Kind, resolve
 
-    if layout.is_one(args.source):
+    subject = resolve(str(args.source), CONVERTIBLE)
+    if subject.kind is Kind.ONNX_TESTS:
         if args.model or args.lengths:
             raise UsageError(f"{args.source} is converted back whole; no --model, no --lengths")
         number, left_out = convert.from_tests(args.source, args.output), 0
     else:
-        given = convert.source(args.source, args.model)
+        given = convert.source(subject, args.model)
         number, left_out = convert.to_tests(given, args.output, args.lengths or ())
     told = f"; left out {left_out}, whose outputs are stored in part and cannot be completed here"
     print(f"wrote {args.output}: {number} cases{told if left_out else ''}")

@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness.core.environment import machine
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
     from harness.diagnosis import report, run
     from harness.reports import console
+    from harness.validation import pipeline
 
     selection = options.selection(args, subjects=[args.subject])
     command = shlex.join(["python", "-m", "harness.diagnose", *given])
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lambda text: bar.update(task, description=text),
         )
     if args.json:
-        print(report.dumps(command, machine(), found))
+        print(report.dumps(command, pipeline.machine(), found))
     shown = sys.stderr if args.json else sys.stdout
     for known, folder in found:
         print("\n".join(report.lines(known, folder)), file=shown)

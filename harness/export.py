@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.core.schema import CellResult
     from harness.reports import console, json_file
     from harness.shipping import reference_model, user_model
-    from harness.subjects.resolve import is_reference
+    from harness.subjects.resolve import EXPORTABLE, Kind, resolve
     from harness.validation.selection import Selection
 
     errors = Console(stderr=True)
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--name": args.name,
         "--timeout": args.timeout,
     }
-    if is_reference(args.subject):
+    if resolve(args.subject, EXPORTABLE).kind is Kind.REFERENCE:
         if odd := [flag for flag, value in flags.items() if value]:
             raise UsageError(f"{odd[0]} is for a model of your own; {args.subject} is ours")
         selection = Selection(

@@ -89,13 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, int]]:
     """The model file of a subject, and the sizes of its example."""
     from harness.exporting import bundle
+    from harness.subjects.resolve import Kind, resolve
 
-    path = Path(file)
-    if not path.is_dir():
-        return path, example
-    stored = bundle.read(path)
+    subject = resolve(file, {Kind.ONNX, Kind.BUNDLE})
+    if subject.kind is Kind.ONNX:
+        return subject.path, example
+    stored = bundle.read(subject.path)
     if stored.failure is not None:
-        raise UsageError(f"{path} holds no model: its export failed ({stored.failure})")
+        raise UsageError(f"{file} holds no model: its export failed ({stored.failure})")
     return stored.model, example or stored.manifest["example"]
 
 

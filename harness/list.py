@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from harness.commands.run import Parser, ended
 from harness.core.errors import UsageError
 from harness.core.registry import Added, added
-
-IMPORTS = (
-    "import sys; from harness.core.registry import resolve;"
-    "assert callable(resolve(sys.argv[1])), 'it cannot be called'"
-)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,32 +60,35 @@ def _model(name: str) -> str:
 
 def _exporter(key: str, theirs: Added | None) -> str:
     """The versions of the exporter's framework; one of theirs is imported in a child, for it."""
-    from harness.exporting import bundle
+    from harness.core.registry import import_error
+    from harness.exporting.key import installed_versions
     from harness.frameworks import FRAMEWORKS
+    from harness.processes.limits import Limits
+    from harness.processes.worker import LostError, call_in_child
 
     framework = key.rpartition("/")[2]
     if framework not in FRAMEWORKS:
         return f"unavailable: {framework} is no framework; choose from: {', '.join(FRAMEWORKS)}"
-    found = bundle.versions(framework)
+    found = installed_versions(framework)
     if not found:
         extra = f"pip install 'onnx-sequence-harness[{framework}]'"
         return f"unavailable: {framework} is not installed: {extra}"
     if theirs is not None:
-        command = [sys.executable, "-c", IMPORTS, theirs.target]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            why = said[-1] if said else f"exit code {done.returncode}"
-            return f"unavailable: {theirs.target} cannot be imported: {why}"
+        try:
+            reason = call_in_child(Limits(), import_error, theirs.target)
+        except LostError as lost:
+            reason = f"its process {lost}"
+        if reason:
+            return f"unavailable: {theirs.target} cannot be imported: {reason}"
     return ", ".join(f"{library} {version}" for library, version in found.items())
 
 
 def _runtime(name: str) -> str:
-    from harness.runtimes import guard, load
+    from harness.runtimes import load
 
     runtime = load(name)
-    reason = guard.reason(runtime)
-    return f"unavailable: {reason}" if reason else guard.version(runtime)
+    reason = runtime.check()
+    return f"unavailable: {reason}" if reason else runtime.version()
 
 
 def _report(name: str) -> str:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
     from harness.mutation import report, study, summary
     from harness.runtimes.settings import Settings
-    from harness.subjects.resolve import is_path
+    from harness.subjects.resolve import EXPORTED, Kind, resolve
 
     kinds = study.defects(args.defect or ())
     shown = Console()
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection = options.selection(
         args,
         runtimes=args.runtime or ("ort-cpu",),
-        every_step=not any(map(is_path, args.subject)),
+        every_step=all(resolve(s, EXPORTED).kind is Kind.REFERENCE for s in args.subject),
         settings=Settings(intra_op_threads=None if args.runtime else 1),
     )
     args.report_dir.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ from harness.core.errors import (
     UnavailableError,
     UsageError,
 )
-from harness.core.schema import framework_of
 from harness.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def _runtimes(texts: Sequence[str]) -> list[str]:
     from harness.runtimes import load
 
     names = selectors.names("runtime", texts, RUNTIMES)
-    twins = [name for name in names if framework_of(load(name))]
+    twins = [name for name in names if load(name).framework]
     if twins and selectors.ALL not in texts:
         raise UsageError(f"--runtime {twins[0]}: a framework runs trained models, no operator case")
     return [name for name in names if name not in twins]

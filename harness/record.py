@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -56,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     frameworks = selectors.names("framework", args.framework or [selectors.ALL], FRAMEWORKS)
     if args.check:
         return _check(models, frameworks, args.golden)
-    if len(frameworks) > 1:
-        return _each_in_a_child(given, frameworks)
-    return _record(models, frameworks[0], args)
+    for framework in frameworks:
+        _record(models, framework, args)
+    return CONFORMS
 
 
 def _check(models: list[str], frameworks: list[str], root: Path) -> int:
@@ -86,57 +85,33 @@ def _check(models: list[str], frameworks: list[str], root: Path) -> int:
     return CONFORMS if worst <= reference_model.FLOAT64_AGREEMENT else DOES_NOT_CONFORM
 
 
-def _each_in_a_child(given: list[str], frameworks: list[str]) -> int:
-    """One process for each framework: their runtimes do not share one well."""
-    for framework in frameworks:
-        command = [sys.executable, "-m", "harness.record", *given, "--framework", framework]
-        status = subprocess.run(_without_framework(command, framework), check=False).returncode
-        if status:
-            return status
-    return CONFORMS
-
-
-def _without_framework(command: list[str], framework: str) -> list[str]:
-    """The command with its own ``--framework`` options replaced by one."""
-    kept, skip = [], False
-    for word in command:
-        if skip or word.startswith("--framework="):
-            skip = False
-        elif word == "--framework":
-            skip = True
-        else:
-            kept.append(word)
-    return [*kept, "--framework", framework]
-
-
-def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
+def _record(models: list[str], framework: str, args: argparse.Namespace) -> None:
+    """Record in a process of the framework's own: their runtimes do not share one well."""
     from rich.console import Console
 
-    from harness.recording import reference_model
+    from harness.recording.in_child import Recorder, Recording
     from reference_models import catalog
 
     console = Console(stderr=True)
     known = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
-    specs = sorted(known, key=lambda spec: spec.weights != spec.name)
-    for spec in specs:
-        started = time.monotonic()
-        with console.status(f"{spec.name}/{framework}") as status:
-            told = reference_model.record(
-                spec,
-                framework,
-                args.golden,
-                args.seed,
-                train=not (args.reuse_weights or args.new_cases),
-                only_new=args.new_cases,
-                progress=(lambda text: None) if args.quiet else status.update,
+    recorder = Recorder()
+    train = not (args.reuse_weights or args.new_cases)
+    try:
+        for spec in sorted(known, key=lambda spec: spec.weights != spec.name):
+            started = time.monotonic()
+            wanted = Recording(spec.name, framework, args.golden, args.seed, train, args.new_cases)
+            with console.status(f"{spec.name}/{framework}") as status:
+                progress = (lambda text: None) if args.quiet else status.update
+                figures = recorder.record(wanted, progress)
+            print(
+                f"recorded {spec.name}/{framework}: score {figures['score']:.4f},"
+                f" oracle against float64 twin {figures['float64']:.1e},"
+                f" largest float32 error {figures['noise']:.1e},"
+                f" {time.monotonic() - started:.0f} s",
+                flush=True,
             )
-        print(
-            f"recorded {spec.name}/{framework}: score {told['score']:.4f},"
-            f" oracle against float64 twin {told['float64']:.1e},"
-            f" largest float32 error {told['noise']:.1e}, {time.monotonic() - started:.0f} s",
-            flush=True,
-        )
-    return CONFORMS
+    finally:
+        recorder.stop()
 
 
 if __name__ == "__main__":

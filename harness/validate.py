@@ -89,12 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from harness import reports
     from harness.core import summary
-    from harness.core.environment import machine
     from harness.core.schema import CellResult, Report
     from harness.reports import console, json_file, table
     from harness.validation import pipeline
     from harness.validation.isolation import workers
     from harness.validation.isolation.deaths import Deaths
+    from harness.validation.job import Ready
 
     deaths = Deaths(args.artifacts / ".deaths")
     isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit, deaths)
@@ -118,7 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         args.report_dir.mkdir(parents=True, exist_ok=True)
         total = sum(
-            len(work.cases) + len(work.again) + len(work.relations) for work in prepared.works
+            len(job.cases) + len(job.again) + len(job.relations)
+            for job in prepared.jobs
+            if isinstance(job, Ready)
         )
         bar.update(task, description="validating", completed=0, total=total)
         judged: list[CellResult] = []
@@ -133,15 +135,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                 prepared,
                 command,
                 done,
-                step=lambda work: (
-                    None if bar.disable else bar.update(task, advance=1, description=work.cell.id)
+                step=lambda job: (
+                    None if bar.disable else bar.update(task, advance=1, description=job.cell.id)
                 ),
                 fail_fast=args.fail_fast,
                 isolation=isolation,
             )
         except KeyboardInterrupt:
             stopped = True
-            report = Report(command, machine(), tuple(judged), partial=True)
+            report = Report(command, pipeline.machine(), tuple(judged), partial=True)
     if interrupts.heard():
         stopped, report = True, replace(report, partial=True)
     if args.shard:

@@ -102,7 +102,7 @@ def graphs(spec: ModelSpec, framework: str, source: store.Golden) -> dict[str, b
     """Every exporter's graph of a twin, or why there is none, and the one by hand."""
     cells = {e: Cell(spec.name, framework, e, "fp32", "ort-cpu") for e in EXPORTERS[framework]}
     jobs = [
-        cache.Job(
+        cache.ExportJob(
             *(spec.name, framework, name, cell.variant, DEFAULT_OPSET),
             golden=str(source.folder),
             folder=str(bundle.folder(ROOT / "build/artifacts", cell)),

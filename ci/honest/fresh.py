@@ -79,7 +79,7 @@ def measure(model: str, framework: str, draws: Iterable[Draw], root: Path) -> No
     """Write the goldens of one twin with the inputs of each draw, as recording measures them."""
     source = store.read(GOLDEN / model / framework)
     spec = source.spec
-    subject = reference_model.Subject(
+    subject = reference_model.TrainedTwin(
         spec,
         framework,
         source.parameters(),

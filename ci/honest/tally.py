@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.core.schema import CellResult, OutputComparison, Status, lengths_text
-from harness.core.tolerance import k
+from harness.runtimes import row
 
 BINS = (1, 2, 3, 4, 5, 6, 8)
 
@@ -70,7 +70,7 @@ class Tally:
         runtime = self.runtimes.setdefault(cell.runtime, Count())
         twin = self.twins.setdefault((cell.runtime, cell.model, cell.framework), Count())
         for where, output in _outputs(result):
-            floors = output.ratio * k(cell.runtime)
+            floors = output.ratio * row(cell.runtime).k
             for group in (count, runtime, twin):
                 group.see(output, floors, f"{cell.id} {where} ({variation})")
             if output.reason:
@@ -82,7 +82,7 @@ class Tally:
     def as_json(self) -> dict[str, Any]:
         """Everything, with the margin of each runtime: ``k`` and its worst honest error."""
         margins = {
-            name: {"k": k(name), "worst_floors": count.worst.floors, **asdict(count)}
+            name: {"k": row(name).k, "worst_floors": count.worst.floors, **asdict(count)}
             for name, count in self.runtimes.items()
         }
         twins = [
@@ -106,7 +106,7 @@ class Tally:
         yield ""
         yield f"{'runtime':<20}{'k':>5}{'worst honest error in noise floors':>40}"
         for name, count in self.runtimes.items():
-            yield f"{name:<20}{k(name):>5.1f}{count.worst.floors:>40.2f}  {count.worst.where}"
+            yield f"{name:<20}{row(name).k:>5.1f}{count.worst.floors:>40.2f}  {count.worst.where}"
         yield from (f"not counted: {cell}, {why}" for cell, why in self.skipped.items())
         yield from (f"ALARM {line}" for line in self.alarms)
         yield f"{self.comparisons:,} honest comparisons, {len(self.alarms):,} alarms"

@@ -11,11 +11,11 @@ from typing import Any
 from ci.honest import fresh, transplant
 from ci.honest.fresh import Draw
 from harness.core import selectors
-from harness.core.registry import resolve
 from harness.core.schema import Cell, CellResult, Progress, Stage, Status
 from harness.goldens import store
-from harness.runtimes import RUNTIMES
+from harness.runtimes import load
 from harness.validation import pipeline
+from harness.validation.job import Job, Ready, once_more
 from harness.validation.pipeline import Prepared
 from harness.validation.selection import Selection
 from reference_models import catalog
@@ -88,12 +88,13 @@ def trials(
     others = list(_other_exports(usual, scope, progress))
     reference = replace(usual, runtimes=("onnx-reference",), lengths=scope.reference_lengths)
     others.append(("onnx-reference, short lengths", pipeline.prepare(reference, progress)))
-    runtime = resolve(RUNTIMES[CPU])
+    runtime = load(CPU)
     for name, settings in SETTINGS.items():
         progress(name or "default settings")
         for about, prepared in inputs.items():
-            configured = replace(prepared, runtimes={CPU: runtime.configured(**settings)})
-            yield from _judged(name or about, configured)
+            changed = runtime.configured(**settings)
+            jobs = [replace(job, runtime=changed) for job in prepared.jobs]
+            yield from _judged(name or about, replace(prepared, jobs=jobs))
     for order in range(scope.orders):
         yield from _judged("shuffled cases", _shuffled(inputs["golden inputs"], order))
     for name, prepared in others:
@@ -102,14 +103,20 @@ def trials(
 
 
 def _judged(name: str, prepared: Prepared) -> Iterator[tuple[str, CellResult]]:
-    report = pipeline.judge(prepared, "", lambda result: None, lambda work: None)
+    report = pipeline.judge(prepared, "", lambda result: None, lambda job: None)
     yield from ((name, result) for result in report.results)
 
 
 def _shuffled(prepared: Prepared, order: int) -> Prepared:
     shuffle = random.Random(order).sample
-    works = [replace(w, cases=shuffle(w.cases, len(w.cases))) for w in prepared.works]
-    return replace(prepared, works=works)
+
+    def shuffled(job: Job) -> Job:
+        if not isinstance(job, Ready):
+            return job
+        cases = shuffle(job.cases, len(job.cases))
+        return replace(job, cases=cases, again=once_more(cases))
+
+    return replace(prepared, jobs=[shuffled(job) for job in prepared.jobs])
 
 
 def _other_exports(

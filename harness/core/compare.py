@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from harness.core.schema import Array, GoldenCase, ModelSpec, OutputComparison, TensorSpec
-from harness.core.tolerance import output_dtype, scale_of, tolerance
+from harness.core.tolerance import DEFAULT_ROW, Row, output_dtype, scale_of, tolerance
 
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 def structure(
-    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], runtime: str = ""
+    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], row: Row = DEFAULT_ROW
 ) -> str:
     """Why names, count, dtypes or shapes differ from the specification; empty if they do not."""
     expected = [t.name for t in spec.outputs]
@@ -27,7 +27,7 @@ def structure(
     arrays = dict(actual)
     for tensor in spec.outputs:
         value = arrays[tensor.name]
-        dtype = output_dtype(runtime, tensor.dtype)
+        dtype = output_dtype(row, tensor.dtype)
         if value.dtype != dtype and (value.dtype.kind, dtype.kind) != ("U", "O"):
             return f"output {tensor.name} is {value.dtype}, expected {dtype}"
         shape = tensor.shape(golden.case.batch, golden.case.lengths)
@@ -37,7 +37,7 @@ def structure(
 
 
 def compare(
-    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], runtime: str
+    spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], row: Row
 ) -> tuple[OutputComparison, ...]:
     """Every output against the oracle; ``structure`` must have found nothing.
 
@@ -45,12 +45,12 @@ def compare(
     """
     arrays = dict(actual)
     return tuple(
-        _output(t, arrays[t.name], golden.outputs[t.name], golden, runtime) for t in spec.outputs
+        _output(t, arrays[t.name], golden.outputs[t.name], golden, row) for t in spec.outputs
     )
 
 
 def _output(
-    tensor: TensorSpec, actual: Array, expected: Array, golden: GoldenCase, runtime: str
+    tensor: TensorSpec, actual: Array, expected: Array, golden: GoldenCase, row: Row
 ) -> OutputComparison:
     exact = np.dtype(tensor.dtype).kind not in "fc"
     if np.dtype(tensor.dtype).kind == "O":
@@ -72,7 +72,7 @@ def _output(
     scale = scale_of(golden.scale.get(tensor.name, 0.0), expected)
     floor = golden.noise_floor[tensor.name]
     given = golden.expected_error.get(tensor.name, 0.0)
-    allowed = 0.0 if exact else tolerance(runtime, floor, scale) + given
+    allowed = 0.0 if exact else tolerance(row, floor, scale) + given
     largest = float(error.max(initial=0.0))
     ratio = largest / allowed if allowed > 0 else largest
     worst = _index(disagreeing[0] if len(disagreeing) else _argmax(error))

@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 
-# fmt: off
-LIBRARIES = (
-    "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tract", "torch",
-    "tensorflow", "tensorflow-cpu", "keras",
-)
-# fmt: on
 VERSIONS = {"keras": ("keras", "tensorflow-cpu", "tensorflow"), "torch": ("torch",)}
 
 
-def machine() -> dict[str, str | int]:
-    """Return the platform and the versions of the installed libraries, by name."""
-    found: dict[str, str | int] = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count() or 0,
-    }
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Return the version of each of the distributions that is installed, by name."""
+    versions = {}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def machine(distributions: Iterable[str]) -> dict[str, str | int]:
+    """Return the platform and the versions of what is installed of some distributions."""
+    return {**_platform(), "cores": os.cpu_count() or 0, **installed(["numpy", *distributions])}
 
 
 def made_with(framework: str) -> dict[str, str]:
     """Return the platform and the versions that a golden of ``framework`` is made with, by name."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    found["machine"] = platform.machine()
-    for name in ("numpy", *VERSIONS.get(framework, ())):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {**_platform(), **installed(["numpy", *VERSIONS.get(framework, ())])}
+
+
+def _platform() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+    }

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
+from harness.core.errors import one_line
+
 _NAME = r"[\w.-]+"
 _NAMES = {"harness.exporters": (f"{_NAME}/{_NAME}", "NAME/FRAMEWORK")}
 
@@ -32,6 +34,14 @@ def resolve(target: str) -> Any:
     module, _, attribute = target.partition(":")
     loaded = import_module(module)
     return getattr(loaded, attribute) if attribute else loaded
+
+
+def import_error(emit: object, target: str) -> str:
+    """Return why ``target`` cannot be imported here, in one line; a child process is asked so."""
+    try:
+        return "" if callable(resolve(target)) else "it cannot be called"
+    except Exception as error:
+        return one_line(error)
 
 
 def added(group: str, ours: Mapping[str, str]) -> list[Added]:

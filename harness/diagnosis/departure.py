@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.core import compare
 from harness.core.schema import Array, Case, GoldenCase, ModelSpec
+from harness.core.tolerance import Row
 
 Outputs = list[tuple[str, Array]]
 
@@ -59,15 +60,15 @@ class Along:
         }
 
 
-def along(spec: ModelSpec, golden: GoldenCase, actual: Outputs, runtime: str) -> list[Along]:
+def along(spec: ModelSpec, golden: GoldenCase, actual: Outputs, row: Row) -> list[Along]:
     """Every output that departs, along time; none where names, dtypes or shapes do.
 
     The one that departs first comes first.
     """
-    if compare.structure(spec, golden, actual, runtime):
+    if compare.structure(spec, golden, actual, row):
         return []
     arrays, found = dict(actual), []
-    for told in compare.compare(spec, golden, actual, runtime):
+    for told in compare.compare(spec, golden, actual, row):
         if told.reason:
             axis = spec.output(told.name).step_axis
             found.append(_along(golden, told.name, arrays[told.name], axis, told.tolerance))

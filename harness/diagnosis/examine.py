@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.core.errors import StageError, UnavailableError, UsageError
-from harness.core.schema import Case, CaseResult, CellResult, Runtime, Stage, Status
+from harness.core.schema import Case, CaseResult, CellResult, Stage, Status
 from harness.diagnosis import (
     departure,
     examples,
@@ -26,9 +26,8 @@ from harness.diagnosis.diagnosis import Diagnosis
 from harness.diagnosis.probing import Probe
 from harness.graphs import interface
 from harness.graphs.view import Net
-from harness.runtimes import guard
 from harness.validation import engine
-from harness.validation.job import Work
+from harness.validation.job import Job, Ready
 
 LONG = 256
 """A plot along time shows a failing case of at most so many steps."""
@@ -36,8 +35,7 @@ Tell = Callable[[str], None]
 
 
 def cell(
-    work: Work,
-    runtime: Runtime,
+    job: Job,
     good: Path | None = None,
     tell: Tell = lambda text: None,
     given: bool = False,
@@ -50,44 +48,43 @@ def cell(
     ``given`` by the user and does not, that is a UsageError. UnavailableError where the cell cannot
     be judged here.
     """
-    tell(f"{work.cell.id}: every case")
+    tell(f"{job.cell.id}: every case")
     if result is None:
-        (result,) = engine.run([work], {work.cell.runtime: runtime})
+        (result,) = engine.run([job])
     if result.status is Status.UNAVAILABLE:
-        raise UnavailableError(f"{work.cell.id}: {result.reason}")
-    first = Diagnosis(work.cell, result.status, result.stage, result.reason, work.replay)
-    if work.model is None:
+        raise UnavailableError(f"{job.cell.id}: {result.reason}")
+    first = Diagnosis(job.cell, result.status, result.stage, result.reason, job.replay)
+    if not isinstance(job, Ready):
         return replace(first, why="there is no graph to look into")
     if result.status is Status.PASS:
         return replace(first, judged=[c.case for c in result.cases])
     with TemporaryDirectory() as folder:
-        return _Examination(work, runtime, good, given, first, tell, Path(folder)).run(result)
+        return _Examination(job, good, given, first, tell, Path(folder)).run(result)
 
 
 class _Examination:
     def __init__(
         self,
-        work: Work,
-        runtime: Runtime,
+        job: Ready,
         good: Path | None,
         given: bool,
         first: Diagnosis,
         tell: Tell,
         folder: Path,
     ) -> None:
-        assert work.model is not None
-        self.work, self.runtime, self.known = work, runtime, first
+        assert job.model is not None
+        self.job, self.runtime, self.known = job, job.runtime, first
         self.tell, self.folder, self.given = tell, folder, given
         self.notes: list[str] = []
-        self.net = Net(interface.read(str(work.model)))
+        self.net = Net(interface.read(str(job.model)))
         self.good = None if good is None else Net(interface.read(str(good)))
 
     def run(self, result: CellResult) -> Diagnosis:
-        self.probe = Probe(self.work, self.runtime, reference.of(self.work.golden))
+        self.probe = Probe(self.job, reference.of(self.job.golden))
         if result.status is Status.ERROR:
             return self._ended_process(result)
         try:
-            guard.evidence(self.probe.session)
+            self.probe.session.evidence()
         except StageError as error:
             return self._unloadable(error)
         results = result.cases or tuple(self._judged())
@@ -116,7 +113,7 @@ class _Examination:
     def _judged(self) -> list[CaseResult]:
         """Every case, where a check has refused the graph before any ran."""
         session = self.probe.fresh()
-        return [self.probe.judge(case, session) for case in self.work.cases]
+        return [self.probe.judge(case, session) for case in self.job.cases]
 
     def _ended_process(self, result: CellResult) -> Diagnosis:
         """The runtime cannot be asked again: what the graph tells is looked at alone."""
@@ -164,8 +161,8 @@ class _Examination:
             if net is None and self._is_right(self.net, case):
                 net, called = self.net, "the model file, which meets the golden,"
             if net is not None:
-                complete = reference.by_graph(self.work.golden, net, called)
-                self.probe = Probe(self.work, self.runtime, complete)
+                complete = reference.by_graph(self.job.golden, net, called)
+                self.probe = Probe(self.job, complete)
 
     def _is_right(self, net: Net, case: Case) -> bool:
         """Whether a graph in float64 gives what is expected of a case."""
@@ -189,8 +186,8 @@ class _Examination:
             actual = session.run(golden.inputs)
         except StageError:
             return None
-        spec, label = self.work.golden.spec, self.work.cell.runtime
-        found = departure.along(spec, golden, actual, label)
+        spec, row = self.job.golden.spec, self.job.runtime.row
+        found = departure.along(spec, golden, actual, row)
         if found and departure.only_padded(found[0], golden, dict(actual)[found[0].output], spec):
             self.notes.append(f"at {case.id} only padded steps depart")
         return found[0] if found else None
@@ -206,7 +203,7 @@ class _Examination:
             self.known = replace(self.known, why=why)
             return
         departing = [] if failed else self.probe.departing(case, held)
-        missing = set(self.net.outputs) ^ {t.name for t in self.work.golden.spec.outputs}
+        missing = set(self.net.outputs) ^ {t.name for t in self.job.golden.spec.outputs}
         if missing and self.known.stage is Stage.CHECK:
             self._declared("its outputs are not the ones that are expected")
         elif failed or departing:
@@ -284,7 +281,7 @@ class _Examination:
         failed = values.runs_up_to(self.net, self.runtime, None, self.folder)
         blame = None if failed is None else wrong_runtime.refused(self.net, failed)
         known = replace(self.known, why=f"the runtime does not load it: {error}", blame=blame)
-        shortest_one = min(self.work.cases, key=shortest.size)
+        shortest_one = min(self.job.cases, key=shortest.size)
         fault: Fault = "runtime" if self._is_right(self.net, shortest_one) else "unknown"
         example = examples.unloadable(self.net, failed, str(error), self.runtime, self.folder)
         return replace(known, fault=fault, example=example, notes=self.notes)
@@ -292,7 +289,7 @@ class _Examination:
     def _ended(self, known: Diagnosis, results: tuple[CaseResult, ...]) -> Diagnosis:
         self.tell("what it looks like")
         known = replace(known, at=self.known.at, along=self.known.along)
-        told = guesses.of(known, self.work, self.probe, self.net, self.good, results)
+        told = guesses.of(known, self.job, self.probe, self.net, self.good, results)
         known = replace(known, guesses=told, notes=tuple(dict.fromkeys(self.notes)))
         if known.shortest is None:
             return known

@@ -36,7 +36,7 @@ def smallest(known: Diagnosis, probe: Probe, net: Net, folder: Path) -> Example 
     reason = judged.reason if judged.stage in (Stage.LOAD, Stage.RUN) else ""
     for group in candidates:
         for example in group:
-            if departs(example, probe.runtime, folder, reason):
+            if departs(example, probe.job.runtime, folder, reason):
                 return example
     return None
 
@@ -126,14 +126,14 @@ def whole(known: Diagnosis, probe: Probe, net: Net) -> Iterator[Example]:
     """The model as it is, at the shortest failing case."""
     assert known.shortest is not None
     case = known.shortest.case
-    golden, label = probe.golden(case), probe.work.cell.runtime
+    golden, row = probe.golden(case), probe.job.runtime.row
     allowed: dict[str, float] = {}
     steps: dict[str, tuple[int, Array]] = {}
-    for t in probe.work.golden.spec.outputs:
+    for t in probe.job.golden.spec.outputs:
         value = golden.outputs[t.name]
         size = scale_of(golden.scale.get(t.name, 0.0), value)
         inexact = np.dtype(t.dtype).kind in "fc"
-        allowed[t.name] = tolerance(label, golden.noise_floor[t.name], size) if inexact else 0.0
+        allowed[t.name] = tolerance(row, golden.noise_floor[t.name], size) if inexact else 0.0
         if golden.steps is not None and t.step_axis is not None:
             steps[t.name] = t.step_axis, golden.steps
     before = probe.golden(known.after).inputs if known.after else None

@@ -18,7 +18,7 @@ from harness.diagnosis.probing import Probe
 from harness.diagnosis.shortest import longest, size
 from harness.diagnosis.values import Exact
 from harness.graphs.view import Net, copied
-from harness.validation.job import Work
+from harness.validation.job import Ready
 
 CONFIRMING, SHORT = 3, 64
 """How many failing cases a mistake must explain, none longer than ``SHORT`` but the shortest."""
@@ -44,14 +44,14 @@ LARGE = 100
 
 def of(
     known: Diagnosis,
-    work: Work,
+    job: Ready,
     probe: Probe,
     net: Net,
     good: Net | None,
     results: Sequence[CaseResult],
 ) -> list[Guess]:
     """The confirmed ones first; of one pattern only the first."""
-    found = [*_by_cases(known, work, results)]
+    found = [*_by_cases(known, job, results)]
     if known.fault == "session" and known.after and known.shortest:
         words = "the session keeps something of one run for the next"
         told = f"{known.shortest.case.id} passes alone and fails after {known.after.id}"
@@ -71,7 +71,7 @@ def of(
     return list(unique.values())
 
 
-def _by_cases(known: Diagnosis, work: Work, results: Sequence[CaseResult]) -> Iterator[Guess]:
+def _by_cases(known: Diagnosis, job: Ready, results: Sequence[CaseResult]) -> Iterator[Guess]:
     """What the failing cases have in common and the passing ones have not."""
     first = [r for r in results if not r.case.repeat]
     bad = [r.case for r in first if r.status is not Status.PASS]
@@ -89,7 +89,7 @@ def _by_cases(known: Diagnosis, work: Work, results: Sequence[CaseResult]) -> It
             words = "rows without any step are computed in another way"
         told = f"all {len(bad)} failing cases have padding; {len(full)} without any pass"
         yield Guess("empty rows" if empty else "mask ignored", words, told, False)
-    for axis, number in work.example.items():
+    for axis, number in job.example.items():
         sizes = [(c.batch if axis == BATCH else c.lengths.get(axis, 0)) for c in bad]
         others = [(c.batch if axis == BATCH else c.lengths.get(axis, 0)) for c in fine]
         what = "baked batch" if axis == BATCH else "baked length"

@@ -8,19 +8,18 @@ from functools import cached_property
 import numpy as np
 
 from harness.core import compare
-from harness.core.schema import Arrays, Case, CaseResult, GoldenCase, Runtime, Session, Status
+from harness.core.schema import Arrays, Case, CaseResult, GoldenCase, Session, Status
 from harness.core.tolerance import output_dtype
 from harness.diagnosis.reference import Reference
 from harness.validation import cases
-from harness.validation.job import Work
+from harness.validation.job import Ready
 
 
 @dataclass
 class Probe:
-    """One session of a work that judges any case that ``reference`` knows; ``tried`` counts."""
+    """One session of a job that judges any case that ``reference`` knows; ``tried`` counts."""
 
-    work: Work
-    runtime: Runtime
+    job: Ready
     reference: Reference
     tried: int = 0
     _store: dict[str, GoldenCase] = field(default_factory=dict)
@@ -33,7 +32,7 @@ class Probe:
 
     def fresh(self) -> Session:
         """Another session of the same model; LoadError where there is none."""
-        return self.runtime.prepare(str(self.work.model))
+        return self.job.runtime.prepare(str(self.job.model))
 
     def golden(self, case: Case) -> GoldenCase:
         if case.id not in self._store:
@@ -44,11 +43,11 @@ class Probe:
         """How a case is judged, on the one session (once) or on another."""
         if session is not None:
             self.golden(case)
-            return cases.judge_case(self.work, case, session, self._store)
+            return cases.judge_case(self.job, case, session, self._store)
         if case.id not in self._known:
             self.golden(case)
             self.tried += 1
-            self._known[case.id] = cases.judge_case(self.work, case, self.session, self._store)
+            self._known[case.id] = cases.judge_case(self.job, case, self.session, self._store)
         return self._known[case.id]
 
     def fails(self, case: Case) -> bool:
@@ -64,15 +63,15 @@ class Probe:
         They are taken in the dtype that is due, so that a float64 evaluation can be judged, too;
         ``expected`` are complete outputs in place of the reference's.
         """
-        golden, spec = self.golden(case), self.work.golden.spec
+        golden, spec = self.golden(case), self.job.golden.spec
         if expected is not None:
             golden = replace(golden, outputs=expected, steps=None)
-        label = self.work.cell.runtime
+        row = self.job.runtime.row
         given = [
-            (t.name, np.asarray(actual[t.name], output_dtype(label, t.dtype)))
+            (t.name, np.asarray(actual[t.name], output_dtype(row, t.dtype)))
             for t in spec.outputs
             if t.name in actual
         ]
-        if compare.structure(spec, golden, given, label):
+        if compare.structure(spec, golden, given, row):
             return [t.name for t in spec.outputs]
-        return [o.name for o in compare.compare(spec, golden, given, label) if o.reason]
+        return [o.name for o in compare.compare(spec, golden, given, row) if o.reason]

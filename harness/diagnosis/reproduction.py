@@ -7,55 +7,17 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
 from harness.core.files import replacing
+from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
-from harness.runtimes.ort_options import LEVELS
-from harness.runtimes.settings import Settings
 
 MODEL, INPUTS, BEFORE, EXPECTED = "model.onnx", "inputs.npz", "before.npz", "expected.npz"
 SCRIPT, ISSUE, JSON, TEXT = "reproduce.py", "ISSUE.md", "diagnosis.json", "diagnosis.md"
 
-DEFAULTS = Settings()
-LOADERS: dict[str, tuple[str, str, str]] = {
-    "onnxruntime": (
-        "import onnxruntime",
-        "options, providers = onnxruntime.SessionOptions(), {providers}\n{options}"
-        "session = onnxruntime.InferenceSession(here / 'model.onnx', options, providers)",
-        "session.run(None, inputs), [o.name for o in session.get_outputs()]",
-    ),
-    "openvino": (
-        "import openvino",
-        "properties = {properties}\n"
-        "session = openvino.compile_model(here / 'model.onnx', 'CPU', properties)",
-        "list(session(inputs).values()), [o.any_name for o in session.outputs]",
-    ),
-    "onnx-reference": (
-        "from onnx.reference import ReferenceEvaluator",
-        "session = ReferenceEvaluator(str(here / 'model.onnx'))",
-        "session.run(None, inputs), session.output_names",
-    ),
-    "harness": (
-        "from harness.runtimes import load",
-        "session = load({name!r}).prepare(str(here / 'model.onnx'))",
-        "reversed(list(zip(*session.run(inputs))))",
-    ),
-}
-"""For each kind of runtime: what to import, what loads the model, what gives (values, names)."""
-
-PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
-    "ort-cpu": ("CPUExecutionProvider", {}),
-    "ort-cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
-    "ort-tensorrt": ("TensorrtExecutionProvider", {}),
-}
-PROPERTIES: dict[str, dict[str, str]] = {
-    "openvino": {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"},
-    "openvino-default": {},
-}
 TEMPLATE = '''"""Exits with 1 while model.onnx departs from expected.npz. Needs: {needs}."""
 
 import sys
@@ -103,10 +65,8 @@ class Example:
     steps: Mapping[str, tuple[int, Array]] = field(default_factory=dict)
 
 
-def script(runtime: str, example: Example, settings: Settings = DEFAULTS) -> str:
-    """The text of ``reproduce.py`` for a runtime by its name in the harness."""
-    kind, details = _kind(runtime, settings)
-    imports, loads, run = LOADERS[kind]
+def script(loader: Loader, example: Example) -> str:
+    """The text of ``reproduce.py``, which runs the example as ``loader`` says."""
     steps = ""
     if example.steps:
         kept = {name: (axis, at.tolist()) for name, (axis, at) in example.steps.items()}
@@ -115,23 +75,17 @@ def script(runtime: str, example: Example, settings: Settings = DEFAULTS) -> str
     files = (INPUTS,) if example.before is None else (BEFORE, INPUTS)
     tolerance = {name: float(value) for name, value in example.tolerance.items()}
     return TEMPLATE.format(
-        needs=f"numpy, {kind.partition('-')[0]}",
-        imports=imports,
+        needs=f"numpy, {loader.needs}",
+        imports=loader.imports,
         tolerance=tolerance,
-        load=loads.format(**details),
+        load=loader.load,
         files=files,
-        run=run,
+        run=loader.run,
         steps=steps,
     )
 
 
-def write(
-    folder: Path,
-    runtime: str,
-    example: Example | None,
-    texts: Mapping[str, str],
-    settings: Settings = DEFAULTS,
-) -> None:
+def write(folder: Path, loader: Loader, example: Example | None, texts: Mapping[str, str]) -> None:
     """Replace ``folder`` as a whole: the example, if any, and texts by file name."""
     with replacing(folder) as new:
         if example is not None and example.model is not None:
@@ -140,7 +94,7 @@ def write(
             _save(new / EXPECTED, example.expected)
             if example.before is not None:
                 _save(new / BEFORE, example.before)
-            (new / SCRIPT).write_text(script(runtime, example, settings))
+            (new / SCRIPT).write_text(script(loader, example))
         for name, text in texts.items():
             (new / name).write_text(text)
 
@@ -164,22 +118,6 @@ def errors(example: Example, actual: Arrays) -> dict[str, float]:
             error = np.abs(value.astype(np.float64) - expected).max(initial=0.0)
             found[name] = float(error)
     return found
-
-
-def _kind(runtime: str, settings: Settings) -> tuple[str, dict[str, Any]]:
-    if runtime in PROVIDERS:
-        provider, defaults = PROVIDERS[runtime]
-        chosen = {**defaults, **settings.provider}
-        options = ""
-        if settings.optimization:
-            level = f"onnxruntime.GraphOptimizationLevel.{LEVELS[settings.optimization]}"
-            options += f"options.graph_optimization_level = {level}\n"
-        if settings.intra_op_threads:
-            options += f"options.intra_op_num_threads = {settings.intra_op_threads}\n"
-        return "onnxruntime", {"providers": [(provider, chosen)], "options": options}
-    if runtime in PROPERTIES:
-        return "openvino", {"properties": PROPERTIES[runtime]}
-    return ("onnx-reference", {}) if runtime == "onnx-reference" else ("harness", {"name": runtime})
 
 
 def _save(path: Path, arrays: Arrays) -> None:

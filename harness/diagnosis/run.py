@@ -6,19 +6,18 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from harness.core.environment import machine
 from harness.core.errors import CheckError, HarnessError, UsageError
-from harness.core.schema import framework_of
 from harness.diagnosis import examine, report, reproduction
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.goldens import store
 from harness.graphs import interface
-from harness.runtimes import guard, load
+from harness.runtimes import load
+from harness.runtimes.guard import GuardedRuntime
 from harness.runtimes.settings import Settings
-from harness.validation import pipeline, plan
+from harness.validation import from_catalog, pipeline
 from harness.validation.isolation import workers
 from harness.validation.isolation.workers import Isolation
-from harness.validation.job import Work
+from harness.validation.job import Job, JudgedRuntime, Ready
 from harness.validation.selection import Selection
 from reference_models import catalog
 
@@ -35,7 +34,7 @@ def diagnose(
     for a runtime that runs no graph, or one folder for several cells.
     """
     prepared = pipeline.prepare(selection, tell)
-    cells = [work.cell for work in prepared.works]
+    cells = [job.cell for job in prepared.jobs]
     if len(cells) > 1 and (output or against):
         flag = "-o" if output else "--against"
         raise UsageError(
@@ -45,21 +44,17 @@ def diagnose(
     if against is not None:
         _readable(against)
     found = []
-    for work in prepared.works:
-        runtime = prepared.runtimes[work.cell.runtime]
-        if framework := framework_of(runtime):
+    for job in prepared.jobs:
+        if framework := job.runtime.framework:
             raise UsageError(f"--runtime {framework}: it runs no graph to look into")
-        good, given = (against, True) if against else (good_graph(work, selection, tell), False)
-        tell(f"{work.cell.id}: every case")
-        judged = workers.run(
-            [work], prepared.runtimes, prepared.settings, Isolation(True), lambda w, e: None
-        )
-        with closing(judged):
-            known = examine.cell(work, runtime, good, tell, given, next(judged))
+        good, given = (against, True) if against else (good_graph(job, selection, tell), False)
+        tell(f"{job.cell.id}: every case")
+        with closing(workers.run([job], Isolation(True), lambda job, event: None)) as judged:
+            known = examine.cell(job, good, tell, given, next(judged))
         folder = None
         if not known.passes:
-            folder = output or FOLDER / work.cell.id.replace("/", "-")
-            _write(known, folder, command, guard.version(runtime), selection.settings)
+            folder = output or FOLDER / job.cell.id.replace("/", "-")
+            _write(known, folder, command, job.runtime, selection.settings)
         found.append((known, folder))
     return found
 
@@ -76,40 +71,44 @@ def _readable(against: Path) -> None:
         raise UsageError(f"--against {against}: no graph with an output; expected a .onnx file")
 
 
-def good_graph(work: Work, selection: Selection, tell: Tell) -> Path | None:
+def good_graph(job: Job, selection: Selection, tell: Tell) -> Path | None:
     """The native export of the same golden, where it is not the cell's own model.
 
     It is exported now if it is not there. None where the model is none of the catalog, has other
     weights there, or cannot be exported here.
     """
-    name, framework = work.golden.spec.name, work.golden.framework
-    if name not in catalog.MODELS or work.model is None:
+    name, framework = job.golden.spec.name, job.golden.framework
+    if name not in catalog.MODELS or not isinstance(job, Ready) or job.model is None:
         return None
     native = Selection(
         subjects=[name],
         frameworks=[framework],
-        golden=None if not work.expected else selection.golden,
+        golden=None if not job.expected else selection.golden,
         artifacts=selection.artifacts,
         opset=selection.opset,
     )
     try:
         folder = (native.golden or catalog.goldens(catalog.load(name))) / name / framework
-        if store.read(folder).weights_sha256 != work.golden.weights_sha256:
+        if store.read(folder).weights_sha256 != job.golden.weights_sha256:
             return None
-        (good,) = plan.from_catalog([name], native, {"oracle": load("oracle")}, tell)
+        (good,) = from_catalog.exported([name], native, {"oracle": load("oracle")}, tell)
     except HarnessError:
         return None
-    same = good.model is None or good.model.read_bytes() == work.model.read_bytes()
-    return None if same else good.model
+    if not isinstance(good.model, Path) or good.model.read_bytes() == job.model.read_bytes():
+        return None
+    return good.model
 
 
-def _write(known: Diagnosis, folder: Path, command: str, library: str, settings: Settings) -> None:
-    environment = machine()
+def _write(
+    known: Diagnosis, folder: Path, command: str, runtime: JudgedRuntime, settings: Settings
+) -> None:
+    environment = pipeline.machine()
     if folder.exists() and not (folder / reproduction.JSON).is_file() and any(folder.iterdir()):
         raise UsageError(f"-o {folder}: it holds something else than a diagnosis; name another")
     texts = {
         reproduction.JSON: report.dumps(command, environment, [(known, folder)]) + "\n",
         reproduction.TEXT: report.markdown(known),
-        reproduction.ISSUE: report.issue(known, environment, library),
+        reproduction.ISSUE: report.issue(known, environment, runtime.version()),
     }
-    reproduction.write(folder, known.cell.runtime, known.example, texts, settings)
+    assert isinstance(runtime, GuardedRuntime)
+    reproduction.write(folder, runtime.loader(settings), known.example, texts)

@@ -69,7 +69,7 @@ def size(case: Case) -> tuple[int, int, int, bool]:
 
 
 def _at(length: int, like: Case, probe: Probe) -> Iterator[Case]:
-    spec = probe.work.golden.spec
+    spec = probe.job.golden.spec
     kinds = Raggedness if spec.ragged else [Raggedness.NONE]
     batches = sorted({*BATCHES, like.batch, length if length <= EACH else 1})
     sizes = [{a: length if a == axis else 1 for a in like.lengths} for axis in like.lengths]

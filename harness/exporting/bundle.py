@@ -10,27 +10,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import CheckError, ExportError, StageError, UsageError
 from harness.core.files import replacing
-from harness.core.registry import origin
 from harness.core.schema import Cell, Stage
 from harness.exporters import DEFAULT_OPSET
-from harness.exporting import source_hash
 
 SCHEMA = 1
 MODEL, MANIFEST, GOLDEN, CARD = "model.onnx", "manifest.json", "golden", "MODEL.md"
 REJECTED, REPORT = "rejected.onnx", "report.json"
 NAMES = {MODEL, MANIFEST, GOLDEN, CARD}
 REJECTED_NAMES = {REJECTED, REPORT, GOLDEN}
-LIBRARIES = {
-    "keras": ("keras", "tensorflow", "tensorflow-cpu", "tf2onnx", "onnx"),
-    "torch": ("torch", "onnxscript", "onnx-ir", "onnx"),
-}
 
 
 @dataclass(frozen=True)
@@ -151,64 +143,6 @@ def foreign(folder: Path) -> bool:
     except (OSError, ValueError):
         return True
     return not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA
-
-
-def key(
-    framework: str,
-    target: str,
-    variant: str,
-    package: str,
-    weights: str,
-    opset: int,
-    known: dict[str, source_hash.Source] | None = None,
-) -> dict[str, Any]:
-    """What an export depends on: weights, code, library versions and whose exporter it is.
-
-    ``target`` and ``variant`` are the exporter's and the variant's ``"module:attribute"``,
-    ``package`` is the twin's, ``known`` keeps sources for other keys. A library that is not
-    installed has no version here, so that a machine without frameworks can tell an old export from
-    a foreign one.
-    """
-    return {
-        "weights": weights,
-        "opset": opset,
-        "code": source_hash.digest(
-            [
-                target.partition(":")[0],
-                variant.partition(":")[0],
-                f"{package}.{framework}_twin",
-                f"harness.frameworks.{framework}_twin",
-                "harness.graphs.interface",
-            ],
-            known,
-        ),
-        "versions": versions(framework),
-        "distributions": sorted({origin(target), origin(variant)} - {""}),
-    }
-
-
-def current(bundle: Bundle, wanted: Mapping[str, Any]) -> bool:
-    """Whether a stored export is what exporting now would give.
-
-    Where the framework is not installed here nothing can be exported anew: then the weights alone
-    decide.
-    """
-    have = bundle.manifest.get("key", {})
-    if not wanted["versions"]:
-        return bool(have.get("weights") == wanted["weights"])
-    return dict(have) == dict(wanted)
-
-
-@cache
-def versions(framework: str) -> dict[str, str]:
-    """The installed versions of what exports from ``framework``; empty if it is not installed."""
-    found = {}
-    for name in LIBRARIES.get(framework, ()):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found if framework in found else {}
 
 
 def sha256(path: Path) -> str:

@@ -6,22 +6,12 @@ frameworks cannot disturb each other, and an exporter that crashes costs one exp
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line, passing
 from harness.core.registry import resolve
@@ -29,18 +19,20 @@ from harness.core.schema import Progress, Stage
 from harness.exporters import EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle, source_hash
+from harness.exporting.key import Targets, is_current, key
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
-from harness.processes.limits import Limits, confine
+from harness.graphs.interface import name_axes
+from harness.processes.limits import Limits
+from harness.processes.worker import Heed, LostError, Worker
 
-CHILD = "harness.exporting.cache"
-_DONE = "done "
-_LOOK, _TAIL = 1.0, 4096
+_MODELS: dict[str, Any] = {}
+"""The framework's model that the last export in this process was of, by its name"""
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """One export: where its golden is, what to do, where the bundle goes."""
 
     model: str
@@ -57,7 +49,7 @@ class Job:
 
 
 def ensure(
-    jobs: Iterable[Job],
+    jobs: Iterable[ExportJob],
     progress: Progress,
     read: Mapping[str, store.Golden] | None = None,
     limits: Limits | None = None,
@@ -69,229 +61,144 @@ def ensure(
     export.
     """
     jobs, known = list(jobs), read or {}
-    texts: dict[str, source_hash.Source] = {}
-    keys = {
-        job.name: _key(job, known.get(job.golden) or store.read(Path(job.golden)), texts)
+    texts: dict[str, source_hash.ModuleText] = {}
+    exports = {
+        job.name: _planned(job, known.get(job.golden) or store.read(Path(job.golden)), texts)
         for job in jobs
     }
-    stale = [job for job in jobs if _stored(job, keys[job.name]) is None]
-    possible = [job for job in stale if keys[job.name]["versions"]]
-    by_framework = {f: [j for j in possible if j.framework == f] for f in FRAMEWORKS}
-    groups = [todo for todo in by_framework.values() if todo]
-    died = _in_children(groups, keys, progress, limits or Limits())
+    stale = [one for one in exports.values() if one.stored() is None and one.key["versions"]]
+    groups = [[one for one in stale if one.job.framework == name] for name in FRAMEWORKS]
+    died = _in_children([group for group in groups if group], progress, limits or Limits())
     result: dict[str, bundle.Bundle | str] = {}
     for job in jobs:
-        stored = died.get(job.name) or _stored(job, keys[job.name])
-        if stored is None and job in possible:
-            stored = bundle.read(Path(job.folder))
-        result[job.name] = stored or (
-            f"{job.framework} is not installed and {job.folder} has no export of these weights:"
+        one = exports[job.name]
+        result[job.name] = (
+            died.get(job.name)
+            or one.stored()
+            or (bundle.read(Path(job.folder)) if one in stale else "")
+            or f"{job.framework} is not installed and {job.folder} has no export of these weights:"
             f" pip install 'onnx-sequence-harness[{job.framework}]'"
         )
     return result
 
 
-def _in_children(
-    groups: list[list[Job]], keys: Mapping[str, Any], progress: Progress, limits: Limits
-) -> dict[str, bundle.Bundle]:
-    """Run each group in children of its own, side by side; the jobs whose process died.
+@dataclass(frozen=True)
+class _Planned:
+    """An export with what makes it and what it depends on."""
 
-    A death is told and not stored: it may have been for want of memory, or by the user's hand.
+    job: ExportJob
+    targets: Targets
+    key: Mapping[str, Any]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the manifest holds of it, whether it succeeds or not."""
+        names = ("model", "framework", "exporter", "variant", "opset")
+        return {**{name: getattr(self.job, name) for name in names}, "key": self.key}
+
+    def stored(self) -> bundle.Bundle | None:
+        """The bundle of an earlier run, where that is what exporting now would give."""
+        try:
+            stored = bundle.read(Path(self.job.folder))
+        except UsageError:
+            return None
+        return stored if is_current(stored.manifest["key"], self.key) else None
+
+    def write_failure(self, error: StageError) -> None:
+        failure: dict[str, Any] = {"stage": error.stage.value, "reason": str(error)}
+        if error.crashed:
+            failure["crashed"] = True
+        bundle.write(Path(self.job.folder), None, {**self.about, "failure": failure}, None)
+
+
+def _planned(
+    job: ExportJob, source: store.Golden, texts: dict[str, source_hash.ModuleText]
+) -> _Planned:
+    exporter = EXPORTERS[f"{job.exporter}/{job.framework}"]
+    twin = f"{source.spec.package}.{job.framework}_twin"
+    targets = Targets(twin, FRAMEWORKS[job.framework], exporter, VARIANTS[job.variant])
+    return _Planned(
+        job, targets, key(targets, job.framework, source.weights_sha256, job.opset, texts)
+    )
+
+
+def _in_children(
+    groups: Sequence[Sequence[_Planned]], progress: Progress, limits: Limits
+) -> dict[str, bundle.Bundle]:
+    """Export each group in a child of its own, side by side; return the jobs whose process died.
+
+    A death is reported and not stored: it may have been for want of memory, or by the user's hand.
     """
     died: dict[str, bundle.Bundle] = {}
     if not groups:
         return died
-    stopping = threading.Event()
-    children: list[subprocess.Popen[bytes]] = []
+    ending = threading.Event()
     with ThreadPoolExecutor(len(groups)) as pool:
-        runs = [
-            pool.submit(_run_children, todo, keys, progress, limits, died, children, stopping)
-            for todo in groups
-        ]
+        runs = [pool.submit(_run, group, progress, limits, died, ending) for group in groups]
         try:
             for run in runs:
                 run.result()
         except BaseException:
-            stopping.set()
-            for child in children:
-                _kill(child)
+            ending.set()
             raise
     return died
 
 
-def _key(
-    job: Job, source: store.Golden, texts: dict[str, source_hash.Source] | None = None
-) -> dict[str, Any]:
-    target = EXPORTERS[f"{job.exporter}/{job.framework}"]
-    package, weights, opset = source.spec.package, source.weights_sha256, job.opset
-    variant = VARIANTS[job.variant]
-    return bundle.key(job.framework, target, variant, package, weights, opset, texts)
-
-
-def _stored(job: Job, key: Mapping[str, Any]) -> bundle.Bundle | None:
-    try:
-        stored = bundle.read(Path(job.folder))
-    except UsageError:
-        return None
-    return stored if bundle.current(stored, key) else None
-
-
-def _run_children(
-    jobs: list[Job],
-    keys: Mapping[str, Any],
+def _run(
+    exports: Sequence[_Planned],
     progress: Progress,
     limits: Limits,
     died: dict[str, bundle.Bundle],
-    children: list[subprocess.Popen[bytes]],
-    stopping: threading.Event,
+    ending: threading.Event,
 ) -> None:
-    """Run the jobs in a child; where it dies, note that job and start another for the rest."""
-    todo = deque(jobs)
-
-    def done() -> None:
-        progress(f"exported {todo.popleft().name}")
-
-    while todo and not stopping.is_set():
-        with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile() as log:
-            asked = [[asdict(job), keys[job.name]] for job in todo]
-            json.dump({"memory": limits.data, "jobs": asked}, given)
-            given.seek(0)
-            child = subprocess.Popen(
-                [sys.executable, "-m", CHILD],
-                stdin=given,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
-            children.append(child)
-            if stopping.is_set():
-                _kill(child)
-            how = _watch(child, log, limits, done)
-            if todo and not stopping.is_set():
-                job = todo[0]
-                reason = f"the exporting process {how}: {_last_line(log)}"
+    """Make the exports in a child; where it dies, note that one and start another for the rest."""
+    worker = None
+    try:
+        for one in exports:
+            worker = worker or Worker(limits, ending=ending)
+            try:
+                worker.call(export, one)
+            except LostError as lost:
+                worker.stop()
+                worker = None
+                reason = f"the exporting process {lost}"
                 failure = {"stage": Stage.EXPORT.value, "reason": reason, "crashed": True}
-                about = {**_about(job, keys[job.name]), "failure": failure}
-                died[job.name] = bundle.Bundle(Path(job.folder), about)
-                done()
+                about = {**one.about, "failure": failure}
+                died[one.job.name] = bundle.Bundle(Path(one.job.folder), about)
+            progress(f"exported {one.job.name}")
+    finally:
+        if worker is not None:
+            worker.stop()
 
 
-def _watch(
-    child: subprocess.Popen[bytes], log: IO[bytes], limits: Limits, done: Callable[[], None]
-) -> str:
-    """Call ``done`` as often as the child says that an export is done; how it ended.
-
-    One whose export takes too long or writes too much is killed, with what it started.
-    """
-    assert child.stdout is not None
-    said, begun = b"", time.monotonic()
-    with child.stdout as answers:
-        while (left := begun + limits.time - time.monotonic()) > 0:
-            if os.fstat(log.fileno()).st_size > limits.output:
-                _kill(child)
-                return f"wrote over {limits.output:,} bytes of output, was killed"
-            alive = child.poll() is None
-            if not wait([answers.fileno()], min(left, _LOOK)):
-                if alive:
-                    continue
-                _kill_group(child)
-                return f"ended with {_ended(child.returncode)}"
-            part = os.read(answers.fileno(), 2**16)
-            if not part:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    return f"ended with {_ended(child.wait(left))}"
-            *lines, said = (said + part).split(b"\n")
-            for line in lines:
-                if line.startswith(_DONE.encode()):
-                    done()
-                    begun = time.monotonic()
-    _kill(child)
-    return f"did not end within {limits.time:g} s, was killed"
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """Kill a child and what it started; one that has ended and been waited for is left alone."""
-    if child.returncode is None:
-        _kill_group(child)
-        child.wait()
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-
-
-def _last_line(log: IO[bytes]) -> str:
-    log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
-    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
-    return " ".join([line for line in lines if line][-1:])
-
-
-def _ended(status: int) -> str:
-    return f"signal {-status}" if status < 0 else f"exit code {status}"
-
-
-def _write_failure(job: Job, key: Mapping[str, Any], error: StageError) -> None:
-    failure: dict[str, Any] = {"stage": error.stage.value, "reason": str(error)}
-    if error.crashed:
-        failure["crashed"] = True
-    bundle.write(Path(job.folder), None, {**_about(job, key), "failure": failure}, None)
-
-
-def _about(job: Job, key: Mapping[str, Any]) -> dict[str, Any]:
-    named = ("model", "framework", "exporter", "variant", "opset")
-    return {**{name: getattr(job, name) for name in named}, "key": key}
-
-
-def _export(job: Job, key: Mapping[str, Any], models: dict[str, Any]) -> None:
-    """One export in this process; ``models`` keeps the framework model between exporters.
+def export(emit: Heed, one: _Planned) -> None:
+    """Make one export in this process, which keeps the framework's model for the next exporter.
 
     What its exporter refuses is stored as a failure, what it did not foresee as a crash. Where
-    memory lacks, or the system refuses a file, the process is to end: that is not stored.
+    memory lacks, or the system refuses a file, that is raised, to end the process: it is not
+    stored.
     """
-    from harness.graphs import interface
-    from reference_models import catalog
-
+    job, targets = one.job, one.targets
     source = store.read(Path(job.golden))
     spec, parameters = source.spec, source.parameters()
     example = example_inputs(spec, weight_sizes(parameters))
     try:
-        if job.model not in models:
-            models.clear()
-            twin = catalog.part(spec, f"{job.framework}_twin")
-            adapter = resolve(FRAMEWORKS[job.framework])
-            models[job.model] = adapter.build(twin, spec, parameters)
-        exporter = resolve(EXPORTERS[f"{job.exporter}/{job.framework}"])
-        exported = exporter(models[job.model], spec, example, job.opset)
-        exported = resolve(VARIANTS[job.variant])(interface.name_axes(exported, spec))
-        data = exported.SerializeToString()
+        if job.model not in _MODELS:
+            _MODELS.clear()
+            framework, twin = resolve(targets.framework), resolve(targets.twin)
+            _MODELS[job.model] = framework.build(twin, spec, parameters)
+        exported = resolve(targets.exporter)(_MODELS[job.model], spec, example, job.opset)
+        data = resolve(targets.variant)(name_axes(exported, spec)).SerializeToString()
     except StageError as error:
         if passing(error):
-            raise
-        _write_failure(job, key, error)
+            raise RuntimeError(str(error)) from error
+        one.write_failure(error)
     except HarnessError:
         raise
     except Exception as error:
         if passing(error):
             raise
-        _write_failure(job, key, ExportError(one_line(error), crashed=True))
+        one.write_failure(ExportError(one_line(error), crashed=True))
     else:
-        about = {**_about(job, key), "example": sizes_of(spec, example)}
+        about = {**one.about, "example": sizes_of(spec, example)}
         bundle.write(Path(job.folder), data, about, None)
-
-
-def child() -> None:
-    """Read jobs from standard input, export each, say so on the real standard output."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    models: dict[str, Any] = {}
-    asked = json.load(sys.stdin)
-    confine(asked["memory"])
-    for entry, key in asked["jobs"]:
-        job = Job(**entry)
-        _export(job, key, models)
-        print(f"{_DONE}{job.name}", file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    child()

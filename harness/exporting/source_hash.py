@@ -14,21 +14,21 @@ OURS = {"harness", "reference_models"}
 """Packages whose own text does nothing; another's may patch or register as it is imported."""
 
 
-class Source(NamedTuple):
+class ModuleText(NamedTuple):
     """A module's text, empty where there is none, and the package its relative imports start at."""
 
     text: bytes
     package: str
 
 
-def digest(modules: Iterable[str], known: dict[str, Source] | None = None) -> str:
+def digest(modules: Iterable[str], known: dict[str, ModuleText] | None = None) -> str:
     """SHA-256 over the sources of ``modules`` and of what they import from their own packages.
 
     Modules are found, not imported; a module that does not exist counts as its name. ``known``
     keeps what was read, by the module's name, for the digests that follow.
     """
     known = {} if known is None else known
-    sources: dict[str, Source] = {}
+    sources: dict[str, ModuleText] = {}
     todo = sorted(set(modules))
     own = {name.partition(".")[0] for name in todo} | OURS
     while todo:
@@ -45,11 +45,11 @@ def digest(modules: Iterable[str], known: dict[str, Source] | None = None) -> st
     return hashlib.sha256(b"\0".join(named)).hexdigest()
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> ModuleText:
     for file, package in _files(name):
         if file.is_file():
-            return Source(file.read_bytes(), package)
-    return Source(b"", "")
+            return ModuleText(file.read_bytes(), package)
+    return ModuleText(b"", "")
 
 
 def _files(name: str) -> Iterator[tuple[Path, str]]:
@@ -71,7 +71,7 @@ def _files(name: str) -> Iterator[tuple[Path, str]]:
 
 
 @cache
-def _imports(source: Source) -> frozenset[str]:
+def _imports(source: ModuleText) -> frozenset[str]:
     """Names of modules that may be imported; an attribute among them is found to be no module.
 
     Of what is not Python's text none are known.

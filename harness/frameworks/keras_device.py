@@ -13,7 +13,7 @@ from harness.core.schema import Arrays, ModelSpec
 from harness.frameworks import keras_twin as adapter
 
 
-class Placed:
+class KerasOnDevice:
     """A twin on the CPU or on the first CUDA device; LoadError where there is none.
 
     TensorFlow places a model on a device that it sees, so for the CPU none may be visible.
@@ -52,3 +52,6 @@ class Placed:
         threads = tf.config.threading.get_intra_op_parallelism_threads()
         version = tf.__version__
         return {"optimization": "all", "threads": threads, "tensorflow": version}
+
+
+on_device = KerasOnDevice

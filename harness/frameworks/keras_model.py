@@ -53,7 +53,7 @@ def read(path: Path) -> keras.Model:
         raise UsageError(f"{path} is no readable .keras file: {one_line(error)}") from None
 
 
-class Own:
+class KerasModel:
     """A Keras model and its float64 copy; ``again`` makes another one where config cannot."""
 
     framework = FRAMEWORK

@@ -13,7 +13,7 @@ from harness.core.schema import Arrays, ModelSpec
 from harness.frameworks import torch_twin as adapter
 
 
-class Placed:
+class TorchOnDevice:
     """A twin on the CPU or on the first CUDA device; LoadError where there is none."""
 
     def __init__(
@@ -42,3 +42,6 @@ class Placed:
     def evidence(self) -> dict[str, Any]:
         """Settings for a report: nothing is compiled."""
         return {"optimization": "none", "threads": torch.get_num_threads()}
+
+
+on_device = TorchOnDevice

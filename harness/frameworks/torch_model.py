@@ -43,7 +43,7 @@ def read(path: Path) -> Any:
         raise UsageError(f"{path} is no readable {kind}: {one_line(error)}") from None
 
 
-class Own:
+class TorchModel:
     """A PyTorch model in evaluation mode; the one that is given is not changed."""
 
     framework = FRAMEWORK

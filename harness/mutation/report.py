@@ -12,12 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from harness.core.environment import machine
 from harness.core.files import written
 from harness.mutation import peers, summary
 from harness.mutation.defects.defect import Defect, sentence
 from harness.mutation.study import CellStudy
 from harness.mutation.trial import Trial, Verdict
+from harness.validation import pipeline
 
 SCHEMA = 1
 NAME = "mutation.json"
@@ -85,7 +85,7 @@ def line(studies: Sequence[CellStudy]) -> str:
 
 def write(studies: Sequence[CellStudy], command: str, folder: Path, partial: bool = False) -> Path:
     """Write ``mutation.json`` into ``folder``, whole or not at all; ``partial`` says so in it."""
-    told = as_dict(studies, command, machine())
+    told = as_dict(studies, command, pipeline.machine())
     told |= {"partial": True} if partial else {}
     data = json.dumps(told, indent=1, allow_nan=False) + "\n"
     return written(folder / NAME, data.encode())
@@ -118,7 +118,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
     return {**asdict(trial), "lengths": dict(trial.lengths), "peers": dict(trial.peers)}
 
 
-def _kinds(found: Sequence[summary.Kind]) -> Iterator[str]:
+def _kinds(found: Sequence[summary.DefectCount]) -> Iterator[str]:
     heads = ("defect", "caught", "equivalent", "at stage", "by T", "error ÷ tolerance")
     rows = [
         (

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from importlib import import_module
-from multiprocessing import get_context
-from pathlib import Path
-from signal import Signals
-from tempfile import TemporaryDirectory
 from threading import Event
 from time import perf_counter
-from typing import Any
 
 from harness.core import selectors
 from harness.core.errors import (
@@ -24,19 +18,21 @@ from harness.core.errors import (
     UsageError,
     one_line,
 )
-from harness.core.schema import Cell, OutputComparison, Stage, Status, framework_of
-from harness.core.tolerance import k
+from harness.core.schema import Cell, OutputComparison, Stage, Status
 from harness.mutation import peers
 from harness.mutation.defects import FAMILIES
 from harness.mutation.defects.defect import Defect, name
 from harness.mutation.trial import Court, Trial, Verdict
-from harness.runtimes import guard, load
+from harness.processes.limits import Limits
+from harness.processes.worker import Heed, LostError, Worker
+from harness.runtimes import load
 from harness.validation import pipeline
+from harness.validation.job import Failed, Ready, Unavailable
 from harness.validation.selection import Selection
 
 REFEREE = "oracle"
-WAIT = 0.2
-"""Seconds after which a study notices that it is to end."""
+LIMITS = Limits(seconds=600.0)
+"""For one mutant: one that takes longer hangs, and is caught by that."""
 
 
 @dataclass(frozen=True)
@@ -80,129 +76,92 @@ def run(selection: Selection, kinds: Sequence[str], workers: int) -> Iterator[Ce
     where one cannot be judged here.
     """
     prepared = pipeline.prepare(selection, lambda text: None)
-    for work in prepared.works:
-        runtime = prepared.runtimes[work.cell.runtime]
-        if framework := framework_of(runtime):
+    for job in prepared.jobs:
+        if framework := job.runtime.framework:
             raise UsageError(f"--runtime {framework}: it runs no graph to plant defects in")
-        if reason := work.unavailable or guard.reason(runtime):
-            raise UnavailableError(f"{work.cell.id}: {reason}")
-        if work.model is None:
-            raise NothingSelectedError(f"{work.cell.id} has no model: {work.failure}")
-    cells = [work.cell for work in prepared.works]
+        if isinstance(job, Unavailable):
+            raise UnavailableError(f"{job.cell.id}: {job.reason}")
+        if isinstance(job, Failed):
+            raise NothingSelectedError(f"{job.cell.id} has no model: {job.failure}")
+    cells = [job.cell for job in prepared.jobs]
     if twice := [cell.id for cell in dict.fromkeys(cells) if cells.count(cell) > 1]:
         raise UsageError(f"{twice[0]} is asked for more than once; give one file for each cell")
-    stop = Event()
+    ending = Event()
     with ThreadPoolExecutor(workers) as pool:
-        studies = [pool.submit(_supervised, c, selection, kinds, stop=stop) for c in cells]
+        studies = [pool.submit(supervised, c, selection, kinds, ending) for c in cells]
         try:
             for done in as_completed(studies):
                 yield done.result()
         except BaseException:
-            stop.set()
+            ending.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _supervised(
+def supervised(
     cell: Cell,
     selection: Selection,
     kinds: Sequence[str],
-    target: Callable[..., None] | None = None,
-    stop: Event | None = None,
+    ending: Event | None = None,
+    limits: Limits = LIMITS,
+    study: Callable[..., Honest] | None = None,
 ) -> CellStudy:
     """Study a cell in a child; where a mutant ends it, that is a catch, and another goes on.
 
-    HarnessError soon after ``stop`` is set.
+    ``limits`` hold for each trial. HarnessError soon after ``ending`` is set.
     """
     started = perf_counter()
-    stop = stop or Event()
     selection = replace(selection, keyword=cell.id, shard=None)
     trials: list[Trial] = []
     while True:
-        with TemporaryDirectory() as folder:
-            log = Path(folder) / "stderr"
-            log.touch()
-            honest, pending, code = _in_child(
-                target or _child, trials, (cell, selection, kinds), log, stop
-            )
-            if honest is not None:
-                return CellStudy(cell, tuple(trials), honest, perf_counter() - started)
-            end = f"{_end(code)}: {log.read_text(errors='replace').strip().rpartition(chr(10))[2]}"
-        if pending is None:
-            raise HarnessError(f"{cell.id}: the process that studies it {end}")
-        trials.append(_died(pending, end))
+        worker = Worker(limits, ending=ending)
+        pending: Trial | None = None
 
+        def heed(event: tuple[bool, Trial], worker: Worker = worker) -> None:
+            nonlocal pending
+            done, trial = event
+            pending = None if done else trial
+            trials.extend([trial] if done else [])
+            worker.renew()
 
-def _in_child(
-    target: Callable[..., None],
-    trials: list[Trial],
-    task: tuple[Cell, Selection, Sequence[str]],
-    log: Path,
-    stop: Event,
-) -> tuple[Honest | None, Trial | None, int | None]:
-    """Add to ``trials`` what a child finds; the honest cell where it comes to its end, else the
-    trial that had begun, if any, and the exit code."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=target, args=(*task, list(trials), theirs, log), daemon=True)
-    child.start()
-    theirs.close()
-    pending: Trial | None = None
-    with ours:
         try:
-            while True:
-                while not (ours.poll(WAIT) or stop.is_set()):
-                    pass
-                if stop.is_set():
-                    child.kill()
-                    raise HarnessError("ended before its time")
-                message = ours.recv()
-                if isinstance(message, Honest):
-                    return message, None, None
-                if isinstance(message, HarnessError):
-                    raise message
-                done, trial = message
-                pending = None if done else trial
-                if done:
-                    trials.append(trial)
-        except EOFError:
-            child.join()
-            return None, pending, child.exitcode
+            honest = worker.call(study or _study, cell, selection, kinds, list(trials), heed=heed)
+            return CellStudy(cell, tuple(trials), honest, perf_counter() - started)
+        except LostError as lost:
+            if pending is None:
+                told = f"{cell.id}: the process that studies it {lost}"
+                raise HarnessError(told) from None
+            trials.append(_died(pending, str(lost)))
+        finally:
+            worker.stop()
 
 
-def _child(
-    cell: Cell,
-    selection: Selection,
-    kinds: Sequence[str],
-    known: Sequence[Trial],
-    pipe: Any,
-    log: Path,
-) -> None:
-    """Send each trial after ``known`` as it begins and as it ends, and the honest cell at last.
+def _study(
+    emit: Heed, cell: Cell, selection: Selection, kinds: Sequence[str], known: Sequence[Trial]
+) -> Honest:
+    """Try every defect that is not ``known``; emit each trial as it begins and as it ends.
 
-    What goes wrong here, rather than in the runtime's native code, is no catch: it is sent, too.
+    What goes wrong here, rather than in the runtime's native code, is no catch: it is raised.
     """
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     try:
         prepared = pipeline.prepare(selection, lambda text: None)
-        work = next(work for work in prepared.works if work.cell == cell)
+        (job,) = (job for job in prepared.jobs if job.cell == cell)
+        assert isinstance(job, Ready)
         try:
-            court = Court(work, prepared.runtimes[cell.runtime], load(REFEREE))
+            court = Court(job, load(REFEREE))
             honest = court.honest()
         except StageError as error:
             raise NothingSelectedError(f"{cell.id} does not conform: {error}") from None
         if bad := [case for case in honest if case.status is not Status.PASS]:
             raise NothingSelectedError(f"{cell.id} does not conform: {bad[0].reason}")
-        court.try_all(defects(kinds), known, lambda done, trial: pipe.send((done, trial)))
-    except HarnessError as error:
-        pipe.send(error)
-        return
-    except (Exception, KeyboardInterrupt) as error:
-        pipe.send(HarnessError(f"{cell.id} cannot be studied: {one_line(error)}"))
-        return
+        court.try_all(defects(kinds), known, lambda done, trial: emit((done, trial)))
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"{cell.id} cannot be studied: {one_line(error)}") from error
     outputs = [output for case in honest for output in case.outputs]
-    bound = max(_bound(output, k(cell.runtime)) for output in outputs)
-    pipe.send(Honest(max(output.ratio for output in outputs), bound, court.alarming))
+    bound = max(_bound(output, job.runtime.row.k) for output in outputs)
+    return Honest(max(output.ratio for output in outputs), bound, court.alarming)
 
 
 def _died(trial: Trial, end: str) -> Trial:
@@ -215,12 +174,6 @@ def _died(trial: Trial, end: str) -> Trial:
     noticed = dict(trial.peers) or {peer.name: True for peer in peers.PEERS}
     reason = f"the runtime's process {end}"
     return replace(trial, verdict=Verdict.CAUGHT, stage=Stage.RUN, reason=reason, peers=noticed)
-
-
-def _end(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"was ended by {Signals(-code).name}"
-    return f"ended with exit code {code}"
 
 
 def _bound(output: OutputComparison, factor: float) -> float:

@@ -15,7 +15,7 @@ from harness.mutation.trial import Trial, Verdict
 
 
 @dataclass(frozen=True)
-class Kind:
+class DefectCount:
     """One kind of defect over every cell.
 
     ``family`` says what kinds like it have in common, ``sentence`` what it is. ``length`` is the
@@ -58,7 +58,7 @@ class Limit:
     never: int
 
 
-def kinds(studies: Iterable[CellStudy], graded: bool = False) -> list[Kind]:
+def kinds(studies: Iterable[CellStudy], graded: bool = False) -> list[DefectCount]:
     """The structural defects, or the graded ones, in the order in which they were planted."""
     trials: dict[str, list[Trial]] = {}
     for study in studies:
@@ -88,14 +88,14 @@ def limits(studies: Iterable[CellStudy]) -> list[Limit]:
     return found
 
 
-def _kind(defect: str, trials: Sequence[Trial]) -> Kind:
+def _kind(defect: str, trials: Sequence[Trial]) -> DefectCount:
     verdicts = Counter(trial.verdict for trial in trials)
     caught = [trial for trial in trials if trial.verdict is Verdict.CAUGHT]
     real = [trial for trial in trials if trial.verdict is not Verdict.EQUIVALENT]
     lengths = [max(trial.lengths.values()) for trial in caught if trial.lengths]
     ratios = [trial.ratio for trial in caught if trial.ratio is not None]
     plant = defects()[defect]
-    return Kind(
+    return DefectCount(
         defect,
         family(plant),
         sentence(plant),

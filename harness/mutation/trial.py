@@ -32,7 +32,7 @@ from harness.mutation.defects.defect import Defect, Mutant, Subject
 from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
 from harness.validation import cases as judging
 from harness.validation import engine
-from harness.validation.job import Work
+from harness.validation.job import Ready
 
 
 class Verdict(StrEnum):
@@ -67,27 +67,27 @@ class Trial:
 
 
 class Court:
-    """A work that conforms, its golden cases in order of length, and what judges its mutants.
+    """A job that conforms, its golden cases in order of length, and what judges its mutants.
 
     ``oracle`` is the runtime that evaluates a graph in float64. ``alarming`` are the peers whose
     rule refuses the unchanged model.
     """
 
-    def __init__(self, work: Work, runtime: Runtime, oracle: Runtime) -> None:
-        assert work.model is not None
-        self.path, self.work, self.runtime = work.model, work, runtime
-        self.cases = sorted(work.cases, key=lambda c: (c.longest, c.batch))
+    def __init__(self, job: Ready, oracle: Runtime) -> None:
+        assert job.model is not None
+        self.path, self.job, self.runtime = job.model, job, job.runtime
+        self.cases = sorted(job.cases, key=lambda c: (c.longest, c.batch))
         self._store: dict[str, GoldenCase] = {}
-        self._subject = Subject(interface.read(str(self.path)), work.golden.spec, self.unit)
-        self._referee = Referee(self.path, runtime, oracle, self.unit)
+        self._subject = Subject(interface.read(str(self.path)), job.golden.spec, self.unit)
+        self._referee = Referee(self.path, job.runtime, oracle, self.unit)
         self.alarming = tuple(
             peer.name for peer in peers.PEERS if self._caught_by(peer, self.path, _unchanged)
         )
 
     def honest(self) -> list[CaseResult]:
-        """The unchanged work at every case."""
-        session = engine.prepare(self.path, self.work, self.runtime)
-        return [judging.judge_case(self.work, c, session, self._store) for c in self.cases]
+        """The unchanged model at every case."""
+        session = engine.prepare(self.path, self.job)
+        return [judging.judge_case(self.job, c, session, self._store) for c in self.cases]
 
     def try_all(
         self,
@@ -121,9 +121,9 @@ class Court:
 
     def unit(self, output: str, inputs: Arrays) -> float:
         """The larger of the noise floor and one float32 ulp of the scale, at these lengths."""
-        sizes = sizes_of(self.work.golden.spec, inputs)
-        lengths = {axis: sizes[axis] for axis in self.work.golden.spec.axes}
-        usual = self.work.golden.usual
+        sizes = sizes_of(self.job.golden.spec, inputs)
+        lengths = {axis: sizes[axis] for axis in self.job.golden.spec.axes}
+        usual = self.job.golden.usual
         return max(usual.noise_floor(output, lengths), one_ulp(usual.scale(output, lengths)))
 
     def _try(
@@ -144,11 +144,11 @@ class Court:
         trial = replace(trial, peers=noticed)
         tell(False, trial)
         try:
-            session = wrap(engine.prepare(path, self.work, self.runtime))
+            session = wrap(engine.prepare(path, self.job))
         except StageError as error:
             return replace(trial, verdict=Verdict.CAUGHT, stage=error.stage, reason=str(error))
         for case in [*self.cases, replace(self.cases[0], repeat=True)]:
-            result = judging.judge_case(self.work, case, session, self._store)
+            result = judging.judge_case(self.job, case, session, self._store)
             if result.status is not Status.PASS:
                 return _caught(trial, result)
         if not referee:
@@ -162,7 +162,7 @@ class Court:
         """Golden cases short enough for exact arithmetic, the longest one, and fresh inputs."""
         short = [c for c in self.cases if c.longest <= LENGTH]
         chosen = {case.id: self._golden(case).inputs for case in [*short, self.cases[-1]]}
-        return chain(chosen.items(), fresh(self.work.golden.spec))
+        return chain(chosen.items(), fresh(self.job.golden.spec))
 
     def _caught_by(self, peer: peers.Peer, path: Path, wrap: Wrap) -> bool:
         """Whether a peer's rule, at its few lengths, would notice."""
@@ -178,7 +178,7 @@ class Court:
 
     def _told(self, case: Case, session: Session) -> list[tuple[str, Array]]:
         """The outputs of a case, at the steps that its golden stores where it does not have all."""
-        golden, spec = self._golden(case), self.work.golden.spec
+        golden, spec = self._golden(case), self.job.golden.spec
         outputs = session.run(golden.inputs)
         if golden.steps is None:
             return outputs
@@ -192,7 +192,7 @@ class Court:
 
     def _expected(self, case: Case) -> list[tuple[str, Any]]:
         golden = self._golden(case)
-        outputs = self.work.golden.spec.outputs
+        outputs = self.job.golden.spec.outputs
         return [(t.name, golden.outputs[t.name].astype(t.dtype)) for t in outputs]
 
     def _nearest(self, length: int) -> Case:
@@ -205,7 +205,7 @@ class Court:
         return min(self.cases, key=distance)
 
     def _golden(self, case: Case) -> GoldenCase:
-        return judging.golden_case(self.work, case, self._store)
+        return judging.golden_case(self.job, case, self._store)
 
 
 def _unchanged(session: Session) -> Session:

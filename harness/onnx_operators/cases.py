@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from harness.core.errors import StageError, one_line
-from harness.core.schema import Runtime
+from harness.core.errors import StageError
+from harness.runtimes.guard import GuardedRuntime
 
 AGREED, WRONG, REFUSED = "agreed", "wrong", "refused"
 CRASHED, NOT_COMPARED = "crashed", "not compared"
@@ -46,7 +46,7 @@ class OperatorCase:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OperatorVerdict:
     """What a runtime makes of a case, one of ``VERDICTS``, and why."""
 
     kind: str
@@ -76,31 +76,27 @@ def left_out(name: str) -> str | None:
     return next((why for pattern, why in LEFT_OUT.items() if re.fullmatch(pattern, name)), None)
 
 
-def judge(case: OperatorCase, runtime: Runtime, path: Path, wide: bool) -> Verdict:
-    """Run a case, whose model is written to ``path``.
-
-    ``wide`` allows floats of another width, for a runtime that gives them all in float64.
-    """
+def judge(case: OperatorCase, runtime: GuardedRuntime, path: Path) -> OperatorVerdict:
+    """Run a case, whose model is written to ``path``."""
     if why := left_out(case.name):
-        return Verdict(NOT_COMPARED, why)
+        return OperatorVerdict(NOT_COMPARED, why)
     model = onnx.ModelProto.FromString(case.model)
     names = [value.name for value in model.graph.input]
     path.write_bytes(case.model)
-    stage = "load"
+    wide = runtime.row.full_precision
     try:
         session = runtime.prepare(str(path))
-        stage = "run"
         for inputs, outputs in case.data_sets:
-            given: Any = session.run(dict(zip(names, map(array, inputs), strict=False)))
+            given = session.values(dict(zip(names, map(array, inputs), strict=False)))
             if not _are_pairs(given):
-                return Verdict(WRONG, f"{_kind(given)}, expected a list of (name, array) pairs")
+                return OperatorVerdict(
+                    WRONG, f"{_kind(given)}, expected a list of (name, array) pairs"
+                )
             if reason := difference(given, [array(value) for value in outputs], wide):
-                return Verdict(WRONG, reason)
+                return OperatorVerdict(WRONG, reason)
     except StageError as error:
-        return Verdict(REFUSED, f"{error.stage}: {error}")
-    except Exception as error:
-        return Verdict(REFUSED, f"{stage}: {one_line(error)}")
-    return Verdict(AGREED)
+        return OperatorVerdict(REFUSED, f"{error.stage}: {error}")
+    return OperatorVerdict(AGREED)
 
 
 def _are_pairs(given: Any) -> bool:

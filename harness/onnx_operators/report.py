@@ -11,7 +11,14 @@ from typing import Any
 import onnx
 
 from harness.core.errors import UsageError
-from harness.onnx_operators.cases import AGREED, CRASHED, VERDICTS, WRONG, OperatorCase, Verdict
+from harness.onnx_operators.cases import (
+    AGREED,
+    CRASHED,
+    VERDICTS,
+    WRONG,
+    OperatorCase,
+    OperatorVerdict,
+)
 from harness.onnx_operators.survey import Survey
 from harness.runtimes import RUNTIMES
 
@@ -19,11 +26,11 @@ SCHEMA = 1
 NAME = "operators.json"
 
 
-def is_compared(verdict: Verdict) -> bool:
+def is_compared(verdict: OperatorVerdict) -> bool:
     return verdict.kind in (AGREED, WRONG)
 
 
-def is_bad(verdict: Verdict) -> bool:
+def is_bad(verdict: OperatorVerdict) -> bool:
     return verdict.kind in (WRONG, CRASHED)
 
 

@@ -28,6 +28,7 @@ from harness.goldens.store import Golden
 from harness.graphs import interface
 from harness.onnx_tests import layout
 from harness.onnx_tests.as_golden import BUNDLE, GOLDEN, REMAINDER, has_golden, read_golden
+from harness.subjects.resolve import Kind, Subject
 from reference_models import every_step
 
 ORACLE = "harness.oracle.runtime:ORACLE"
@@ -35,7 +36,7 @@ Complete = Callable[[GoldenCase], GoldenCase]
 
 
 @dataclass(frozen=True)
-class Source:
+class Convertible:
     """A golden, its model where that is known, and the other files of its bundle."""
 
     golden: Golden
@@ -43,15 +44,14 @@ class Source:
     others: Sequence[Path] = ()
 
 
-def source(path: Path, model: Path | None = None) -> Source:
-    """The golden or the bundle in the folder ``path``; ``model`` is the model of a golden.
+def source(subject: Subject, model: Path | None = None) -> Convertible:
+    """Return the golden or the bundle that ``subject`` names; ``model`` is the model of a golden.
 
-    UsageError or GoldenError where it is neither.
+    UsageError or GoldenError where it cannot be read.
     """
-    if not path.is_dir():
-        raise UsageError(f"{path}: no such folder; expected a golden, a bundle or ONNX tests")
-    if not (path / bundle.GOLDEN).is_dir():
-        return Source(store.read(path), model)
+    path = subject.path
+    if subject.kind is Kind.GOLDEN:
+        return Convertible(store.read(path), model)
     if model is not None:
         raise UsageError(f"{path} is a bundle and has its own model; --model is for a golden")
     stored = bundle.read(path)
@@ -59,10 +59,10 @@ def source(path: Path, model: Path | None = None) -> Source:
         raise UsageError(f"{path} holds no model: {stored.failure}")
     files = [entry for entry in sorted(path.iterdir()) if entry.is_file()]
     others = [entry for entry in files if entry != stored.model]
-    return Source(store.read(path / bundle.GOLDEN), stored.model, others)
+    return Convertible(store.read(path / bundle.GOLDEN), stored.model, others)
 
 
-def to_tests(given: Source, folder: Path, lengths: Sequence[str] = ()) -> tuple[int, int]:
+def to_tests(given: Convertible, folder: Path, lengths: Sequence[str] = ()) -> tuple[int, int]:
     """Write the cases of the selected lengths to a new ``folder`` of ONNX tests.
 
     Returns how many were written and how many left out, of which the golden holds only some steps
@@ -219,7 +219,7 @@ class _ByModel:
         return replace(case, outputs=dict(self.session.run(case.inputs)), steps=None)
 
 
-def _completing(given: Source, proto: Any) -> Complete | None:
+def _completing(given: Convertible, proto: Any) -> Complete | None:
     """By the reference model's NumPy oracle, else by the model in float64; None without either."""
     known: Complete | None = every_step.of(given.golden) if given.golden.has_weights else None
     if known is not None:
@@ -230,7 +230,7 @@ def _completing(given: Source, proto: Any) -> Complete | None:
         return None
 
 
-def _beside(given: Source, manifest: Any, folder: Path) -> None:
+def _beside(given: Convertible, manifest: Any, folder: Path) -> None:
     """What ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
     (folder / GOLDEN / store.MANIFEST).write_text(store.manifest_text(manifest))

@@ -16,15 +16,10 @@ from onnx import TensorProto, numpy_helper
 
 from harness.core.errors import UsageError, one_line
 from harness.core.schema import Array
+from harness.subjects.resolve import DATA_SET
 
 MODEL = "model.onnx"
-DATA_SET = "test_data_set_"
 Named = Sequence[tuple[str, Array]]
-
-
-def is_one(folder: Path) -> bool:
-    """Whether ``folder`` is in this layout: it has a data set, readable or not."""
-    return folder.is_dir() and bool(data_sets(folder))
 
 
 def data_sets(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.core.errors import LoadError, RunError, one_line
 from harness.core.schema import Array, Arrays
+from harness.core.tolerance import Row
 
 PROVIDER = "oracle"
 OLDEST_OPSET = 13
@@ -77,6 +78,8 @@ class OracleRuntime:
     """
 
     wide: bool = True
+    distributions = ("onnx",)
+    row = Row(1e-12, "float64 throughout: relative to the output's scale, whatever the floor", True)
 
     def check(self) -> str | None:
         return None

@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from harness.core.errors import UsageError, one_line
-from harness.placing.partition import Placed, Versions, partition
+from harness.placing.partition import PlacedNodes, Versions, partition
 from harness.placing.sizes import OnSizes, on_sizes
 from harness.placing.verdict import misplaced
 
@@ -22,7 +22,7 @@ class Answer:
     """Where the nodes of a model go at one opset."""
 
     opset: int
-    placed: Placed
+    placed: PlacedNodes
     sizes: OnSizes
 
     @property

@@ -1,19 +1,16 @@
-"""Run as a script, with stand-ins for the CUDA libraries: partitions models, runs none.
+"""Partitions models with stand-ins for the CUDA libraries, and runs none; for a child process.
 
-Takes the stand-in's path, and model files as a JSON list on standard input: some versions of
-ONNX Runtime crash where the command line is long. Prints the versions, then for each model one line
-of JSON: ``nodes``, a list of [provider, operator, node], or ``error``.
+It imports ONNX Runtime alone, which may be another one than the harness has, and models reach it in
+a message: some versions of ONNX Runtime crash where the command line is long.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import re
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 PROVIDERS = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -67,20 +64,17 @@ def unrecorded(log: Iterable[str], recorded: set[str]) -> Iterator[list[str]]:
                 yield [provider, op_type, name]
 
 
-def main(shim_path: str, models: list[str]) -> None:
+def partition_all(emit: Callable[[Any], None], shim_path: str, models: Sequence[str]) -> None:
+    """Emit the versions, then for each model ``nodes``, a list of [provider, operator, node], or
+    ``error``.
+    """
     import onnxruntime
     from onnxruntime.capi import _pybind_state as capi
 
     onnxruntime.set_default_logger_severity(_SILENT)
-    versions = {"onnxruntime": onnxruntime.__version__, "cuda": onnxruntime.cuda_version}
-    print(json.dumps(versions), flush=True)
+    emit({"onnxruntime": onnxruntime.__version__, "cuda": onnxruntime.cuda_version})
     shim = ctypes.CDLL(shim_path)
     for path in models:
         with tempfile.TemporaryFile("w+", errors="replace") as log:
-            os.dup2(log.fileno(), sys.stderr.fileno())
-            print(json.dumps(partition(capi, shim, log, path)), flush=True)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], json.load(sys.stdin))
+            os.dup2(log.fileno(), 2)
+            emit(partition(capi, shim, log, path))

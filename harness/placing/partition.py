@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UnavailableError, clipped
-from harness.placing import shim
+from harness.placing import child, shim
 from harness.placing.messages import shortened
 from harness.placing.sizes import OnSizes, works_on_sizes
 from harness.placing.verdict import CUDA_PROVIDER, RECURRENT, Placement
+from harness.processes.limits import Limits
+from harness.processes.worker import LostError, call_in_child
 
 CACHE = Path("build/placement")
 INSTALL = "pip install onnxruntime-gpu"
 SECONDS = 600
-_CHILD = Path(__file__).with_name("child.py")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Versions:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedNodes:
     """Where the nodes of one model go, those of nested graphs included, or why it is unknown."""
 
     nodes: tuple[Placement, ...] = ()
@@ -83,7 +81,7 @@ def provider_library(packages: Path | None = None) -> Path:
 
 def partition(
     models: Sequence[Path], packages: Path | None = None, cache: Path = CACHE
-) -> tuple[Versions, list[Placed]]:
+) -> tuple[Versions, list[PlacedNodes]]:
     """Where the nodes of each model go, in the order of ``models``.
 
     ``packages`` is a folder with another ONNX Runtime than the installed one. A model on which
@@ -91,53 +89,39 @@ def partition(
     where the libraries or the compiler are missing, or ONNX Runtime does not load the stand-ins.
     """
     folder = shim.built(provider_library(packages), cache)
-    versions = None
-    placed: list[Placed] = []
-    while versions is None or len(placed) < len(models):
-        lines, ended = _ask(folder, models[len(placed) :], packages)
-        first = next(lines, None)
-        if first is None:
-            raise UnavailableError(f"ONNX Runtime does not start with stand-ins for CUDA: {ended}")
-        versions = Versions(**first)
-        placed += [_read(line) for line in lines]
-        if len(placed) < len(models):
-            placed.append(Placed(error=f"the partitioner's process ended: {ended}"))
-    return versions, placed
+    versions: list[Versions] = []
+    placed: list[PlacedNodes] = []
+
+    def heed(answer: Mapping[str, Any]) -> None:
+        if "cuda" in answer:
+            versions.append(Versions(**answer))
+        else:
+            placed.append(_read(answer))
+
+    while not versions or len(placed) < len(models):
+        known = len(versions)
+        try:
+            call_in_child(
+                Limits(SECONDS),
+                child.partition_all,
+                str(folder / shim.LIBRARY),
+                [str(model.resolve()) for model in models[len(placed) :]],
+                heed=heed,
+                environment={"LD_LIBRARY_PATH": _prepended("LD_LIBRARY_PATH", folder)},
+                path=[str(packages.resolve())] if packages else [],
+            )
+        except LostError as lost:
+            if len(versions) == known:
+                reason = f"ONNX Runtime does not start with stand-ins for CUDA: it {lost}"
+                raise UnavailableError(reason) from None
+            placed.append(PlacedNodes(error=clipped(f"the partitioner's process {lost}")))
+    return versions[0], placed
 
 
-def _ask(
-    folder: Path, models: Sequence[Path], packages: Path | None
-) -> tuple[Iterator[Mapping[str, Any]], str]:
-    """The lines that a child printed, and how it ended."""
-    environment = dict(os.environ)
-    _prepend(environment, "LD_LIBRARY_PATH", folder)
-    if packages:
-        _prepend(environment, "PYTHONPATH", packages.resolve())
-    command = [sys.executable, "-P", str(_CHILD), str(folder / shim.LIBRARY)]
-    paths = json.dumps([str(model.resolve()) for model in models])
-    try:
-        done = subprocess.run(
-            command,
-            input=paths,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise UnavailableError(f"the partitioner did not end within {SECONDS} s") from None
-    told = (done.stderr.strip().splitlines() or [""])[-1]
-    code = done.returncode
-    ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    whole = [line for line in done.stdout.splitlines(keepends=True) if line.endswith("\n")]
-    return map(json.loads, whole), clipped(f"{ended} {told}".strip())
-
-
-def _read(line: Mapping[str, Any]) -> Placed:
-    if "error" in line:
-        return Placed(error=shortened(RuntimeError(line["error"])))
-    return Placed(tuple(Placement(*node) for node in line["nodes"]))
+def _read(answer: Mapping[str, Any]) -> PlacedNodes:
+    if "error" in answer:
+        return PlacedNodes(error=shortened(RuntimeError(answer["error"])))
+    return PlacedNodes(tuple(Placement(*node) for node in answer["nodes"]))
 
 
 def _rank(node: Placement, sizes: OnSizes) -> int:
@@ -148,6 +132,6 @@ def _rank(node: Placement, sizes: OnSizes) -> int:
     return 2 if works_on_sizes(node.op_type, node.node, sizes) else 1
 
 
-def _prepend(environment: dict[str, str], name: str, folder: Path) -> None:
-    rest = environment.get(name)
-    environment[name] = f"{folder}{os.pathsep}{rest}" if rest else str(folder)
+def _prepended(name: str, folder: Path) -> str:
+    rest = os.environ.get(name)
+    return f"{folder}{os.pathsep}{rest}" if rest else str(folder)

@@ -32,7 +32,7 @@ LENGTHS = (13, 128, 7, 64, 32, 16, 17)
 BATCHES = ((3, 4), (5, 6))
 
 
-class Own(Protocol):
+class UserModel(Protocol):
     """A model as its framework has it; ``harness.frameworks`` has one class for each."""
 
     framework: str
@@ -55,7 +55,7 @@ class RefusedError(Exception):
 
 
 def specification(
-    own: Own, said: Description, name: str, lengths: Sequence[int], batches: Sequence[int]
+    own: UserModel, said: Description, name: str, lengths: Sequence[int], batches: Sequence[int]
 ) -> ModelSpec:
     """The model's inputs as described and inferred, and its outputs as probed at two sizes.
 
@@ -101,7 +101,7 @@ def specification(
     return replace(spec, outputs=outputs, states=states)
 
 
-def run(own: Own, inputs: Arrays, wide: bool) -> Outputs:
+def run(own: UserModel, inputs: Arrays, wide: bool) -> Outputs:
     """The model's outputs; RefusedError where it raises."""
     try:
         return own.run(inputs, wide)
@@ -122,7 +122,7 @@ def drawn(spec: ModelSpec, case: Case, seed: int) -> tuple[Mapping[str, Any], Ar
     }
 
 
-def _inputs(own: Own, said: Description) -> list[Described]:
+def _inputs(own: UserModel, said: Description) -> list[Described]:
     inferred = {one.name: one for one in own.inputs()}
     described = {one.name: one for one in said.inputs}
     if len(described) < len(said.inputs):
@@ -186,7 +186,7 @@ def _check(spec: ModelSpec, padded: Sequence[Described], step: bool) -> None:
 
 
 def _probes(
-    own: Own, spec: ModelSpec, lengths: Sequence[int], batches: Sequence[int]
+    own: UserModel, spec: ModelSpec, lengths: Sequence[int], batches: Sequence[int]
 ) -> list[tuple[Case, Outputs]]:
     """The model's outputs at two sizes that differ in every axis, or in fewer if none such runs."""
     order = list(dict.fromkeys([*LENGTHS, *lengths]))
@@ -212,7 +212,7 @@ def _probes(
 
 
 def _probe(
-    own: Own, spec: ModelSpec, sizes: Lengths, batches: Sequence[int], told: list[str]
+    own: UserModel, spec: ModelSpec, sizes: Lengths, batches: Sequence[int], told: list[str]
 ) -> list[tuple[Case, Outputs]]:
     """The model's outputs at these sizes, padded where it can be; none where it does not run."""
     many = any(BATCH in tensor.axes for tensor in spec.inputs)
@@ -226,7 +226,7 @@ def _probe(
     return []
 
 
-def _at_bounds(own: Own, spec: ModelSpec, case: Case) -> None:
+def _at_bounds(own: UserModel, spec: ModelSpec, case: Case) -> None:
     """UsageError where the model refuses an integer input at an end of its range, or its padding.
 
     A few draws of a range that is too large for a table could all lie within the table.

@@ -28,7 +28,7 @@ HELD_OUT_BATCHES = 20
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainedTwin:
     """A trained twin and everything that recording it needs."""
 
     spec: ModelSpec
@@ -76,7 +76,7 @@ def record(
         kept = store.read(owner)
         parameters, training = kept.parameters(), kept.manifest["training"]
         seed = kept.manifest["seed"]
-    subject = Subject(spec, framework, parameters, adapter, twin, progress)
+    subject = TrainedTwin(spec, framework, parameters, adapter, twin, progress)
     drawn = [_draw(subject, case) for case in cases.plan(spec)]
     expected, worst = _expected(subject, drawn)
     recorded = [_recorded(subject, *pair) for pair in zip(drawn, expected, strict=True)]
@@ -105,7 +105,7 @@ def record(
     return {"score": training["score"], "float64": worst, "noise": largest}
 
 
-def measured(subject: Subject, drawn: Sequence[Drawn]) -> list[store.RecordedCase]:
+def measured(subject: TrainedTwin, drawn: Sequence[Drawn]) -> list[store.RecordedCase]:
     """Any cases with the oracle's outputs and their noise, as ``record`` would store them."""
     expected, _ = _expected(subject, drawn)
     noise = _noise(subject, drawn, expected)
@@ -185,7 +185,7 @@ class Drawn:
     inputs: Arrays
 
 
-def _draw(subject: Subject, case: Case) -> Drawn:
+def _draw(subject: TrainedTwin, case: Case) -> Drawn:
     text = f"{subject.name}/{case.id}"
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
     formulas = cases.formulas(subject.spec, case, seed)
@@ -196,7 +196,7 @@ def _draw(subject: Subject, case: Case) -> Drawn:
     return Drawn(case, seed, formulas, inputs)
 
 
-def _expected(subject: Subject, drawn: Sequence[Drawn]) -> tuple[list[Arrays], float]:
+def _expected(subject: TrainedTwin, drawn: Sequence[Drawn]) -> tuple[list[Arrays], float]:
     """The oracle's outputs of every case, and its largest difference from the float64 twin."""
     model = subject.adapter.build(subject.twin, subject.spec, subject.parameters, "float64")
     expected, worst = [], 0.0
@@ -216,7 +216,7 @@ def _expected(subject: Subject, drawn: Sequence[Drawn]) -> tuple[list[Arrays], f
 
 
 def _noise(
-    subject: Subject, drawn: Sequence[Drawn], expected: Sequence[Arrays], first: int = 0
+    subject: TrainedTwin, drawn: Sequence[Drawn], expected: Sequence[Arrays], first: int = 0
 ) -> list[dict[str, float]]:
     """The float32 twin's largest absolute error of every output of every case.
 
@@ -259,14 +259,16 @@ def _earlier(
     return found, int(stored.manifest["float32_runs"]) if any(found) else 0
 
 
-def _recorded(subject: Subject, one: Drawn, expected: Arrays) -> store.RecordedCase:
+def _recorded(subject: TrainedTwin, one: Drawn, expected: Arrays) -> store.RecordedCase:
     """What the store keeps of a case, its noise not yet known."""
     steps = cases.kept_steps(cases.steps_told(subject.spec, one.case), one.seed)
     outputs = {t.name: _kept(expected[t.name], t.step_axis, steps) for t in subject.spec.outputs}
     return store.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, {})
 
 
-def _refuse_meaningless(subject: Subject, recorded: store.RecordedCase, expected: Arrays) -> None:
+def _refuse_meaningless(
+    subject: TrainedTwin, recorded: store.RecordedCase, expected: Arrays
+) -> None:
     """GoldenError where rounding makes a comparison meaningless."""
     for output, value in expected.items():
         scale = float(np.abs(value).max(initial=0.0))

@@ -16,7 +16,7 @@ from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, Ragged
 from harness.core.tolerance import one_ulp
 from harness.goldens.noise_floor import DRAWS, MEANINGFUL, nearby
 from harness.recording.output_axes import named, sized
-from harness.recording.probing import Own, RefusedError, drawn, run
+from harness.recording.probing import RefusedError, UserModel, drawn, run
 
 SAME = 1e-10
 """Of an output's scale: what two float64 runs may differ by, whose sums are ordered otherwise."""
@@ -45,7 +45,7 @@ class Measured:
 
 
 def measure(
-    own: Own, spec: ModelSpec, plan: Sequence[Case], progress: Progress
+    own: UserModel, spec: ModelSpec, plan: Sequence[Case], progress: Progress
 ) -> tuple[list[Measured], list[str]]:
     """Every case of ``plan`` that the model runs; and in a line each what cannot be judged.
 
@@ -75,7 +75,7 @@ def measure(
 
 
 def _float64(
-    own: Own,
+    own: UserModel,
     spec: ModelSpec,
     plan: Sequence[Case],
     refused: dict[str, list[str]],
@@ -102,7 +102,7 @@ def _float64(
 
 
 def _with_noise(
-    own: Own,
+    own: UserModel,
     spec: ModelSpec,
     found: list[Measured],
     refused: dict[str, list[str]],
@@ -130,7 +130,7 @@ def _with_noise(
     return ran
 
 
-def _noisier(own: Own, spec: ModelSpec, one: Measured, draw: int) -> Measured:
+def _noisier(own: UserModel, spec: ModelSpec, one: Measured, draw: int) -> Measured:
     """``one`` with the error of a float32 run, against a float64 run of the same weights."""
     exact = one.outputs if draw == 0 else named(spec, run(own, one.inputs, wide=True))
     noise, meaningless = dict(one.noise), one.meaningless
@@ -160,7 +160,7 @@ def _error(actual: Array, exact: Array) -> float:
     return float(np.abs(actual[finite].astype(np.float64) - exact[finite]).max(initial=0.0))
 
 
-def _deterministic(own: Own, spec: ModelSpec, first: Measured) -> None:
+def _deterministic(own: UserModel, spec: ModelSpec, first: Measured) -> None:
     """UsageError where the first case gives other outputs now that others ran in between, or
     straight after itself.
     """

@@ -26,7 +26,7 @@ from harness.graphs import declared, interface
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.recording import cases
 from harness.recording.output_axes import named
-from harness.recording.probing import Own, RefusedError, run, specification
+from harness.recording.probing import RefusedError, UserModel, run, specification
 from harness.recording.runs import Measured, measure
 from harness.subjects.described import Description
 from reference_models.cases import kept_steps, steps_told
@@ -53,7 +53,7 @@ class Wanted:
     existing: str = ""
 
 
-def make(own: Own, wanted: Wanted, folder: Path, progress: Progress) -> None:
+def make(own: UserModel, wanted: Wanted, folder: Path, progress: Progress) -> None:
     """Write to ``folder`` a golden with every step, one as it is shipped, the model, and about it.
 
     UsageError where the model cannot be run, is not described, or gives other outputs each time;
@@ -121,11 +121,11 @@ def _as_in(spec: ModelSpec, model: Any, said: Description) -> ModelSpec:
     return replace(spec, outputs=tuple(renamed))
 
 
-def _model(own: Own) -> Any:
+def _model(own: UserModel) -> Any:
     return getattr(own, "model")  # noqa: B009
 
 
-def _exported(own: Own, spec: ModelSpec, example: Arrays, wanted: Wanted) -> Any:
+def _exported(own: UserModel, spec: ModelSpec, example: Arrays, wanted: Wanted) -> Any:
     if wanted.existing:
         return interface.read(wanted.existing)
     model = _model(own)
@@ -146,7 +146,9 @@ def _exported(own: Own, spec: ModelSpec, example: Arrays, wanted: Wanted) -> Any
         raise ExportError(one_line(error)) from error
 
 
-def _example(own: Own, spec: ModelSpec, parameters: Arrays, runs: bool, fallback: Arrays) -> Arrays:
+def _example(
+    own: UserModel, spec: ModelSpec, parameters: Arrays, runs: bool, fallback: Arrays
+) -> Arrays:
     """Inputs to export with: the smallest that the model takes, with no axis of size 1 inside.
 
     Where it takes none of the sizes that are tried, it gets the ``fallback``.
@@ -184,7 +186,7 @@ def _recorded(spec: ModelSpec, one: Measured, thin: bool) -> store.RecordedCase:
     return store.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, one.noise)
 
 
-def _parameters(own: Own) -> Arrays:
+def _parameters(own: UserModel) -> Arrays:
     """The weights, or for an ONNX file its SHA-256, which stands for them."""
     if own.framework == "onnx":
         data = Path(getattr(own, "path")).read_bytes()  # noqa: B009

@@ -26,6 +26,7 @@ from harness.core.schema import (
     Stage,
     Status,
 )
+from harness.core.tolerance import Row
 from harness.goldens.store import Golden
 from harness.relations import RELATIONS
 from harness.relations.context import Check, Context, Pair
@@ -41,7 +42,7 @@ def judge(
     golden: Golden,
     cases: Sequence[Case],
     model: Path,
-    label: str,
+    row: Row,
     runtime: Runtime,
     session: Session,
 ) -> Iterator[CaseResult]:
@@ -49,7 +50,7 @@ def judge(
     not apply.
 
     ``cases`` are the selected ones, of which some are tried; ``session`` holds ``model`` in
-    ``runtime``, which the tolerance table knows as ``label``. A failure to run, or to load a
+    ``runtime``, which may err by ``row``. A failure to run, or to load a
     derived graph, is a failing case; any other exception is an error.
     """
     loaded = [golden.load(case) for case in spread(cases)]
@@ -61,7 +62,7 @@ def judge(
             session,
             loaded,
             frozenset(case.raggedness for case in golden.cases),
-            partial(compare.structure, runtime=label),
+            partial(compare.structure, row=row),
             Path(folder),
         )
         check: Check | None = None
@@ -73,7 +74,7 @@ def judge(
                 if check is None:
                     return
                 for pair in check(one):
-                    found = _result(name, context, one, pair, label)
+                    found = _result(name, context, one, pair, row)
                     yield replace(found, seconds=time.perf_counter() - started)
                     started = time.perf_counter()
             except (Exception, SystemExit) as error:
@@ -102,13 +103,13 @@ def spread(cases: Sequence[Case]) -> list[Case]:
     return list(chosen.values())
 
 
-def _result(name: str, context: Context, golden: GoldenCase, pair: Pair, label: str) -> CaseResult:
+def _result(name: str, context: Context, golden: GoldenCase, pair: Pair, row: Row) -> CaseResult:
     judged = _bits if pair.exact else _values
     outputs = tuple(
         replace(output, reason=f"{pair.how}: {output.reason}")
         if output.reason and pair.how
         else output
-        for output in judged(context, golden, pair, label)
+        for output in judged(context, golden, pair, row)
     )
     bad = [output for output in outputs if output.reason]
     status = Status.FAIL if bad else Status.PASS
@@ -117,7 +118,7 @@ def _result(name: str, context: Context, golden: GoldenCase, pair: Pair, label: 
 
 
 def _values(
-    context: Context, golden: GoldenCase, pair: Pair, label: str
+    context: Context, golden: GoldenCase, pair: Pair, row: Row
 ) -> tuple[OutputComparison, ...]:
     """One run against the other, with the noise floor and the scale of two runs."""
     scales = {n: _scale(v, golden.scale.get(n, 0.0)) for n, v in pair.expected.items()}
@@ -128,11 +129,11 @@ def _values(
         noise_floor={n: RUNS * floor for n, floor in golden.noise_floor.items()},
         scale={n: RUNS * scale for n, scale in scales.items()},
     )
-    return compare.compare(context.spec, two, list(pair.actual.items()), label)
+    return compare.compare(context.spec, two, list(pair.actual.items()), row)
 
 
 def _bits(
-    context: Context, golden: GoldenCase, pair: Pair, label: str
+    context: Context, golden: GoldenCase, pair: Pair, row: Row
 ) -> tuple[OutputComparison, ...]:
     """One run against the other with no tolerance at all: every bit of every value counts."""
     return tuple(
@@ -143,7 +144,7 @@ def _bits(
             ratio=output.max_abs,
             reason=_difference(pair.expected[output.name], pair.actual[output.name]),
         )
-        for output in _values(context, golden, pair, label)
+        for output in _values(context, golden, pair, row)
     )
 
 

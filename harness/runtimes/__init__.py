@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import replace
 
-from harness.core.errors import LoadError, one_line
-from harness.core.registry import extended, resolve
-from harness.core.schema import Runtime, Session
+from harness.core.registry import extended
+from harness.core.tolerance import DEFAULT_ROW, Row
+from harness.runtimes.guard import GuardedRuntime, guarded
+from harness.runtimes.settings import NONE, Settings
 
 OURS: dict[str, str] = {
     "ort-cpu": "harness.runtimes.ort:CPU",
@@ -28,36 +27,20 @@ OURS: dict[str, str] = {
 RUNTIMES: dict[str, str] = extended("harness.runtimes", OURS)
 
 
-@dataclass(frozen=True)
-class Unusable:
-    """Stands for a runtime that cannot be imported: unavailable, with the reason."""
+def load(name: str, settings: Settings = NONE) -> GuardedRuntime:
+    """Return the runtime called ``name``, guarded; KeyError where there is none.
 
-    reason: str
-
-    def check(self) -> str | None:
-        return self.reason
-
-    def version(self) -> str:
-        return ""
-
-    def prepare(self, path: str) -> Session:
-        raise LoadError(self.reason)
-
-
-def load(name: str) -> Runtime:
-    """The runtime called ``name``; KeyError where there is none.
-
-    One that cannot be imported, or is no runtime, is unavailable and says why. What an import
-    prints goes to standard error.
+    One that cannot be imported, or is no runtime, is unavailable and says why. UsageError where it
+    cannot have the ``settings``.
     """
-    target = RUNTIMES[name]
-    methods = ("check", "version", "prepare")
-    try:
-        with redirect_stdout(sys.stderr):
-            runtime: Runtime = resolve(target)
-            missing = [method for method in methods if not callable(getattr(runtime, method, None))]
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        return Unusable(f"{target} cannot be imported: {one_line(error)}")
-    return Unusable(f"{target} is no runtime: it has no {missing[0]}()") if missing else runtime
+    return guarded(RUNTIMES[name], name, settings)
+
+
+def row(name: str, tf32: bool = False) -> Row:
+    """Return how far the runtime called ``name`` may err; the default where there is none."""
+    return load(name).row_of(tf32) if name in RUNTIMES else replace(DEFAULT_ROW, name=name)
+
+
+def distributions() -> list[str]:
+    """Return the distributions that our runtimes compute with."""
+    return list(dict.fromkeys(name for ours in OURS for name in load(ours).distributions))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ DTYPES = frozenset({"bool", "float16", "float32", "float64"}) | {
 }
 
 
-def write(stream: BinaryIO, header: Mapping[str, Any], tensors: Tensors = ()) -> None:
+def write(stream: IO[bytes], header: Mapping[str, Any], tensors: Tensors = ()) -> None:
     """Send one frame; TypeError where a tensor has a dtype that no frame holds."""
     for name, value in tensors:
         if value.dtype.name not in DTYPES:
@@ -37,7 +37,7 @@ def write(stream: BinaryIO, header: Mapping[str, Any], tensors: Tensors = ()) ->
     stream.flush()
 
 
-def read(stream: BinaryIO) -> tuple[Header, list[tuple[str, Array]]] | None:
+def read(stream: IO[bytes]) -> tuple[Header, list[tuple[str, Array]]] | None:
     """The next frame; None where the stream ends before one is complete.
 
     ValueError where something else than a frame comes.
@@ -61,7 +61,7 @@ def read(stream: BinaryIO) -> tuple[Header, list[tuple[str, Array]]] | None:
     return header, tensors
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes | None:
+def _exactly(stream: IO[bytes], count: int) -> bytes | None:
     parts = []
     while count:
         part = stream.read(count)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import LoadError, RunError, one_line
+from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
+from harness.core.tolerance import Row
+from harness.runtimes.settings import Settings
 
 PROVIDER = "onnx.reference"
 
@@ -53,6 +56,18 @@ class ReferenceSession:
 
 class ReferenceRuntime:
     """onnx's reference evaluator, which is a core dependency and so always available."""
+
+    row = Row(4.0, "float32 NumPy, operator by operator")
+    distributions = ("onnx",)
+
+    def loader(self, settings: Settings) -> Loader:
+        """Return what runs a model without the harness."""
+        return Loader(
+            "onnx",
+            "from onnx.reference import ReferenceEvaluator",
+            "session = ReferenceEvaluator(str(here / 'model.onnx'))",
+            "session.run(None, inputs), session.output_names",
+        )
 
     def check(self) -> str | None:
         return None

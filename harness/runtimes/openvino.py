@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from typing import Any
@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import LoadError, RunError, clipped
+from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
+from harness.core.tolerance import Row
+from harness.runtimes.settings import Settings
 
 DEVICE = "CPU"
 INSTALL = "pip install 'onnx-sequence-harness[openvino]'"
@@ -92,9 +95,25 @@ class OpenVinoSession:
 
 @dataclass(frozen=True)
 class OpenVinoRuntime:
-    """OpenVINO's CPU plugin with ``properties``; its defaults hold for the others."""
+    """OpenVINO's CPU plugin with ``properties``; its defaults hold for the others.
 
-    properties: Mapping[str, str] = field(default_factory=dict)
+    ``precise`` names the runtime that is the same in full precision.
+    """
+
+    properties: Mapping[str, str]
+    row: Row
+    precise: str = ""
+    distributions = ("openvino",)
+
+    def loader(self, settings: Settings) -> Loader:
+        """Return what runs a model with the same properties without the harness."""
+        return Loader(
+            "openvino",
+            "import openvino",
+            f"properties = {dict(self.properties)}\n"
+            f"session = openvino.compile_model(here / 'model.onnx', {DEVICE!r}, properties)",
+            "list(session(inputs).values()), [o.any_name for o in session.outputs]",
+        )
 
     def check(self) -> str | None:
         return None if self.version() else f"openvino is not installed: {INSTALL}"
@@ -122,5 +141,9 @@ class OpenVinoRuntime:
             raise LoadError(shortened(error)) from error
 
 
-FULL_PRECISION = OpenVinoRuntime(FULL)
-DEFAULT_PRECISION = OpenVinoRuntime()
+FULL_PRECISION = OpenVinoRuntime(
+    FULL, Row(4.0, "float32 asked for, and accurate Sigmoid and Tanh: at worst 2.0")
+)
+DEFAULT_PRECISION = OpenVinoRuntime(
+    {}, Row(4.0, "as openvino: what it computes in bfloat16 does not conform"), "openvino"
+)

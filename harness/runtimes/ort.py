@@ -15,7 +15,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from harness.core.errors import LoadError, RunError, UsageError
+from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
+from harness.core.tolerance import Row
 from harness.placing.messages import shortened
 from harness.placing.sizes import OnSizes, on_sizes
 from harness.placing.tables import nearest, predictions
@@ -28,10 +30,17 @@ from harness.placing.verdict import (
 )
 from harness.runtimes import cuda
 from harness.runtimes.cuda import INSTALL_CUDA, cuda_libraries, missing_libraries, no_cuda_device
-from harness.runtimes.ort_options import OrtOptions
+from harness.runtimes.ort_options import LEVELS, OrtOptions
+from harness.runtimes.settings import Settings
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 DEFAULTS = OrtOptions()
+TF32 = 2.0**13
+"""The unit roundoff of TF32, 2^-11 with its 10 bits of mantissa, in units of float32's, 2^-24."""
+ROWS = {
+    CPU_PROVIDER: Row(6.0, "its Sigmoid and Tanh are good to 1e-7 absolute only, and that adds up"),
+    CUDA_PROVIDER: Row(8.0, "float32 with TF32 off; cuDNN splits and orders sums in its own way"),
+}
 _SILENT = 4
 _PLACEMENT = "session.record_ep_graph_assignment_info"
 
@@ -131,6 +140,12 @@ class OrtRuntime:
 
     provider: str
     options: OrtOptions = DEFAULTS
+    distributions = DISTRIBUTIONS
+    tf32_row = Row(4.0 * TF32, "TF32 rounds 2^13 times as coarsely; not measured on a device")
+
+    @property
+    def row(self) -> Row:
+        return ROWS[self.provider]
 
     @property
     def tf32(self) -> bool:
@@ -149,6 +164,11 @@ class OrtRuntime:
         if options.provider and self.provider == CPU_PROVIDER:
             raise UsageError(f"{CPU_PROVIDER} has no options")
         return replace(self, options=options)
+
+    def loader(self, settings: Settings) -> Loader:
+        """Return what runs a model with this provider and ``settings`` without the harness."""
+        defaults = {"use_tf32": "0"} if self.provider == CUDA_PROVIDER else {}
+        return loader(self.provider, {**defaults, **settings.provider}, settings)
 
     def check(self) -> str | None:
         """None where available; CUDA is looked for before anything is imported."""
@@ -203,6 +223,24 @@ class OrtRuntime:
             )
         _preload(onnxruntime)
         return missing_libraries(cuda_libraries(onnxruntime.cuda_version)) or _check_recorder()
+
+
+def loader(provider: str, provider_options: Mapping[str, str], settings: Settings) -> Loader:
+    """Return what opens a session of a provider in a script."""
+    options = ""
+    if settings.optimization:
+        level = f"onnxruntime.GraphOptimizationLevel.{LEVELS[settings.optimization]}"
+        options += f"options.graph_optimization_level = {level}\n"
+    if settings.intra_op_threads:
+        options += f"options.intra_op_num_threads = {settings.intra_op_threads}\n"
+    providers = [(provider, dict(provider_options))]
+    return Loader(
+        "onnxruntime",
+        "import onnxruntime",
+        f"options, providers = onnxruntime.SessionOptions(), {providers}\n{options}"
+        "session = onnxruntime.InferenceSession(here / 'model.onnx', options, providers)",
+        "session.run(None, inputs), [o.name for o in session.get_outputs()]",
+    )
 
 
 def opened(onnxruntime: Any, path: str, options: Any, providers: Sequence[Any], wanted: str) -> Any:

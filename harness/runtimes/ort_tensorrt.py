@@ -7,9 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from harness.core.loader import Loader
+from harness.core.tolerance import Row
 from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER
 from harness.runtimes import ort
 from harness.runtimes.ort import CUDA, OrtSession
+from harness.runtimes.settings import Settings
 
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")
@@ -26,6 +29,13 @@ class TensorRtSession(OrtSession):
 
 class TensorRtRuntime:
     """In full precision but for TF32; engines are built anew for shapes out of their range."""
+
+    distributions = ort.DISTRIBUTIONS
+    row = Row(4.0 * ort.TF32, "TensorRT uses TF32, whatever is asked; not measured on a device")
+
+    def loader(self, settings: Settings) -> Loader:
+        """Return what runs a model with this provider without the harness."""
+        return ort.loader(TENSORRT_PROVIDER, settings.provider, settings)
 
     def check(self) -> str | None:
         """None where CUDA, the provider and the libraries of TensorRT are there."""

@@ -1,4 +1,4 @@
-// ONNX Runtime Web in Node: answers frames (see wire.py) on standard input and output.
+// ONNX Runtime Web in Node: answers frames (see frames.py) on standard input and output.
 // Argument: the folder whose node_modules holds onnxruntime-web.
 import { readFile } from "node:fs/promises";
 import { writeSync } from "node:fs";

@@ -3,165 +3,106 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from signal import Signals
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from harness.core.errors import LoadError, RunError, StageError, clipped
+from harness.core.errors import LoadError, RunError, StageError
 from harness.core.schema import Array, Arrays
-from harness.runtimes import frames
-
-OUTPUT = 16 * 2**20
-"""Bytes that a child may write to standard error for one question; over that it is killed."""
-_TAIL = 4096
-_GRACE = 5.0
+from harness.processes.limits import UNLIMITED
+from harness.processes.worker import LostError, Worker
+from harness.runtimes import serve
 
 
-class Words:
-    """What a child writes to standard error: its end, and how much since the last question."""
+class Server(Protocol):
+    """A process that holds sessions by number; every answer may be a StageError."""
 
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
-        self.written = 0
-        self.flooded = False
-        self._said = b""
-        self._child = child
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
+    @property
+    def alive(self) -> bool: ...
 
-    def last(self) -> str:
-        """The last three lines that are not empty, as one, once there will be no more."""
-        self._thread.join(_GRACE)
-        text = self._said.decode(errors="replace")
-        return " ".join([line.strip() for line in text.splitlines() if line.strip()][-3:])
+    def load(self, path: str) -> int: ...
 
-    def _listen(self) -> None:
-        assert self._child.stderr is not None
-        with self._child.stderr as stream:
-            while part := os.read(stream.fileno(), 2**16):
-                self.written += len(part)
-                self._said = (self._said + part)[-_TAIL:]
-                if self.written > OUTPUT:
-                    self.flooded = True
-                    self._child.kill()
+    def run(self, session: int, inputs: Arrays) -> list[tuple[str, Array]]: ...
+
+    def evidence(self, session: int) -> dict[str, Any]: ...
+
+    def forget(self, session: int) -> None: ...
 
 
-class Process:
-    """A child that answers each frame by one; it ends with its standard input, or is killed."""
+class PythonServer:
+    """The runtime that ``"module:attribute"`` names, in a child process.
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
-        )
-        self._words = Words(self._child)
-        self.closed: list[int] = []
-        """Sessions that nobody holds any more; the child hears of them with the next question."""
-        self._stop = weakref.finalize(self, _kill, self._child)
+    The child ends with this object; that it hangs or grows is for its user to limit.
+    """
+
+    def __init__(self, target: str, environment: Mapping[str, str]) -> None:
+        self._target = target
+        self._worker = Worker(UNLIMITED, environment, tied=False)
+        self._forgotten: list[int] = []
+        weakref.finalize(self, self._worker.stop)
 
     @property
     def alive(self) -> bool:
-        return self._child.poll() is None
+        return self._worker.alive
 
-    def ask(
-        self, failure: type[StageError], question: Mapping[str, Any], tensors: frames.Tensors = ()
-    ) -> tuple[frames.Header, list[tuple[str, Array]]]:
-        """The answer to one question; ``failure`` where the child tells an error.
+    def load(self, path: str) -> int:
+        number: int = self._ask(LoadError, serve.load, self._target, path)
+        return number
 
-        Where the child dies, or answers what is no frame and is killed, the ``failure`` is a crash.
-        """
-        self._words.written = 0
-        closed = [self.closed.pop() for _ in range(len(self.closed))]
-        header = {**question, "close": closed}
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
+    def run(self, session: int, inputs: Arrays) -> list[tuple[str, Array]]:
+        outputs: list[tuple[str, Array]] = self._ask(RunError, serve.run, session, inputs)
+        return outputs
+
+    def evidence(self, session: int) -> dict[str, Any]:
+        evidence: dict[str, Any] = self._ask(RunError, serve.evidence, session)
+        return evidence
+
+    def forget(self, session: int) -> None:
+        """The child hears of it with the next question."""
+        self._forgotten.append(session)
+
+    def _ask(self, failure: type[StageError], function: Callable[..., Any], *words: Any) -> Any:
+        forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
         try:
-            frames.write(cast(Any, self._child.stdin), header, tensors)
-            answer = frames.read(cast(Any, self._child.stdout))
-        except TypeError as error:
-            raise failure(str(error)) from None
-        except (OSError, ValueError):
-            answer = None
-        except BaseException:
-            self._stop()
-            raise
-        if answer is None:
-            raise failure(self._last_words(), crashed=True)
-        if "error" in answer[0]:
-            raise failure(answer[0]["error"])
-        return answer
-
-    def _last_words(self) -> str:
-        """How the child ended and the last three lines that it wrote to standard error."""
-        try:
-            status = self._child.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            self._stop()
-            return "the process that runs it sent no readable answer and was killed"
-        ended = f"ended with {_ended(status)}"
-        if self._words.flooded:
-            ended = f"wrote over {OUTPUT:,} bytes of output and was killed"
-        said = self._words.last()
-        told = f"the process that runs it {ended}{': ' if said else ''}{said}"
-        return clipped(told)
-
-
-def _ended(status: int) -> str:
-    """How a process ended, by its return code, negative for a signal."""
-    if status >= 0:
-        return f"exit code {status}"
-    names = {one.value: one.name for one in Signals}
-    return f"signal {names.get(-status, -status)}"
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
+            return self._worker.call(function, forgotten, *words)
+        except LostError as lost:
+            raise failure(f"the process that runs it {lost}", crashed=True) from None
 
 
 class ServedSession:
     """One loaded model in a process that may hold others."""
 
-    def __init__(self, process: Process, path: str) -> None:
-        self._process = process
-        answer, _ = process.ask(LoadError, {"do": "load", "path": os.path.abspath(path)})
-        self._number = int(answer["session"])
-        weakref.finalize(self, process.closed.append, self._number).atexit = False
+    def __init__(self, server: Server, path: str) -> None:
+        self._server = server
+        self._number = server.load(os.path.abspath(path))
+        weakref.finalize(self, server.forget, self._number).atexit = False
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
         """Run one case; RunError where it fails or the process dies."""
-        question = {"do": "run", "session": self._number}
-        return self._process.ask(RunError, question, list(inputs.items()))[1]
+        return self._server.run(self._number, inputs)
 
     def evidence(self) -> dict[str, Any]:
-        """What the runtime in the process says; nothing where the process is dead."""
+        """Return what the runtime there tells; nothing where the process is dead."""
         try:
-            answer, _ = self._process.ask(RunError, {"do": "evidence", "session": self._number})
+            return self._server.evidence(self._number)
         except RunError:
             return {}
-        return dict(answer["evidence"])
 
 
 class Served:
     """A process for the sessions of one runtime, started for the first and replaced if it died."""
 
-    def __init__(
-        self, command: Callable[[], Sequence[str]], environment: Mapping[str, str] | None = None
-    ) -> None:
-        self._command = command
-        self._environment = environment or {}
-        self._process: Process | None = None
+    def __init__(self, start: Callable[[], Server]) -> None:
+        self._start = start
+        self._server: Server | None = None
 
     def prepare(self, path: str) -> ServedSession:
         """Load a file in the process; LoadError where it cannot be, or the process dies of it."""
-        if self._process is None or not self._process.alive:
-            try:
-                self._process = Process(self._command(), self._environment)
-            except OSError as error:
-                raise LoadError(f"{self._command()[0]}: {error.strerror}") from None
-        return ServedSession(self._process, path)
+        if self._server is None or not self._server.alive:
+            self._server = self._start()
+        return ServedSession(self._server, path)
+
+
+def in_child(target: str, environment: Mapping[str, str] | None = None) -> Served:
+    """Return the runtime that ``"module:attribute"`` names, served by a child process."""
+    return Served(lambda: PythonServer(target, environment or {}))

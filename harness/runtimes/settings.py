@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.errors import UsageError
-from harness.core.schema import Runtime
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Settings:
         pairs = (shlex.quote(f"{key}={value}") for key, value in self.provider.items())
         return flags + "".join(f" --provider-option {pair}" for pair in pairs)
 
-    def on(self, name: str, runtime: Runtime) -> Runtime:
-        """The runtime called ``name`` with these settings; UsageError where it cannot have them.
+    def on(self, name: str, runtime: Any) -> Any:
+        """Return the runtime called ``name`` with these settings; UsageError if it has none.
 
         A runtime that can offers ``configured(**settings)``.
         """
@@ -43,10 +42,9 @@ class Settings:
         if configured is None:
             raise UsageError(f"{told} has no such settings, only ONNX Runtime has")
         try:
-            changed: Runtime = configured(**self._asked)
+            return configured(**self._asked)
         except UsageError as error:
             raise UsageError(f"{told}: {error}") from None
-        return changed
 
     @property
     def _asked(self) -> dict[str, Any]:
@@ -56,3 +54,6 @@ class Settings:
             "provider": self.provider,
         }
         return {name: value for name, value in asked.items() if value}
+
+
+NONE = Settings()

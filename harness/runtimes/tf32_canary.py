@@ -33,7 +33,7 @@ OPEN = np.float32(64)
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProductProbe:
     """One model, its input, the only output that is looked at, and what it must be.
 
     With TF32 off the largest error may be ``allowed``; with TF32 on it must be ``least`` or more.
@@ -61,7 +61,7 @@ class Probe:
         return ""
 
 
-def probes() -> list[Probe]:
+def probes() -> list[ProductProbe]:
     """A matrix product, an LSTM and a GRU."""
     return [_product(), _cell("LSTM"), _cell("GRU")]
 
@@ -84,7 +84,7 @@ def run(off: Runtime, on: Runtime) -> dict[str, Any]:
     return told
 
 
-def _output(runtime: Runtime, path: Path, probe: Probe) -> Array:
+def _output(runtime: Runtime, path: Path, probe: ProductProbe) -> Array:
     return runtime.prepare(str(path)).run(probe.inputs)[0][1]
 
 
@@ -102,15 +102,15 @@ def _pairs(rows: int) -> tuple[Array, Array]:
     return x, w
 
 
-def _product() -> Probe:
+def _product() -> ProductProbe:
     x, w = _pairs(SIZE)
     exact = x.astype(np.float64) @ w.astype(np.float64)
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
     model = _model([node], ["batch", SIZE], ["batch", SIZE], {"w": w})
-    return Probe("MatMul", model, {"x": x}, exact, 0.0, float(exact.min()) / 2)
+    return ProductProbe("MatMul", model, {"x": x}, exact, 0.0, float(exact.min()) / 2)
 
 
-def _cell(op_type: str) -> Probe:
+def _cell(op_type: str) -> ProductProbe:
     """The final state of a cell that adds (LSTM) or takes (GRU) a candidate of 1 at every step."""
     x, w = _pairs(SIZE)
     gates: Sequence[np.float32]
@@ -133,7 +133,7 @@ def _cell(op_type: str) -> Probe:
     value = float(STEPS if op_type == "LSTM" else 1)
     exact = np.full((1, SIZE, SIZE), value)
     inputs = {"x": np.repeat(x[None], STEPS, axis=0)}
-    return Probe(op_type, model, inputs, exact, value * 2**-18, value / 2)
+    return ProductProbe(op_type, model, inputs, exact, value * 2**-18, value / 2)
 
 
 def _model(

@@ -65,7 +65,7 @@ class TwinRuntime:
         parameters = source.parameters()
         adapter = resolve(f"harness.frameworks.{self.framework}_device")
         twin = catalog.part(source.spec, f"{self.framework}_twin")
-        placed = adapter.Placed(twin, source.spec, parameters, self.cuda)
+        placed = adapter.on_device(twin, source.spec, parameters, self.cuda)
         return TwinSession(self.framework, source.spec, placed)
 
 

@@ -12,6 +12,7 @@ from harness.core.schema import CellResult, Report, Stage
 from harness.exporting import bundle
 from harness.reports import model_card
 from harness.validation import pipeline
+from harness.validation.job import Failed, Ready
 from harness.validation.selection import Selection
 from reference_models import catalog
 
@@ -31,24 +32,24 @@ def ship(
         told = ", ".join(models)
         raise UsageError(f"one model can be exported at a time; the selection has: {told}")
     prepared = pipeline.prepare(selection, lambda text: None)
-    exports = {bundle.folder(selection.artifacts, work.cell) for work in prepared.works}
+    exports = {bundle.folder(selection.artifacts, job.cell) for job in prepared.jobs}
     if len(exports) != 1:
         told = ", ".join(sorted(str(path.relative_to(selection.artifacts)) for path in exports))
         raise UsageError(f"one export makes a bundle; the selection has: {told}")
-    work = prepared.works[0]
-    if work.failure is not None and work.failure.stage is Stage.EXPORT:
+    job = prepared.jobs[0]
+    if isinstance(job, Failed) and job.failure.stage is Stage.EXPORT:
         (folder / bundle.MODEL).unlink(missing_ok=True)
-        raise UsageError(f"{work.cell.model}/{work.cell.framework}: {work.failure}")
-    report = pipeline.judge(prepared, "harness.export", done, lambda work: None)
-    if not conforming(report) or work.model is None:
+        raise UsageError(f"{job.cell.model}/{job.cell.framework}: {job.failure}")
+    report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
+    if not conforming(report) or not isinstance(job, Ready) or job.model is None:
         (folder / bundle.MODEL).unlink(missing_ok=True)
         return report, False
-    stored = bundle.read(work.model.parent)
+    stored = bundle.read(job.model.parent)
     about = {name: value for name, value in stored.manifest.items() if name != "sha256"}
     about |= {"validated": proof(report), "tolerance": model_card.tolerances(report)}
-    about["subject"] = f"{work.cell.model}, a reference model"
-    text = model_card.text(work.golden, about, report)
-    bundle.write(folder, work.model.read_bytes(), about, work.golden.folder, text)
+    about["subject"] = f"{job.cell.model}, a reference model"
+    text = model_card.text(job.golden, about, report)
+    bundle.write(folder, job.model.read_bytes(), about, job.golden.folder, text)
     return report, True
 
 

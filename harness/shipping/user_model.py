@@ -17,9 +17,10 @@ from harness.core.schema import CellResult, Progress, Report
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle
+from harness.exporting.key import installed_versions
 from harness.goldens import store
-from harness.recording import cases, spawn, user_model
-from harness.recording.child import Job, own
+from harness.recording import cases, in_child, user_model
+from harness.recording.loading import user_model as loaded
 from harness.recording.user_model import Wanted
 from harness.reports import json_file, model_card
 from harness.runtimes import RUNTIMES
@@ -27,7 +28,7 @@ from harness.shipping import reference_model
 from harness.subjects import onnx_file
 from harness.subjects.describe import description, file
 from harness.subjects.described import Description
-from harness.subjects.source import Kind, Source, source
+from harness.subjects.resolve import EXPORTABLE, Kind, Subject, resolve
 from harness.validation import pipeline
 from harness.validation.selection import Selection
 
@@ -102,10 +103,10 @@ def ship(
         prepared = pipeline.prepare(selection, progress)
         place = request.output
         rejected = (str(place / bundle.REJECTED), "--golden", str(place / bundle.GOLDEN))
-        prepared.works = [
-            replace(work, replay=_replay(work.cell.runtime, *rejected)) for work in prepared.works
+        prepared.jobs = [
+            replace(job, replay=_replay(job.cell.runtime, *rejected)) for job in prepared.jobs
         ]
-        report = pipeline.judge(prepared, "harness.export", done, lambda work: None)
+        report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
         for line in about["refused"]:
             note(f"not compared: {line}")
         if not reference_model.conforming(report):
@@ -126,7 +127,7 @@ def _replay(runtime: str, *words: str) -> str:
 
 def _make(request: Request, folder: Path, progress: Progress) -> Wanted:
     """Have the golden and the model made in ``folder``: in a child, or here if it lives here."""
-    named = source(request.subject) if isinstance(request.subject, str) else None
+    named = resolve(request.subject, EXPORTABLE) if isinstance(request.subject, str) else None
     said = _described(request, named)
     wanted = Wanted(
         _name(request, said, named),
@@ -141,18 +142,18 @@ def _make(request: Request, folder: Path, progress: Progress) -> Wanted:
     )
     _check_files(request, named)
     if named is None:
-        model = own(request.subject, wanted.text, request.weights)
+        model = loaded(request.subject, wanted.text, request.weights)
         user_model.make(model, wanted, folder, progress)
         return wanted
     try:
-        job = Job(named, request.weights, wanted, folder)
-        spawn.make(job, progress, request.timeout)
+        order = in_child.Order(named, request.weights, wanted, folder)
+        in_child.make(order, progress, request.timeout)
     except ExportError as error:
         raise UsageError(str(error)) from None
     return wanted
 
 
-def _described(request: Request, named: Source | None) -> Description:
+def _described(request: Request, named: Subject | None) -> Description:
     """What the call says of the model, else the TOML file next to it."""
     said = description(request.inputs)
     beside = named.description if named else None
@@ -161,7 +162,7 @@ def _described(request: Request, named: Source | None) -> Description:
     return replace(said, outputs=tuple(request.outputs) or said.outputs)
 
 
-def _name(request: Request, said: Description, named: Source | None) -> str:
+def _name(request: Request, said: Description, named: Subject | None) -> str:
     name = request.name or said.name
     if not name:
         return named.name if named else type(request.subject).__name__
@@ -170,7 +171,7 @@ def _name(request: Request, said: Description, named: Source | None) -> str:
     return name
 
 
-def _check_files(request: Request, named: Source | None) -> None:
+def _check_files(request: Request, named: Subject | None) -> None:
     """UsageError where the weights or the file to judge are not there, or not for this subject."""
     kind = None if named is None else named.kind
     if request.weights is not None:
@@ -200,6 +201,6 @@ def _numbers(flag: str, texts: Sequence[str], usual: tuple[int, ...]) -> tuple[i
 def _key(stored: store.Golden, wanted: Wanted) -> dict[str, Any]:
     """What the export depends on, as far as it can be told of a model that is not ours."""
     code = hashlib.sha256(wanted.text.encode()).hexdigest()
-    versions = bundle.versions(stored.framework)
+    versions = installed_versions(stored.framework)
     weights = stored.weights_sha256
     return {"weights": weights, "opset": wanted.opset, "code": code, "versions": versions}

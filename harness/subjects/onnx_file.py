@@ -32,7 +32,7 @@ def read(path: Path) -> onnx.ModelProto:
     return model
 
 
-class Own:
+class OnnxFile:
     """A graph; a symbol named like the batch, else the first one of an input, is the batch."""
 
     framework = FRAMEWORK

@@ -1,22 +1,190 @@
-"""What a text on the command line names."""
+"""What a text on the command line names: a reference model, a folder, a file or a factory."""
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
+from harness.core.errors import UsageError
+from harness.goldens import store
 from reference_models import catalog
 
 
-def is_path(subject: str) -> bool:
-    """Whether a subject is a bundle folder or a file rather than a reference model's name."""
-    found = bool(subject) and Path(subject).is_dir()
-    return found or subject.endswith(".onnx") or os.sep in subject
+class Kind(StrEnum):
+    """Every kind of subject, and how it is called."""
+
+    REFERENCE = "a reference model's name"
+    BUNDLE = "a bundle folder"
+    ONNX_TESTS = "a folder of ONNX tests"
+    GOLDEN = "a golden"
+    GOLDENS = "a folder of goldens"
+    FACTORY = "package.module:factory, path/file.py:factory"
+    KERAS = "a .keras file"
+    PT2 = "a .pt2 file"
+    TORCHSCRIPT = "a TorchScript file"
+    ONNX = "a .onnx file"
 
 
-def is_reference(subject: str) -> bool:
-    """Whether a subject can only be the name, or a glob, of reference models."""
-    path = Path(subject)
-    return subject in catalog.MODELS or not (
-        ":" in subject or path.suffix or os.sep in subject or path.exists()
-    )
+FOLDERS = {Kind.BUNDLE, Kind.ONNX_TESTS, Kind.GOLDEN, Kind.GOLDENS}
+EXPORTED = {Kind.REFERENCE, Kind.BUNDLE, Kind.ONNX_TESTS, Kind.ONNX}
+"""What has an ONNX model and a golden to judge it by, a .onnx file with ``--golden``"""
+EXPORTABLE = {
+    Kind.REFERENCE,
+    Kind.FACTORY,
+    Kind.KERAS,
+    Kind.PT2,
+    Kind.TORCHSCRIPT,
+    Kind.ONNX,
+}
+"""What a bundle can be made of"""
+CONVERTIBLE = {Kind.GOLDEN, Kind.BUNDLE, Kind.ONNX_TESTS}
+"""What holds the cases of one golden"""
+SUFFIXES = {
+    ".keras": Kind.KERAS,
+    ".pt2": Kind.PT2,
+    ".onnx": Kind.ONNX,
+    ".jit": Kind.TORCHSCRIPT,
+    ".torchscript": Kind.TORCHSCRIPT,
+}
+OTHER = {
+    ".h5": "HDF5 holds no complete Keras model; save it as .keras, or give FILE.py:factory and"
+    " --weights FILE",
+    ".safetensors": "it holds weights alone; give FILE.py:factory and --weights FILE",
+    ".py": "a Python file needs the name of its factory: FILE.py:factory",
+}
+DATA_SET = "test_data_set_"
+"""What the folders of ONNX tests begin with; a number follows"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``place`` is a name, a path or a dotted module, ``factory`` the callable in a module."""
+
+    kind: Kind
+    place: str
+    factory: str = ""
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
+
+    @property
+    def name(self) -> str:
+        """A name for the model that can stand in a cell's id."""
+        text = self.factory or self.path.stem
+        return re.sub(r"[^\w.-]+", "_", text).strip("._") or "model"
+
+    @property
+    def text(self) -> str:
+        return f"{self.place}:{self.factory}" if self.factory else self.place
+
+    @property
+    def description(self) -> Path | None:
+        """The TOML file next to the model that may describe its inputs; None for a module."""
+        own = self.kind is not Kind.FACTORY or self.place.endswith(".py")
+        return self.path.with_suffix(".toml") if own else None
+
+
+def resolve(text: str, kinds: Collection[Kind]) -> Subject:
+    """Return the subject that ``text`` names; UsageError in one line where it is of other kinds.
+
+    A folder that is there comes before a reference model of its name, where folders may be named.
+    What looks like no file is the name, or a glob, of reference models.
+    """
+    path, expected = Path(text), f"expected {', '.join(kind for kind in Kind if kind in kinds)}"
+    if text and path.is_dir() and not FOLDERS.isdisjoint(kinds):
+        return _allowed(Subject(_folder(path), text), kinds, expected)
+    if text in catalog.MODELS:
+        return _allowed(Subject(Kind.REFERENCE, text), kinds, expected)
+    place, colon, factory = text.rpartition(":")
+    if colon and place and not path.exists() and factory.isidentifier():
+        return _allowed(_factory(place, factory, expected), kinds, expected)
+    named = path.suffix.lower() in {*SUFFIXES, *OTHER} or os.sep in text or ":" in text
+    if not (named or path.exists()) and Kind.REFERENCE in kinds:
+        return Subject(Kind.REFERENCE, text)
+    if not path.exists():
+        raise UsageError(f"{text}: no such file or reference model; {expected}")
+    if path.is_dir():
+        raise UsageError(f"{text} is a folder; {expected}")
+    return _allowed(Subject(_file(path, expected), text), kinds, expected)
+
+
+def _allowed(subject: Subject, kinds: Collection[Kind], expected: str) -> Subject:
+    if subject.kind in kinds:
+        return subject
+    raise UsageError(f"{subject.text} is {subject.kind}; {expected}")
+
+
+def _folder(path: Path) -> Kind:
+    """The kind of a folder; one that holds nothing known is taken for a bundle."""
+    if any(re.fullmatch(rf"{DATA_SET}\d+", entry.name) for entry in path.glob(f"{DATA_SET}*")):
+        return Kind.ONNX_TESTS
+    if (path / store.CASES).is_file():
+        return Kind.GOLDEN
+    if not (path / store.MANIFEST).is_file() and any(store.goldens(path)):
+        return Kind.GOLDENS
+    return Kind.BUNDLE
+
+
+def _factory(place: str, factory: str, expected: str) -> Subject:
+    if place.endswith(".py"):
+        path = Path(place)
+        if not path.is_file():
+            raise UsageError(f"{place}: no such file; expected path/file.py:factory")
+        bound, defined = _callables(path)
+        if bound and factory not in bound:
+            raise UsageError(f"{place} defines no {factory!r}; it defines: {', '.join(defined)}")
+    elif not all(part.isidentifier() for part in place.split(".")):
+        raise UsageError(f"{place}:{factory}: {place!r} is no module; {expected}")
+    return Subject(Kind.FACTORY, place, factory)
+
+
+def _file(path: Path, expected: str) -> Kind:
+    suffix = path.suffix.lower()
+    if suffix in OTHER:
+        defined = _callables(path)[1] if suffix == ".py" else []
+        there = f" (it defines: {', '.join(defined)})" if defined else ""
+        raise UsageError(f"{path}: {OTHER[suffix]}{there}")
+    return SUFFIXES.get(suffix) or _content(path, expected)
+
+
+def _content(path: Path, expected: str) -> Kind:
+    """The kind of a file that its name does not tell, such as a TorchScript archive in a .pt."""
+    try:
+        with ZipFile(path) as archive:
+            parts = {part for name in archive.namelist() for part in name.split("/")[1:2]}
+    except (OSError, BadZipFile):
+        parts = set()
+    if parts & {"code", "constants.pkl"}:
+        return Kind.TORCHSCRIPT
+    with path.open("rb") as file:
+        head = file.read(1)
+    if "data.pkl" in parts or head == b"\x80":
+        raise UsageError(
+            f"{path} is a pickle, which runs code when it is read; give FILE.py:factory, with"
+            " --weights FILE for a state dict, or save the model with torch.export.save (.pt2)"
+        )
+    raise UsageError(f"{path} is no model that can be read; {expected}")
+
+
+def _callables(path: Path) -> tuple[set[str], list[str]]:
+    """Every name that a Python file binds, and what it defines at its top; none if it is broken."""
+    try:
+        tree = ast.parse(path.read_text())
+    except (SyntaxError, ValueError, OSError):
+        return set(), []
+    bound: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.alias):
+            name = node.id if isinstance(node, ast.Name) else node.asname or node.name
+            bound.add(name.split(".")[0])
+    kinds = ast.FunctionDef, ast.ClassDef
+    defined = [node.name for node in tree.body if isinstance(node, kinds)]
+    star = "*" in bound
+    return set() if star else bound | set(defined), defined

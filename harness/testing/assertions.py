@@ -35,9 +35,12 @@ def assert_conforms(
     """
     __tracebackhide__ = True
     from harness import api
+    from harness.subjects.resolve import EXPORTABLE, FOLDERS, resolve
 
     shared: dict[str, Any] = {"lengths": lengths, "batch": batch, "runtimes": runtimes}
-    stored = isinstance(model, str | Path) and (golden is not None or Path(model).is_dir())
+    stored = isinstance(model, str | Path) and (
+        golden is not None or resolve(str(model), {*EXPORTABLE, *FOLDERS}).kind in FOLDERS
+    )
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         if stored:
             report: Report = api.validate(model, golden=golden, **shared, **options)

@@ -15,12 +15,11 @@ from harness.core import selectors
 from harness.core.errors import HarnessError, NothingSelectedError, UsageError
 from harness.core.schema import Cell, CellResult, Status
 from harness.core.summary import BAD
-from harness.exporting import bundle
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
-from harness.onnx_tests import layout
 from harness.reports import console
 from harness.runtimes import RUNTIMES
+from harness.subjects.resolve import FOLDERS, Kind, resolve
 from harness.validation import pipeline
 from harness.validation.selection import Selection
 from reference_models import catalog
@@ -126,7 +125,7 @@ class Cells:
                 for selection, only in groups.values():
                     prepared = pipeline.prepare(replace(selection, only=only), self._progress)
                     self._prepared |= {
-                        work.cell.id: replace(prepared, works=[work]) for work in prepared.works
+                        job.cell.id: replace(prepared, jobs=[job]) for job in prepared.jobs
                     }
         except (HarnessError, OSError) as error:
             raise pytest.UsageError(str(error)) from None
@@ -145,7 +144,7 @@ class Cells:
 
     def judge(self, cell_id: str) -> CellResult:
         report = pipeline.judge(
-            self._prepared[cell_id], "pytest", lambda result: None, lambda work: None
+            self._prepared[cell_id], "pytest", lambda result: None, lambda job: None
         )
         return report.results[0]
 
@@ -186,20 +185,19 @@ class Cells:
         chosen = selectors.names(
             "framework", option.harness_framework or [selectors.ALL], FRAMEWORKS
         )
-        if (folder / store.CASES).is_file():
+        subject = resolve(str(folder), FOLDERS)
+        if subject.kind in (Kind.BUNDLE, Kind.ONNX_TESTS):
+            yield replace(asked, subjects=[str(folder.resolve())])
+            return
+        if subject.kind is Kind.GOLDEN:
             one = store.read(folder)
             root, twins = folder.parent.parent, {one.spec.name: [one.framework]}
             if folder != root / one.spec.name / one.framework:
                 raise UsageError(f"{folder} holds a golden of {one.spec.name}/{one.framework}")
-        elif (folder / bundle.MANIFEST).is_file() or layout.is_one(folder):
-            yield replace(asked, subjects=[str(folder.resolve())])
-            return
         else:
             root, twins = folder, {}
             for path in store.goldens(folder):
                 twins.setdefault(path.parent.name, []).append(path.name)
-        if not twins:
-            raise UsageError(f"--harness-golden {folder}: no golden and no bundle is there")
         models = selectors.names("model", option.harness_model or [selectors.ALL], twins)
         models = selectors.names("model", models, catalog.MODELS)
         groups: dict[tuple[str, ...], list[str]] = {}

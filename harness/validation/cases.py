@@ -1,4 +1,4 @@
-"""The cases of a work: each is loaded, run and compared, the next one meanwhile."""
+"""The cases of a job: each is loaded, run and compared, the next one meanwhile."""
 
 from __future__ import annotations
 
@@ -23,30 +23,29 @@ from harness.core.schema import (
     Stage,
     Status,
 )
-from harness.runtimes import guard
-from harness.validation.job import Tell, Work
+from harness.validation.job import Ready, Tell
 
 _STORING = threading.Lock()
 AHEAD = BEHIND = 16
 """Cases that are loaded ahead of the one that runs, and that may wait to be compared"""
 
 
-def golden_case(work: Work, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
+def golden_case(job: Ready, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
     """A case's inputs and expected outputs, loaded once into ``store``, by id."""
     if case.id not in store:
         with _STORING:
             if case.id not in store:
-                loaded = work.golden.load(case)
-                store[case.id] = work.complete(loaded) if work.complete else loaded
+                loaded = job.golden.load(case)
+                store[case.id] = job.complete(loaded) if job.complete else loaded
     return store[case.id]
 
 
 def judge_case(
-    work: Work, case: Case, session: Session, store: dict[str, GoldenCase]
+    job: Ready, case: Case, session: Session, store: dict[str, GoldenCase]
 ) -> CaseResult:
     """Run one case on a session and compare its outputs."""
-    golden = golden_case(work, case, store)
-    return _compared(work, golden, _run(case, session, _copies(golden.inputs)))
+    golden = golden_case(job, case, store)
+    return _compared(job, golden, _run(case, session, _copies(golden.inputs)))
 
 
 class Beside(ThreadPoolExecutor):
@@ -56,22 +55,22 @@ class Beside(ThreadPoolExecutor):
         super().__init__(1)
         self.trusted = trusted
 
-    def loading(self, work: Work, store: dict[str, GoldenCase]) -> Iterator[Future[GoldenCase]]:
-        """Begin to load the first ``AHEAD`` cases of a work, and one more for each that is taken.
+    def loading(self, job: Ready, store: dict[str, GoldenCase]) -> Iterator[Future[GoldenCase]]:
+        """Begin to load the first ``AHEAD`` cases of a job, and one more for each that is taken.
 
         Cases that are completed are left for when they are asked for.
         """
-        cases = iter(() if work.complete else work.cases)
+        cases = iter(() if job.complete else job.cases)
         for case in islice(cases, AHEAD):
-            self.submit(golden_case, work, case, store)
-        return (self.submit(golden_case, work, case, store) for case in cases)
+            self.submit(golden_case, job, case, store)
+        return (self.submit(golden_case, job, case, store) for case in cases)
 
     def __exit__(self, *raised: Any) -> None:
         self.shutdown(cancel_futures=True)
 
 
 def results(
-    work: Work,
+    job: Ready,
     session: Session,
     store: dict[str, GoldenCase],
     tell: Tell,
@@ -79,21 +78,21 @@ def results(
     ahead: Iterator[Any],
 ) -> list[CaseResult]:
     """Every case's result in turn; one that cannot be loaded raises where it is asked for."""
-    trusted = work.cell.runtime in beside.trusted
+    trusted = job.cell.runtime in beside.trusted
     compared: deque[Future[CaseResult]] = deque()
     judged: list[CaseResult] = []
 
     def settle(left: int) -> None:
         while len(compared) > left:
             judged.append(compared.popleft().result())
-            tell(work, judged[-1])
+            tell(job, judged[-1])
 
-    for case in [*work.cases, *work.again]:
-        tell(work, case)
+    for case in [*job.cases, *job.again]:
+        tell(job, case)
         next(ahead, None)
-        golden = golden_case(work, case, store)
+        golden = golden_case(job, case, store)
         ran = _run(case, session, golden.inputs if trusted else _copies(golden.inputs))
-        compared.append(beside.submit(_compared, work, golden, ran))
+        compared.append(beside.submit(_compared, job, golden, ran))
         settle(BEHIND if trusted else 0)
     settle(0)
     return judged
@@ -112,7 +111,7 @@ class _Ran:
 def _run(case: Case, session: Session, inputs: Arrays) -> _Ran:
     started = time.perf_counter()
     try:
-        outputs = guard.outputs(session, inputs)
+        outputs = session.run(inputs)
     except StageError as error:
         return _Ran(case, time.perf_counter() - started, error=error)
     return _Ran(case, time.perf_counter() - started, outputs)
@@ -122,13 +121,13 @@ def _copies(inputs: Arrays) -> Arrays:
     return {name: value.copy() for name, value in inputs.items()}
 
 
-def _compared(work: Work, golden: GoldenCase, ran: _Ran) -> CaseResult:
+def _compared(job: Ready, golden: GoldenCase, ran: _Ran) -> CaseResult:
     case, seconds, error = ran.case, ran.seconds, ran.error
     if error is not None:
         return CaseResult(case, status(error), error.stage, str(error), seconds=seconds)
-    if reason := compare.structure(work.golden.spec, golden, ran.outputs, work.judged_as):
+    if reason := compare.structure(job.golden.spec, golden, ran.outputs, job.runtime.row):
         return CaseResult(case, Status.FAIL, Stage.COMPARE, reason, seconds=seconds)
-    outputs = compare.compare(work.golden.spec, golden, ran.outputs, work.judged_as)
+    outputs = compare.compare(job.golden.spec, golden, ran.outputs, job.runtime.row)
     bad = [output for output in outputs if output.reason]
     reason = f"output {bad[0].name}: {bad[0].reason}" if bad else ""
     verdict = Status.FAIL if bad else Status.PASS

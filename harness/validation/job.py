@@ -1,65 +1,96 @@
-"""A cell with all that judging it needs, and what is told of it meanwhile."""
+"""A cell with all that judging it needs, or why it cannot be judged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.core.errors import StageError
-from harness.core.schema import Case, CaseResult, Cell, GoldenCase, Stage
+from harness.core.schema import Case, CaseResult, Cell, GoldenCase, Runtime, Stage
+from harness.core.tolerance import Row
 from harness.goldens.store import Golden
-from harness.validation.outputs import store
 
 Complete = Callable[[GoldenCase], GoldenCase]
 """Makes a golden case with every step of one that stores some of them."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """A cell with all that judging it needs.
+class JudgedRuntime(Runtime, Protocol):
+    """A runtime, what it may err by, and the framework that it is, if it is one."""
 
-    Exactly one of ``model`` (a file to run), ``failure`` (its export failed) and ``unavailable``
-    (why it cannot be judged here) is set. ``cases`` are run in their order, then the first again.
-    ``expected`` says that expectations may hold for the cell; ``complete`` makes a golden case with
-    every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
-    ``row`` names a row of the tolerance table other than the runtime's, ``save`` where the outputs
-    are to be kept. ``loaded`` holds outputs kept elsewhere, which stand for the runtime; the model
-    may be missing then. ``declared`` says that the golden's specification is what the model has to
-    declare, not what it was found to; ``evidence`` is told beside the session's.
+    @property
+    def row(self) -> Row: ...
+
+    @property
+    def framework(self) -> str | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What every job has: a cell, its golden and its runtime.
+
+    ``replay`` is the command that judges it alone; ``expected`` says that expectations may hold for
+    it.
     """
 
     cell: Cell
     golden: Golden
-    cases: Sequence[Case]
-    model: Path | None = None
-    failure: StageError | None = None
-    unavailable: str | None = None
-    example: Mapping[str, int] = field(default_factory=dict)
+    runtime: JudgedRuntime
     replay: str = ""
     expected: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready(Planned):
+    """A cell that can be judged.
+
+    ``cases`` are run in their order on one session of ``model``, then ``again``. There is no model
+    where outputs that were kept elsewhere stand for the runtime. ``complete`` makes a golden case
+    with every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
+    ``declared`` says that the golden's specification is what the model has to declare, not what it
+    was found to; ``evidence`` is reported beside the session's.
+    """
+
+    cases: Sequence[Case]
+    model: Path | None
+    again: Sequence[Case] = ()
+    example: Mapping[str, int] = field(default_factory=dict)
     complete: Complete | None = None
     relations: Sequence[str] = ()
-    row: str = ""
-    save: store.Place | None = None
-    loaded: store.Saved | None = None
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def again(self) -> list[Case]:
-        """The first of several cases, to be run once more; of kept outputs, where they have it."""
-        first = [replace(case, repeat=True) for case in self.cases[:1] if len(self.cases) > 1]
-        return [case for case in first if self.loaded is None or self.loaded.repeats(case)]
+    def path(self) -> Path:
+        """What the runtime loads: the model, or the folder of the golden where it is a framework.
 
-    @property
-    def judged_as(self) -> str:
-        """The row of the tolerance table."""
-        return self.row or self.cell.runtime
+        Outputs that were kept elsewhere need neither.
+        """
+        return self.golden.folder if self.runtime.framework else self.model or Path()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failed(Planned):
+    """A cell whose export failed."""
+
+    failure: StageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unavailable(Planned):
+    """A cell that cannot be judged here, and why."""
+
+    reason: str
+
+
+Job = Ready | Failed | Unavailable
 Event = Stage | Case | CaseResult | str
 """What is told of a cell: it reaches a stage, begins a case, or a relation by its name, or has
 judged a case."""
-Tell = Callable[[Work, Event], None]
+Tell = Callable[[Ready, Event], None]
+
+
+def once_more(cases: Sequence[Case]) -> list[Case]:
+    """Return the first of several cases, to be run once more: leaked state shows there."""
+    return [replace(case, repeat=True) for case in cases[:1] if len(cases) > 1]

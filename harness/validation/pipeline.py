@@ -1,35 +1,29 @@
-"""The validate phase: subjects and selectors to works, works to a report."""
+"""The validate phase: subjects and selectors to jobs, jobs to a report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.core import environment, expectations, selectors, tolerance
+from harness import runtimes
+from harness.core import environment, expectations, selectors
 from harness.core.errors import UnavailableError, UsageError
-from harness.core.schema import (
-    CaseResult,
-    Cell,
-    CellResult,
-    Progress,
-    Report,
-    Runtime,
-    Stage,
-    framework_of,
-)
+from harness.core.schema import CaseResult, Cell, CellResult, Progress, Report, Stage
 from harness.core.summary import BAD
 from harness.goldens.store import Golden
+from harness.processes import limits
 from harness.relations import RELATIONS
-from harness.runtimes import RUNTIMES, guard, load
-from harness.runtimes.settings import Settings
-from harness.subjects.resolve import is_path
-from harness.validation import plan
+from harness.runtimes import RUNTIMES
+from harness.subjects.resolve import EXPORTED, Kind, Subject, resolve
+from harness.validation import from_catalog, from_path, plan
 from harness.validation.isolation import workers
 from harness.validation.isolation.workers import Isolation
-from harness.validation.job import Complete, Event, Work
-from harness.validation.outputs import save_and_load
+from harness.validation.job import Complete, Event, Job, Ready
+from harness.validation.outputs import wrapping
+from harness.validation.plan import Runtimes
 from harness.validation.selection import Selection
 from reference_models import catalog, every_step
 
@@ -38,107 +32,117 @@ EXPECTATIONS = Path(catalog.__file__).with_name("expectations.toml")
 
 @dataclass
 class Prepared:
-    """The works of a selection and the runtimes they run on."""
+    """Everything that is needed to run a selection.
 
-    works: list[Work]
-    runtimes: Mapping[str, Runtime]
+    ``partial`` says that golden cases were left out: such a run knows less of a cell.
+    """
+
+    jobs: list[Job]
     rows: list[expectations.Expectation] = field(default_factory=list)
     partial: bool = False
-    settings: Settings = field(default_factory=Settings)
 
 
 def prepare(selection: Selection, progress: Progress) -> Prepared:
-    """Resolve the selection, export what is missing, and lay out the works.
+    """Resolve the selection, export what is missing, and lay out the jobs.
 
     UsageError for a name or number that selects nothing, NothingSelectedError where no cell is
     left, UnavailableError where a required runtime is not available here.
     """
-    runtimes = _runtimes(selection)
+    chosen = _runtimes(selection)
     relations = selectors.names("relation", selection.relations, RELATIONS)
     files, named = _subjects(selection)
-    found = [plan.from_path(path, selection, runtimes) for path in files]
-    flat = [work for group in found for work in group]
+    cells = [cell for file in files for cell in from_path.cells(file, selection, chosen)]
     if named:
-        flat += plan.from_catalog(named, selection, runtimes, progress)
+        cells += from_catalog.exported(named, selection, chosen, progress)
+    place = None
+    if root := selection.save_outputs:
+        recorded = {"environment": machine(), "settings": selection.settings.flags.strip()}
+        place = wrapping.place((one.cell for one in cells), root, recorded)
+    jobs = [plan.job(one, chosen[one.cell.runtime], place) for one in cells]
     if selection.every_step:
-        whole = {work.golden.folder: _every_step(work.golden) for work in flat}
-        flat = [replace(work, complete=whole[work.golden.folder]) for work in flat]
-    if relations:
-        flag = f" --relation {','.join(relations)}"
-        flat = [
-            w
-            if framework_of(runtimes[w.cell.runtime])
-            else replace(w, relations=relations, replay=w.replay + flag)
-            for w in flat
+        complete = {job.golden.folder: _every_step(job.golden) for job in jobs}
+        jobs = [
+            replace(job, complete=complete[job.golden.folder]) if isinstance(job, Ready) else job
+            for job in jobs
         ]
-    if folder := selection.load_outputs:
-        flat = [save_and_load.loaded(work, folder) for work in flat]
-    else:
-        tf32 = {name: getattr(runtime, "tf32", False) for name, runtime in runtimes.items()}
-        rows_of = {name: tolerance.row(name, on) for name, on in tf32.items()}
-        flat = [replace(work, row=rows_of[work.cell.runtime]) for work in flat]
-    if folder := selection.save_outputs:
-        flat = save_and_load.kept(flat, folder, environment.machine(), selection.settings.flags)
+    if relations:
+        jobs = [_related(job, relations) for job in jobs]
+    if root := selection.load_outputs:
+        flag = shlex.join(["--load-outputs", str(root)])
+        jobs = [replace(job, replay=f"{job.replay} {flag}") for job in jobs]
     partial = bool(selection.lengths or selection.batch)
-    rows = expectations.load(EXPECTATIONS)
-    return Prepared(flat, runtimes, rows, partial, selection.settings)
+    return Prepared(jobs, expectations.load(EXPECTATIONS), partial)
 
 
 def cells(selection: Selection) -> list[Cell]:
     """The cells that ``prepare`` would lay out, with its errors; nothing is exported for it."""
-    runtimes = _runtimes(selection)
+    chosen = _runtimes(selection)
     files, named = _subjects(selection)
-    found = [work.cell for path in files for work in plan.from_path(path, selection, runtimes)]
+    selected = [one.cell for file in files for one in from_path.cells(file, selection, chosen)]
     if named:
-        found += [cell for cell, _, _ in plan.planned(named, selection, runtimes)]
-    return found
-
-
-def _subjects(selection: Selection) -> tuple[list[Path], list[str]]:
-    """Files and folders apart from names; every model of ours where there is neither."""
-    files = [subject for subject in selection.subjects if is_path(subject)]
-    named = [subject for subject in selection.subjects if subject not in files]
-    return [Path(file) for file in files], named if named or files else list(catalog.OURS)
+        selected += [cell for cell, _, _ in from_catalog.planned(named, selection, chosen)]
+    return selected
 
 
 def judge(
     prepared: Prepared,
     command: str,
     done: Callable[[CellResult], None],
-    step: Callable[[Work], None],
+    step: Callable[[Ready], None],
     fail_fast: bool = False,
     isolation: Isolation | None = None,
 ) -> Report:
-    """Run every work; ``done`` gets each result in turn, ``step`` is called for each case and each
+    """Run every job; ``done`` gets each result in turn, ``step`` is called for each case and each
     relation.
     """
 
-    def tell(work: Work, event: Event) -> None:
+    def tell(job: Ready, event: Event) -> None:
         judged = isinstance(event, CaseResult) and not event.relation
         if judged or (isinstance(event, str) and not isinstance(event, Stage)):
-            step(work)
+            step(job)
 
-    asked, results = prepared.works, []
-    how = isolation or Isolation()
-    running = workers.run(asked, prepared.runtimes, prepared.settings, how, tell)
+    jobs, results = prepared.jobs, []
+    running = workers.run(jobs, isolation or Isolation(), tell)
     with closing(running) as judged:
-        for work, raw in zip(asked, judged, strict=False):
-            rows = prepared.rows if work.expected else []
-            told = save_and_load.finished(work, raw, prepared.runtimes)
-            result = expectations.judge(told, rows, prepared.partial)
+        for job, raw in zip(jobs, judged, strict=False):
+            rows = prepared.rows if job.expected else []
+            finished = wrapping.finished(job, raw)
+            result = expectations.judge(finished, rows, prepared.partial)
             results.append(result)
             done(result)
             if fail_fast and result.status in BAD:
                 break
-    return Report(command, environment.machine(), tuple(results), len(results) < len(asked))
+    return Report(command, machine(), tuple(results), len(results) < len(jobs))
+
+
+def machine() -> dict[str, str | int]:
+    """Return the machine, the libraries on it, and the limit that it cannot keep, if any."""
+    described = environment.machine(runtimes.distributions())
+    return {**described, "not_limited": limits.not_kept()} if limits.not_kept() else described
 
 
 def without_a_case(prepared: Prepared, report: Report) -> list[str]:
     """The relations that were asked for and compared nothing in any of the cells that ran."""
-    ran = [w for w, r in zip(prepared.works, report.results, strict=False) if r.cases]
-    asked = dict.fromkeys(name for work in ran for name in work.relations)
+    ran = [job for job, r in zip(prepared.jobs, report.results, strict=False) if r.cases]
+    asked = dict.fromkeys(name for job in ran if isinstance(job, Ready) for name in job.relations)
     tried = {case.relation for result in report.results for case in result.cases}
     return [name for name in asked if name not in tried]
+
+
+def _subjects(selection: Selection) -> tuple[list[Subject], list[str]]:
+    """Files and folders apart from names; every model of ours where there is neither."""
+    subjects = [resolve(text, EXPORTED) for text in selection.subjects]
+    files = [subject for subject in subjects if subject.kind is not Kind.REFERENCE]
+    named = [subject.place for subject in subjects if subject.kind is Kind.REFERENCE]
+    return files, named if subjects else list(catalog.OURS)
+
+
+def _related(job: Job, relations: list[str]) -> Job:
+    """The job with relations to try; a framework's runs are not related."""
+    if not isinstance(job, Ready) or job.runtime.framework:
+        return job
+    replay = f"{job.replay} --relation {','.join(relations)}"
+    return replace(job, relations=relations, replay=replay)
 
 
 def _every_step(source: Golden) -> Complete:
@@ -148,18 +152,17 @@ def _every_step(source: Golden) -> Complete:
     return complete
 
 
-def _runtimes(selection: Selection) -> dict[str, Runtime]:
+def _runtimes(selection: Selection) -> Runtimes:
     if selection.load_outputs:
-        return save_and_load.runtimes(selection, selection.load_outputs)
+        return wrapping.stand_ins(selection, selection.load_outputs)
     required = selectors.names("runtime", selection.require, RUNTIMES)
     chosen = selectors.names("runtime", selection.runtimes, RUNTIMES)
     if not selection.runtimes:
-        cuda = guard.reason(load("ort-cuda")) is None
+        cuda = runtimes.load("ort-cuda").check() is None
         chosen = ["ort-cpu", "ort-cuda"] if cuda else ["ort-cpu"]
-    chosen = list(dict.fromkeys([*chosen, *required]))
-    runtimes: dict[str, Runtime] = {name: load(name) for name in chosen}
-    runtimes = {name: selection.settings.on(name, runtime) for name, runtime in runtimes.items()}
+    names = dict.fromkeys([*chosen, *required])
+    loaded = {name: runtimes.load(name, selection.settings) for name in names}
     for name in required:
-        if reason := guard.reason(runtimes[name]):
+        if reason := loaded[name].check():
             raise UnavailableError(f"runtime {name} is required and not available: {reason}")
-    return runtimes
+    return loaded

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from harness.commands.run import ended
-from harness.recording import child, spawn, user_model
+from harness.recording import in_child, loading, user_model
 
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
@@ -85,10 +85,10 @@ def refuse(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     monkeypatch.chdir(files)
     monkeypatch.setattr(
-        spawn,
+        in_child,
         "make",
-        lambda job, progress, seconds: user_model.make(
-            child.load(job.source, job.weights), job.wanted, job.folder, progress
+        lambda order, progress, seconds: user_model.make(
+            loading.load(order.source, order.weights), order.wanted, order.folder, progress
         ),
     )
     from harness.export import main

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ci import false_alarms, four_way
-from harness.core import tolerance
+from harness.core.tolerance import Row
+from harness.runtimes import ort, row
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "sequence_encoder" / "keras"
 
@@ -18,12 +19,12 @@ def test_quick_variation_of_small_models_raises_no_alarm(tmp_path, capsys):
     assert told["alarms"] == []
     assert told["comparisons"] > 1000
     assert min(count["comparisons"] for count in told["variations"].values()) > 0
-    assert 0 < told["runtimes"]["ort-cpu"]["worst_floors"] < tolerance.k("ort-cpu")
+    assert 0 < told["runtimes"]["ort-cpu"]["worst_floors"] < row("ort-cpu").k
     assert f"{told['comparisons']:,} honest comparisons, 0 alarms" in capsys.readouterr().out
 
 
 def test_too_small_a_tolerance_is_an_alarm(monkeypatch, capsys):
-    monkeypatch.setitem(tolerance.K, "ort-cpu", (0.01, "planted"))
+    monkeypatch.setitem(ort.ROWS, ort.CPU_PROVIDER, Row(0.01, "planted"))
     assert false_alarms.main(["sequence_encoder", "--quick"]) == 1
     assert "ALARM golden inputs" in capsys.readouterr().out
 
@@ -31,7 +32,7 @@ def test_too_small_a_tolerance_is_an_alarm(monkeypatch, capsys):
 @pytest.mark.parametrize("k", [None, 0.01])
 def test_the_weights_of_both_frameworks_agree_in_both(k, monkeypatch, capsys):
     if k is not None:
-        monkeypatch.setitem(tolerance.K, "ort-cpu", (k, "planted"))
+        monkeypatch.setitem(ort.ROWS, ort.CPU_PROVIDER, Row(k, "planted"))
     assert four_way.main(["sequence_encoder"]) == (0 if k is None else 1)
     out = capsys.readouterr().out
     [row] = [line.split() for line in out.splitlines() if line.startswith("sequence_encoder")]

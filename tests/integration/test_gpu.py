@@ -14,10 +14,11 @@ from ci import gpu
 from harness.commands.run import ended
 from harness.core.errors import UnavailableError
 from harness.core.schema import Case
-from harness.placing.partition import Placed, Versions
+from harness.placing.partition import PlacedNodes, Versions
 from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, Placement
 from harness.runtimes import load
 from tests.support import tf32
+from tests.support.jobs import held
 
 ROOT = Path(__file__).parents[2]
 MODEL = "sequence_encoder"
@@ -140,9 +141,9 @@ def work(model=Path("m.onnx")):
 @pytest.mark.parametrize(
     ("placed", "differs"),
     [
-        (Placed((Placement(CUDA_PROVIDER, "LSTM", "a"),)), None),
-        (Placed((Placement(CPU_PROVIDER, "LSTM", "a"),)), "other numbers"),
-        (Placed(error="it died"), "it died"),
+        (PlacedNodes((Placement(CUDA_PROVIDER, "LSTM", "a"),)), None),
+        (PlacedNodes((Placement(CPU_PROVIDER, "LSTM", "a"),)), "other numbers"),
+        (PlacedNodes(error="it died"), "it died"),
     ],
 )
 def test_the_prediction_is_compared_with_what_ran(monkeypatch, placed, differs):
@@ -202,9 +203,9 @@ def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gpu, "_validated", validated)
-    monkeypatch.setattr(gpu, "load", lambda name: tf32.RUNTIME)
+    monkeypatch.setattr(gpu, "load", lambda name: held(tf32.RUNTIME))
     monkeypatch.setattr(gpu.cuda, "about", lambda cuda: ABOUT)
-    prepared = SimpleNamespace(works=[])
+    prepared = SimpleNamespace(jobs=[])
     monkeypatch.setattr(gpu.pipeline, "prepare", lambda selection, tell: prepared)
     monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), []))
     assert gpu.main([]) == 0, capsys.readouterr()
@@ -216,6 +217,6 @@ def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
     told = json.loads((tmp_path / "golden/evidence/ort-cuda-nvidia-h200-x.json").read_text())
     assert told["device"] == ABOUT
     assert {probe["verdict"] for probe in told["canary"].values()} == {""}
-    monkeypatch.setattr(gpu, "load", lambda name: tf32.STUCK_ON)
+    monkeypatch.setattr(gpu, "load", lambda name: held(tf32.STUCK_ON))
     assert gpu.main([]) == 1
     assert "FAILS: canary LSTM: with TF32 off the error is" in capsys.readouterr().out

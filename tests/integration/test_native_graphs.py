@@ -25,7 +25,7 @@ def exported(tmp_path_factory):
     """Bundles by model, framework and opset: each framework's in one child process."""
     folder = tmp_path_factory.mktemp("graphs")
     jobs = [
-        cache.Job(
+        cache.ExportJob(
             *(name, framework, "native", "fp32", opset),
             str(ROOT / "golden" / name / framework),
             str(folder / name / framework / str(opset)),

@@ -16,6 +16,7 @@ from harness.onnx_operators import cases as operator_cases
 from harness.onnx_operators.cases import OperatorCase, agrees, difference, left_out
 from harness.onnx_operators.survey import survey
 from harness.runtimes import RUNTIMES
+from harness.runtimes.guard import GuardedRuntime
 
 # fmt: off
 OPS = (
@@ -151,9 +152,9 @@ def test_all_runtimes_are_those_that_run_onnx(monkeypatch):
 
 @pytest.mark.parametrize("given", [None, {"y": 1}, [np.ones(2)], np.ones((2, 2))])
 def test_what_is_no_list_of_pairs_is_wrong(cases, tmp_path, given):
-    session = SimpleNamespace(run=lambda inputs: given)
-    runtime = SimpleNamespace(prepare=lambda path: session)
-    verdict = operator_cases.judge(cases["add"], runtime, tmp_path / "m.onnx", wide=False)
+    session = SimpleNamespace(run=lambda inputs: given, evidence=dict)
+    runtime = GuardedRuntime(SimpleNamespace(prepare=lambda path: session))
+    verdict = operator_cases.judge(cases["add"], runtime, tmp_path / "m.onnx")
     assert verdict.kind == "wrong"
     assert verdict.reason.endswith("expected a list of (name, array) pairs")
 

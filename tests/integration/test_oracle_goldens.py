@@ -25,7 +25,7 @@ def exported(tmp_path_factory):
     """The native model files by twin."""
     folder = tmp_path_factory.mktemp("oracle")
     jobs = [
-        cache.Job(
+        cache.ExportJob(
             *(name, framework, "native", "fp32", 18),
             str(ROOT / "golden" / name / framework),
             str(folder / name / framework),

@@ -20,7 +20,7 @@ import harness
 from harness.core import summary
 from harness.core.errors import UsageError
 from harness.goldens import store
-from harness.recording import child, spawn
+from harness.recording import in_child, loading
 from harness.recording import user_model as making
 from harness.shipping import user_model as owning
 from harness.validate import main
@@ -36,14 +36,14 @@ NETS = ROOT / "tests/support"
 SIZES = [1, 2, 3, 8, 17]
 
 
-def in_this_process(job, progress, seconds=None):
-    making.make(child.load(job.source, job.weights), job.wanted, job.folder, progress)
+def in_this_process(order, progress, seconds=None):
+    making.make(loading.load(order.source, order.weights), order.wanted, order.folder, progress)
 
 
 @pytest.fixture
 def ship(tmp_path, monkeypatch):
     """Exports to a folder and gives it, the manifest and the golden of what was shipped."""
-    monkeypatch.setattr(spawn, "make", in_this_process)
+    monkeypatch.setattr(in_child, "make", in_this_process)
 
     def shipped(subject, inputs=None, lengths=SIZES, conforms=True, **options):
         folder = tmp_path / "bundle"

@@ -189,8 +189,8 @@ def expecting(monkeypatch, cell, stage):
     def prepare(selection, progress):
         prepared = own(selection, progress)
         row = Expectation(cell, stage, "it is known", "upstream/1")
-        works = [replace(work, expected=True) for work in prepared.works]
-        return replace(prepared, works=works, rows=[row], partial=False)
+        jobs = [replace(job, expected=True) for job in prepared.jobs]
+        return replace(prepared, jobs=jobs, rows=[row], partial=False)
 
     monkeypatch.setattr(cells.pipeline, "prepare", prepare)
 

@@ -10,6 +10,7 @@ import harness.export as export_command
 from harness.commands.run import ended
 from harness.core.schema import Case, ModelSpec, TensorSpec
 from harness.exporting import cache
+from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
 from reference_models import catalog
 from tests.support.keras_refused import REFUSED
@@ -55,8 +56,10 @@ def workspace(tmp_path_factory):
             path = Path("golden") / name / framework
             store.write(path, spec, {}, [recorded], {"framework": framework})
             target = Path("build/artifacts") / name / framework / "native/fp32"
-            jobs.append(cache.Job(name, framework, "native", "fp32", 18, str(path), str(target)))
-        patch.setattr(cache, "CHILD", "tests.support.refused.child")
+            where = str(path), str(target)
+            jobs.append(cache.ExportJob(name, framework, "native", "fp32", 18, *where))
+        for name in FRAMEWORKS:
+            patch.setitem(FRAMEWORKS, name, f"tests.support.refused.{name}_adapter")
         cache.ensure(jobs, lambda text: None)
     return folder
 

@@ -20,15 +20,20 @@ from safetensors.numpy import load_file, save_file
 import harness.validate as validate
 from harness import runtimes
 from harness.commands.run import ended
+from harness.core.errors import ExportError
 from harness.core.expectations import Expectation
 from harness.core.schema import CaseResult, Stage, Status
 from harness.goldens import store
-from harness.runtimes.settings import Settings
+from harness.processes.limits import Limits
+from harness.processes.process import LOOK
+from harness.runtimes.guard import guarded
 from harness.validation import pipeline
 from harness.validation.isolation import workers
-from harness.validation.isolation.child import Child, Limits, Setup
+from harness.validation.isolation.child import Child, flags
 from harness.validation.isolation.workers import Isolation
+from harness.validation.job import Failed, Unavailable
 from harness.validation.selection import Selection
+from reference_models import every_step
 from tests.support import doubler, planted_crashes
 
 MARK = "HARNESS_TEST_ISOLATION"
@@ -134,31 +139,36 @@ def begun(files):
     children = []
 
     def begin(planted, limits):
-        selection = pipeline.Selection(files[:1], runtimes=["ort-cpu"], golden=Path(files[3]))
-        (work,) = pipeline.prepare(selection, print).works
-        children.append(Child(Setup(planted, planted_crashes.TARGETS, Settings()), limits))
-        children[0].begin(replace(work, cell=replace(work.cell, runtime=planted)))
+        selection = Selection(files[:1], runtimes=["ort-cpu"], golden=Path(files[3]))
+        (job,) = pipeline.prepare(selection, print).jobs
+        runtime = guarded(planted_crashes.TARGETS[planted], planted)
+        children.append(Child(limits))
+        children[0].begin(replace(job, runtime=runtime))
         return children[0]
 
     yield begin
     for child in children:
-        child.stop()
+        child.worker.stop()
+
+
+def polled(child, tell=lambda job, event: None):
+    """The result of a child's cell, once there is one."""
+    while (result := child.poll(tell)) is None:
+        wait([child.worker.connection], LOOK)
+    return result
 
 
 def test_a_process_that_forks_itself_is_heard_once(begun):
     child = begun("goes_on_twice", Limits())
-    while (result := child.poll(lambda work, event: None)) is None:
-        assert wait(child.streams, 300)
-    assert [case.status for case in result.cases] == PASSED
-    assert child.alive
-    assert not child.streams[0].poll(1.5)
+    assert [case.status for case in polled(child).cases] == PASSED
+    assert child.worker.alive
+    assert not child.worker.connection.poll(1.5)
 
 
 def test_what_a_process_sent_before_it_was_killed_counts(begun):
     child = begun("floods_errors", Limits(output=1024))
     told = []
-    assert wait(child.streams[1:], 300)
-    result = child.poll(lambda work, event: told.append(event))
+    result = polled(child, lambda job, event: told.append(event))
     assert [case.status for case in result.cases] == ["pass", "pass", "error"]
     assert [event for event in told if isinstance(event, CaseResult)] == list(result.cases[:2])
 
@@ -221,11 +231,13 @@ def test_no_isolate_judges_here(judged):
 )
 def test_which_cells_are_isolated(files, runtime, isolation, held):
     selection = Selection(files[1:2], golden=Path(files[3]))
-    (work,) = pipeline.prepare(replace(selection, runtimes=["ort-cpu"]), print).works
-    work = replace(work, cell=replace(work.cell, runtime=runtime))
-    assert isolation.holds(work) is held
-    assert not isolation.holds(replace(work, unavailable="not here"))
-    assert not isolation.holds(replace(work, model=None))
+    (job,) = pipeline.prepare(replace(selection, runtimes=["ort-cpu"]), print).jobs
+    job = replace(job, cell=replace(job.cell, runtime=runtime))
+    assert isolation.holds(job) is held
+    assert not isolation.holds(replace(job, model=None))
+    known = {"cell": job.cell, "golden": job.golden, "runtime": job.runtime}
+    assert not isolation.holds(Unavailable(**known, reason="not here"))
+    assert not isolation.holds(Failed(**known, failure=ExportError("no")))
 
 
 @pytest.mark.parametrize(("name", "ahead"), [("ort-cpu", True), ("clean", False)])
@@ -233,8 +245,7 @@ def test_only_what_is_at_home_here_runs_ahead_of_its_verdicts(files, judged, nam
     selection = Selection(files[1:2], runtimes=[name], golden=Path(files[3]))
     prepared = pipeline.prepare(selection, print)
     told = []
-    how = prepared.settings, Isolation(False), lambda work, event: told.append(event)
-    (result,) = workers.run(prepared.works, prepared.runtimes, *how)
+    (result,) = workers.run(prepared.jobs, Isolation(False), lambda job, event: told.append(event))
     assert result.status is Status.PASS
     order = [isinstance(event, CaseResult) for event in told if not isinstance(event, str)]
     assert order[:4] == ([False] * 4 if ahead else [False, True, False, True])
@@ -323,9 +334,9 @@ def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
     selection = Selection(files[:1], runtimes=["planted"], golden=Path(files[3]))
     prepared = pipeline.prepare(selection, print)
     prepared.rows = [Expectation("*", Stage.RUN, "planted", "")]
-    prepared.works = [replace(work, expected=True) for work in prepared.works]
+    prepared.jobs = [replace(job, expected=True) for job in prepared.jobs]
     seen = []
-    report = pipeline.judge(prepared, "", seen.append, lambda work: None)
+    report = pipeline.judge(prepared, "", seen.append, lambda job: None)
     (result,) = report.results
     assert result.status is Status.ERROR
     assert result.reason.startswith("expected to fail at run (planted), but: ")
@@ -334,7 +345,7 @@ def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
 
 def test_every_step_can_be_handed_over():
     source = store.read(Path("golden/gru_tagger/torch"))
-    complete = pipeline._completing(source)
+    complete = every_step.of(source)
     case = source.load(source.cases[0])
     here, there = complete(case), pickle.loads(pickle.dumps(complete))(case)
     assert here.steps is None
@@ -343,8 +354,8 @@ def test_every_step_can_be_handed_over():
 
 
 def test_limits_are_told_as_flags():
-    assert Limits().flags == " --isolate"
-    assert Limits(2.5, 2**31).flags == " --isolate --timeout 2.5 --memory-limit 2"
+    assert flags(Limits()) == " --isolate"
+    assert flags(Limits(2.5, 2**31)) == " --isolate --timeout 2.5 --memory-limit 2"
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from harness.goldens import store
 from harness.mutation import study
 from harness.mutation.defects.defect import Subject
 from harness.runtimes import load
-from harness.validation import plan
-from harness.validation.job import Work
+from harness.validation import from_catalog
 from harness.validation.selection import Selection
 from reference_models import catalog
+from tests.support.jobs import ready
 
 GRU, BI, LM, SE = (
     ("gru_tagger", "torch"),
@@ -46,8 +46,9 @@ def stored(model, framework):
 def right(model, framework):
     """The native export, made now where it is not up to date."""
     selection = Selection([model], [framework])
-    (made,) = plan.from_catalog([model], selection, {"ort-cpu": ONE_THREAD}, lambda text: None)
-    assert made.model is not None, made.unavailable or made.failure
+    runtimes = {"ort-cpu": ONE_THREAD}
+    (made,) = from_catalog.exported([model], selection, runtimes, lambda text: None)
+    assert isinstance(made.model, Path), made.model
     return made.model
 
 
@@ -63,10 +64,11 @@ def mutant(model, framework, kind, place):
     return next(m for m in defect(subject) if m.place == place)
 
 
-def work(model, framework, path, runtime="ort-cpu", longest=LONGEST):
+def job(model, framework, path, runtime=ONE_THREAD, label="ort-cpu", longest=LONGEST):
     source = stored(model, framework)
     cases = [case for case in source.cases if max(case.lengths.values()) <= longest]
-    return Work(Cell(model, framework, "planted", "fp32", runtime), source, cases, path)
+    cell = Cell(model, framework, "planted", "fp32", label)
+    return ready(source, path, runtime, cell, cases)
 
 
 def planted(folder, model, framework, kind, place):
@@ -79,7 +81,7 @@ def planted(folder, model, framework, kind, place):
 def examined(path, model, framework, good=True, runtime=ONE_THREAD, label="ort-cpu"):
     """The diagnosis of a file, beside the native export where ``good`` says so."""
     beside = right(model, framework) if good else None
-    return examine.cell(work(model, framework, path, label), runtime, beside)
+    return examine.cell(job(model, framework, path, runtime, label), beside)
 
 
 def reproduced(folder):

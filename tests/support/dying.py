@@ -11,22 +11,24 @@ HARMLESS = Trial("harmless", "there", None, Verdict.CAUGHT, peers={"polygraphy":
 HONEST = Honest(0.25, 7.5, ())
 
 
-def child(cell, selection, kinds, known, pipe, log):
+def study(emit, cell, selection, kinds, known):
     if not known:
-        pipe.send((False, DEADLY))
-        log.write_text("first line\nlast line\n")
+        emit((False, DEADLY))
+        print("first line\nlast line", flush=True)
         os.abort()
-    pipe.send((False, HARMLESS))
-    pipe.send((True, HARMLESS))
-    pipe.send(HONEST)
+    emit((False, HARMLESS))
+    emit((True, HARMLESS))
+    return HONEST
 
 
-def at_once(cell, selection, kinds, known, pipe, log):
+def at_once(emit, cell, selection, kinds, known):
     """Ends before any mutant is tried."""
     os._exit(9)
 
 
-def hanging(cell, selection, kinds, known, pipe, log):
-    """A mutant that never ends."""
-    pipe.send((False, DEADLY))
-    time.sleep(600)
+def hanging(emit, cell, selection, kinds, known):
+    """Its first mutant never ends."""
+    if not known:
+        emit((False, DEADLY))
+        time.sleep(600)
+    return HONEST

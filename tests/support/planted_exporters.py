@@ -1,4 +1,4 @@
-"""A child process whose exporters crash, fail or succeed; run as ``harness.exporting.cache`` is."""
+"""Exporters that crash, fail or succeed, and what stands for their framework and their twin."""
 
 import ctypes
 import errno
@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.core.errors import ExportError
-from harness.exporters import EXPORTERS
-from harness.exporting import bundle, cache
-from reference_models import catalog
+from harness.exporting import bundle
 from tests.support import doubler
 
 
@@ -112,9 +110,3 @@ LIMITED = ("fork", "hang", "hoard", "wrapped", "full", "inside", "mute", "flood"
 TARGETS = {
     f"{name}/torch": f"tests.support.planted_exporters:{name}" for name in (*NAMES, *LIMITED, "cut")
 }
-
-if __name__ == "__main__":
-    EXPORTERS.update(TARGETS)
-    cache.FRAMEWORKS["torch"] = "tests.support.planted_exporters"
-    catalog.part = lambda spec, name: None
-    cache.child()

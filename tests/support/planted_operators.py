@@ -35,6 +35,9 @@ class Session:
     def __init__(self, op, session):
         self._op, self._session = op, session
 
+    def evidence(self):
+        return {}
+
     def run(self, inputs):
         if self._op == "Acosh":
             raise RunError("no Acosh here")

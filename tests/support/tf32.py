@@ -10,6 +10,7 @@ import numpy as np
 from harness.core.errors import LoadError
 from harness.core.schema import Array, Arrays
 from harness.oracle.runtime import DECLARED
+from harness.runtimes.ort import CUDA
 
 DROPPED = 13
 """Bits of a float32's mantissa that TF32 does not keep."""
@@ -81,6 +82,8 @@ class Runtime:
 
     provider: dict[str, str] = field(default_factory=dict)
     broken: str = ""
+    row = CUDA.row
+    tf32_row = CUDA.tf32_row
 
     @property
     def tf32(self) -> bool:

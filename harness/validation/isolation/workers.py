@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing.connection import wait
 
 from harness.core.errors import UsageError
-from harness.core.schema import CellResult, Runtime, Status
+from harness.core.schema import CellResult, Status
 from harness.processes.limits import GIB, Limits
 from harness.processes.process import LOOK
-from harness.runtimes import RUNTIMES
-from harness.runtimes.settings import Settings
 from harness.validation import engine
-from harness.validation.isolation.child import Child, Setup
+from harness.validation.isolation.child import Child
 from harness.validation.isolation.deaths import Deaths
-from harness.validation.job import Tell, Work
+from harness.validation.job import Job, Ready, Tell
+from harness.validation.outputs.saved import Saved
 
 AT_HOME = ("ort-cpu", "ort-cuda")
 """Runtimes that are trusted with this process, unless isolation or several workers are asked for"""
@@ -42,12 +41,12 @@ class Isolation:
         """The cells in which a process died, by name."""
         return self.deaths.seen() if self.deaths else set()
 
-    def holds(self, work: Work) -> bool:
-        """Whether the cell runs in a child; one that has nothing to run needs none."""
-        if work.model is None or work.unavailable is not None or work.loaded is not None:
+    def holds(self, job: Job) -> bool:
+        """Return whether the cell runs in a child; one that has nothing to run needs none."""
+        if not isinstance(job, Ready) or job.model is None or isinstance(job.runtime, Saved):
             return False
         if self.asked is None:
-            known = work.cell.runtime in AT_HOME and _name(work) not in self.died
+            known = job.cell.runtime in AT_HOME and _name(job) not in self.died
             return self.workers > 1 or not known
         return self.asked
 
@@ -69,82 +68,73 @@ def asked(
     return Isolation(True if limited else isolate, workers, limits, deaths)
 
 
-def run(
-    works: Sequence[Work],
-    runtimes: Mapping[str, Runtime],
-    settings: Settings,
-    isolation: Isolation,
-    tell: Tell,
-) -> Generator[CellResult]:
-    """Judge every cell; the results come in the order of ``works``.
+def run(jobs: Sequence[Job], isolation: Isolation, tell: Tell) -> Generator[CellResult]:
+    """Judge every cell; the results come in the order of ``jobs``.
 
     Closing the iterator kills every child.
     """
-    apart = [isolation.holds(work) for work in works]
-    here = [work for work, isolated in zip(works, apart, strict=True) if not isolated]
-    there = [work for work, isolated in zip(works, apart, strict=True) if isolated]
-    local = engine.run(here, runtimes, tell, AT_HOME)
-    with closing(_in_children(there, settings, isolation, tell)) as remote:
-        for work, isolated in zip(works, apart, strict=True):
+    apart = [isolation.holds(job) for job in jobs]
+    here = [job for job, isolated in zip(jobs, apart, strict=True) if not isolated]
+    there = [job for job in jobs if isinstance(job, Ready) and isolation.holds(job)]
+    local = engine.run(here, tell, AT_HOME)
+    with closing(_in_children(there, isolation, tell)) as remote:
+        for job, isolated in zip(jobs, apart, strict=True):
             if isolated:
-                yield _after(work, next(remote), isolation)
+                yield _after(job, next(remote), isolation)
             else:
-                with isolation.deaths.watched(_name(work)) if isolation.deaths else nullcontext():
+                with isolation.deaths.watched(_name(job)) if isolation.deaths else nullcontext():
                     result = next(local)
                 yield result
 
 
-def _name(work: Work) -> str:
+def _name(job: Job) -> str:
     """Cells of two files may have the same id."""
-    return f"{work.cell.id} {work.model and work.model.resolve()}"
+    model = job.model if isinstance(job, Ready) else None
+    return f"{job.cell.id} {model and model.resolve()}"
 
 
-def _after(work: Work, result: CellResult, isolation: Isolation) -> CellResult:
+def _after(job: Job, result: CellResult, isolation: Isolation) -> CellResult:
     """The result of a cell in a child, which tells whether a process died in the cell before."""
-    if _name(work) not in isolation.died:
+    if _name(job) not in isolation.died:
         return result
     if isolation.deaths and result.status is not Status.ERROR:
-        isolation.deaths.forget(_name(work))
+        isolation.deaths.forget(_name(job))
     return replace(result, evidence={**result.evidence, "died_before": True})
 
 
-def _in_children(
-    works: Sequence[Work], settings: Settings, isolation: Isolation, tell: Tell
-) -> Generator[CellResult]:
+def _in_children(jobs: Sequence[Ready], isolation: Isolation, tell: Tell) -> Generator[CellResult]:
     """Judge each cell in a child that has its runtime: a new one where none is idle."""
-    waiting = deque(enumerate(works))
+    waiting = deque(enumerate(jobs))
     busy: dict[int, Child] = {}
     idle: defaultdict[str, list[Child]] = defaultdict(list)
     done: dict[int, CellResult] = {}
     try:
-        for wanted in range(len(works)):
+        for wanted in range(len(jobs)):
             while wanted not in done:
                 while waiting and len(busy) < isolation.workers:
-                    number, work = waiting.popleft()
-                    busy[number] = _child(work.cell.runtime, idle, settings, isolation.limits)
-                    busy[number].begin(work)
-                soonest = min(LOOK, *(child.seconds_left for child in busy.values()))
-                wait([stream for child in busy.values() for stream in child.streams], soonest)
+                    number, job = waiting.popleft()
+                    busy[number] = _child(idle[job.cell.runtime], isolation.limits)
+                    busy[number].begin(job)
+                soonest = min(LOOK, *(child.worker.seconds_left for child in busy.values()))
+                wait([child.worker.connection for child in busy.values()], soonest)
                 for number, child in list(busy.items()):
                     if (result := child.poll(tell)) is not None:
                         done[number] = result
                         if result.status is Status.ERROR:
-                            child.stop()
+                            child.worker.stop()
                         else:
-                            idle[child.runtime].append(child)
+                            idle[result.cell.runtime].append(child)
                         del busy[number]
             yield done.pop(wanted)
     finally:
         for child in [*busy.values(), *(child for group in idle.values() for child in group)]:
-            child.stop()
+            child.worker.stop()
 
 
-def _child(
-    runtime: str, idle: Mapping[str, list[Child]], settings: Settings, limits: Limits
-) -> Child:
-    while idle[runtime]:
-        child = idle[runtime].pop()
-        if child.alive:
+def _child(idle: list[Child], limits: Limits) -> Child:
+    while idle:
+        child = idle.pop()
+        if child.worker.alive:
             return child
-        child.stop()
-    return Child(Setup(runtime, dict(RUNTIMES), settings), limits)
+        child.worker.stop()
+    return Child(limits)

@@ -1,1 +1,1 @@
-"""Outputs kept on one machine to be judged on another."""
+"""Outputs kept on one machine and judged on another, by runtimes that wrap others."""

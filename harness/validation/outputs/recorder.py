@@ -1,71 +1,164 @@
-"""Wraps a runtime so that what its session takes and gives can be kept."""
+"""``--save-outputs``: a runtime that keeps what its session takes and gives."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from harness.core.schema import Array, Arrays, Runtime, Session, framework_of
+import numpy as np
+from safetensors.numpy import save
+
+from harness.core.errors import StageError, crashed
+from harness.core.schema import Array, Arrays, Case, Cell, CellResult, Session, Stage, Status
+from harness.core.tolerance import Row
 from harness.goldens.store import sha256
-from harness.runtimes import guard
+from harness.validation.job import JudgedRuntime
+from harness.validation.outputs.manifest import KeptRun, Manifest, Outcome, write
+
+ADDED = ("lint", "tolerance")
+"""Evidence that comes from the model file and the table, not from the runtime"""
+KINDS = "biuf"
+"""The kinds of dtype that are kept, of up to 8 bytes"""
 
 
-@dataclass
-class Run:
-    """One run of a session: a hash of each input, and what came out, None where nothing did."""
+@dataclass(frozen=True)
+class Place:
+    """Where runs are to be kept, and what to tell of this machine and of what was asked."""
 
-    inputs: Mapping[str, str]
-    outputs: Sequence[tuple[str, Array]] | None = None
+    root: Path
+    recorded: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
 class Recorder:
-    """A runtime that keeps the first ``count`` runs of the first session that it prepares."""
+    """A runtime whose session keeps its first runs, of ``cases`` in their order.
 
-    def __init__(self, runtime: Runtime, count: int) -> None:
-        self._runtime, self._count = runtime, count
-        self._session: RecordingSession | None = None
-        self.framework = framework_of(runtime)
+    ``golden`` is the SHA-256 of the manifest of the golden that they come from. They are written
+    when the session is asked for its evidence, which it is after the last case; ``write_outcome``
+    is for a cell that does not come to that.
+    """
+
+    runtime: JudgedRuntime
+    place: Place
+    cell: Cell
+    golden: str
+    cases: Sequence[Case]
 
     @property
-    def runs(self) -> list[Run]:
-        return self._session.runs if self._session else []
+    def row(self) -> Row:
+        return self.runtime.row
+
+    @property
+    def framework(self) -> str | None:
+        return self.runtime.framework
 
     def check(self) -> str | None:
-        return self._runtime.check()
+        return self.runtime.check()
 
     def version(self) -> str:
-        return self._runtime.version()
+        return self.runtime.version()
 
     def prepare(self, path: str) -> Session:
-        session = guard.prepared(self._runtime, path)
-        if self._session is not None:
-            return session
-        self._session = RecordingSession(session, self._count)
-        return self._session
+        return RecordingSession(self, self.runtime.prepare(path), path)
+
+    def write_outcome(self, result: CellResult, model: Path | None) -> None:
+        """Keep what became of a cell that did not run to its end."""
+        evidence = {name: value for name, value in result.evidence.items() if name not in ADDED}
+        outcome = Outcome(result.status, result.stage, result.reason)
+        self.write([], {}, evidence, outcome, model)
+
+    def write(
+        self,
+        runs: list[KeptRun],
+        tensors: Arrays,
+        evidence: Mapping[str, Any],
+        outcome: Outcome | None,
+        model: Path | None,
+    ) -> None:
+        """Keep runs and their outputs, by the keys that the runs name."""
+        data = save(tensors)
+        file = model is not None and model.is_file() and not self.framework
+        manifest = Manifest(
+            self.cell,
+            self.framework,
+            self.golden,
+            file_sha256(model) if file and model else None,
+            self.version(),
+            dict(self.place.recorded),
+            outcome,
+            dict(evidence),
+            hashlib.sha256(data).hexdigest(),
+            runs,
+        )
+        write(self.place.root, manifest, data)
 
 
 class RecordingSession:
     """A session that keeps hashes of the inputs and copies of the outputs of its first runs."""
 
-    def __init__(self, session: Session, count: int) -> None:
-        self._session, self._count = session, count
-        self.runs: list[Run] = []
+    def __init__(self, recorder: Recorder, session: Session, path: str) -> None:
+        self._recorder, self._session, self._path = recorder, session, Path(path)
+        self._waiting = list(recorder.cases)
+        self._runs: list[KeptRun] = []
+        self._tensors: Arrays = {}
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
-        if len(self.runs) == self._count:
+        if not self._waiting:
             return self._session.run(inputs)
-        run = Run(hashes(inputs))
-        self.runs.append(run)
-        outputs = guard.outputs(self._session, inputs)
-        run.outputs = [(name, value.copy()) for name, value in outputs]
+        case, hashes, started = self._waiting.pop(0), input_hashes(inputs), time.perf_counter()
+
+        def kept(**came: Any) -> KeptRun:
+            seconds = time.perf_counter() - started
+            return KeptRun(case.id, case.repeat, seconds, hashes, **came)
+
+        try:
+            outputs = self._session.run(inputs)
+        except StageError as error:
+            status = Status.ERROR if crashed(error) else Status.FAIL
+            self._runs.append(kept(failure=Outcome(status, error.stage, str(error))))
+            raise
+        if reason := _unstorable(outputs):
+            self._runs.append(kept(failure=Outcome(Status.FAIL, Stage.COMPARE, reason)))
+        else:
+            keys = [f"{len(self._runs)}/{number}" for number in range(len(outputs))]
+            self._runs.append(
+                kept(outputs=[(n, k) for (n, _), k in zip(outputs, keys, strict=True)])
+            )
+            for key, (_, value) in zip(keys, outputs, strict=True):
+                self._tensors[key] = np.array(value, order="C")
         return outputs
 
     def evidence(self) -> dict[str, Any]:
-        return self._session.evidence()
+        """Return what the session tells, and keep all of its runs."""
+        try:
+            evidence, outcome = self._session.evidence(), None
+        except StageError as error:
+            self._keep({}, Outcome(Status.FAIL, Stage.RUN, str(error)))
+            raise
+        self._keep(evidence, outcome)
+        return evidence
+
+    def _keep(self, evidence: Mapping[str, Any], outcome: Outcome | None) -> None:
+        self._recorder.write(self._runs, self._tensors, evidence, outcome, self._path)
 
 
-def hashes(inputs: Arrays) -> dict[str, str]:
-    """The SHA-256 of every input, by name; of strings, as text of one width."""
+def input_hashes(inputs: Arrays) -> dict[str, str]:
+    """Return the SHA-256 of every input, by name; of strings, as text of one width."""
     plain = {n: v.astype(str) if v.dtype.kind == "O" else v for n, v in inputs.items()}
     return {name: sha256(value) for name, value in plain.items()}
+
+
+def file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _unstorable(outputs: Sequence[tuple[str, Array]]) -> str:
+    """Return which output is of a dtype that safetensors does not have; empty where none is."""
+    for name, dtype in ((name, np.asarray(value).dtype) for name, value in outputs):
+        if dtype.kind not in KINDS or dtype.itemsize > 8:
+            return f"output {name} is {dtype}, which cannot be kept"
+    return ""

@@ -7,7 +7,6 @@ import pytest
 
 from ci.honest import fresh, tally, transplant, variations
 from ci.honest.fresh import Draw
-from harness.core import tolerance
 from harness.core.errors import UsageError
 from harness.core.schema import (
     Case,
@@ -22,6 +21,7 @@ from harness.core.schema import (
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
 from harness.recording import reference_model
+from harness.runtimes import row
 from reference_models import catalog
 
 GOLDEN = Path(__file__).parents[3] / "golden"
@@ -133,9 +133,9 @@ def test_comparisons_and_their_worst_are_counted():
     assert counted.alarms == []
     assert counted.variations["a"].worst.ratio == 0.5
     runtime = counted.runtimes["ort-cpu"]
-    assert runtime.worst.floors == 0.5 * tolerance.k("ort-cpu")
+    assert runtime.worst.floors == 0.5 * row("ort-cpu").k
     assert runtime.worst.where == "m/keras/native/fp32/ort-cpu t=7 batch=3 left y (a)"
-    assert runtime.over[2] == sum(r * tolerance.k("ort-cpu") > 2 for r in (0.25, 0.5, 0.125))
+    assert runtime.over[2] == sum(r * row("ort-cpu").k > 2 for r in (0.25, 0.5, 0.125))
     assert "3 honest comparisons, 0 alarms" in list(counted.lines())[-1]
 
 

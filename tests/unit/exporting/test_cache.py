@@ -7,6 +7,7 @@ from harness.core.errors import UsageError
 from harness.core.schema import Stage
 from harness.exporters import EXPORTERS
 from harness.exporting import bundle, cache
+from harness.exporting import key as keys
 from harness.processes.limits import GIB, Limits
 from tests.support import doubler
 from tests.support.planted_exporters import NAMES, TARGETS
@@ -16,16 +17,16 @@ from tests.support.planted_exporters import NAMES, TARGETS
 def ensure(tmp_path, monkeypatch):
     """Run planted exporters in order; returns the bundles by exporter."""
     folder = doubler.record(tmp_path / "golden")
-    monkeypatch.setattr(cache, "CHILD", "tests.support.planted_exporters")
+    monkeypatch.setitem(cache.FRAMEWORKS, "torch", "tests.support.planted_exporters")
     for key, target in TARGETS.items():
         monkeypatch.setitem(EXPORTERS, key, target)
-    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.0"})
+    monkeypatch.setattr(keys, "installed_versions", lambda framework: {framework: "1.0"})
     told = []
 
     def run(names, opset=18, limits=None):
         told.clear()
         jobs = [
-            cache.Job("doubler", "torch", n, "fp32", opset, str(folder), str(tmp_path / n))
+            cache.ExportJob("doubler", "torch", n, "fp32", opset, str(folder), str(tmp_path / n))
             for n in names
         ]
         stored = cache.ensure(jobs, told.append, limits=limits)
@@ -39,8 +40,8 @@ def test_a_child_that_dies_costs_one_export(ensure):
     assert len(told) == len(NAMES)
     reasons = {name: str(stored[name].failure) for name in NAMES if stored[name].failure}
     assert reasons == {
-        "crash": "the exporting process ended with signal 11: the last words",
-        "leave": "the exporting process ended with exit code 7: ",
+        "crash": "the exporting process ended with signal SIGSEGV: the last words",
+        "leave": "the exporting process ended with exit code 7",
         "refuse": "this layer cannot be exported",
         "stumble": reasons["stumble"],
     }
@@ -78,7 +79,7 @@ def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
 def test_a_child_that_dies_is_noticed_though_what_it_forked_lives(ensure):
     stored, done = ensure(["fork", "succeed"], limits=Limits(seconds=120.0))
     assert len(done) == 2
-    assert "ended with signal 6" in str(stored["fork"].failure)
+    assert "ended with signal SIGABRT" in str(stored["fork"].failure)
     assert stored["succeed"].model.is_file()
 
 
@@ -118,7 +119,7 @@ def test_a_crash_that_is_stored_stays_one(ensure):
 
 def test_a_death_is_told_and_not_stored(ensure):
     stored, _ = ensure(["crash"])
-    assert "signal 11" in str(stored["crash"].failure)
+    assert "SIGSEGV" in str(stored["crash"].failure)
     assert not stored["crash"].folder.exists()
     assert len(ensure(["crash"])[1]) == 1
 
@@ -127,13 +128,13 @@ def test_nothing_is_exported_twice_until_something_changes(ensure, monkeypatch):
     ensure(["succeed", "refuse"])
     assert ensure(["succeed", "refuse"])[1] == []
     assert len(ensure(["succeed", "refuse"], opset=19)[1]) == 2
-    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.1"})
+    monkeypatch.setattr(keys, "installed_versions", lambda framework: {framework: "1.1"})
     assert len(ensure(["succeed", "refuse"], opset=19)[1]) == 2
 
 
 def test_without_the_framework_a_stored_export_is_used_and_a_missing_one_told(ensure, monkeypatch):
     ensure(["succeed"])
-    monkeypatch.setattr(bundle, "versions", lambda framework: {})
+    monkeypatch.setattr(keys, "installed_versions", lambda framework: {})
     stored, told = ensure(["succeed", "refuse"])
     assert told == []
     assert stored["succeed"].model.is_file()

@@ -8,8 +8,9 @@ import pytest
 
 from harness.core import registry
 from harness.core.schema import Cell
-from harness.exporters import DEFAULT_OPSET, EXPORTERS, variants
-from harness.exporting import bundle, cache
+from harness.exporters import DEFAULT_OPSET, EXPORTERS
+from harness.exporting import bundle, cache, source_hash
+from harness.exporting import key as keys
 from harness.goldens import store
 from tests.support import doubler
 from tests.support.planted_exporters import TARGETS
@@ -20,10 +21,10 @@ OTHER = "tests.support.planted_exporters"
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     doubler.record(tmp_path / "golden")
-    monkeypatch.setattr(cache, "CHILD", "tests.support.planted_exporters")
+    monkeypatch.setitem(cache.FRAMEWORKS, "torch", "tests.support.planted_exporters")
     for key, target in TARGETS.items():
         monkeypatch.setitem(EXPORTERS, key, target)
-    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.0"})
+    monkeypatch.setattr(keys, "installed_versions", lambda framework: {framework: "1.0"})
     return tmp_path
 
 
@@ -32,7 +33,7 @@ def ensure(place):
     """Export by one planted exporter where it is needed; the bundle and how often it was."""
 
     def run(name="succeed", opset=18):
-        job = cache.Job(
+        job = cache.ExportJob(
             "doubler", "torch", name, "fp32", opset, str(place / "golden"), str(place / name)
         )
         told = []
@@ -49,25 +50,25 @@ def other_weights(place, monkeypatch):
 
 
 def other_exporter(place, monkeypatch):
-    monkeypatch.setitem(EXPORTERS, "succeed/torch", "tests.support.doubler:graph")
+    monkeypatch.setitem(EXPORTERS, "succeed/torch", "tests.support.small_graphs:cell")
 
 
 def other_variant(place, monkeypatch):
-    monkeypatch.setitem(variants.VARIANTS, "fp32", "harness.graphs.interface:name_axes")
+    monkeypatch.setitem(cache.VARIANTS, "fp32", "harness.graphs.interface:name_axes")
 
 
 def other_source(place, monkeypatch):
-    read = bundle.source_hash._source
+    read = source_hash._source
 
     def changed(name):
         source = read(name)
         return source._replace(text=b"# changed\n") if name == OTHER else source
 
-    monkeypatch.setattr(bundle.source_hash, "_source", changed)
+    monkeypatch.setattr(source_hash, "_source", changed)
 
 
 def other_library(place, monkeypatch):
-    monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.1"})
+    monkeypatch.setattr(keys, "installed_versions", lambda framework: {framework: "1.1"})
 
 
 class Distribution:
@@ -75,7 +76,7 @@ class Distribution:
 
 
 def other_distribution(place, monkeypatch):
-    monkeypatch.setattr(bundle, "origin", registry.origin.__wrapped__)
+    monkeypatch.setattr(keys, "origin", registry.origin.__wrapped__)
     entry = metadata.EntryPoint("succeed/torch", TARGETS["succeed/torch"], "harness.exporters")
     vars(entry)["dist"] = Distribution
     monkeypatch.setattr(
@@ -95,10 +96,10 @@ def other_distribution(place, monkeypatch):
     ],
 )
 def test_what_an_export_depends_on_changes_its_key(place, monkeypatch, change):
-    job = cache.Job("doubler", "torch", "succeed", "fp32", 18, str(place / "golden"), "")
+    job = cache.ExportJob("doubler", "torch", "succeed", "fp32", 18, str(place / "golden"), "")
 
     def key():
-        return cache._key(job, store.read(place / "golden"))
+        return cache._planned(job, store.read(place / "golden"), {}).key
 
     before = key()
     assert key() == before
@@ -116,7 +117,7 @@ def test_a_changed_source_is_exported_anew_once(ensure, place, monkeypatch):
 
 def test_a_half_written_entry_is_never_there(ensure, place):
     stored, _ = ensure("cut")
-    assert "signal 9" in str(stored.failure)
+    assert "SIGKILL" in str(stored.failure)
     assert not (place / "cut").exists()
     half = [path for path in place.glob(".cut-*") if (path / bundle.MODEL).exists()]
     assert half, "it was to be killed with the model written"
@@ -128,7 +129,7 @@ def test_an_entry_stays_whole_when_its_successor_is_cut_short(ensure, place):
     shutil.copytree(place / "succeed", place / "cut")
     before = bundle.read(place / "cut")
     stored, _ = ensure("cut", opset=19)
-    assert "signal 9" in str(stored.failure)
+    assert "SIGKILL" in str(stored.failure)
     assert bundle.read(place / "cut") == before
 
 
@@ -136,7 +137,7 @@ def test_goldens_that_are_known_are_not_read_again(place, monkeypatch):
     known = store.read(place / "golden")
     monkeypatch.setattr(store, "read", lambda folder: pytest.fail("read again"))
     folder = str(place / "golden")
-    job = cache.Job("doubler", "torch", "succeed", "fp32", 18, folder, str(place / "succeed"))
+    job = cache.ExportJob("doubler", "torch", "succeed", "fp32", 18, folder, str(place / "succeed"))
     assert cache.ensure([job], lambda text: None, {folder: known})[job.name].model.is_file()
 
 
@@ -148,7 +149,7 @@ def test_an_export_at_another_opset_stands_beside_the_default(place):
     told = []
     for _ in range(2):
         for opset, folder in ((DEFAULT_OPSET, default), (20, other)):
-            job = cache.Job(
+            job = cache.ExportJob(
                 *("doubler", "torch", "succeed", "fp32", opset), str(place / "golden"), str(folder)
             )
             stored = cache.ensure([job], told.append)[job.name]
@@ -157,7 +158,7 @@ def test_an_export_at_another_opset_stands_beside_the_default(place):
 
 
 def test_the_key_names_what_torch_exports_with():
-    assert {"torch", "onnxscript", "onnx-ir", "onnx"} <= set(bundle.LIBRARIES["torch"])
+    assert {"torch", "onnxscript", "onnx-ir", "onnx"} <= set(keys.LIBRARIES["torch"])
 
 
 def test_an_exporters_distribution_is_named_with_its_version(tmp_path, monkeypatch):

@@ -1,6 +1,4 @@
-import multiprocessing
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +15,10 @@ from harness.core.errors import (
 from harness.core.schema import Cell, Stage
 from harness.mutation import peers, study
 from harness.mutation.trial import Verdict
+from harness.processes.limits import Limits
+from harness.processes.worker import Worker
+from harness.validation import pipeline
+from harness.validation.job import Failed, Ready, Unavailable
 from harness.validation.selection import Selection
 from tests.support import dying
 
@@ -24,7 +26,7 @@ CELL = Cell("model", "torch", "native", "fp32", "ort-cpu")
 
 
 def test_a_mutant_that_ends_its_process_is_caught_and_the_rest_goes_on():
-    found = study._supervised(CELL, Selection(), (), dying.child)
+    found = study.supervised(CELL, Selection(), (), study=dying.study)
     deadly, harmless = found.trials
     assert (deadly.verdict, deadly.stage) == (Verdict.CAUGHT, Stage.RUN)
     assert "SIGABRT" in deadly.reason
@@ -43,79 +45,79 @@ def test_a_mutant_that_ends_only_the_referee_is_missed():
 
 def test_a_process_that_ends_by_itself_is_an_error():
     with pytest.raises(HarnessError, match="exit code 9"):
-        study._supervised(CELL, Selection(), (), dying.at_once)
+        study.supervised(CELL, Selection(), (), study=dying.at_once)
+
+
+def test_a_mutant_that_hangs_its_process_is_caught_and_the_study_ends():
+    limits = Limits(seconds=2.0)
+    found = study.supervised(CELL, Selection(), (), limits=limits, study=dying.hanging)
+    (hung,) = found.trials
+    assert (hung.verdict, hung.stage) == (Verdict.CAUGHT, Stage.RUN)
+    assert hung.reason == "the runtime's process did not end within 2 s, was killed"
+    assert found.honest == dying.HONEST
 
 
 def test_a_study_that_is_to_end_ends_its_process_and_starts_no_other():
-    stop = threading.Event()
-    threading.Timer(1.0, stop.set).start()
-    started = time.monotonic()
+    ending = threading.Event()
+    threading.Timer(1.0, ending.set).start()
     with pytest.raises(HarnessError, match="before its time"):
-        study._supervised(CELL, Selection(), (), dying.hanging, stop=stop)
-    assert time.monotonic() - started < 20
-    for child in multiprocessing.active_children():
-        child.join(5)
-    assert not multiprocessing.active_children()
+        study.supervised(CELL, Selection(), (), ending, study=dying.hanging)
 
 
 def test_a_part_of_the_cells_is_taken_once(monkeypatch):
-    given = []
-    monkeypatch.setattr(study, "_in_child", lambda target, trials, task, *rest: given.append(task))
-    with pytest.raises(TypeError):
-        study._supervised(CELL, Selection(shard="2/2"), ())
-    ((_, selection, _),) = given
+    calls = []
+
+    class Lists(Worker):
+        def call(self, function, *arguments, heed):
+            calls.append(arguments)
+            return dying.HONEST
+
+    monkeypatch.setattr(study, "Worker", Lists)
+    study.supervised(CELL, Selection(shard="2/2"), ())
+    ((_, selection, *_),) = calls
     assert (selection.keyword, selection.shard) == (CELL.id, None)
 
 
-def works(monkeypatch, *cells, runtime=None, **about):
-    about = {"model": Path("model.onnx"), "unavailable": None, "failure": None} | about
-    runtime = runtime or SimpleNamespace(check=lambda: None)
-    prepared = SimpleNamespace(
-        works=[SimpleNamespace(cell=cell, **about) for cell in cells],
-        runtimes={CELL.runtime: runtime},
-    )
-    monkeypatch.setattr(study.validation, "prepare", lambda selection, progress: prepared)
+def jobs(monkeypatch, *cells, kind=Ready, framework=None, **about):
+    runtime = SimpleNamespace(framework=framework)
+    about = {"golden": None, "runtime": runtime, **about}
+    if kind is Ready:
+        about |= {"cases": (), "model": Path("model.onnx")}
+    prepared = pipeline.Prepared([kind(cell=cell, **about) for cell in cells])
+    monkeypatch.setattr(study.pipeline, "prepare", lambda selection, progress: prepared)
 
 
 @pytest.mark.parametrize(
     ("about", "error", "told"),
     [
-        ({"unavailable": "keras is not installed"}, UnavailableError, "keras is not installed"),
-        ({"model": None, "failure": CheckError("no axis")}, NothingSelectedError, "no axis"),
-        ({"runtime": SimpleNamespace(check=lambda: "no GPU")}, UnavailableError, "no GPU"),
         (
-            {"runtime": SimpleNamespace(check=lambda: 5)},
+            {"kind": Unavailable, "reason": "keras is not installed"},
             UnavailableError,
-            r"check\(\) returned int",
+            "keras is not installed",
         ),
-        ({"runtime": SimpleNamespace(framework="torch")}, UsageError, "runs no graph"),
+        ({"kind": Failed, "failure": CheckError("no axis")}, NothingSelectedError, "no axis"),
+        ({"framework": "torch"}, UsageError, "runs no graph"),
     ],
 )
 def test_a_cell_that_cannot_be_studied_is_not_passed_over(monkeypatch, about, error, told):
-    works(monkeypatch, CELL, **about)
+    jobs(monkeypatch, CELL, **about)
     with pytest.raises(error, match=told):
         next(study.run(Selection(), (), 1))
 
 
 def test_two_files_of_one_cell_are_refused(monkeypatch):
-    works(monkeypatch, CELL, replace(CELL, exporter="other"), CELL)
+    jobs(monkeypatch, CELL, replace(CELL, exporter="other"), CELL)
     with pytest.raises(UsageError, match="more than once"):
         next(study.run(Selection(), (), 1))
 
 
-@pytest.mark.parametrize("fault", [KeyError("fault"), KeyboardInterrupt("fault")])
-def test_a_fault_of_the_harness_is_no_catch(monkeypatch, tmp_path, fault):
+def test_a_fault_of_the_harness_is_no_catch(monkeypatch):
     def prepare(selection, progress):
-        raise fault
+        raise KeyError("fault")
 
-    sent = []
-    monkeypatch.setattr(study.validation, "prepare", prepare)
-    monkeypatch.setattr(study.os, "dup2", lambda *_: None)
-    pipe = SimpleNamespace(send=sent.append)
-    study._child(CELL, Selection(), (), (), pipe, tmp_path / "log")
-    (error,) = sent
-    assert isinstance(error, HarnessError)
-    assert "cannot be studied" in str(error)
+    monkeypatch.setattr(study.pipeline, "prepare", prepare)
+    with pytest.raises(HarnessError, match="cannot be studied"):
+        study._study(print, CELL, Selection(), (), ())
 
 
 def test_every_kind_has_a_name_of_its_own_and_a_sentence():

@@ -7,6 +7,7 @@ from onnx import numpy_helper as nh
 
 from harness.core.errors import UsageError
 from harness.onnx_tests import layout
+from harness.subjects.resolve import FOLDERS, Kind, resolve
 
 VALUES = {
     "a": np.float32([[1.5, -0.0]]),
@@ -37,15 +38,14 @@ def test_what_is_written_is_read_and_is_what_onnx_reads(tmp_path):
 
 
 def test_data_sets_come_by_number_and_other_entries_are_passed_over(tmp_path):
-    assert not layout.is_one(tmp_path)
+    assert resolve(str(tmp_path), FOLDERS).kind is not Kind.ONNX_TESTS
     for name in ("test_data_set_10", "test_data_set_2", "test_data_set_x", "other"):
         (tmp_path / name).mkdir()
     assert [p.name for p in layout.data_sets(tmp_path)] == [
         "test_data_set_2",
         "test_data_set_10",
     ]
-    assert layout.is_one(tmp_path)
-    assert not layout.is_one(tmp_path / "nowhere")
+    assert resolve(str(tmp_path), FOLDERS).kind is Kind.ONNX_TESTS
 
 
 def test_tensors_come_by_number(tmp_path):

@@ -254,7 +254,7 @@ def measured() -> onnx.ModelProto:
 
 def answering(monkeypatch, *nodes, error=""):
     versions = partition.Versions("1.2", "12.8")
-    placed = partition.Placed(tuple(Placement(*node) for node in nodes), error)
+    placed = partition.PlacedNodes(tuple(Placement(*node) for node in nodes), error)
     monkeypatch.setattr(placements, "partition", lambda files: (versions, [placed for _ in files]))
 
 

@@ -16,10 +16,11 @@ from harness.exporting import bundle
 from harness.goldens import store
 from harness.runtimes import frameworks as framework
 from harness.runtimes.frameworks import KERAS, KERAS_CUDA, TORCH, TORCH_CUDA
-from harness.validation import engine, pipeline
-from harness.validation.job import Work
+from harness.validation import pipeline
 from harness.validation.selection import Selection
 from tests.support import doubler, planted
+from tests.support.jobs import judged as judged_job
+from tests.support.jobs import ready
 
 ROOT = Path(__file__).parents[3]
 RUNTIMES = {"keras": KERAS, "torch": TORCH}
@@ -143,13 +144,8 @@ def test_the_engine_gives_a_framework_the_golden_and_others_the_model(tmp_path):
     source = store.read(doubler.record(tmp_path / "golden"))
     (tmp_path / "m.onnx").write_bytes(doubler.graph().SerializeToString())
     for runtime in (Spy(), Twin()):
-        work = Work(
-            Cell("doubler", "keras", "native", "fp32", "x"),
-            source,
-            source.cases,
-            tmp_path / "m.onnx",
-        )
-        (result,) = engine.run([work], {"x": runtime})
+        cell = Cell("doubler", "keras", "native", "fp32", "x")
+        result = judged_job(ready(source, tmp_path / "m.onnx", runtime, cell))
         assert result.status is Status.PASS
     assert seen == [str(tmp_path / "m.onnx"), str(source.folder)]
 
@@ -186,10 +182,10 @@ def test_relations_are_not_tried_on_a_framework(shipped):
     asked = Selection(
         subjects=[str(folder)], runtimes=[own, "onnx-reference"], relations=["run-twice"]
     )
-    works = pipeline.prepare(asked, lambda text: None).works
-    tried = {work.cell.runtime: list(work.relations) for work in works}
-    assert tried == {own: [], "onnx-reference": ["run-twice"]}
-    assert "--relation" not in next(w.replay for w in works if w.cell.runtime == own)
+    jobs = pipeline.prepare(asked, lambda text: None).jobs
+    (related,) = (job for job in jobs if job.cell.runtime == "onnx-reference")
+    assert related.relations == ["run-twice"]
+    assert "--relation" not in next(job.replay for job in jobs if job.cell.runtime == own)
 
 
 def test_a_bundle_has_no_cell_of_another_framework(shipped, capsys):

@@ -10,7 +10,7 @@ import pytest
 
 from harness.core.errors import LoadError, RunError
 from harness.onnx_operators.survey import survey
-from harness.runtimes import guard
+from harness.runtimes.guard import GuardedRuntime, GuardedSession
 from tests.support import planted
 
 
@@ -43,21 +43,21 @@ def gives(answer):
     ],
 )
 def test_why_a_runtime_is_unavailable(answer, told):
-    assert guard.reason(gives(answer)) == told
+    assert GuardedRuntime(gives(answer)).check() == told
 
 
 @pytest.mark.parametrize("answer", [None, 3, OSError("no"), SystemExit(0), LoadError("no")])
 def test_a_version_that_is_not_told_is_empty(answer):
-    assert guard.version(gives(answer)) == ""
-    assert guard.version(gives("1.2")) == "1.2"
+    assert GuardedRuntime(gives(answer)).version() == ""
+    assert GuardedRuntime(gives("1.2")).version() == "1.2"
 
 
 ASKED = {
-    "reason": guard.reason,
-    "version": guard.version,
-    "prepared": lambda runtime: guard.prepared(runtime, "m.onnx"),
-    "outputs": lambda session: guard.outputs(session, {}),
-    "evidence": guard.evidence,
+    "reason": lambda runtime: GuardedRuntime(runtime).check(),
+    "version": lambda runtime: GuardedRuntime(runtime).version(),
+    "prepared": lambda runtime: GuardedRuntime(runtime).prepare("m.onnx"),
+    "outputs": lambda session: GuardedSession(session).run({}),
+    "evidence": lambda session: GuardedSession(session).evidence(),
 }
 
 
@@ -104,7 +104,7 @@ def test_what_is_raised_is_a_failure_of_its_stage(name, error, raised, crashed):
 @pytest.mark.parametrize("found", [None, planted.CLEAN, SimpleNamespace(run=print)])
 def test_what_is_no_session_is_not_prepared(found):
     with pytest.raises(LoadError, match=r"prepare\(\) returned \w+, which has no (run|evidence)"):
-        guard.prepared(gives(found), "m.onnx")
+        GuardedRuntime(gives(found)).prepare("m.onnx")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_is_no_session_is_not_prepared(found):
     ],
 )
 def test_outputs_keep_their_values_in_the_byte_order_of_the_machine(value):
-    ((name, found),) = guard.outputs(gives([["y", value]]), {})
+    ((name, found),) = GuardedSession(gives([["y", value]])).run({})
     assert name == "y"
     assert type(found) is np.ndarray
     assert found.dtype == np.asarray(value).dtype.newbyteorder("=")
@@ -131,7 +131,7 @@ def test_outputs_keep_their_values_in_the_byte_order_of_the_machine(value):
 
 def test_outputs_in_the_right_order_are_not_copied():
     value = np.ones(3, np.float32)
-    ((_, found),) = guard.outputs(gives([("y", value)]), {})
+    ((_, found),) = GuardedSession(gives([("y", value)])).run({})
     assert np.shares_memory(found, value)
 
 
@@ -156,7 +156,7 @@ class Colour(enum.Enum):
     ],
 )
 def test_evidence_is_what_json_gives_back(value, plain):
-    told = guard.evidence(gives({"of": value}))
+    told = GuardedSession(gives({"of": value})).evidence()
     assert told == {"of": plain}
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert type(told["of"]) is type(plain)
@@ -166,7 +166,7 @@ def test_evidence_that_holds_itself_is_refused():
     told = {}
     told["of"] = told
     with pytest.raises(RunError, match=r"^evidence\(\) raised RecursionError"):
-        guard.evidence(gives(told))
+        GuardedSession(gives(told)).evidence()
 
 
 def test_a_survey_of_a_runtime_whose_check_fails_says_why(monkeypatch):

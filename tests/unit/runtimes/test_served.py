@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,21 +13,21 @@ import pytest
 from harness.core import expectations
 from harness.core.errors import LoadError, RunError
 from harness.core.expectations import Expectation
-from harness.core.schema import Cell, Stage, Status
+from harness.core.schema import Stage, Status
 from harness.goldens import store
-from harness.runtimes import served as module
-from harness.runtimes.served import Served
-from harness.validation import engine
-from harness.validation.job import Work
+from harness.processes.limits import Limits
+from harness.processes.worker import LostError, Worker
+from harness.runtimes.served import Served, in_child
 from tests.support import doubler
+from tests.support.jobs import judged, ready
 
-COMMAND = [sys.executable, "-m", "harness.runtimes.serve", "tests.support.served:PLANTED"]
+TARGET = "tests.support.served:PLANTED"
 X = {"b": np.arange(3, dtype=np.int64), "a": np.array(2.5, np.float32)}
 
 
 @pytest.fixture
 def served():
-    return Served(lambda: COMMAND, {"SETTING": "on"})
+    return in_child(TARGET, {"SETTING": "on"})
 
 
 def gone(pid):
@@ -71,8 +72,6 @@ def test_errors_are_told_in_one_line_and_leave_the_process(served):
     for _ in range(2):
         with pytest.raises(RunError, match=r"^ValueError: first line$"):
             session.run(X)
-    with pytest.raises(RunError, match="'b' has dtype complex128, which cannot be sent"):
-        session.run({"b": np.array([1j])})
     assert session.evidence()["live"] == ["raise"]
 
 
@@ -92,17 +91,6 @@ def test_a_death_is_told_with_its_signal_and_last_words_and_the_next_load_starts
     assert served.prepare("one").run(X)[0][0] == "one:b"
 
 
-class Planted:
-    """The planted runtimes behind a pipe, for the engine."""
-
-    def __init__(self):
-        self.served = Served(lambda: COMMAND)
-        self.prepare = self.served.prepare
-
-    def check(self):
-        return None
-
-
 @pytest.mark.parametrize(
     ("name", "status", "stage", "cases"),
     [
@@ -119,45 +107,43 @@ def test_only_a_crash_is_an_error_and_no_expectation_covers_it(
     source = store.read(doubler.record(tmp_path / "golden"))
     path = tmp_path / name
     path.write_bytes(doubler.graph().SerializeToString())
-    cell = Cell("doubler", "torch", "file", "fp32", "planted")
-    work = Work(cell, source, source.cases, path)
-    (result,) = engine.run([work], {"planted": Planted()})
+    runtime = SimpleNamespace(check=lambda: None, version=str, prepare=in_child(TARGET).prepare)
+    result = judged(ready(source, path, runtime))
     assert (result.status, result.stage) == (status, stage), result.reason
     assert [case.status for case in result.cases] == [status] * cases
     covered = expectations.judge(result, [Expectation("*", stage, "planted", "")])
     assert covered.status is (Status.ERROR if status is Status.ERROR else Status.XFAIL)
 
 
-def test_a_flood_of_errors_ends_the_process_and_is_kept_in_no_file(monkeypatch):
-    monkeypatch.setattr(module, "OUTPUT", 2**20)
-    program = "import os\nfor _ in range(256): os.write(2, b'x' * 2**16)"
-    told = r"^the process that runs it wrote over 1,048,576 bytes of output and was killed: x+…$"
-    with pytest.raises(LoadError, match=told) as flood:
-        Served(lambda: [sys.executable, "-c", program]).prepare("one")
-    assert flood.value.crashed
-    assert len(str(flood.value)) == 300
+def flooding(emit, count):
+    for _ in range(count):
+        os.write(2, b"x" * 2**16)
 
 
-def test_what_is_written_for_many_questions_is_no_flood(monkeypatch):
-    monkeypatch.setattr(module, "OUTPUT", 1000)
-    session = Served(lambda: COMMAND, {"PYTHONUNBUFFERED": "1"}).prepare("one")
-    for _ in range(100):
-        session.run(X)
+def test_a_flood_of_output_ends_the_process_and_is_kept_in_no_file():
+    worker = Worker(Limits(output=2**20))
+    with pytest.raises(LostError) as flood:
+        worker.call(flooding, 256)
+    worker.stop()
+    assert flood.value.how == "wrote over 1,048,576 bytes of output, was killed"
+    assert set("".join(flood.value.lines)) == {"x"}
 
 
-def test_a_command_that_is_not_there_is_a_load_error():
-    with pytest.raises(LoadError, match=r"^no-such-program: No such file or directory$"):
-        Served(lambda: ["no-such-program"]).prepare("one")
+def test_what_is_written_for_many_questions_is_no_flood():
+    worker = Worker(Limits(output=2**20))
+    for _ in range(20):
+        worker.call(flooding, 2)
+    worker.stop()
 
 
 def test_what_is_no_answer_ends_the_process():
-    program = "import sys; print('no frame', flush=True); sys.stdin.read()"
-    with pytest.raises(LoadError, match=r"no readable answer|ended with"):
-        Served(lambda: [sys.executable, "-c", program]).prepare("one")
+    session = in_child(TARGET).prepare("garbage")
+    with pytest.raises(RunError, match=r"no readable answer|ended with"):
+        session.run(X)
 
 
 def test_the_child_ends_with_its_last_holder():
-    session = Served(lambda: COMMAND).prepare("one")
+    session = in_child(TARGET).prepare("one")
     pid = session.evidence()["pid"]
     del session
     gc.collect()
@@ -167,8 +153,8 @@ def test_the_child_ends_with_its_last_holder():
 @pytest.mark.parametrize("ending", ["pass", "os.kill(os.getpid(), 9)"])
 def test_no_child_outlives_this_process(ending):
     program = (
-        "import os; from harness.runtimes.served import Served;"
-        f"s = Served(lambda: {COMMAND!r}).prepare('one'); print(s.evidence()['pid'], flush=True);"
+        "import os; from harness.runtimes.served import in_child;"
+        f"s = in_child({TARGET!r}).prepare('one'); print(s.evidence()['pid'], flush=True);"
         f"{ending}"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

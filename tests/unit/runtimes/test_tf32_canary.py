@@ -10,13 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness import runtimes
 from harness.commands.run import ended
-from harness.core import tolerance
 from harness.core.errors import UsageError
 from harness.core.schema import Case, ModelSpec, TensorSpec
 from harness.goldens import store
 from harness.goldens.formulas import evaluate
 from harness.placing import tables
-from harness.runtimes import tf32_canary
+from harness.runtimes import row, tf32_canary
 from harness.runtimes.ort import CPU, CUDA
 from harness.validate import main
 from tests.support import tf32
@@ -91,15 +90,14 @@ def test_the_simulation_keeps_ten_bits_and_rounds_ties_to_even():
 
 
 def test_the_row_is_tf32s_where_there_is_one():
-    assert tolerance.row("ort-cuda", True) == "ort-cuda+tf32"
-    assert tolerance.row("ort-cuda", False) == "ort-cuda"
-    assert tolerance.row("ort-tensorrt", True) == "ort-tensorrt"
-    assert tolerance.row("phone", True) == "phone"
-    assert tolerance.k("ort-cuda+tf32") == tolerance.k("ort-tensorrt") == 4 * 2.0**13
-    told = tolerance.told("ort-cuda+tf32")
-    assert (told["row"], told["k"]) == ("ort-cuda+tf32", 2.0**15)
-    assert "not measured" in told["reason"]
-    assert tolerance.told("oracle")["of_scale"] == 1e-12
+    names = {(n, on): row(n, on).name for n in ("ort-cuda", "ort-tensorrt") for on in (0, 1)}
+    assert list(names.values()) == ["ort-cuda", "ort-cuda+tf32", "ort-tensorrt", "ort-tensorrt"]
+    assert (row("phone", True).name, row("phone", True).k) == ("phone", 4.0)
+    assert row("ort-cuda", True).k == row("ort-tensorrt").k == 4 * 2.0**13
+    evidence = row("ort-cuda", True).evidence()
+    assert (evidence["row"], evidence["k"]) == ("ort-cuda+tf32", 2.0**15)
+    assert "not measured" in evidence["reason"]
+    assert row("oracle").evidence()["of_scale"] == 1e-12
 
 
 def test_only_cuda_has_tf32_and_only_if_it_is_asked_for():

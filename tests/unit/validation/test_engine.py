@@ -8,33 +8,31 @@ import onnx
 import pytest
 
 from harness.core.errors import ExportError, GoldenError, LoadError, RunError, crashed
-from harness.core.schema import Cell, Status
+from harness.core.schema import Status
 from harness.goldens import store as golden
 from harness.validation import cases, engine
-from harness.validation.job import Work
 from tests.support import doubler, planted
+from tests.support.jobs import held, judged, ready
 
 
 @pytest.fixture
-def work(tmp_path):
+def job(tmp_path):
     source = golden.read(doubler.record(tmp_path / "golden"))
     onnx.save(doubler.graph(), tmp_path / "model.onnx")
-    cell = Cell("doubler", "torch", "native", "fp32", "planted")
-    return Work(cell, source, source.cases, tmp_path / "model.onnx")
+    return ready(source, tmp_path / "model.onnx", planted.Runtime())
 
 
-def judged(work, runtime=None):
-    (result,) = engine.run([work], {"planted": runtime or planted.Runtime()})
-    return result
+def on(job, runtime):
+    return replace(job, runtime=held(runtime))
 
 
-def test_every_golden_case_is_loaded_once_and_before_it_is_asked_for(work, monkeypatch):
+def test_every_golden_case_is_loaded_once_and_before_it_is_asked_for(job, monkeypatch):
     loaded, all_loaded = [], threading.Event()
     read = golden.Golden.load
 
     def load(source, case):
         loaded.append((case.id, threading.current_thread() is threading.main_thread()))
-        if len(loaded) == len(work.cases):
+        if len(loaded) == len(job.cases):
             all_loaded.set()
         return read(source, case)
 
@@ -44,37 +42,35 @@ def test_every_golden_case_is_loaded_once_and_before_it_is_asked_for(work, monke
         assert all_loaded.wait(60)
         return outputs
 
-    result = judged(work, planted.Runtime(wait_for_the_others))
+    result = judged(on(job, planted.Runtime(wait_for_the_others)))
     assert result.status is Status.PASS
-    assert sorted(name for name, _ in loaded) == sorted(case.id for case in work.cases)
+    assert sorted(name for name, _ in loaded) == sorted(case.id for case in job.cases)
     assert not all(in_main for _, in_main in loaded)
 
 
-def test_a_golden_that_cannot_be_loaded_is_told_where_it_is_asked_for(work, monkeypatch):
+def test_a_golden_that_cannot_be_loaded_is_told_where_it_is_asked_for(job, monkeypatch):
     read, told = golden.Golden.load, []
 
     def load(source, case):
-        if case == work.cases[2]:
+        if case == job.cases[2]:
             raise GoldenError("altered")
         return read(source, case)
 
     monkeypatch.setattr(golden.Golden, "load", load)
-    running = engine.run(
-        [work], {"planted": planted.Runtime()}, lambda w, event: told.append(event)
-    )
+    running = engine.run([job], lambda job, event: told.append(event))
     with pytest.raises(GoldenError, match="altered"):
         next(running)
-    assert work.cases[1] in told
-    assert work.cases[2] in told
-    assert work.cases[3] not in told
+    assert job.cases[1] in told
+    assert job.cases[2] in told
+    assert job.cases[3] not in told
 
 
 def test_what_was_loaded_for_a_model_that_is_refused_is_not_the_next_one_s(
-    work, tmp_path, monkeypatch
+    job, tmp_path, monkeypatch
 ):
     other = golden.read(doubler.record(tmp_path / "other"))
     (tmp_path / "refused.onnx").write_bytes(b"no model")
-    refused = replace(work, golden=other, model=tmp_path / "refused.onnx")
+    refused = replace(job, golden=other, model=tmp_path / "refused.onnx")
     read = golden.Golden.load
 
     def load(source, case):
@@ -85,18 +81,18 @@ def test_what_was_loaded_for_a_model_that_is_refused_is_not_the_next_one_s(
         return replace(found, outputs={name: value + 1 for name, value in found.outputs.items()})
 
     monkeypatch.setattr(golden.Golden, "load", load)
-    results = list(engine.run([refused, work], {"planted": planted.Runtime()}))
+    results = list(engine.run([refused, job]))
     assert [result.status for result in results] == [Status.FAIL, Status.PASS]
 
 
-def test_cases_that_are_completed_are_not_completed_ahead(work):
+def test_cases_that_are_completed_are_not_completed_ahead(job):
     threads = []
 
     def complete(case):
         threads.append(threading.current_thread())
         return case
 
-    assert judged(replace(work, complete=complete)).status is Status.PASS
+    assert judged(replace(job, complete=complete)).status is Status.PASS
     assert set(threads) == {threading.main_thread()}
 
 
@@ -124,7 +120,7 @@ def test_what_tells_nothing_of_a_model(error, expected):
     assert crashed(error) is expected
 
 
-def test_only_a_trusted_runtime_is_handed_the_inputs_of_the_golden(work, monkeypatch):
+def test_only_a_trusted_runtime_is_handed_the_inputs_of_the_golden(job, monkeypatch):
     read, stored, given = golden.Golden.load, [], []
 
     def load(source, case):
@@ -138,29 +134,25 @@ def test_only_a_trusted_runtime_is_handed_the_inputs_of_the_golden(work, monkeyp
 
     monkeypatch.setattr(golden.Golden, "load", load)
     monkeypatch.setattr(planted, "Session", Keeps)
-    runtimes = {"planted": planted.CLEAN}
     for trusted in ((), ("planted",)):
         stored.clear(), given.clear()
-        (result,) = engine.run([work], runtimes, trusted=trusted)
+        (result,) = engine.run([on(job, planted.CLEAN)], trusted=trusted)
         assert result.status is Status.PASS
         shared = [any(one is case.inputs["x"] for case in stored) for one in given]
         assert shared == [bool(trusted)] * 5
 
 
-def test_a_golden_outlives_a_runtime_that_spoils_its_inputs(work):
-    (spoiling, clean) = engine.run(
-        [work, replace(work, cell=replace(work.cell, runtime="clean"))],
-        {"planted": planted.SPOILS, "clean": planted.CLEAN},
-    )
+def test_a_golden_outlives_a_runtime_that_spoils_its_inputs(job):
+    (spoiling, clean) = engine.run([on(job, planted.SPOILS), on(job, planted.CLEAN)])
     assert (spoiling.status, clean.status) == (Status.PASS, Status.PASS)
     store = {}
     for runtime in (planted.SPOILS, planted.CLEAN):
-        session = engine.prepare(work.model, work, runtime)
-        assert cases.judge_case(work, work.cases[0], session, store).status is Status.PASS
+        session = engine.prepare(job.model, on(job, runtime))
+        assert cases.judge_case(job, job.cases[0], session, store).status is Status.PASS
 
 
-def test_a_case_is_judged_before_an_untrusted_runtime_runs_the_next(work):
+def test_a_case_is_judged_before_an_untrusted_runtime_runs_the_next(job):
     told = []
-    list(engine.run([work], {"planted": planted.REUSES}, lambda w, event: told.append(event)))
+    list(engine.run([on(job, planted.REUSES)], lambda job, event: told.append(event)))
     kinds = [type(event).__name__ for event in told if not isinstance(event, str)]
     assert kinds == ["Case", "CaseResult"] * 5

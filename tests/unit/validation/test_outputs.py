@@ -2,19 +2,23 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from harness.core.errors import LoadError, RunError, StageError, UsageError
-from harness.core.schema import Case, CaseResult, Cell, CellResult, Stage, Status
+from harness.core.schema import Case, Cell, CellResult, Stage, Status
 from harness.goldens.store import read
-from harness.validation import cases as judging
-from harness.validation import engine
-from harness.validation.job import Work
-from harness.validation.outputs import store
-from harness.validation.outputs.recorder import Recorder, Run, hashes
+from harness.validation import plan
+from harness.validation.job import Ready
+from harness.validation.outputs import manifest as manifests
+from harness.validation.outputs import saved, wrapping
+from harness.validation.outputs.recorder import Place
+from harness.validation.outputs.saved import Absent
+from harness.validation.outputs.wrapping import wrapped
 from tests.support import doubler, planted
+from tests.support.jobs import held, judged, ready
 
 CELL = Cell("doubler", "torch", "file", "fp32", "phone")
 PLACE = {"environment": {"machine": "arm64"}, "settings": ""}
@@ -29,35 +33,43 @@ class Model:
 
     def __post_init__(self):
         self.golden = read(doubler.record(self.path / "golden"))
-        (self.path / "model.onnx").write_bytes(b"any bytes")
-        self.place = store.Place(self.path / "out", PLACE)
+        self.file = self.path / "model.onnx"
+        self.file.write_bytes(b"any bytes")
+        self.place = Place(self.path / "out", PLACE)
 
-    def work(self, **given):
-        made = Work(CELL, self.golden, self.golden.cases, None, replay="line")
-        return replace(made, **given)
+    def recorder(self, runtime=planted.CLEAN, cases=None):
+        """A runtime whose runs are kept."""
+        cases = self.golden.cases if cases is None else cases
+        return wrapped(held(runtime, "phone"), CELL, self.golden, cases, self.place)
 
-    def keep(self, runtime=planted.CLEAN, **given):
+    def keep(self, runtime=planted.CLEAN):
         """What one cell comes to, run and kept here."""
-        work = self.work(save=self.place, **given)
-        (result,) = engine.run([work], {"phone": runtime})
-        return result
+        job = plan.job(self.selected(model=self.file), held(runtime, "phone"), self.place)
+        job = replace(job, model=None) if isinstance(job, Ready) else job
+        return wrapping.finished(job, judged(job))
 
-    def load(self, work=None, **changes):
+    def load(self, cases=None, **changes):
         """What the outputs come to; ``changes`` are made to what was found."""
-        work = work or self.work()
-        found = replace(store.find(self.place.folder, CELL), **changes)
-        work = replace(work, loaded=found)
-        given = {"cases": [*work.cases, *work.again], "golden": work.golden.manifest["sha256"]}
-        work = replace(work, loaded=replace(found, **{**given, **changes}))
-        (result,) = engine.run([work], {})
-        return result
+        absent = Absent(self.place.root, "phone", None)
+        job = plan.job(self.selected(cases), absent)
+        return judged(replace(job, runtime=replace(job.runtime, **changes)) if changes else job)
+
+    def selected(self, cases=None, model="no model here"):
+        cases = self.golden.cases if cases is None else cases
+        return plan.SelectedCell(
+            cell=CELL, golden=self.golden, cases=cases, model=model, replay="line"
+        )
+
+    def find(self):
+        return saved.find(self.place.root, CELL)
 
     def change(self, edit):
         """Alter what is kept and put its SHA-256 right."""
         path = self.path / "out/doubler/torch/file/fp32/phone/manifest.json"
         manifest = json.loads(path.read_text())
         edit(manifest)
-        manifest["sha256"] = store.sha256(manifest)
+        manifest.pop("sha256")
+        manifest["sha256"] = manifests._sha256(manifest)
         path.write_text(json.dumps(manifest))
 
 
@@ -133,9 +145,9 @@ def test_names_order_and_duplicates_are_kept(model):
             return {}
 
     model.keep(Odd())
-    found = store.find(model.place.folder, CELL)
+    found = model.find()
     case = model.golden.cases[0]
-    session = replace(found, cases=[case], golden=found.manifest["golden"]).prepare("")
+    session = replace(found, cases=[case], golden=found.manifest.golden).prepare("")
     outputs = session.run(model.golden.load(case).inputs)
     assert [name for name, _ in outputs] == ["b", "a", "b", ""]
     for (_, value), (_, given) in zip(outputs, kept[0], strict=True):
@@ -148,24 +160,27 @@ def test_outputs_that_cannot_be_stored_keep_their_verdict(model):
     strings = planted.Runtime(lambda outputs, run: [("y", np.array(["a"])), outputs[1]])
     there = model.keep(strings)
     here = model.load()
+    assert (here.status, there.status) == (Status.FAIL, Status.FAIL)
     assert (here.stage, there.stage) == (Stage.COMPARE, Stage.COMPARE)
-    assert without_times(here) == without_times(there)
 
 
 def test_outputs_that_cannot_be_stored_never_pass(model):
     text = np.array([["a", "bc"]], object)
-    run = Run(hashes({"x": text}), [("y", text)])
-    case = CaseResult(model.golden.cases[0], Status.PASS, Stage.COMPARE)
-    result = CellResult(CELL, Status.PASS, Stage.COMPARE, cases=(case,))
+    case = model.golden.cases[0]
+    spells = SimpleNamespace(run=lambda inputs: [("y", text)], evidence=dict)
+    runtime = SimpleNamespace(check=bool, version=str, prepare=lambda path: spells)
+    session = model.recorder(runtime, [case]).prepare("")
+    session.run({"x": text})
+    session.evidence()
     sha256 = model.golden.manifest["sha256"]
-    store.write(model.place, result, sha256, None, planted.CLEAN, [run])
-    found = store.find(model.place.folder, CELL)
-    ready = replace(found, cases=model.golden.cases[:1], golden=sha256).prepare("")
+
+    def ready():
+        return replace(model.find(), cases=[case], golden=sha256).prepare("")
+
     with pytest.raises(RunError, match="with other inputs: x"):
-        ready.run({"x": np.array([["a", "bd"]], object)})
-    ready = replace(found, cases=model.golden.cases[:1], golden=sha256).prepare("")
+        ready().run({"x": np.array([["a", "bd"]], object)})
     with pytest.raises(StageError, match="output y is object, which cannot be kept"):
-        ready.run({"x": np.array([["a", "".join("bc")]], object)})
+        ready().run({"x": np.array([["a", "".join("bc")]], object)})
 
 
 def test_what_a_cell_came_to_before_its_first_run_is_kept(model):
@@ -179,29 +194,25 @@ def test_what_a_cell_came_to_before_its_first_run_is_kept(model):
 @pytest.mark.parametrize("status", [Status.FAIL, Status.ERROR])
 def test_a_process_that_died_is_told_as_it_was(model, stage, status):
     lost = CellResult(CELL, status, stage, "died", {"isolation": {"ended": "SIGSEGV"}})
-    sha256 = model.golden.manifest["sha256"]
-    store.write(model.place, lost, sha256, None, planted.CLEAN)
+    model.recorder().write_outcome(lost, None)
     result = model.load()
     assert (result.status, result.stage, result.reason) == (status, stage, "died")
-    evidence = store.find(model.place.folder, CELL).evidence()
+    evidence = model.find().evidence()
     assert evidence["isolation"] == {"ended": "SIGSEGV"}
 
 
 def test_a_model_need_not_be_here_but_if_it_is_it_is_the_one_that_ran(model):
-    file = model.path / "model.onnx"
-    work = model.work(save=model.place)
-    recorder = Recorder(planted.CLEAN, 5)
-    with judging.Beside() as beside:
-        result = engine._judge(work, recorder, {}, lambda *_: None, beside)
-    sha256 = model.golden.manifest["sha256"]
-    store.write(model.place, result, sha256, file, planted.CLEAN, recorder.runs)
+    job = ready(model.golden, None, model.recorder(), CELL)
+    session = job.runtime.prepare(str(model.file))
+    for case in [*job.cases, *job.again]:
+        session.run(model.golden.load(replace(case, repeat=False)).inputs)
+    session.evidence()
     assert model.load().status is Status.PASS
-    found = store.find(model.place.folder, CELL)
-    ready = replace(found, golden=sha256)
-    ready.prepare(str(file))
-    file.write_bytes(b"other bytes")
+    kept = replace(model.find(), golden=model.golden.manifest["sha256"])
+    kept.prepare(str(model.file))
+    model.file.write_bytes(b"other bytes")
     with pytest.raises(LoadError, match=r"is not the model that ran there: SHA-256 .* there$"):
-        ready.prepare(str(file))
+        kept.prepare(str(model.file))
 
 
 def test_another_golden_is_refused(model):
@@ -235,11 +246,11 @@ def test_a_case_that_is_not_there_fails_at_the_run(model, number, told):
 def test_some_of_the_cases_can_be_judged(model):
     model.keep()
     cases = model.golden.cases
-    some = model.load(model.work(cases=cases[1:]))
+    some = model.load(cases[1:])
     assert (some.status, len(some.cases)) == (Status.PASS, 3)
-    first = model.load(model.work(cases=cases[:2]))
+    first = model.load(cases[:2])
     assert [case.case.repeat for case in first.cases] == [False, False, True]
-    more = model.load(model.work(cases=[*cases, Case({"sequence": 4}, 1)]))
+    more = model.load([*cases, Case({"sequence": 4}, 1)])
     assert more.status is Status.PASS
 
 
@@ -280,24 +291,24 @@ def test_a_manifest_that_is_not_whole_ends_the_call(model, edit, told):
     model.keep()
     path = model.path / "out/doubler/torch/file/fp32/phone/manifest.json"
     path.write_text(edit(path.read_text()))
-    for call in (lambda: store.find(model.place.folder, CELL), lambda: list(listed(model))):
+    for call in (lambda: model.find(), lambda: list(listed(model))):
         with pytest.raises(UsageError, match=told) as caught:
             call()
         assert "\n" not in str(caught.value)
 
 
 def listed(model):
-    return store.runtimes(model.place.folder)
+    return saved.absent(model.place.root)
 
 
 def test_a_manifest_of_another_cell_or_without_a_part_is_refused(model):
     model.keep()
     model.change(lambda manifest: manifest["cell"].update(model="other"))
     with pytest.raises(UsageError, match="is of another cell: other/torch/file/fp32/phone"):
-        store.find(model.place.folder, CELL)
+        model.find()
     model.change(lambda manifest: manifest.pop("evidence"))
-    with pytest.raises(UsageError, match="is incomplete: no evidence"):
-        store.find(model.place.folder, CELL)
+    with pytest.raises(UsageError, match="Object missing required field `evidence`"):
+        model.find()
 
 
 def put(key, value, *outer):
@@ -316,48 +327,35 @@ NOTE = {"status": "fail", "stage": "run", "reason": "why"}
 @pytest.mark.parametrize(
     ("edit", "told"),
     [
-        (put("cases", 5), "cases is 5, expected a list"),
-        (put("cases", [7]), r"cases\[0\] is 7, expected an object"),
-        (put("seconds", "x", *FIRST), r'cases\[0\].seconds is "x", expected a number'),
-        (put("seconds", True, *FIRST), r"cases\[0\].seconds is true, expected a number"),
-        (put("repeat", 0, "cases", 1), r"cases\[1\].repeat is 0, expected true or false"),
-        (put("id", None, *FIRST), r"cases\[0\].id is null, expected text"),
-        (put("inputs", [], *FIRST), r"cases\[0\].inputs is \[\], expected an object"),
-        (
-            put("outputs", [["y"]], *FIRST),
-            r'cases\[0\].outputs\[0\] is \["y"\], expected a list of 2',
-        ),
-        (put("outputs", [["y", 1]], *FIRST), r"cases\[0\].outputs\[0\] is 1, expected text"),
+        (put("cases", 5), r"Expected `array`, got `int` - at `\$.cases`"),
+        (put("cases", [7]), r"Expected `object`, got `int` - at `\$.cases\[0\]`"),
+        (put("seconds", "x", *FIRST), r"Expected `float`, got `str` - at `\$.cases\[0\].seconds`"),
+        (put("seconds", True, *FIRST), r"Expected `float`, got `bool`"),
+        (put("repeat", 0, "cases", 1), r"Expected `bool`, got `int` - at `\$.cases\[1\].repeat`"),
+        (put("id", None, *FIRST), r"Expected `str`, got `null` - at `\$.cases\[0\].id`"),
+        (put("inputs", [], *FIRST), r"Expected `object`, got `array` - at `\$.cases\[0\].inputs`"),
+        (put("outputs", [["y"]], *FIRST), r"Expected `array` of length 2, got 1"),
+        (put("outputs", [["y", 1]], *FIRST), r"Expected `str`, got `int`"),
         (put("outputs", None, *FIRST), r"cases\[0\] has neither outputs nor a failure"),
-        (
-            put("failure", {"status": "fail"}, *FIRST),
-            r"cases\[0\].failure.stage is null, expected one",
-        ),
-        (lambda manifest: manifest["cases"][2].pop("seconds"), r"cases\[2\].seconds is null"),
-        (put("evidence", None), "evidence is null, expected an object"),
-        (put("evidence", [1]), r"evidence is \[1\], expected an object"),
-        (put("recorded", None), "recorded is null, expected an object"),
-        (put("cell", []), r"cell is \[\], expected an object"),
-        (put("model", 1, "cell"), "cell.model is 1, expected text"),
-        (put("outcome", "x"), 'outcome is "x", expected an object'),
-        (
-            put("outcome", {**NOTE, "stage": "banana"}),
-            'stage is "banana", expected one of: export,',
-        ),
-        (
-            put("outcome", {**NOTE, "status": ["fail"]}),
-            r'status is \["fail"\], expected one of: pass,',
-        ),
-        (put("outputs", 7), "outputs is 7, expected text"),
-        (put("model", 7), "model is 7, expected text"),
-        (put("framework", 7), "framework is 7, expected text"),
-        (put("version", None), "version is null, expected text"),
+        (put("failure", {"status": "fail"}, *FIRST), r"missing required field `stage`"),
+        (lambda manifest: manifest["cases"][2].pop("seconds"), "missing required field `seconds`"),
+        (put("evidence", None), r"Expected `object`, got `null` - at `\$.evidence`"),
+        (put("recorded", None), r"Expected `object`, got `null` - at `\$.recorded`"),
+        (put("cell", []), r"Expected `object`, got `array` - at `\$.cell`"),
+        (put("model", 1, "cell"), r"Expected `str`, got `int` - at `\$.cell.model`"),
+        (put("outcome", "x"), r"Expected `object \| null`, got `str` - at `\$.outcome`"),
+        (put("outcome", {**NOTE, "stage": "banana"}), "Invalid enum value 'banana'"),
+        (put("outcome", {**NOTE, "status": ["fail"]}), "Expected `str`, got `array`"),
+        (put("outputs", 7), r"Expected `str`, got `int` - at `\$.outputs`"),
+        (put("model", 7), r"Expected `str \| null`, got `int` - at `\$.model`"),
+        (put("framework", 7), r"Expected `str \| null`, got `int` - at `\$.framework`"),
+        (put("version", None), r"Expected `str`, got `null` - at `\$.version`"),
     ],
 )
 def test_a_manifest_with_values_of_other_kinds_is_refused_in_one_line(model, edit, told):
     model.keep()
     model.change(edit)
-    for call in (lambda: store.find(model.place.folder, CELL), lambda: list(listed(model))):
+    for call in (lambda: model.find(), lambda: list(listed(model))):
         with pytest.raises(UsageError, match=told) as caught:
             call()
         assert "\n" not in str(caught.value)
@@ -367,7 +365,7 @@ def test_an_interrupted_write_leaves_what_was_there(model, monkeypatch):
     model.keep()
     folder = model.path / "out/doubler/torch/file/fp32"
     before = [path.read_bytes() for path in sorted((folder / "phone").iterdir())]
-    monkeypatch.setattr(store, "MANIFEST", "no/such/folder")
+    monkeypatch.setattr(manifests, "MANIFEST", "no/such/folder")
     with pytest.raises(OSError, match="no/such"):
         model.keep(planted.DOUBLES)
     assert [path.read_bytes() for path in sorted((folder / "phone").iterdir())] == before
@@ -375,7 +373,7 @@ def test_an_interrupted_write_leaves_what_was_there(model, monkeypatch):
 
 
 def test_what_is_not_there_is_said(model):
-    assert store.find(model.place.folder, CELL) is None
+    assert model.find() is None
     with pytest.raises(UsageError, match="no saved outputs; expected what --save-outputs wrote"):
         listed(model)
     model.keep()
@@ -386,40 +384,40 @@ def test_what_is_not_there_is_said(model):
         runtime.prepare("")
 
 
-def test_only_the_cases_of_the_first_session_are_recorded():
-    recorder = Recorder(planted.CLEAN, 2)
+def test_only_the_cases_are_recorded(model):
+    recorder = model.recorder(cases=model.golden.cases[:1])
     session = recorder.prepare("")
     for length in (1, 2, 3):
         session.run({"x": np.ones((1, length, 3), np.float32)})
-    recorder.prepare("").run({"x": np.ones((1, 4, 3), np.float32)})
-    assert [run.outputs[0][1].shape for run in recorder.runs] == [(1, 1, 3), (1, 2, 3)]
-    assert len({run.inputs["x"] for run in recorder.runs}) == 2
+    session.evidence()
+    (run,) = model.find().manifest.cases
+    assert [name for name, _ in run.outputs] == ["y", "total"]
     assert (recorder.version(), recorder.check(), recorder.framework) == ("planted", None, None)
 
 
-def test_what_is_no_session_is_not_recorded():
+def test_what_is_no_session_is_not_recorded(model):
     class Sessionless(planted.Runtime):
         def prepare(self, path):
             return None
 
     with pytest.raises(LoadError, match="returned NoneType, which has no run"):
-        Recorder(Sessionless(), 2).prepare("")
+        model.recorder(Sessionless()).prepare("")
 
 
-def test_a_run_that_raises_has_no_outputs():
-    recorder = Recorder(planted.RAISES, 2)
+def test_a_run_that_raises_has_no_outputs(model):
+    session = model.recorder(planted.RAISES).prepare("")
     with pytest.raises(RunError, match="own error"):
-        recorder.prepare("").run({"x": np.ones((1, 1, 3), np.float32)})
-    assert recorder.runs[0].outputs is None
+        session.run({"x": np.ones((1, 1, 3), np.float32)})
+    session.evidence()
+    assert model.find().manifest.cases[0].outputs is None
 
 
 def test_a_framework_is_kept_without_a_model_file(model):
     class Twin(planted.Runtime):
         framework = "torch"
 
-    (result,) = engine.run([model.work()], {"phone": Twin()})
-    sha256 = model.golden.manifest["sha256"]
-    store.write(model.place, result, sha256, model.path / "model.onnx", Twin())
-    found = store.find(model.place.folder, CELL)
-    assert (found.framework, found.manifest["model"]) == ("torch", None)
+    session = model.recorder(Twin()).prepare(str(model.file))
+    session.evidence()
+    kept = model.find()
+    assert (kept.framework, kept.manifest.model) == ("torch", None)
     assert listed(model)["phone"].framework == "torch"

@@ -1,68 +1,44 @@
-"""``python -m harness.recording.child``: load a model of one's own and make what is wanted of it.
-
-Reads one pickled job from standard input; answers on the real standard output with lines of
-progress and, last, one that says how it ended. Whatever the model's code prints goes to standard
-error.
-"""
+"""A model of one's own, loaded in this process from whatever a subject names."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-import os
-import pickle
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from harness.core.errors import HarnessError, UnavailableError, UsageError, one_line
-from harness.recording.user_model import Wanted, make
-from harness.subjects.source import Kind, Source
-
-PROGRESS, DONE, ERROR = "progress ", "done", "error "
+from harness.core.errors import UnavailableError, UsageError, one_line
+from harness.subjects.resolve import Kind, Subject
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is asked of the child."""
-
-    source: Source
-    weights: Path | None
-    wanted: Wanted
-    folder: Path
-
-
-def load(source: Source, weights: Path | None) -> Any:
-    """The model as its framework's ``Own``; UsageError in one line where there is none."""
+def load(source: Subject, weights: Path | None) -> Any:
+    """Return a ``UserModel`` of the subject's framework; UsageError, in one line, without one."""
     if source.kind is Kind.ONNX:
         from harness.subjects import onnx_file
 
-        return onnx_file.Own(Path(source.place))
+        return onnx_file.OnnxFile(Path(source.place))
     if source.kind is Kind.KERAS:
         keras = _framework("keras")
-        return keras.Own(keras.read(Path(source.place)), weights)
+        return keras.KerasModel(keras.read(Path(source.place)), weights)
     if source.kind in (Kind.PT2, Kind.TORCHSCRIPT):
         torch = _framework("torch")
-        return torch.Own(torch.read(Path(source.place)), weights)
+        return torch.TorchModel(torch.read(Path(source.place)), weights)
     factory = _factory(source)
     made = _made(source, factory)
-    return own(made, source.text, weights, lambda: _made(source, factory))
+    return user_model(made, source.text, weights, lambda: _made(source, factory))
 
 
-def own(made: Any, text: str, weights: Path | None = None, again: Any = None) -> Any:
-    """A live model as its framework's ``Own``; UsageError where it is of no framework."""
+def user_model(made: Any, text: str, weights: Path | None = None, again: Any = None) -> Any:
+    """Return a live model as its framework's ``UserModel``; UsageError where it is of none."""
     if "torch" in sys.modules:
         torch = _framework("torch")
         if torch.recognises(made):
-            return torch.Own(made, weights)
+            return torch.TorchModel(made, weights)
     if "keras" in sys.modules:
         keras = _framework("keras")
         if keras.recognises(made):
-            return keras.Own(made, weights, again)
+            return keras.KerasModel(made, weights, again)
     kind = type(made)
     raise UsageError(
         f"{text} gives a {kind.__module__}.{kind.__qualname__}; expected a keras.Model or a"
@@ -80,7 +56,7 @@ def _framework(name: str) -> Any:
         ) from None
 
 
-def _factory(source: Source) -> Any:
+def _factory(source: Subject) -> Any:
     try:
         if source.place.endswith(".py"):
             path = Path(source.place).resolve()
@@ -107,7 +83,7 @@ def _factory(source: Source) -> Any:
     return factory
 
 
-def _made(source: Source, factory: Any) -> Any:
+def _made(source: Subject, factory: Any) -> Any:
     """What the factory gives; a model that is no factory is taken as it is."""
     live = hasattr(factory, "parameters") or hasattr(factory, "get_weights")
     if not callable(factory) or (live and not isinstance(factory, type)):
@@ -116,23 +92,3 @@ def _made(source: Source, factory: Any) -> Any:
         return factory()
     except (Exception, SystemExit) as error:
         raise UsageError(f"{source.text} raises {one_line(error)}") from None
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-
-    def answer(line: str) -> None:
-        print(line.replace("\n", " "), file=answers, flush=True)
-
-    job: Job = pickle.load(sys.stdin.buffer)
-    try:
-        model = load(job.source, job.weights)
-        make(model, job.wanted, job.folder, lambda text: answer(PROGRESS + text))
-        answer(DONE)
-    except HarnessError as error:
-        answer(ERROR + json.dumps([error.exit_code, str(error)]))
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from harness.core.errors import UsageError
-from harness.subjects.source import Kind, source
+from harness.subjects.resolve import EXPORTABLE, Kind, resolve
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def here(tmp_path, monkeypatch):
     ],
 )
 def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
-    found = source(text)
+    found = resolve(text, EXPORTABLE)
     assert (found.kind, found.place, found.factory, found.name) == (kind, place, factory, name)
 
 
@@ -51,7 +51,7 @@ def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
         ("words.bin", "is no model that can be read"),
         ("state.pt", "is a pickle, which runs code"),
         ("old.pt", "is a pickle, which runs code"),
-        ("a.h5", "save it as .keras"),
+        ("a.h5", "save it as .keras", EXPORTABLE),
         ("nets.py", "needs the name of its factory: FILE.py:factory (it defines: make)"),
         ("nets.py:other", "nets.py defines no 'other'; it defines: make"),
         ("none.py:make", "none.py: no such file"),
@@ -60,11 +60,11 @@ def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
 )
 def test_what_it_does_not_name_is_told(here, text, told):
     with pytest.raises(UsageError) as error:
-        source(text)
+        resolve(text, EXPORTABLE)
     assert told in str(error.value)
 
 
 def test_where_its_description_may_lie(here):
-    assert str(source("a.keras").description) == "a.toml"
-    assert str(source("nets.py:make").description) == "nets.toml"
-    assert source("package.module:make").description is None
+    assert str(resolve("a.keras", EXPORTABLE).description) == "a.toml"
+    assert str(resolve("nets.py:make", EXPORTABLE).description) == "nets.toml"
+    assert resolve("package.module:make", EXPORTABLE).description is None

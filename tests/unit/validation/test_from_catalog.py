@@ -1,4 +1,4 @@
-"""harness.validation.plan: the command that judges one cell again."""
+"""harness.validation.from_catalog: the command that judges one cell again."""
 
 import shlex
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from harness.core.schema import Cell
 from harness.validate import parser
-from harness.validation import plan
+from harness.validation import from_catalog
 from harness.validation.selection import Selection
 
 CELL = Cell("gru_tagger", "torch", "native", "fp32", "ort-cpu")
@@ -22,7 +22,7 @@ CELL = Cell("gru_tagger", "torch", "native", "fp32", "ort-cpu")
     ],
 )
 def test_a_replay_names_every_place_that_the_cell_was_judged_from(selection):
-    replay = plan._work(CELL, None, (), "torch is not installed", selection).replay
+    replay = from_catalog._exported(CELL, None, (), "torch is not installed", selection).replay
     words = shlex.split(replay)
     assert words[:3] == ["python", "-m", "harness.validate"]
     again = parser().parse_intermixed_args(words[3:])

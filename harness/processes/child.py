@@ -1,0 +1,59 @@
+"""The child of ``harness.processes.worker``: calls the functions that it is sent, in turn.
+
+Started with the handle of its connection, a limit of its memory in bytes and whether it ends with
+the thread that started it. The first message is its ``sys.path``; each other one is a function and
+its arguments. A call is answered by its events and then by what it returned or, of the harness's
+own errors, raised; any other exception ends the process with its traceback. The process ends, in
+the middle of a call too, when the other end of the connection closes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from multiprocessing import connection as connections
+from queue import SimpleQueue
+from typing import Any
+
+EVENT, RETURNED, RAISED = "event", "returned", "raised"
+
+
+def main() -> None:
+    handle, memory, tied = map(int, sys.argv[2:5])
+    if sys.platform == "win32":
+        connection: Any = connections.PipeConnection(handle)
+    else:
+        os.set_inheritable(handle, False)
+        connection = connections.Connection(handle)
+        os.register_at_fork(after_in_child=connection.close)
+    sys.path[:] = connection.recv()
+
+    from harness.core.errors import HarnessError
+    from harness.processes.limits import confine, end_with_parent
+
+    if tied:
+        end_with_parent()
+    confine(memory)
+    calls: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, calls), daemon=True).start()
+
+    def emit(event: Any) -> None:
+        connection.send((EVENT, event))
+
+    while True:
+        function, arguments = pickle.loads(calls.get())
+        try:
+            answer = RETURNED, function(emit, *arguments)
+        except HarnessError as error:
+            answer = RAISED, error
+        connection.send(answer)
+
+
+def _receive(connection: Any, calls: SimpleQueue[bytes]) -> None:
+    try:
+        while True:
+            calls.put(connection.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(0)

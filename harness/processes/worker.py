@@ -1,0 +1,176 @@
+"""Calls of functions in a child process, which is limited, watched and may be lost.
+
+The one way to run what may crash, hang, flood or leak: every room that needs a process of its own
+hands a function of its own to a ``Worker``. The function takes ``emit``, which sends an event, and
+then its arguments; functions, arguments, events and results travel as pickles.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection as connections
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.processes.child import EVENT, RAISED
+from harness.processes.limits import Limits
+from harness.processes.process import LOOK, Process
+
+Heed = Callable[[Any], None]
+_ROOT = Path(__file__).parents[2]
+_START = (
+    "import sys; sys.path.append(sys.argv[1]); from harness.processes.child import main; main()"
+)
+_LAST = 20
+
+
+class LostError(Exception):
+    """A call's process ended before the call did: ``how``, and the last ``lines`` of its output."""
+
+    def __init__(self, how: str, lines: Sequence[str]) -> None:
+        said = " ".join(lines[-3:])
+        super().__init__(f"{how}: {said}" if said else how)
+        self.how = how
+        self.lines = list(lines)
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What a call returned."""
+
+    value: Any
+
+
+class Worker:
+    """A child process for any number of calls, one after the other, until it is lost or stopped.
+
+    It ends with this process, however that ends; a ``tied`` one ends with the thread that starts it
+    even where it hangs in native code. ``path`` comes before this process's ``sys.path`` there.
+    Where ``ending`` is set, a call raises HarnessError soon.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        environment: Mapping[str, str] | None = None,
+        path: Sequence[str] = (),
+        tied: bool = True,
+        ending: threading.Event | None = None,
+    ) -> None:
+        self.limits = limits
+        self._ending = ending or threading.Event()
+        self._begun = time.monotonic()
+        self.connection, theirs = connections.Pipe()
+        numbers = (theirs.fileno(), limits.data, int(tied))
+        command = [sys.executable, "-P", "-c", _START, str(_ROOT), *map(str, numbers)]
+        with theirs:
+            self._process = Process(command, limits.output, environment, theirs.fileno())
+        with suppress(OSError):
+            self.connection.send([*path, *sys.path])
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the call's time."""
+        return max(0.0, self._begun + self.limits.time - time.monotonic())
+
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, heed: Heed = lambda _: None
+    ) -> Any:
+        """Return what ``function(emit, *arguments)`` returns there; ``heed`` gets its events.
+
+        HarnessError as it is raised there; LostError where the process does not survive the call.
+        """
+        try:
+            self.begin(function, *arguments)
+            while not (returned := self.poll(heed)):
+                if self._ending.is_set():
+                    raise HarnessError("ended before its time")
+                connections.wait([self.connection], min(LOOK, self.seconds_left))
+            return returned.value
+        except (HarnessError, LostError):
+            raise
+        except BaseException:
+            self.stop()
+            raise
+
+    def begin(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Hand a call over; a process that died meanwhile shows at the next ``poll``."""
+        self.renew()
+        with suppress(OSError):
+            self.connection.send((function, arguments))
+
+    def renew(self) -> None:
+        """Grant the whole of the limits anew."""
+        self._begun = time.monotonic()
+        self._process.renew()
+
+    def poll(self, heed: Heed) -> Returned | None:
+        """Take the events that have come; what the call returned, or None while it goes on.
+
+        Raises as ``call`` does; where the process is lost, what it had sent before still counts.
+        """
+        dead = not self.alive
+        if dead:
+            self._process.kill()
+        try:
+            returned = self._hear(heed)
+        except HarnessError:
+            raise
+        except Exception:
+            raise self._lost(heed) from None
+        if returned:
+            return returned
+        if dead or self._process.flooded:
+            raise self._lost(heed)
+        if not self.seconds_left:
+            raise self._lost(heed, f"did not end within {self.limits.time:g} s, was killed")
+        return None
+
+    def stop(self) -> None:
+        """Kill the process and what it started."""
+        self._process.kill()
+        self.connection.close()
+
+    def _hear(self, heed: Heed) -> Returned | None:
+        while self.connection.poll():
+            kind, value = self.connection.recv()
+            if kind == RAISED:
+                raise value
+            if kind != EVENT:
+                return Returned(value)
+            heed(value)
+        return None
+
+    def _lost(self, heed: Heed, how: str = "") -> LostError:
+        how = how or self._process.ended()
+        self._process.kill()
+        with suppress(Exception):
+            self._hear(heed)
+        lost = LostError(how, self._process.lines(_LAST))
+        self.connection.close()
+        return lost
+
+
+def call_in_child(
+    limits: Limits,
+    function: Callable[..., Any],
+    *arguments: Any,
+    heed: Heed = lambda event: None,
+    **options: Any,
+) -> Any:
+    """Make one call in a child of its own, as ``Worker`` with ``options`` does."""
+    worker = Worker(limits, **options)
+    try:
+        return worker.call(function, *arguments, heed=heed)
+    finally:
+        worker.stop()

@@ -1,0 +1,102 @@
+"""Recording in child processes: no framework, and no code of a model, disturbs this one.
+
+Whatever they print or do to their process, they can neither print over the report nor take this
+process with them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.errors import ExportError, GoldenError
+from harness.core.schema import Progress
+from harness.processes.limits import Limits
+from harness.processes.worker import Heed, LostError, Worker, call_in_child
+from harness.recording.user_model import Wanted
+from harness.subjects.resolve import Subject
+
+
+@dataclass(frozen=True)
+class Order:
+    """A model of one's own: where it comes from, what is wanted of it, and where that goes."""
+
+    source: Subject
+    weights: Path | None
+    wanted: Wanted
+    folder: Path
+
+
+def make(order: Order, progress: Progress, seconds: float | None = None) -> None:
+    """Fill the order's folder as ``user_model.make`` does; its errors are raised here.
+
+    ExportError, by which a process was lost, where the child dies or takes more than ``seconds``
+    (half an hour where that is None), or more of another limit.
+    """
+    try:
+        call_in_child(Limits(seconds), _make, order, heed=progress)
+    except LostError as lost:
+        raise ExportError(f"{order.source.text}: its process {lost}", crashed=True) from None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A reference model of one framework: whether it is trained, and what is kept."""
+
+    model: str
+    framework: str
+    root: Path
+    seed: int
+    train: bool
+    only_new: bool
+
+
+class Recorder:
+    """Records the goldens of one framework in a child, for as long as that takes."""
+
+    def __init__(self) -> None:
+        self._worker = Worker(Limits(math.inf))
+
+    def record(self, recording: Recording, progress: Progress) -> Mapping[str, float]:
+        """As ``reference_model.record``; GoldenError, too, where the process is lost."""
+        try:
+            figures: Mapping[str, float] = self._worker.call(_record, recording, heed=progress)
+        except LostError as lost:
+            name = f"{recording.model}/{recording.framework}"
+            raise GoldenError(f"{name}: the process that records it {lost}") from None
+        return figures
+
+    def stop(self) -> None:
+        self._worker.stop()
+
+
+def _quiet() -> None:
+    """TensorFlow reads its log level when it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _make(emit: Heed, order: Order) -> None:
+    _quiet()
+    from harness.recording import loading, user_model
+
+    model = loading.load(order.source, order.weights)
+    user_model.make(model, order.wanted, order.folder, emit)
+
+
+def _record(emit: Heed, recording: Recording) -> Mapping[str, float]:
+    _quiet()
+    from harness.recording import reference_model
+    from reference_models import catalog
+
+    return reference_model.record(
+        catalog.load(recording.model),
+        recording.framework,
+        recording.root,
+        recording.seed,
+        recording.train,
+        emit,
+        recording.only_new,
+    )

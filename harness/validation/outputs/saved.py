@@ -1,0 +1,166 @@
+"""``--load-outputs``: what was kept elsewhere, as runtimes that give it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from harness import runtimes
+from harness.core.errors import LoadError, RunError, UsageError
+from harness.core.schema import Array, Arrays, Case, Cell, Session, Status
+from harness.core.tolerance import Row
+from harness.validation.outputs.manifest import MANIFEST, OUTPUTS, Manifest, folder, read
+from harness.validation.outputs.recorder import file_sha256, input_hashes
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Stands for a runtime by the name it has in a folder, at cells of which nothing is there."""
+
+    root: Path
+    name: str
+    framework: str | None
+
+    @property
+    def row(self) -> Row:
+        return runtimes.row(self.name)
+
+    def check(self) -> str | None:
+        return f"{self.root} holds no outputs of this cell"
+
+    def version(self) -> str:
+        return ""
+
+    def prepare(self, path: str) -> Session:
+        raise LoadError(str(self.check()))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One cell's runs elsewhere, as a runtime that gives them again.
+
+    ``cases`` are those that will be run, in their order; ``golden`` is the SHA-256 of the manifest
+    of the golden that they come from.
+    """
+
+    folder: Path
+    manifest: Manifest
+    cases: Sequence[Case] = ()
+    golden: str = ""
+
+    @property
+    def framework(self) -> str | None:
+        return self.manifest.framework
+
+    @property
+    def row(self) -> Row:
+        tf32 = bool(self.manifest.evidence.get("tf32"))
+        return runtimes.row(self.manifest.cell.runtime, tf32)
+
+    def repeats(self, case: Case) -> bool:
+        """Return whether the case is to have been run again there: no other case was."""
+        again = [run.id for run in self.manifest.cases if run.repeat]
+        return case.id in again or not again
+
+    def evidence(self) -> dict[str, Any]:
+        """Return the runtime's own, and where it comes from."""
+        there = self.manifest
+        kept = {"version": there.version, "model": there.model, "golden": there.golden}
+        seconds = sum(run.seconds for run in there.cases)
+        about = {"folder": str(self.folder), **there.recorded, **kept, "seconds": seconds}
+        return {**there.evidence, "loaded_from": about}
+
+    def check(self) -> str | None:
+        """Return why the cell was unavailable there, if it was."""
+        outcome = self.manifest.outcome
+        lacked = outcome is not None and outcome.status is Status.UNAVAILABLE
+        return f"{self.folder}: unavailable there: {outcome.reason}" if outcome and lacked else None
+
+    def version(self) -> str:
+        return self.manifest.version
+
+    def prepare(self, path: str) -> Session:
+        """Return the runs, once they are known to be of this golden and of the model in ``path``.
+
+        What failed there before the first run fails here in the same way and at the same stage;
+        LoadError where the golden or the model is another, or the outputs are not those kept.
+        """
+        if outcome := self.manifest.outcome:
+            raise outcome.error()
+        if self.golden != self.manifest.golden:
+            raise LoadError(f"{self.folder}: the golden here is not the one that it ran with")
+        ran = self.manifest.model
+        if ran and Path(path).is_file() and (here := file_sha256(Path(path))) != ran:
+            raise LoadError(
+                f"{self.folder}: {path} is not the model that ran there:"
+                f" SHA-256 {here[:12]}… here, {ran[:12]}… there"
+            )
+        try:
+            data = (self.folder / OUTPUTS).read_bytes()
+            if hashlib.sha256(data).hexdigest() != self.manifest.outputs:
+                raise LoadError(f"{self.folder / OUTPUTS} was altered: its SHA-256 is another")
+            tensors = load(data)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise LoadError(f"{self.folder / OUTPUTS} cannot be read: {error}") from None
+        keys = {key for run in self.manifest.cases for _, key in run.outputs or ()}
+        if missing := sorted(keys - {*tensors}):
+            raise LoadError(f"{self.folder / OUTPUTS} has no tensor {missing[0]}")
+        return SavedSession(self, tensors)
+
+
+class SavedSession:
+    """Gives the outputs of each case in turn."""
+
+    def __init__(self, saved: Saved, tensors: Mapping[str, Array]) -> None:
+        self._saved, self._tensors = saved, tensors
+        self._runs = {(run.id, run.repeat): run for run in saved.manifest.cases}
+        self._waiting = iter(saved.cases)
+
+    def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Return the outputs of the next case; RunError where there are none, or other inputs."""
+        case, place = next(self._waiting), self._saved.folder
+        again = ", run again" if case.repeat else ""
+        run = self._runs.get((case.id, case.repeat))
+        if run is None:
+            raise RunError(f"{place} has no outputs of case {case.id}{again}")
+        here, there = input_hashes(inputs), run.inputs
+        if other := [n for n in sorted({*here, *there}) if here.get(n) != there.get(n)]:
+            raise RunError(
+                f"{place}: case {case.id}{again} ran there with other inputs: {', '.join(other)}"
+            )
+        if run.failure:
+            raise run.failure.error()
+        return [(name, self._tensors[key]) for name, key in run.outputs or ()]
+
+    def evidence(self) -> dict[str, Any]:
+        return self._saved.evidence()
+
+
+def absent(root: Path) -> dict[str, Absent]:
+    """Return every runtime of which ``root`` holds a cell; UsageError where none is."""
+    names = {path.parent.name: read(path).framework for path in _manifests(root)}
+    if not names:
+        raise UsageError(f"{root}: no saved outputs; expected what --save-outputs wrote")
+    return {name: Absent(root, name, framework) for name, framework in names.items()}
+
+
+def find(root: Path, cell: Cell) -> Saved | None:
+    """Return what ``root`` holds of a cell, if anything; UsageError where it is not readable."""
+    path = folder(root, cell) / MANIFEST
+    if not path.parent.is_dir():
+        return None
+    manifest = read(path)
+    if manifest.cell != cell:
+        raise UsageError(f"{path} is of another cell: {'/'.join(asdict(manifest.cell).values())}")
+    return Saved(path.parent, manifest)
+
+
+def _manifests(root: Path) -> Iterator[Path]:
+    paths = sorted(root.glob(f"*/*/*/*/*/{MANIFEST}"))
+    return (path for path in paths if not path.parent.name.startswith("."))

@@ -1,0 +1,1 @@
+"""Stands for the twin of a planted model."""
