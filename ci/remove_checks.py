@@ -89,8 +89,8 @@ CHECKS = [
     Check(
         "every case is run",
         "harness/validation/cases.py",
-        "for case in [*work.cases, *work.again]:",
-        "for case in [c for c in work.cases if c.lengths['sequence'] == 9]:",
+        "for case in [*job.cases, *job.again]:",
+        "for case in [c for c in job.cases if c.lengths['sequence'] == 9]:",
         f"{FAULTS}::test_a_length_baked_into_a_constant_fails",
     ),
     Check(
@@ -145,8 +145,8 @@ CHECKS = [
     Check(
         "the first case again",
         "harness/validation/cases.py",
-        "for case in [*work.cases, *work.again]:",
-        "for case in work.cases:",
+        "for case in [*job.cases, *job.again]:",
+        "for case in job.cases:",
         f"{RUNTIMES}::test_the_first_case_is_run_again_at_the_end",
     ),
     Check(
@@ -179,22 +179,22 @@ CHECKS = [
     ),
     Check(
         "the inputs of loaded outputs",
-        "harness/validation/outputs/store.py",
+        "harness/validation/outputs/saved.py",
         "if other := [n for n in sorted({*here, *there}) if here.get(n) != there.get(n)]:",
         "if other := []:",
         f"{SAVED}::test_other_inputs_fail_at_the_run_and_are_named",
     ),
     Check(
         "the model of loaded outputs",
-        "harness/validation/outputs/store.py",
+        "harness/validation/outputs/saved.py",
         "if ran and Path(path).is_file()",
         "if False and Path(path).is_file()",
         f"{SAVED}::test_a_model_need_not_be_here_but_if_it_is_it_is_the_one_that_ran",
     ),
     Check(
         "the golden of loaded outputs",
-        "harness/validation/outputs/store.py",
-        'if self.golden != self.manifest["golden"]:',
+        "harness/validation/outputs/saved.py",
+        "if self.golden != self.manifest.golden:",
         "if False:",
         f"{SAVED}::test_another_golden_is_refused",
     ),

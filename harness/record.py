@@ -89,12 +89,12 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> None
     """Record in a process of the framework's own: their runtimes do not share one well."""
     from rich.console import Console
 
-    from harness.recording.in_child import Recorder, Recording
+    from harness.recording.in_child import Recording, RecordingChild
     from reference_models import catalog
 
     console = Console(stderr=True)
     known = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
-    recorder = Recorder()
+    recorder = RecordingChild()
     train = not (args.reuse_weights or args.new_cases)
     try:
         for spec in sorted(known, key=lambda spec: spec.weights != spec.name):

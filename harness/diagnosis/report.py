@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import runtimes
 from harness.core.schema import Case, lengths_text
 from harness.diagnosis import plot
 from harness.diagnosis.departure import Along
@@ -135,16 +136,16 @@ def issue(known: Diagnosis, environment: Mapping[str, Any], library: str) -> str
         parts.append(f"- {known.reason}")
     parts += [f"- {g.words} (confirmed: {g.rests_on})" for g in known.guesses if g.confirmed]
     parts += ["", "## Versions", "", f"- {known.cell.runtime}: {library}"]
-    parts += [f"- {name}: {told}" for name, told in environment.items() if _matters(name, known)]
+    others = _others(known)
+    parts += [f"- {name}: {about}" for name, about in environment.items() if name not in others]
     return "\n".join(parts) + "\n"
 
 
-def _matters(name: str, known: Diagnosis) -> bool:
-    """Whether a version has to do with a cell: no other framework's or runtime's."""
-    owners = {"torch": "torch", "keras": "keras", "openvino": "openvino", "tract": "tract"}
-    owners |= {"tensorflow": "keras", "tensorflow-cpu": "keras"}
-    cell = (known.cell.framework, *known.cell.runtime.split("-"))
-    return name not in owners or owners[name] in cell
+def _others(known: Diagnosis) -> set[str]:
+    """The distributions of other runtimes and frameworks, whose versions do not matter."""
+    used = {known.cell.framework, known.cell.runtime} & set(runtimes.RUNTIMES)
+    own = {"onnx", *(d for name in used for d in runtimes.load(name).distributions)}
+    return set(runtimes.distributions()) - own
 
 
 def _title(known: Diagnosis, what: str) -> str:

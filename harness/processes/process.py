@@ -114,7 +114,7 @@ class Process:
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
                 if self._mark.encode() in environ.read_bytes():
-                    os.kill(int(environ.parent.name), signal.SIGTERM if os.name == "nt" else 9)
+                    os.kill(int(environ.parent.name), signal.SIGKILL)
                     killed += 1
         return killed
 

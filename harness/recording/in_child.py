@@ -54,7 +54,7 @@ class Recording:
     only_new: bool
 
 
-class Recorder:
+class RecordingChild:
     """Records the goldens of one framework in a child, for as long as that takes."""
 
     def __init__(self) -> None:

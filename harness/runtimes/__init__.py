@@ -43,4 +43,5 @@ def row(name: str, tf32: bool = False) -> Row:
 
 def distributions() -> list[str]:
     """Return the distributions that our runtimes compute with."""
-    return list(dict.fromkeys(name for ours in OURS for name in load(ours).distributions))
+    ours = (guarded(target).distributions for target in OURS.values())
+    return list(dict.fromkeys(name for names in ours for name in names))

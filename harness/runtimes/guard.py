@@ -48,9 +48,6 @@ class GuardedRuntime:
 
     def check(self) -> str | None:
         """Return why the runtime is not available here, in one line; None where it is."""
-        missing = [m for m in _METHODS if not callable(getattr(self._runtime, m, None))]
-        if missing:
-            return f"{self._target or self._runtime} is no runtime: it has no {missing[0]}()"
         try:
             with _guard(LoadError, "check() raised "):
                 reason = self._runtime.check()
@@ -179,6 +176,9 @@ def guarded(target: str, name: str = "", settings: Settings = NONE) -> GuardedRu
     try:
         with redirect_stdout(sys.stderr):
             runtime = resolve(target)
+            missing = [m for m in _METHODS if not callable(getattr(runtime, m, None))]
+        if missing:
+            runtime = Unusable(f"{target} is no runtime: it has no {missing[0]}()")
     except KeyboardInterrupt:
         raise
     except BaseException as error:

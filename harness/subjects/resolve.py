@@ -97,19 +97,22 @@ def resolve(text: str, kinds: Collection[Kind]) -> Subject:
     A folder that is there comes before a reference model of its name, where folders may be named.
     What looks like no file is the name, or a glob, of reference models.
     """
-    path, expected = Path(text), f"expected {', '.join(kind for kind in Kind if kind in kinds)}"
-    if text and path.is_dir() and not FOLDERS.isdisjoint(kinds):
+    path = Path(text)
+    there = bool(text) and path.exists()
+    expected = f"expected {', '.join(kind for kind in Kind if kind in kinds)}"
+    if there and path.is_dir() and not FOLDERS.isdisjoint(kinds):
         return _allowed(Subject(_folder(path), text), kinds, expected)
     if text in catalog.MODELS:
         return _allowed(Subject(Kind.REFERENCE, text), kinds, expected)
     place, colon, factory = text.rpartition(":")
-    if colon and place and not path.exists() and factory.isidentifier():
+    if colon and place and not there and factory.isidentifier():
         return _allowed(_factory(place, factory, expected), kinds, expected)
     named = path.suffix.lower() in {*SUFFIXES, *OTHER} or os.sep in text or ":" in text
-    if not (named or path.exists()) and Kind.REFERENCE in kinds:
+    if not (named or there) and Kind.REFERENCE in kinds:
         return Subject(Kind.REFERENCE, text)
-    if not path.exists():
-        raise UsageError(f"{text}: no such file or reference model; {expected}")
+    if not there:
+        kind = "file or reference model" if Kind.REFERENCE in kinds else "file or folder"
+        raise UsageError(f"{text}: no such {kind}; {expected}")
     if path.is_dir():
         raise UsageError(f"{text} is a folder; {expected}")
     return _allowed(Subject(_file(path, expected), text), kinds, expected)

@@ -17,6 +17,7 @@ from harness.goldens import store
 from harness.onnx_tests import convert as converting
 from harness.onnx_tests import layout
 from harness.oracle.runtime import ORACLE
+from harness.subjects.resolve import CONVERTIBLE, resolve
 from harness.validate import main as validate
 from tests.support import tiny_golden
 from tests.support.small_graphs import save
@@ -26,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 TWIN = "dialog_act_tagger/torch"
 
 
+def source_of(path, model=None):
+    return converting.source(resolve(str(path), CONVERTIBLE), model)
+
+
 @pytest.fixture
 def tiny(tmp_path):
     return tiny_golden.make(tmp_path / "tiny")
@@ -33,7 +38,7 @@ def tiny(tmp_path):
 
 def converted(tiny, folder, **options):
     model, source = tiny
-    counts = converting.to_tests(converting.source(source, model), folder, **options)
+    counts = converting.to_tests(source_of(source, model), folder, **options)
     assert counts[1] == 0
     return folder
 
@@ -52,7 +57,7 @@ def feeds_and_outputs(folder, number):
 
 
 def test_a_golden_of_ours_comes_back_to_the_bit(tmp_path):
-    source = converting.source(ROOT / "golden" / TWIN)
+    source = source_of(ROOT / "golden" / TWIN)
     made = converting.to_tests(source, tmp_path / "tests")
     assert made == (len(source.golden.cases), 0)
     converting.from_tests(tmp_path / "tests", tmp_path / "back")
@@ -60,7 +65,7 @@ def test_a_golden_of_ours_comes_back_to_the_bit(tmp_path):
 
 
 def test_a_part_of_a_golden_of_ours_comes_back_as_that_part(tmp_path):
-    source = converting.source(ROOT / "golden" / TWIN)
+    source = source_of(ROOT / "golden" / TWIN)
     made, left_out = converting.to_tests(source, tmp_path / "tests", ["1..60"])
     assert (0 < made < len(source.golden.cases), left_out) == (True, 0)
     converting.from_tests(tmp_path / "tests", tmp_path / "part")
@@ -75,7 +80,7 @@ def test_a_part_of_a_golden_of_ours_comes_back_as_that_part(tmp_path):
 
 def test_a_bundle_comes_back_to_the_bit(tmp_path):
     source = tiny_golden.make_bundle(tmp_path)
-    converting.to_tests(converting.source(source), tmp_path / "tests")
+    converting.to_tests(source_of(source), tmp_path / "tests")
     assert converting.from_tests(tmp_path / "tests", tmp_path / "back") == len(CASES)
     assert files(tmp_path / "back") == files(source)
 
@@ -108,7 +113,7 @@ def test_inputs_and_outputs_are_numbered_as_the_model_has_them(tmp_path, tiny):
 
 
 def test_what_cannot_be_completed_is_left_out_and_the_rest_is_a_golden_of_its_own(tmp_path, tiny):
-    alone = converting.source(tiny[1])
+    alone = source_of(tiny[1])
     assert converting.to_tests(alone, tmp_path / "tests") == (len(CASES) - 1, 1)
     assert not (tmp_path / "tests/model.onnx").exists()
     converting.from_tests(tmp_path / "tests", tmp_path / "back")
@@ -123,7 +128,7 @@ def test_what_cannot_be_completed_is_left_out_and_the_rest_is_a_golden_of_its_ow
 
 
 def test_lengths_select(tmp_path, tiny):
-    source = converting.source(tiny[1], tiny[0])
+    source = source_of(tiny[1], tiny[0])
     assert converting.to_tests(source, tmp_path / "tests", ["7"]) == (2, 0)
     with pytest.raises(UsageError, match="there are: 1, 7, 40"):
         converting.to_tests(source, tmp_path / "other", ["8"])
@@ -189,7 +194,7 @@ def test_a_model_of_another_golden_is_refused(tmp_path, tiny):
     tensor.CopyFrom(onnx.numpy_helper.from_array(moved, "R"))
     onnx.save(proto, model)
     with pytest.raises(UsageError, match=r"output y at sequence=40: .* another model's golden"):
-        converting.to_tests(converting.source(source, model), tmp_path / "tests")
+        converting.to_tests(source_of(source, model), tmp_path / "tests")
     shape = ["sequence", "batch", 3]
     node = onnx.helper.make_node("Neg", ["x"], ["z"])
     float32 = onnx.TensorProto.FLOAT
@@ -197,14 +202,14 @@ def test_a_model_of_another_golden_is_refused(tmp_path, tiny):
         save(tmp_path / "other.onnx", [node], [("x", float32, shape)], [("z", float32, shape)])
     )
     with pytest.raises(UsageError, match="outputs are z; the golden has y, h"):
-        converting.to_tests(converting.source(source, other), tmp_path / "tests")
+        converting.to_tests(source_of(source, other), tmp_path / "tests")
     assert not (tmp_path / "tests").exists()
 
 
 def test_an_altered_model_is_not_put_back_into_a_bundle(tmp_path):
     source = tiny_golden.make_bundle(tmp_path)
     folder = tmp_path / "tests"
-    converting.to_tests(converting.source(source), folder)
+    converting.to_tests(source_of(source), folder)
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
     with pytest.raises(UsageError, match="was altered"):
         converting.from_tests(folder, tmp_path / "back")
@@ -249,8 +254,8 @@ def test_the_command_refuses_in_one_line(tmp_path, tiny, capsys):
     new = str(tmp_path / "new")
     for argv, told, code in (
         ([str(source), "-o", str(full)], "exists; give a new folder", 2),
-        ([str(tmp_path / "none"), "-o", new], "no such folder", 2),
-        ([str(full), "-o", new], "no golden at", 2),
+        ([str(tmp_path / "none"), "-o", new], "no such file or folder", 2),
+        ([str(full), "-o", new], "is not a bundle: no readable manifest.json", 2),
         ([str(foreign), "-o", new], "was made from no golden of ours", 2),
         ([str(there), "-o", new, "--lengths", "7"], "is converted back whole", 2),
         ([str(bundle), "-o", new, "--model", str(model)], "has its own model", 2),
@@ -294,7 +299,7 @@ def test_what_float32_cannot_hold_is_refused():
 def test_a_bundle_of_some_cases_is_bound_to_them(tmp_path):
     source = tiny_golden.make_bundle(tmp_path)
     lengths = [str(CASES[0][0])]
-    converting.to_tests(converting.source(source), tmp_path / "tests", lengths=lengths)
+    converting.to_tests(source_of(source), tmp_path / "tests", lengths=lengths)
     fewer = converting.from_tests(tmp_path / "tests", tmp_path / "back")
     assert 0 < fewer < len(CASES)
     assert bundle.read(tmp_path / "back").failure is None

@@ -11,8 +11,9 @@ from harness.diagnosis import examine, report
 from harness.diagnosis.reference import Reference
 from harness.diagnosis.reference import of as reference_of
 from harness.mutation import study
+from harness.validation.job import Failed
 from tests.support import diagnosed
-from tests.support.diagnosed import BI, GRU, LM, ONE_THREAD, SE, Truth, examined, planted
+from tests.support.diagnosed import BI, GRU, LM, SE, Truth, examined, planted
 
 ENCODER = "sequence_encoder_1/encoder_lstm_1"
 TABLE = [
@@ -149,8 +150,8 @@ def test_the_node_is_found_in_a_graph_with_other_names(tmp_path, kind, place, op
 
 def test_a_length_that_is_baked_in_is_recognised(tmp_path):
     path = planted(tmp_path, *SE, "length-baked-by-reshape", "LSTM 0")
-    work = replace(diagnosed.work(*SE, path), example={"batch": 5, "sequence": 7})
-    found = examine.cell(work, ONE_THREAD, diagnosed.right(*SE))
+    job = replace(diagnosed.job(*SE, path), example={"batch": 5, "sequence": 7})
+    found = examine.cell(job, diagnosed.right(*SE))
     assert found.blame.label.startswith("Reshape 'planted_")
     baked = [guess for guess in found.guesses if guess.pattern == "baked length"]
     assert [guess.confirmed for guess in baked] == [True]
@@ -158,8 +159,9 @@ def test_a_length_that_is_baked_in_is_recognised(tmp_path):
 
 
 def test_an_export_that_failed_has_no_graph_to_look_into():
-    work = replace(diagnosed.work(*GRU, None), failure=ExportError("it cannot be traced"))
-    found = examine.cell(work, ONE_THREAD)
+    job = diagnosed.job(*GRU, None)
+    known = {"cell": job.cell, "golden": job.golden, "runtime": job.runtime}
+    found = examine.cell(Failed(**known, failure=ExportError("it cannot be traced")))
     assert (found.stage.value, found.reason) == ("export", "it cannot be traced")
     assert "no graph" in "\n".join(report.lines(found))
 

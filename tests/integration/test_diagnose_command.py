@@ -9,13 +9,13 @@ from onnx import numpy_helper
 
 from harness import diagnose
 from harness.core.errors import UsageError
+from harness.core.loader import by_harness
 from harness.diagnosis import examine, report, reproduction
 from harness.graphs.view import Net
 from harness.runtimes import RUNTIMES
 from tests.support import diagnosed
 from tests.support.diagnosed import (
     GRU,
-    ONE_THREAD,
     SE,
     examined,
     planted,
@@ -114,7 +114,7 @@ def test_another_s_folder_is_not_replaced(tmp_path):
 def test_a_graph_to_compare_with_that_is_wrong_too_is_refused(tmp_path):
     path = planted(tmp_path, *GRU, "softmax-as-sigmoid", "Softmax 0")
     with pytest.raises(UsageError, match="--against: the graph to compare with departs"):
-        examine.cell(diagnosed.work(*GRU, path), ONE_THREAD, path, given=True)
+        examine.cell(diagnosed.job(*GRU, path), path, given=True)
 
 
 def test_nothing_is_left_half_written(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_nothing_is_left_half_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(reproduction, "script", stop)
     with pytest.raises(OSError, match="full"):
-        reproduction.write(tmp_path / "half", "ort-cpu", found.example, {})
+        reproduction.write(tmp_path / "half", by_harness("ort-cpu"), found.example, {})
     assert not (tmp_path / "half").exists()
 
 

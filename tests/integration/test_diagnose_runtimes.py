@@ -11,6 +11,7 @@ from harness.graphs.view import Net
 from harness.mutation import study
 from harness.mutation.defects.defect import Subject
 from harness.runtimes import load
+from harness.runtimes.settings import NONE
 from tests.support import diagnosed
 from tests.support.diagnosed import GRU, LM, ONE_THREAD, examined, planted, reproduced
 
@@ -141,7 +142,8 @@ def test_the_reference_evaluator_ignores_sequence_lens_in_an_lstm(tmp_path):
     assert found.shortest.case.id == "sequence2-b1-right"
     (guess,) = [guess for guess in found.guesses if guess.confirmed]
     assert guess.pattern == "mask ignored"
-    reproduction.write(tmp_path / "it", "onnx-reference", found.example, {})
+    loader = load("onnx-reference").loader(NONE)
+    reproduction.write(tmp_path / "it", loader, found.example, {})
     assert reproduced(tmp_path / "it") == 1
 
 

@@ -61,8 +61,8 @@ def test_a_rehearsal_is_no_evidence(flags, monkeypatch, capsys):
 
 @pytest.mark.parametrize("code", [2, 3, 4])
 def test_a_validation_that_cannot_be_made_ends_the_job(code, tmp_path, monkeypatch, capsys):
-    ended = SimpleNamespace(returncode=code)
-    monkeypatch.setattr(gpu.subprocess, "run", lambda command, check: ended)
+    done = SimpleNamespace(returncode=code)
+    monkeypatch.setattr(gpu.subprocess, "run", lambda command, check: done)
     monkeypatch.setenv(gpu.VARIABLE, "ort-cpu")
     flags = ("--output", str(tmp_path / "x.json"), "--folder", str(tmp_path / "gpu"))
     assert ended(gpu.main, flags) == code
@@ -70,7 +70,7 @@ def test_a_validation_that_cannot_be_made_ends_the_job(code, tmp_path, monkeypat
     assert not (tmp_path / "x.json").exists()
 
 
-def test_every_step_is_rehearsed_without_a_framework(tmp_path):
+def test_every_step_is_rehearsed_without_a_framejob(tmp_path):
     for name in ("torch", "tensorflow", "keras"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('a framework was imported')\n")
     ready = [sys.executable, "-m", "harness.validate", MODEL, "--lengths", "1", "-q"]
@@ -115,7 +115,7 @@ def test_a_device_without_a_name_ends_the_job(monkeypatch):
 
 
 def result(status="pass", ratios=(), row="ort-cuda+tf32"):
-    evidence = {"tf32": True, "tolerance": {"row": row}} if ratios else {}
+    evidence = {"tf32": True, "tolerance": {"row": row, "k": 2.0**15}} if ratios else {}
     cases = [{"outputs": [{"ratio": ratio} for ratio in ratios]}]
     told = {"status": status, "stage": "run", "reason": "why", "evidence": evidence}
     return {"id": "m/torch/native/fp32/ort-cuda", "cases": cases, **told}
@@ -132,7 +132,7 @@ def test_a_digest_has_the_worst_ratio_and_the_reason():
     assert digest["cells"] == {"m/torch/native/fp32": {"status": "fail", "reason": "run: why"}}
 
 
-def work(model=Path("m.onnx")):
+def job(model=Path("m.onnx")):
     return SimpleNamespace(
         cell=SimpleNamespace(id="m/torch/native/fp32/ort-cuda"), model=model, cases=[], golden=None
     )
@@ -150,7 +150,7 @@ def test_the_prediction_is_compared_with_what_ran(monkeypatch, placed, differs):
     monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), [placed]))
     ran = {"nodes_by_provider": {CUDA_PROVIDER: {"LSTM": 1}}, "placement_predicted_by": "1 (13)"}
     ran["placement_differs"] = ["LSTM 'a' on CPU"]
-    told = gpu.placement([work()], {"m/torch/native/fp32/ort-cuda": ran})
+    told = gpu.placement([job()], {"m/torch/native/fp32/ort-cuda": ran})
     assert told["table"] == {
         "by": ["1 (13)"],
         "differs": {"m/torch/native/fp32": ["LSTM 'a' on CPU"]},
@@ -164,7 +164,7 @@ def test_without_a_compiler_the_prediction_is_the_tables_alone(monkeypatch):
         raise UnavailableError("no C compiler")
 
     monkeypatch.setattr(gpu, "partition", refuse)
-    told = gpu.placement([work(None)], {"m/torch/native/fp32/ort-cuda": {}})
+    told = gpu.placement([job(None)], {"m/torch/native/fp32/ort-cuda": {}})
     assert told["partitioner"] == {"unavailable": "no C compiler"}
 
 

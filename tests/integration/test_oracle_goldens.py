@@ -44,8 +44,8 @@ def test_every_golden_case_agrees_to_1e_12_of_its_scale(exported, name, framewor
     for case in source.cases:
         stored = source.load(case)
         actual = session.run(stored.inputs)
-        assert structure(source.spec, stored, actual, "oracle") == ""
-        for output in compare(source.spec, stored, actual, "oracle"):
+        assert structure(source.spec, stored, actual, ORACLE.row) == ""
+        for output in compare(source.spec, stored, actual, ORACLE.row):
             assert output.reason == "", (case.id, output)
 
 
@@ -60,7 +60,7 @@ def test_weights_that_are_off_by_a_float32_ulp_are_noticed(exported, tmp_path):
     onnx.save(model, tmp_path / "off.onnx")
     session = ORACLE.prepare(str(tmp_path / "off.onnx"))
     stored = source.load(source.cases[-1])
-    outputs = compare(source.spec, stored, session.run(stored.inputs), "oracle")
+    outputs = compare(source.spec, stored, session.run(stored.inputs), ORACLE.row)
     assert any(output.ratio > 10 for output in outputs)
 
 

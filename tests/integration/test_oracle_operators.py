@@ -6,6 +6,7 @@ import pytest
 
 from harness.onnx_operators.cases import AGREED, NOT_COMPARED, REFUSED, collect, judge
 from harness.oracle.runtime import ORACLE
+from harness.runtimes.guard import GuardedRuntime
 
 REASONS = {
     "the oracle evaluates 13 and later": "load",
@@ -18,7 +19,7 @@ REASONS = {
 
 def verdict(case, path):
     """``agreed``, ``wrong``, ``not compared``, or why the oracle refuses the case."""
-    told = judge(case, ORACLE, path, wide=True)
+    told = judge(case, GuardedRuntime(ORACLE), path)
     if told.kind != REFUSED:
         return told.kind
     stage, _, reason = told.reason.partition(": ")

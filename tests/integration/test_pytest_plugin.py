@@ -112,8 +112,8 @@ def test_a_golden_of_one_model_has_its_cells(call):
 @pytest.mark.parametrize(
     ("folder", "arguments", "told"),
     [
-        ("nowhere", [], "nowhere: no golden and no bundle is there"),
-        (ROOT / "tests", [], "tests: no golden and no bundle is there"),
+        ("nowhere", [], "nowhere: no such file or folder"),
+        (ROOT / "tests", [], "tests is not a bundle: no readable manifest.json in it"),
         (GOLDEN, ["--harness-model=no_such"], "unknown model 'no_such'"),
         (GOLDEN, ["--harness-runtime=gpu"], "unknown runtime 'gpu'"),
         (GOLDEN, ["--harness-lengths=14"], "--lengths 14: no golden case has it"),
@@ -240,15 +240,15 @@ import json, time
 from pathlib import Path
 from harness.exporting import bundle, cache
 
-def export(groups, keys, progress, limits):
-    jobs = [job for group in groups for job in group]
-    if jobs:
+def export(groups, progress, limits):
+    exports = [one for group in groups for one in group]
+    if exports:
         with open("exports.jsonl", "a") as file:
-            file.write(json.dumps(sorted(job.name for job in jobs)) + "\\n")
+            file.write(json.dumps(sorted(one.job.name for one in exports)) + "\\n")
         time.sleep(0.3)
-    for job in jobs:
-        failure = {"stage": "export", "reason": f"planted in {job.name}"}
-        bundle.write(Path(job.folder), None, {"key": keys[job.name], "failure": failure}, None)
+    for one in exports:
+        failure = {"stage": "export", "reason": f"planted in {one.job.name}"}
+        bundle.write(Path(one.job.folder), None, {**one.about, "failure": failure}, None)
     return {}
 
 cache._in_children = export

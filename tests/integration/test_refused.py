@@ -37,6 +37,12 @@ def specification(name):
     )
 
 
+def adapt(patch):
+    """Models keep the parameters of their own construction."""
+    for name in FRAMEWORKS:
+        patch.setitem(FRAMEWORKS, name, f"tests.support.refused.{name}_adapter")
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     """A folder with a golden of each, all exported in one go: failures are kept as bundles are."""
@@ -58,8 +64,7 @@ def workspace(tmp_path_factory):
             target = Path("build/artifacts") / name / framework / "native/fp32"
             where = str(path), str(target)
             jobs.append(cache.ExportJob(name, framework, "native", "fp32", 18, *where))
-        for name in FRAMEWORKS:
-            patch.setitem(FRAMEWORKS, name, f"tests.support.refused.{name}_adapter")
+        adapt(patch)
         cache.ensure(jobs, lambda text: None)
     return folder
 
@@ -72,6 +77,7 @@ def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, 
     target = "tests.integration.test_refused:SPECIFICATION"
     monkeypatch.setitem(catalog.MODELS, name, target)
     monkeypatch.setitem(globals(), "SPECIFICATION", specification(name))
+    adapt(monkeypatch)
     framework = name.split("_")[1]
     call = [name, "-o", f"out_{name}", "--framework", framework]
     assert ended(export_command.main, call) == 2

@@ -10,7 +10,8 @@ import pytest
 
 from harness import runtimes
 from harness.commands.run import ended
-from harness.exporting import bundle, cache
+from harness.exporting import bundle
+from harness.exporting import key as keys
 from harness.goldens import store
 from harness.validate import main
 from tests.support import doubler, planted_crashes
@@ -132,7 +133,7 @@ def test_a_reference_model_that_cannot_be_exported_here_is_judged(call, tmp_path
     there += ["--artifacts", str(ROOT / "build/artifacts"), "--lengths", "1..7"]
     code, ran, _ = call("--save-outputs", "out", subject=there)
     assert code == 0, ran
-    monkeypatch.setattr(cache, "_key", lambda job, *_: {"weights": "w", "versions": {}})
+    monkeypatch.setattr(keys, "installed_versions", lambda framework: {})
     here = [*there, "--artifacts", "nowhere"]
     code, live, _ = call(subject=here)
     assert (code, live[0]["status"]) == (4, "unavailable")

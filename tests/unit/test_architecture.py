@@ -20,23 +20,21 @@ ROOMS = {
     "oracle": "core goldens graphs",
     "linting": "core graphs placing",
     "reference_models": "core goldens",
-    "subjects": "core graphs oracle reference_models",
+    "subjects": "core goldens graphs oracle reference_models",
     "frameworks": "core subjects",
-    "runtimes": "core frameworks goldens oracle placing reference_models",
+    "runtimes": "core frameworks goldens oracle placing processes reference_models",
     "onnx_operators": "core processes runtimes",
-    "exporting": "core exporters frameworks goldens graphs processes reference_models",
-    "onnx_tests": "core exporting goldens graphs oracle reference_models",
-    "recording": "core exporters frameworks goldens graphs oracle processes reference_models"
-                 " subjects",
+    "exporting": "core exporters frameworks goldens graphs processes",
+    "onnx_tests": "core exporting goldens graphs oracle reference_models subjects",
+    "recording": "core exporters frameworks goldens graphs processes reference_models subjects",
     "validation": "core exporters exporting frameworks goldens graphs linting onnx_tests processes"
                   " reference_models relations runtimes subjects",
     "diagnosis": "core goldens graphs oracle reference_models runtimes validation",
-    "mutation": "core goldens graphs reference_models runtimes validation",
+    "mutation": "core goldens graphs processes reference_models runtimes validation",
     "shipping": "core exporters exporting goldens recording reference_models reports runtimes"
                 " subjects validation",
     "api": "core shipping subjects validation",
-    "testing": "api core exporting frameworks goldens onnx_tests reference_models reports runtimes"
-               " validation",
+    "testing": "api core frameworks goldens reference_models reports runtimes subjects validation",
     "commands": "core exporters frameworks runtimes validation",
 }
 # fmt: on

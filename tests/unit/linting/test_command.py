@@ -127,7 +127,10 @@ def test_another_export_shows_what_is_baked(call, file):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["nowhere.onnx"], "nowhere.onnx: No such file or directory; expected an ONNX model"),
+        (
+            ["nowhere.onnx"],
+            "nowhere.onnx: no such file or folder; expected a bundle",
+        ),
         ([], "nothing to lint: expected .onnx files or bundle folders"),
         (["a.onnx", "b.onnx", "--against", "c.onnx"], "--against compares one file with another"),
         (["a.onnx", "--example", "sequence"], "--example 'sequence': expected AXIS=N"),

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper, parser
 from harness.core.compare import compare, structure
 from harness.core.errors import LoadError, RunError
 from harness.core.schema import Case, GoldenCase, ModelSpec, TensorSpec
-from harness.core.tolerance import tolerance
+from harness.core.tolerance import DEFAULT_ROW, Row, tolerance
 from harness.oracle.evaluator import Evaluator
 from harness.oracle.runtime import DECLARED, ORACLE
 
@@ -231,33 +231,33 @@ Y = TensorSpec("y", "float32", ("batch", 2))
 SPEC = ModelSpec("m", "p", "", (), (Y,), "m")
 
 
-def judged(value: Any, runtime: str) -> tuple[str, str]:
+def judged(value: Any, row: Row) -> tuple[str, str]:
     """What structure and values are found wrong of an output that should be 1.0."""
     expected = np.full((1, 2), 1.0)
     golden = GoldenCase(Case({}, 1), {}, {"y": expected}, None, {"y": 1e-3})
-    found = structure(SPEC, golden, [("y", value)], runtime)
-    return found, compare(SPEC, golden, [("y", value)], runtime)[0].reason
+    found = structure(SPEC, golden, [("y", value)], row)
+    return found, compare(SPEC, golden, [("y", value)], row)[0].reason
 
 
 def test_the_oracle_is_held_to_1e_12_of_the_scale_whatever_the_floor():
-    assert judged(np.full((1, 2), 1 + 5e-13), "oracle") == ("", "")
-    assert "2 times the tolerance 1e-12" in judged(np.full((1, 2), 1 + 2e-12), "oracle")[1]
-    assert tolerance("oracle", 1e-3, 50.0) == pytest.approx(5e-11)
-    assert tolerance("oracle", 1e-3, 0.0) > 0
+    assert judged(np.full((1, 2), 1 + 5e-13), ORACLE.row) == ("", "")
+    assert "2 times the tolerance 1e-12" in judged(np.full((1, 2), 1 + 2e-12), ORACLE.row)[1]
+    assert tolerance(ORACLE.row, 1e-3, 50.0) == pytest.approx(5e-11)
+    assert tolerance(ORACLE.row, 1e-3, 0.0) > 0
 
 
 def test_the_oracle_must_answer_in_float64_and_nothing_else_may():
     single, double = np.ones((1, 2), np.float32), np.ones((1, 2))
-    assert judged(single, "oracle")[0] == "output y is float32, expected float64"
-    assert judged(double, "ort-cpu")[0] == "output y is float64, expected float32"
-    assert judged(single, "ort-cpu")[0] == ""
+    assert judged(single, ORACLE.row)[0] == "output y is float32, expected float64"
+    assert judged(double, DEFAULT_ROW)[0] == "output y is float64, expected float32"
+    assert judged(single, DEFAULT_ROW)[0] == ""
 
 
 def test_an_integer_output_stays_one():
     spec = ModelSpec("m", "p", "", (), (TensorSpec("y", "int64", ("batch",)),), "m")
     golden = GoldenCase(Case({}, 1), {}, {"y": np.array([1])}, None, {"y": 0.0})
-    assert structure(spec, golden, [("y", np.array([1]))], "oracle") == ""
-    assert "expected int64" in structure(spec, golden, [("y", np.array([1.0]))], "oracle")
+    assert structure(spec, golden, [("y", np.array([1]))], ORACLE.row) == ""
+    assert "expected int64" in structure(spec, golden, [("y", np.array([1.0]))], ORACLE.row)
 
 
 INTERFACE = "g (float[n, 2] x, int32[n] k, float16 h) => (float[n, 2] y) { y = Add(x, x) }"

@@ -21,6 +21,7 @@ from harness.core.errors import UnavailableError, UsageError
 from harness.placing import answer as placements
 from harness.placing import child, partition, shim, tables
 from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, Placement
+from tests.support import planted_partition
 from tests.support.small_graphs import cell, saved
 
 CUDA, CPU = CUDA_PROVIDER, CPU_PROVIDER
@@ -127,10 +128,8 @@ def installed(tmp_path, monkeypatch):
     library.write_bytes(b"\0cudaMalloc\0libcudart.so.12\0")
     monkeypatch.setenv("CC", str(script(tmp_path / "cc", "")))
 
-    def plant(text):
-        path = tmp_path / "child.py"
-        path.write_text("import json, os, sys\nmodels = json.load(sys.stdin)\n" + text)
-        monkeypatch.setattr(partition, "_CHILD", path)
+    def plant(function):
+        monkeypatch.setattr(partition.child, "partition_all", function)
         return lambda *models: partition.partition(
             [Path(model) for model in models], tmp_path / "packages", tmp_path / "cache"
         )
@@ -138,29 +137,20 @@ def installed(tmp_path, monkeypatch):
     return plant
 
 
-ANSWERS = """
-print(json.dumps({"onnxruntime": "1.2", "cuda": "12.8"}), flush=True)
-for model in models:
-    if "dies" in model:
-        os.abort()
-    print(json.dumps({"nodes": [["P", "Op", os.path.basename(model)]]}), flush=True)
-"""
-
-
 def test_a_model_that_ends_the_process_is_told_and_the_others_answered(installed):
-    versions, placed = installed(ANSWERS)("a", "dies", "b", "dies2")
+    versions, placed = installed(planted_partition.answers)("a", "dies", "b", "dies2")
     assert str(versions) == "ONNX Runtime 1.2, built for CUDA 12.8"
     assert [p.nodes[0].node if p.nodes else p.error for p in placed] == [
         "a",
-        "the partitioner's process ended: SIGABRT",
+        "the partitioner's process ended with signal SIGABRT",
         "b",
-        "the partitioner's process ended: SIGABRT",
+        "the partitioner's process ended with signal SIGABRT",
     ]
 
 
 def test_an_onnx_runtime_that_does_not_start_is_unavailable(installed):
-    with pytest.raises(UnavailableError, match=r"does not start .* exit code 1 ImportError: x"):
-        installed("print('ImportError: x', file=sys.stderr); sys.exit(1)")("a")
+    with pytest.raises(UnavailableError, match=r"does not start .* exit code 1: ImportError: x"):
+        installed(planted_partition.never_starts)("a")
 
 
 def test_another_onnx_runtime_without_cuda_is_unavailable(tmp_path):

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from harness.core.errors import LoadError, RunError
 from harness.core.registry import resolve
 from harness.core.schema import Case, CaseResult, Cell, Raggedness, Stage, Status
-from harness.core.tolerance import tolerance
+from harness.core.tolerance import Row, tolerance
 from harness.goldens import store
 from harness.relations import RELATIONS, judge
 from harness.relations.pieces import cuts
@@ -21,6 +21,7 @@ from harness.runtimes.onnx_reference import REFERENCE
 from harness.runtimes.ort import CPU
 from harness.validation import engine, pipeline
 from tests.support import doubler, recurrence
+from tests.support.jobs import ready
 
 PLANTED = [
     ("rows-mixed", {"batch-rows", "padding"}),
@@ -30,6 +31,8 @@ PLANTED = [
     ("states-swapped", {"pieces"}),
     ("empty-row-reset", {"pieces"}),
 ]
+
+ROW = Row(6.0, "as ort-cpu")
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def judged(tmp_path):
 
         def one(name):
             session = runtime.prepare(str(path))
-            return list(judge.judge(name, stored, every, path, "ort-cpu", runtime, session))
+            return list(judge.judge(name, stored, every, path, ROW, runtime, session))
 
         return {name: one(name) for name in names}
 
@@ -117,11 +120,7 @@ def test_a_model_without_padding_or_state_or_recurrence_has_few_relations(tmp_pa
     applying = {
         name
         for name in RELATIONS
-        if list(
-            judge.judge(
-                name, stored, stored.cases, tmp_path / "model.onnx", "ort-cpu", CPU, session
-            )
-        )
+        if list(judge.judge(name, stored, stored.cases, tmp_path / "model.onnx", ROW, CPU, session))
     }
     assert applying == {"batch-rows", "fresh-session", "run-twice"}
 
@@ -130,7 +129,7 @@ def test_two_runs_may_differ_by_twice_the_tolerance_of_one(judged):
     (case,) = [c for c in recurrence.CASES if c.lengths["sequence"] == 7]
     (result,) = judged(recurrence.graph(), names=["batch-rows"], cases=[case])["batch-rows"]
     y = next(o for o in result.outputs if o.name == "y")
-    one = tolerance("ort-cpu", recurrence.NOISE, 0.5)
+    one = tolerance(ROW, recurrence.NOISE, 0.5)
     assert y.noise_floor == 2 * recurrence.NOISE
     assert y.tolerance == pytest.approx(2 * one)
 
@@ -391,8 +390,8 @@ def test_every_relation_is_documented():
 def test_a_relation_is_told_to_apply_nowhere_only_by_cells_that_ran():
     ran = SimpleNamespace(cases=[SimpleNamespace(relation=""), SimpleNamespace(relation="padding")])
     failed_before = SimpleNamespace(cases=[])
-    first = SimpleNamespace(relations=("padding", "pieces"))
-    second = SimpleNamespace(relations=("poison",))
-    prepared = SimpleNamespace(works=[first, second])
+    first = ready(None, None, None, cases=(), relations=("padding", "pieces"))
+    second = ready(None, None, None, cases=(), relations=("poison",))
+    prepared = pipeline.Prepared([first, second])
     report = SimpleNamespace(results=[ran, failed_before])
     assert pipeline.without_a_case(prepared, report) == ["pieces"]

@@ -43,7 +43,7 @@ def test_a_lower_precision_shows_in_the_evidence(tmp_path):
     import openvino as library
 
     able = "BF16" in library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    low = openvino.OpenVinoRuntime({"INFERENCE_PRECISION_HINT": "bf16"})
+    low = openvino.OpenVinoRuntime({"INFERENCE_PRECISION_HINT": "bf16"}, DEFAULT_PRECISION.row)
     evidence = low.prepare(small_graphs.lstm(tmp_path / "m.onnx")).evidence()
     assert evidence["inference_precision"] == ("bf16" if able else "f32")
     assert ("bf16" in evidence["precisions"]) == able

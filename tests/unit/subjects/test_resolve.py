@@ -51,7 +51,7 @@ def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
         ("words.bin", "is no model that can be read"),
         ("state.pt", "is a pickle, which runs code"),
         ("old.pt", "is a pickle, which runs code"),
-        ("a.h5", "save it as .keras", EXPORTABLE),
+        ("a.h5", "save it as .keras"),
         ("nets.py", "needs the name of its factory: FILE.py:factory (it defines: make)"),
         ("nets.py:other", "nets.py defines no 'other'; it defines: make"),
         ("none.py:make", "none.py: no such file"),
