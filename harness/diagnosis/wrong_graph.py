@@ -16,6 +16,7 @@ from harness.diagnosis.alignment import Pairs, align
 from harness.diagnosis.blame import Blame
 from harness.diagnosis.values import SAME, Exact, Failure, agree, apart, first_step, scale
 from harness.graphs.view import Net
+from harness.graphs.walk import input_at
 
 ENOUGH = 0.5
 """With a counterpart for less than this part of the good graph's nodes, nodes do not compare."""
@@ -75,8 +76,7 @@ class _Search:
         net, counterpart = self.net, self.pairs[number]
         node, other = net.nodes[number], self.good.nodes[counterpart]
         for slot in range(max(len(node.input), len(other.input))):
-            one = node.input[slot] if slot < len(node.input) else ""
-            two = other.input[slot] if slot < len(other.input) else ""
+            one, two = input_at(node, slot), input_at(other, slot)
             optional = not one or not two
             if optional or (one in net.constants and two in self.good.constants):
                 continue

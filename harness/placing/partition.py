@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UnavailableError, clipped
+from harness.graphs.recurrent import RECURRENT
 from harness.placing import shim
 from harness.placing.messages import shortened
 from harness.placing.sizes import OnSizes, works_on_sizes
-from harness.placing.verdict import CUDA_PROVIDER, RECURRENT, Placement
+from harness.placing.verdict import CUDA_PROVIDER, Placement
 
 CACHE = Path("build/placement")
 INSTALL = "pip install onnxruntime-gpu"

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
 from harness.core.schema import Array, GoldenCase
+from harness.graphs.attributes import attribute, constants
 from harness.relations.context import Check, Context, Pair, valid_steps
 
 CARRIERS: dict[str, tuple[int, ...]] = {
@@ -28,8 +31,6 @@ CARRIERS: dict[str, tuple[int, ...]] = {
 
 def relation(context: Context) -> Check | None:
     """Applies where the padded input's ids are looked up in a table that the graph holds."""
-    import onnx
-
     model = onnx.load(str(context.model))
     if context.spec.padded is None or not poison(model.graph, context.spec.padded):
         return None
@@ -61,16 +62,11 @@ def extreme(row: Array) -> Array:
 
 def poison(graph: Any, padded: str) -> int:
     """Give every lookup of the padded input's ids a table with an extreme row 0; how many."""
-    from onnx import numpy_helper
-
     made = {output: node for node in graph.node for output in node.output if output}
-    tables = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            tables[node.output[0]] = node.attribute[0].t
+    tables = constants(graph)
     count = 0
     for node in graph.node:
-        if node.op_type != "Gather" or any(a.name == "axis" and a.i for a in node.attribute):
+        if node.op_type != "Gather" or attribute(node, "axis", 0):
             continue
         table = tables.get(node.input[0])
         if table is None or len(table.dims) < 2 or not _holds(node.input[1], padded, made):

@@ -8,25 +8,35 @@ in order. Where a node has ``sequence_lens``, each row is reversed within its ow
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper
 
 from harness.core.schema import GoldenCase
+from harness.graphs.attributes import attribute, set_attribute
+from harness.graphs.recurrent import (
+    INITIAL_C,
+    INITIAL_H,
+    SEQUENCE_LENS,
+    B,
+    P,
+    R,
+    W,
+    is_recurrent,
+    parameters,
+)
+from harness.graphs.walk import input_at
 from harness.relations.context import Check, Context, Pair
 
-RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-OTHER = {b"forward": b"reverse", b"reverse": b"forward", b"bidirectional": b"bidirectional"}
-BETA = frozenset({b"affine", b"scaledtanh", b"hardsigmoid"})
-ALPHA = BETA | {b"leakyrelu", b"thresholdedrelu", b"elu"}
-"""The activations, in lower case, that take the next of a node's factors."""
-WEIGHTS, LENS, STATES, PEEPHOLES = (1, 2, 3), 4, (5, 6), (7,)
+OTHER = {"forward": "reverse", "reverse": "forward", "bidirectional": "bidirectional"}
+STATES = INITIAL_H, INITIAL_C
 
 
 def relation(context: Context) -> Check | None:
     """Applies where the main graph has a recurrent node."""
-    import onnx
-
     model = onnx.load(str(context.model))
     if not reverse(model.graph):
         return None
@@ -44,7 +54,7 @@ def reverse(graph: Any) -> int:
     nodes: list[Any] = []
     count = 0
     for node in graph.node:
-        if node.op_type in RECURRENT and node.domain in ("", "ai.onnx"):
+        if is_recurrent(node):
             nodes += Turned(graph, node, f"reversal_{count}").nodes
             count += 1
         else:
@@ -62,18 +72,16 @@ class Turned:
     """
 
     def __init__(self, graph: Any, node: Any, prefix: str) -> None:
-        attributes = {attribute.name: attribute for attribute in node.attribute}
         self.graph, self.prefix, self.nodes = graph, prefix, []
-        self.layout = attributes["layout"].i if "layout" in attributes else 0
-        direction = attributes["direction"].s if "direction" in attributes else b"forward"
-        lens = node.input[LENS] if len(node.input) > LENS else ""
+        self.layout = attribute(node, "layout", 0)
+        direction = attribute(node, "direction", "forward")
+        lens = input_at(node, SEQUENCE_LENS)
         self.lens = self.add("Cast", [lens], to=7) if lens else ""
-        both = direction == b"bidirectional"
-        turned = type(node)()
-        turned.CopyFrom(node)
+        both = direction == "bidirectional"
+        turned = deepcopy(node)
         turned.input[0] = self.in_time(node.input[0])
-        for place in (*WEIGHTS, *STATES, *PEEPHOLES) if both else ():
-            if place < len(node.input) and node.input[place]:
+        for place in (W, R, B, *STATES, P) if both else ():
+            if input_at(node, place):
                 axis = self.layout if place in STATES else 0
                 turned.input[place] = self.halves(node.input[place], axis)
         _turn(turned, OTHER[direction])
@@ -90,16 +98,12 @@ class Turned:
             self.add("Identity", [self.y_in_time(value) if is_y else value], output=name)
 
     def add(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
         output = output or f"{self.prefix}/value_{len(self.nodes)}"
         name = f"{self.prefix}/{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
         return output
 
     def constant(self, values: list[int]) -> str:
-        from onnx import numpy_helper
-
         name = f"{self.prefix}/constant_{len(self.graph.initializer)}"
         self.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
@@ -126,18 +130,15 @@ class Turned:
         return self.add("Transpose", [self.in_time(beside)], perm=[0, 2, 1, 3])
 
 
-def _turn(node: Any, direction: bytes) -> None:
+def _turn(node: Any, direction: str) -> None:
     """Set the direction; where there are two, swap the activations of each with their factors."""
-    from onnx import helper
-
-    kept = {a.name: a for a in node.attribute if a.name != "direction"}
-    if direction == b"bidirectional" and "activations" in kept:
-        strings = kept["activations"].strings
-        first = strings[: len(strings) // 2]
-        takers = {"activation_alpha": ALPHA, "activation_beta": BETA}
-        for name in takers.keys() & kept.keys():
-            values, used = kept[name].floats, sum(f.lower() in takers[name] for f in first)
-            values[:] = [*values[used:], *values[:used]]
-        strings[:] = [*strings[len(first) :], *first]
-    del node.attribute[:]
-    node.attribute.extend([*kept.values(), helper.make_attribute("direction", direction)])
+    set_attribute(node, "direction", direction)
+    names = attribute(node, "activations", [])
+    if direction != "bidirectional" or not names:
+        return
+    first = names[: len(names) // 2]
+    for taken, key in enumerate(("activation_alpha", "activation_beta"), start=1):
+        used = sum(len(parameters(name)) >= taken for name in first)
+        if values := attribute(node, key):
+            set_attribute(node, key, values[used:] + values[:used])
+    set_attribute(node, "activations", names[len(first) :] + first)

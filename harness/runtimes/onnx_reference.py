@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.core.errors import LoadError, RunError, one_line
 from harness.core.schema import Array, Arrays
+from harness.graphs import walk
 
 PROVIDER = "onnx.reference"
 
@@ -20,8 +21,7 @@ class ReferenceSession:
     def __init__(self, evaluator: Any, model: Any) -> None:
         self._evaluator = evaluator
         self._outputs = [value.name for value in model.graph.output]
-        initializers = {tensor.name for tensor in model.graph.initializer}
-        self._inputs = [v.name for v in model.graph.input if v.name not in initializers]
+        self._inputs = [value.name for value in walk.inputs(model.graph)]
         self._ops = Counter(node.op_type for node in model.graph.node)
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.core.errors import LoadError, RunError, clipped
 from harness.core.schema import Array, Arrays
+from harness.graphs import walk
 
 DEVICE = "CPU"
 INSTALL = "pip install 'onnx-sequence-harness[openvino]'"
@@ -115,8 +116,7 @@ class OpenVinoRuntime:
             graph = onnx.load(path, load_external_data=False).graph
             core = openvino.Core()
             compiled = core.compile_model(core.read_model(path), DEVICE, dict(self.properties))
-            stored = {tensor.name for tensor in graph.initializer}
-            inputs = [value.name for value in graph.input if value.name not in stored]
+            inputs = [value.name for value in walk.inputs(graph)]
             return OpenVinoSession(compiled, inputs, [value.name for value in graph.output])
         except Exception as error:
             raise LoadError(shortened(error)) from error

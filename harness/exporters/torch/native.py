@@ -26,13 +26,15 @@ from torch.utils import _pytree as pytree
 
 from harness.core.errors import ExportError, one_line
 from harness.core.schema import Arrays, ModelSpec, TensorSpec
-from harness.exporters.finish import RECURRENT, finish
+from harness.exporters.finish import finish
 from harness.exporters.torch.blame import conversion_error, module_of, trace_error
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
 from harness.exporters.torch.registry import one_registry
 from harness.exporters.torch.rows import read_rows
 from harness.exporters.torch.sizes import shortest_only, size_one_counts
+from harness.graphs.recurrent import SEQUENCE_LENS, Y_C, W, is_recurrent
+from harness.graphs.walk import input_at, used
 
 
 def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
@@ -235,20 +237,18 @@ def _check_node(node: torch.fx.Node, root: str) -> None:
 def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` with the model's own names, without traces of its making."""
     graph = model.graph
-    used = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
-    used.discard("")
+    read = used(graph)
     for node in graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-        if node.op_type == "LSTM" and not used & set(node.output[2:]) and len(node.input) > 4:
-            node.input[4] = ""
-            while not node.input[-1]:
-                node.input.pop()
+        lens = input_at(node, SEQUENCE_LENS)
+        if node.op_type == "LSTM" and lens and not read & {*node.output[Y_C:]}:
+            node.input[SEQUENCE_LENS] = ""
     own = {v.name: v.name.removeprefix("model.") for v in graph.initializer}
     seen: Counter[str] = Counter()
     for node in graph.node:
-        if node.op_type in RECURRENT:
-            layer = _WEIGHT.sub(r"\1", own.get(node.input[1], node.name))
+        if is_recurrent(node):
+            layer = _WEIGHT.sub(r"\1", own.get(node.input[W], node.name))
             seen[layer] += 1
             node.name = layer if seen[layer] == 1 else f"{layer}_{seen[layer]}"
         node.input[:] = [own.get(name, name) for name in node.input]

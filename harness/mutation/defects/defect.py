@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
 
 from harness.core.schema import Arrays, ModelSpec, Session
+from harness.graphs.edit import Edit
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,25 @@ def family(defect: Defect) -> str:
 def place(number: int, node: Any) -> str:
     """What a node is called in a table: its kind and its number among those of a list."""
     return f"{node.op_type} {number}"
+
+
+def copied(subject: Subject, node: Any) -> tuple[Edit, Any]:
+    """A working copy of the model and, in it, the copy of ``node``."""
+    edit = Edit(subject.model)
+    return edit, next(twin for twin in edit.nodes if twin.output == node.output)
+
+
+def each(
+    subject: Subject, choose: Callable[[Edit], Iterable[Any]]
+) -> Iterator[tuple[str, Edit, Any]]:
+    """For every node that ``choose`` picks: its place, a working copy of the model, and the node
+    in that.
+    """
+    for number, node in enumerate(choose(Edit(subject.model))):
+        yield place(number, node), *copied(subject, node)
+
+
+def recurrent(subject: Subject, *kinds: str) -> Iterator[tuple[str, Edit, Any]]:
+    """``each`` recurrent node, or each of some ``kinds``; all of them count for its place."""
+    every = each(subject, Edit.recurrent)
+    return (found for found in every if not kinds or found[2].op_type in kinds)

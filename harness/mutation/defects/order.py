@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.core.schema import BATCH
 from harness.graphs.edit import END, Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.mutation.defects.defect import Defect, Mutant, Subject, recurrent
 
 Change = Callable[[Edit, str, int], str]
 """Computes a tensor of the same shape from one, along an axis."""
@@ -73,15 +73,13 @@ def first_row_for_all(subject: Subject) -> Iterator[Mutant]:
 
 def step_of_another_row(subject: Subject) -> Iterator[Mutant]:
     """At the middle step every row of a recurrent node's input is the row before it."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        twin = edit.recurrent()[number]
-        whole = twin.input[0]
+    for name, edit, node in recurrent(subject):
+        whole = node.input[0]
         middle = edit.node("Div", [edit.size(whole, 0), edit.constant(2, np.int64)])
         there = edit.node("Equal", [edit.positions(whole, 0), middle])
         there = edit.node("Unsqueeze", [there, edit.constant([1, 2], np.int64)])
-        edit.feed(twin, 0, edit.node("Where", [there, edit.rolled(whole, 1), whole]))
-        yield Mutant(place(number, node), edit.done())
+        edit.feed(node, 0, edit.node("Where", [there, edit.rolled(whole, 1), whole]))
+        yield Mutant(name, edit.done())
 
 
 def _shortened(subject: Subject, start: int, stop: int) -> Iterator[Mutant]:
@@ -108,10 +106,9 @@ def _changed(
     subject: Subject, axis: int, outputs: dict[str, int] | dict[str, int | None], change: Change
 ) -> Iterator[Mutant]:
     """Change along ``axis`` what enters each recurrent node, and each output along its own."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        edit.feed(edit.recurrent()[number], 0, change(edit, node.input[0], axis))
-        yield Mutant(place(number, node), edit.done())
+    for name, edit, node in recurrent(subject):
+        edit.feed(node, 0, change(edit, node.input[0], axis))
+        yield Mutant(name, edit.done())
     for name, along in outputs.items():
         if along is not None:
             edit = Edit(subject.model)

@@ -9,11 +9,22 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import onnx
 
 from harness.core.schema import Array, Arrays
-from harness.graphs.edit import Edit, attribute
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.graphs.attributes import attribute
+from harness.graphs.edit import Edit
+from harness.graphs.extract import fed, part
+from harness.graphs.view import Net
+from harness.graphs.walk import input_at
+from harness.mutation.defects.defect import (
+    Defect,
+    Mutant,
+    Subject,
+    copied,
+    each,
+    place,
+    recurrent,
+)
 
 LENGTH, BATCH = 7, 5
 """The example at which a model was exported."""
@@ -74,8 +85,7 @@ def output_cut_to_the_batch(subject: Subject) -> Iterator[Mutant]:
 
 def time_and_batch_transposed_when_equal(subject: Subject) -> Iterator[Mutant]:
     """Time and batch of a recurrent node's input are transposed wherever they are equal."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
+    for name, edit, node in recurrent(subject):
         whole = node.input[0]
         sizes = edit.node("Shape", [whole])
         flat = edit.node("Flatten", [whole], axis=2)
@@ -85,16 +95,15 @@ def time_and_batch_transposed_when_equal(subject: Subject) -> Iterator[Mutant]:
         equal = edit.node("Equal", [edit.size(whole, 0), edit.size(whole, 1)])
         chosen = edit.node("Where", [equal, turned, order])
         picked = edit.node("Gather", [flat, chosen], axis=0)
-        edit.feed(edit.recurrent()[number], 0, edit.node("Reshape", [picked, sizes]))
-        yield Mutant(place(number, node), edit.done())
+        edit.feed(node, 0, edit.node("Reshape", [picked, sizes]))
+        yield Mutant(name, edit.done())
 
 
 def transpose_omitted(subject: Subject) -> Iterator[Mutant]:
     """One exchange of time and batch is left out."""
-    for number in range(len(_transposes(Edit(subject.model)))):
-        edit = Edit(subject.model)
-        _leave_out(_transposes(edit)[number])
-        yield Mutant(f"Transpose {number}", edit.done())
+    for name, edit, node in each(subject, _transposes):
+        _leave_out(node)
+        yield Mutant(name, edit.done())
 
 
 def time_and_batch_confused(subject: Subject) -> Iterator[Mutant]:
@@ -124,17 +133,15 @@ def _leave_out(node: Any) -> None:
 def _reshaped(subject: Subject, axis: int, size: int) -> Iterator[Mutant]:
     """Reshape what enters each recurrent node to ``size`` along an axis that can change."""
     other = (LENGTH + 2, BATCH) if axis == 0 else (LENGTH, BATCH - 1)
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
+    for name, edit, node in recurrent(subject):
         sizes = edit.node("Shape", [node.input[0]])
         known = _fixed(replace(subject, model=edit.model), sizes, *other)
         if known is not None and known[0][axis]:
             kept = [edit.part(sizes, 2, 3, 0)]
             rest = [_one(edit, size), _one(edit, -1)]
             shape = edit.node("Concat", [*(rest if axis == 0 else rest[::-1]), *kept], axis=0)
-            twin = edit.recurrent()[number]
-            edit.feed(twin, 0, edit.node("Reshape", [twin.input[0], shape]))
-            yield Mutant(place(number, node), edit.done())
+            edit.feed(node, 0, edit.node("Reshape", [node.input[0], shape]))
+            yield Mutant(name, edit.done())
 
 
 def _baked(subject: Subject, length: int, batch: int) -> Iterator[Mutant]:
@@ -142,11 +149,10 @@ def _baked(subject: Subject, length: int, batch: int) -> Iterator[Mutant]:
     number = 0
     for node in Edit(subject.model).nodes:
         for index in SIZES.get(node.op_type, ()):
-            tensor = node.input[index] if index < len(node.input) else ""
+            tensor = input_at(node, index)
             known = _fixed(subject, tensor, length, batch)
             if known is not None and known[0].any():
-                edit = Edit(subject.model)
-                twin = next(n for n in edit.nodes if n.output == node.output)
+                edit, twin = copied(subject, node)
                 fixed = [edit.constant(part) for part in known]
                 edit.feed(twin, index, edit.node("Where", [*fixed, tensor]))
                 yield Mutant(f"{place(number, node)} input {index}", edit.done())
@@ -172,15 +178,9 @@ def _evaluated(subject: Subject, tensor: str, length: int, batch: int) -> Array 
     given = _example(subject, length, batch)
     if tensor in given or tensor not in edit.downstream(given):
         return None
-    graph, needed, nodes = edit.done().graph, {tensor}, []
-    for node in reversed(graph.node):
-        if needed & {*node.output}:
-            needed.update(node.input)
-            nodes.append(node)
-    del graph.node[:], graph.output[:]
-    graph.node.extend(reversed(nodes))
-    graph.output.append(onnx.ValueInfoProto(name=tensor))
-    (value,) = ReferenceEvaluator(edit.model).run(None, given)
+    net = Net(edit.done())
+    cut = part(net, net.ancestors([tensor]), [tensor], given)
+    (value,) = ReferenceEvaluator(cut).run(None, fed(cut, given))
     return np.asarray(value)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from harness.core.schema import TensorSpec
-from harness.graphs.edit import RECURRENT, Edit, attribute
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.graphs.attributes import attribute
+from harness.graphs.edit import Edit
+from harness.graphs.recurrent import INITIAL_C, INITIAL_H, Y_C, Y_H, Y, directions
+from harness.graphs.walk import input_at
+from harness.mutation.defects.defect import Defect, Mutant, Subject, copied, place, recurrent
 
-INITIAL = {"h": 5, "c": 6}
-"""Where a recurrent node takes its initial states, each (directions, batch, units)."""
-Y, Y_H, Y_C = 0, 1, 2
+INITIAL = {"h": INITIAL_H, "c": INITIAL_C}
 RESIDUE = 0.1
 """What a layer's state held when it was exported."""
 
@@ -28,19 +29,19 @@ def initial_state_zeroed(subject: Subject) -> Iterator[Mutant]:
 
 def initial_states_dropped(subject: Subject) -> Iterator[Mutant]:
     """A recurrent node is no longer given any of its initial states."""
-    for number, _, edit, node in _nodes(subject):
+    for name, edit, node in recurrent(subject):
         if _states(node):
-            del node.input[INITIAL["h"] :]
-            yield Mutant(place(number, node), edit.done())
+            del node.input[INITIAL_H:]
+            yield Mutant(name, edit.done())
 
 
 def initial_h_and_c_swapped(subject: Subject) -> Iterator[Mutant]:
     """An LSTM's initial hidden state and its initial cell state have changed places."""
-    for number, _, edit, node in _nodes(subject):
+    for name, edit, node in recurrent(subject):
         if len(_states(node)) == 2:
-            h, c = INITIAL.values()
-            node.input[h], node.input[c] = node.input[c], node.input[h]
-            yield Mutant(place(number, node), edit.done())
+            h, c = node.input[INITIAL_H], node.input[INITIAL_C]
+            node.input[INITIAL_H], node.input[INITIAL_C] = c, h
+            yield Mutant(name, edit.done())
 
 
 def initial_state_of_another_layer(subject: Subject) -> Iterator[Mutant]:
@@ -65,20 +66,19 @@ def initial_state_of_another_row(subject: Subject) -> Iterator[Mutant]:
 
 def initial_state_baked(subject: Subject) -> Iterator[Mutant]:
     """A recurrent node starts from what was left in it when it was exported, at any batch size."""
-    for number, _, edit, node in _nodes(subject):
+    for name, _, node in recurrent(subject):
         for state in ("h", "c") if node.op_type == "LSTM" else ("h",):
-            copy = Edit(edit.model)
-            twin = copy.recurrent()[number]
-            copy.feed(twin, INITIAL[state], _residue(copy, twin))
-            yield Mutant(f"{place(number, node)} {state}", copy.done())
+            edit, twin = copied(subject, node)
+            edit.feed(twin, INITIAL[state], _residue(edit, twin))
+            yield Mutant(f"{name} {state}", edit.done())
 
 
 def initial_state_baked_with_its_batch(subject: Subject) -> Iterator[Mutant]:
     """A recurrent node starts from a constant zero state that has one row."""
-    for number, _, edit, node in _nodes(subject):
-        zero = np.zeros((_directions(node), 1, _units(node)), np.float32)
-        edit.feed(node, INITIAL["h"], edit.constant(zero))
-        yield Mutant(place(number, node), edit.done())
+    for name, edit, node in recurrent(subject):
+        zero = np.zeros((directions(node), 1, _units(node)), np.float32)
+        edit.feed(node, INITIAL_H, edit.constant(zero))
+        yield Mutant(name, edit.done())
 
 
 def cell_state_for_hidden_state(subject: Subject) -> Iterator[Mutant]:
@@ -143,25 +143,16 @@ def state_not_updated(subject: Subject) -> Iterator[Mutant]:
         yield Mutant(returned, edit.done())
 
 
-def _nodes(subject: Subject) -> Iterator[tuple[int, Any, Edit, Any]]:
-    """For every recurrent node: its number, itself, a working copy, and the node in that."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        yield number, node, edit, edit.recurrent()[number]
-
-
 def _given(subject: Subject) -> Iterator[tuple[str, Edit, Any, int]]:
     """For every initial state given to a node: its place, a copy, the node, the input's number."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
+    for name, _, node in recurrent(subject):
         for state in _states(node):
-            edit = Edit(subject.model)
-            yield f"{place(number, node)} {state}", edit, edit.recurrent()[number], INITIAL[state]
+            yield f"{name} {state}", *copied(subject, node), INITIAL[state]
 
 
 def _states(node: Any) -> dict[str, str]:
     """The initial states that a node is given, by their letter."""
-    count = len(node.input)
-    return {s: node.input[i] for s, i in INITIAL.items() if i < count and node.input[i]}
+    return {state: name for state, slot in INITIAL.items() if (name := input_at(node, slot))}
 
 
 def _final_states(subject: Subject) -> list[TensorSpec]:
@@ -173,11 +164,11 @@ def _read_instead(
     subject: Subject, index: int, other: Callable[[Edit, Any], str], *kinds: str
 ) -> Iterator[Mutant]:
     """Let what reads output number ``index`` of a node of some kinds read ``other`` instead."""
-    for number, _, edit, node in _nodes(subject):
+    for name, edit, node in recurrent(subject, *kinds):
         state, readers = _readers(edit, node, index)
-        if readers and node.op_type in (kinds or RECURRENT):
+        if readers:
             edit.redirect(state, other(edit, node), readers)
-            yield Mutant(place(number, node), edit.done())
+            yield Mutant(name, edit.done())
 
 
 def _readers(edit: Edit, node: Any, index: int) -> tuple[str, list[Any]]:
@@ -198,17 +189,13 @@ def _output(edit: Edit, node: Any, index: int) -> str:
 def _residue(edit: Edit, node: Any) -> str:
     """The same state in every row, of the batch size that the node runs at."""
     batch = edit.node("Unsqueeze", [edit.size(node.input[0], 1), edit.constant([0], np.int64)])
-    sizes = [edit.constant([_directions(node)], np.int64), batch]
+    sizes = [edit.constant([directions(node)], np.int64), batch]
     shape = edit.node("Concat", [*sizes, edit.constant([_units(node)], np.int64)], axis=0)
     return edit.node("Expand", [edit.constant(RESIDUE, np.float32), shape])
 
 
 def _units(node: Any) -> int:
     return int(attribute(node, "hidden_size"))
-
-
-def _directions(node: Any) -> int:
-    return 2 if attribute(node, "direction", "forward") == "bidirectional" else 1
 
 
 DEFECTS: tuple[Defect, ...] = (

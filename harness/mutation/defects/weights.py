@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from harness.core.schema import Array
-from harness.graphs.edit import RECURRENT, Edit, attribute
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.graphs.attributes import attribute
+from harness.graphs.edit import Edit
+from harness.graphs.narrow import bfloat16, float16, tf32
+from harness.graphs.recurrent import INITIAL_C, INITIAL_H, B, P, R, W, is_recurrent
+from harness.mutation.defects.defect import Defect, Mutant, Subject, copied, each, place
 
-ROLES = {1: "W", 2: "R", 3: "B", 5: "h0", 6: "c0", 7: "P"}
-"""What ONNX calls the inputs of a recurrent node that may be weights."""
+ROLES = {W: "W", R: "R", B: "B", INITIAL_H: "h0", INITIAL_C: "c0", P: "P"}
+"""What the inputs of a recurrent node that may be weights are called in a table."""
 
 RELATIVE = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)
 
@@ -21,17 +24,17 @@ Rounding = Callable[[Array, int], Array]
 
 def weights_as_float16(subject: Subject) -> Iterator[Mutant]:
     """The weights are rounded to float16."""
-    return _rounded(subject, lambda values, _: _float16(values))
+    return _rounded(subject, lambda values, _: float16(values))
 
 
 def weights_as_bfloat16(subject: Subject) -> Iterator[Mutant]:
     """The weights are rounded to bfloat16, 7 bits of mantissa."""
-    return _rounded(subject, lambda values, _: _mantissa(values, 7))
+    return _rounded(subject, lambda values, _: bfloat16(values))
 
 
 def weights_as_tf32(subject: Subject) -> Iterator[Mutant]:
     """The weights are rounded to TF32, 10 bits of mantissa."""
-    return _rounded(subject, lambda values, _: _mantissa(values, 10))
+    return _rounded(subject, lambda values, _: tf32(values))
 
 
 def weights_as_int8(subject: Subject) -> Iterator[Mutant]:
@@ -47,7 +50,7 @@ def weights_as_int8_per_channel(subject: Subject) -> Iterator[Mutant]:
 def constant_folded_at_float16(subject: Subject) -> Iterator[Mutant]:
     """One weight tensor went through float16."""
     for weight, values in _weights(subject):
-        yield from _replaced(subject, weight, _float16(values), "")
+        yield from _replaced(subject, weight, float16(values), "")
 
 
 def embedding_row_zeroed(subject: Subject) -> Iterator[Mutant]:
@@ -67,16 +70,15 @@ def embedding_rows_shifted(subject: Subject) -> Iterator[Mutant]:
 
 def ids_off_by_one(subject: Subject) -> Iterator[Mutant]:
     """An embedding is asked for the next or the previous id, cut at its ends."""
-    for number, node in enumerate(Edit(subject.model).embeddings()):
+    for name, _, node in each(subject, Edit.embeddings):
         for step in (1, -1):
-            edit = Edit(subject.model)
-            twin = edit.embeddings()[number]
+            edit, twin = copied(subject, node)
             last = len(_known(edit, twin.input[0])) - 1
             ids = edit.node("Cast", [twin.input[1]], to=7)
             moved = edit.node("Add", [ids, edit.constant(step, np.int64)])
             above = edit.node("Max", [moved, edit.constant(0, np.int64)])
             edit.feed(twin, 1, edit.node("Min", [above, edit.constant(last, np.int64)]))
-            yield Mutant(f"{place(number, node)} {step:+d}", edit.done())
+            yield Mutant(f"{name} {step:+d}", edit.done())
 
 
 def weight_sign_flipped(subject: Subject) -> Iterator[Mutant]:
@@ -119,7 +121,7 @@ def tensor_scaled(subject: Subject) -> Iterator[Mutant]:
 def _rounded(subject: Subject, rounding: Rounding) -> Iterator[Mutant]:
     """All weights rounded, then the recurrent matrices alone."""
     edit = Edit(subject.model)
-    recurrent = {node.input[2] for node in edit.recurrent()}
+    recurrent = {node.input[R] for node in edit.recurrent()}
     for which, names in (("all", edit.weights()), ("recurrent", [*recurrent])):
         edit, rounded = Edit(subject.model), False
         for weight in names:
@@ -165,7 +167,7 @@ def _label(edit: Edit, weight: str) -> str:
     node = edit.consumers(weight)[0]
     index = list(node.input).index(weight)
     number = [n for n in edit.nodes if n.op_type == node.op_type].index(node)
-    role = ROLES.get(index) if node.op_type in RECURRENT else None
+    role = ROLES.get(index) if is_recurrent(node) else None
     return f"{place(number, node)} {role or f'input {index}'}"
 
 
@@ -183,20 +185,6 @@ def _elements(values: Array) -> dict[str, int]:
     order = np.argsort(np.abs(values), axis=None, kind="stable")
     order = order[values.flat[order] != 0]
     return {"largest": int(order[-1]), "median": int(order[len(order) // 2])}
-
-
-def _float16(values: Array) -> Array:
-    return values.astype(np.float16).astype(np.float32)
-
-
-def _mantissa(values: Array, bits: int) -> Array:
-    """The nearest values with so many bits of mantissa; a tie goes to the even one."""
-    drop = np.uint32(23 - bits)
-    raw = np.ascontiguousarray(values).view(np.uint32)
-    odd = (raw >> drop) & np.uint32(1)
-    raised = raw + (np.uint32(1) << (drop - np.uint32(1))) - np.uint32(1) + odd
-    rounded: Array = (raised >> drop << drop).view(np.float32)
-    return rounded
 
 
 def _int8(values: Array, channels: int | None) -> Array:
