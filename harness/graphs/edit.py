@@ -50,9 +50,6 @@ class Edit:
     def consumers(self, tensor: str) -> list[Any]:
         return [n for n in self.graph.node if tensor in n.input]
 
-    def is_output(self, tensor: str) -> bool:
-        return any(value.name == tensor for value in self.graph.output)
-
     def value(self, tensor: str) -> Array | None:
         """The constant that ``tensor`` is, from an initializer or a Constant node; else None."""
         held = constants(self.graph).get(tensor)
@@ -114,41 +111,22 @@ class Edit:
             node.input.append("")
         node.input[index] = tensor
 
-    def after(self, tensor: str, op: str, *others: str, at: int = 0, **attributes: Any) -> None:
-        """Put a node behind ``tensor``, which is its input number ``at`` among ``others``.
-
-        Every consumer, and the graph's output of that name, gets the node's output instead.
-        """
-        if self.producer(tensor) is None:
-            readers = self.consumers(tensor)
-            made = self.node(op, [*others[:at], tensor, *others[at:]], **attributes)
-            self.redirect(tensor, made, readers)
-            return
-        kept = self._name()
-        inputs = [*others[:at], kept, *others[at:]]
-        self.splice(tensor, kept)
-        self.graph.node.append(helper.make_node(op, inputs, [tensor], self._name(), **attributes))
-
     def rewrite(self, tensor: str, make: Callable[[str], str]) -> None:
         """Let all that reads ``tensor`` read what ``make`` computes from it instead.
 
         ``make`` takes and gives the name of a tensor; a graph's output of that name changes too.
         """
-        readers = self.consumers(tensor)
         if self.producer(tensor) is None:
+            readers = self.consumers(tensor)
             self.redirect(tensor, make(tensor), readers)
             return
-        kept = self._name()
-        self.splice(tensor, kept)
-        made = make(kept)
-        self.graph.node.append(helper.make_node("Identity", [made], [tensor], self._name()))
+        kept = self.splice(tensor)
+        self.named(tensor, "Identity", [make(kept)])
 
     def publish(self, output: str, tensor: str) -> None:
         """Give the graph's ``output`` another value, unknown to the nodes that read it."""
-        readers, kept = self.consumers(output), self._name()
-        self.splice(output, kept)
-        self.redirect(output, kept, readers)
-        self.graph.node.append(helper.make_node("Identity", [tensor], [output], self._name()))
+        self.released(output)
+        self.named(output, "Identity", [tensor])
 
     def part(self, tensor: str, start: int | str, stop: int | str, axis: int, step: int = 1) -> str:
         """A slice along ``axis``, as in Python; a bound may be a tensor, int64 [1]."""
@@ -178,26 +156,28 @@ class Edit:
                 found.update(name for name in node.output if name)
         return found
 
-    def splice(self, tensor: str, kept: str) -> None:
-        """Rename what makes ``tensor`` to ``kept``, so that another node can make ``tensor``."""
+    def splice(self, tensor: str) -> str:
+        """Free the name of what a node makes, so that another can make it; its new name."""
         node = self.producer(tensor)
         if node is None:
             raise ValueError(f"{tensor} is not made by a node")
+        kept = self._name()
         node.output[list(node.output).index(tensor)] = kept
+        return kept
 
     def released(self, output: str) -> str:
         """Free the name of an output for another node; the new name of what had it.
 
         Whatever in the graph reads that tensor goes on reading it.
         """
-        kept, readers = self._name(), self.consumers(output)
-        self.splice(output, kept)
+        readers, kept = self.consumers(output), self.splice(output)
         self.redirect(output, kept, readers)
         return kept
 
     def named(self, name: str, op: str, inputs: Sequence[str], **attributes: Any) -> None:
         """A new node with one output, called ``name``."""
-        self.graph.node.append(helper.make_node(op, list(inputs), [name], **attributes))
+        made = helper.make_node(op, list(inputs), [name], self._name(), **attributes)
+        self.graph.node.append(made)
 
     def redirect(self, old: str, new: str, nodes: Iterable[Any] | None = None) -> None:
         """Let ``nodes`` (all but the maker of ``new``) read ``new`` where they read ``old``."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.core.schema import BATCH, Array, Arrays, ModelSpec, Session, TensorSpec
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.defects.defect import Defect, Mutant, Subject, outputs
 
 ERROR = 0.01
 LIMITS = (255, 1023, 4095)
@@ -123,11 +123,8 @@ def state_of_previous_run_leaks(subject: Subject) -> Iterator[Mutant]:
 
 
 def _outputs(subject: Subject) -> Iterator[tuple[TensorSpec, Edit, str]]:
-    """For each output with a batch a working copy in which its values have another name."""
-    for tensor in subject.spec.outputs:
-        if BATCH in tensor.axes:
-            edit = Edit(subject.model)
-            yield tensor, edit, edit.released(tensor.name)
+    """``outputs`` that have a batch."""
+    return (each for each in outputs(subject) if BATCH in each[0].axes)
 
 
 def _at_lengths(
@@ -161,9 +158,7 @@ def _last_along(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
 
 def _indices(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
     """0, 1, … along one axis of an output, in its rank."""
-    zero, one = edit.constant(0, np.int64), edit.constant(1, np.int64)
-    counted = edit.node("Range", [zero, edit.size(kept, axis), one])
-    return _aligned(edit, tensor, counted, axis)
+    return _aligned(edit, tensor, edit.positions(kept, axis), axis)
 
 
 def _aligned(edit: Edit, tensor: TensorSpec, values: str, axis: int) -> str:

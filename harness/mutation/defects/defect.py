@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from harness.core.schema import Arrays, ModelSpec, Session
+from harness.core.schema import Arrays, ModelSpec, Session, TensorSpec
 from harness.graphs.edit import Edit
 
 
@@ -84,3 +84,10 @@ def recurrent(subject: Subject, *kinds: str) -> Iterator[tuple[str, Edit, Any]]:
     """``each`` recurrent node, or each of some ``kinds``; all of them count for its place."""
     every = each(subject, Edit.recurrent)
     return (found for found in every if not kinds or found[2].op_type in kinds)
+
+
+def outputs(subject: Subject) -> Iterator[tuple[TensorSpec, Edit, str]]:
+    """For each output a working copy in which no node has its name, and its values' new name."""
+    for tensor in subject.spec.outputs:
+        edit = Edit(subject.model)
+        yield tensor, edit, edit.released(tensor.name)

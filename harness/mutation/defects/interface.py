@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from harness.core.schema import TensorSpec
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.defects.defect import Defect, Mutant, Subject, outputs
 
 BAKED = 7
 """A size that stands for one which should vary."""
@@ -23,14 +23,14 @@ LIMITS = (0.0, 0.999)
 
 def output_negated(subject: Subject) -> Iterator[Mutant]:
     """An output has the other sign."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         edit.named(tensor.name, "Neg", [kept])
         yield Mutant(tensor.name, edit.done())
 
 
 def classes_swapped(subject: Subject) -> Iterator[Mutant]:
     """The first two features of an output have each other's place."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         features = tensor.axes[-1]
         if isinstance(features, int) and features > 1:
             order = edit.constant([1, 0, *range(2, features)], np.int64)
@@ -72,7 +72,7 @@ def output_duplicated(subject: Subject) -> Iterator[Mutant]:
 
 def output_renamed(subject: Subject) -> Iterator[Mutant]:
     """An output has another name."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         _declared(edit.graph.output, tensor).name = f"{tensor.name}_1"
         edit.named(f"{tensor.name}_1", "Identity", [kept])
         yield Mutant(tensor.name, edit.done())
@@ -81,7 +81,7 @@ def output_renamed(subject: Subject) -> Iterator[Mutant]:
 def output_retyped(subject: Subject) -> Iterator[Mutant]:
     """An output is float64 or float16, and says so."""
     for label, dtype in TYPES.items():
-        for tensor, edit, kept in _outputs(subject):
+        for tensor, edit, kept in outputs(subject):
             _declared(edit.graph.output, tensor).type.tensor_type.elem_type = dtype
             edit.named(tensor.name, "Cast", [kept], to=dtype)
             yield Mutant(f"{tensor.name} {label}", edit.done())
@@ -89,7 +89,7 @@ def output_retyped(subject: Subject) -> Iterator[Mutant]:
 
 def output_rank_changed(subject: Subject) -> Iterator[Mutant]:
     """An output has one more axis, of size 1, at its end."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         _declared(edit.graph.output, tensor).type.tensor_type.shape.dim.add().dim_value = 1
         shape = edit.constant([0] * len(tensor.axes) + [1], np.int64)
         edit.named(tensor.name, "Reshape", [kept, shape])
@@ -109,7 +109,7 @@ def output_shape_misdeclared(subject: Subject) -> Iterator[Mutant]:
 def output_not_finite(subject: Subject) -> Iterator[Mutant]:
     """The last feature of an output's first row and step is NaN or infinite."""
     for label, value in STRAY.items():
-        for tensor, edit, kept in _outputs(subject):
+        for tensor, edit, kept in outputs(subject):
             features = tensor.axes[-1]
             last = features - 1 if isinstance(features, int) else 0
             index = edit.constant([[0] * (len(tensor.axes) - 1) + [last]], np.int64)
@@ -120,7 +120,7 @@ def output_not_finite(subject: Subject) -> Iterator[Mutant]:
 
 def output_constant(subject: Subject) -> Iterator[Mutant]:
     """An output has its mean everywhere."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         nothing = edit.node("Sub", [kept, kept])
         edit.named(tensor.name, "Add", [nothing, edit.reduced("ReduceMean", kept)])
         yield Mutant(tensor.name, edit.done())
@@ -128,7 +128,7 @@ def output_constant(subject: Subject) -> Iterator[Mutant]:
 
 def output_rounded(subject: Subject) -> Iterator[Mutant]:
     """An output is rounded to three decimals."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         thousand = edit.constant(DECIMALS, tensor.dtype)
         whole = edit.node("Round", [edit.node("Mul", [kept, thousand])])
         edit.named(tensor.name, "Div", [whole, thousand])
@@ -137,7 +137,7 @@ def output_rounded(subject: Subject) -> Iterator[Mutant]:
 
 def output_clipped(subject: Subject) -> Iterator[Mutant]:
     """An output is cut at 0 and 0.999."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         low, high = (edit.constant(limit, tensor.dtype) for limit in LIMITS)
         edit.named(tensor.name, "Clip", [kept, low, high])
         yield Mutant(tensor.name, edit.done())
@@ -194,13 +194,6 @@ def input_dropped(subject: Subject) -> Iterator[Mutant]:
         edit.redirect(tensor.name, instead, readers)
         edit.graph.input.remove(_declared(edit.graph.input, tensor))
         yield Mutant(tensor.name, edit.done())
-
-
-def _outputs(subject: Subject) -> Iterator[tuple[TensorSpec, Edit, str]]:
-    """For each output a working copy in which no node has its name, and its values' new name."""
-    for tensor in subject.spec.outputs:
-        edit = Edit(subject.model)
-        yield tensor, edit, edit.released(tensor.name)
 
 
 def _declared(values: Any, tensor: TensorSpec) -> Any:

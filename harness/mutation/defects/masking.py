@@ -87,7 +87,8 @@ def padded_steps_zeroed(subject: Subject) -> Iterator[Mutant]:
     if read and not _zeroing(edit, subject):
         for node in read:
             valid = edit.node("Unsqueeze", [mask, edit.constant([2], np.int64)])
-            edit.after(node.output[0], "Where", valid, edit.constant(0, np.float32), at=1)
+            steps, zero = node.output[0], edit.constant(0, np.float32)
+            edit.named(steps, "Where", [valid, edit.splice(steps), zero])
         yield Mutant(mask_name(subject), edit.done())
 
 
