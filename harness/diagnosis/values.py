@@ -44,7 +44,7 @@ class Exact:
 
         self._evaluator: Any = Evaluator(widen(net.model))
         self._nodes = list(self._evaluator.rt_nodes_)
-        self._names = [[name for name in node.output if name] for node in net.nodes]
+        self._names = [net.makes(number) for number in range(len(net.nodes))]
         self._constants = {n: _wide(v) for n, v in net.constants.items()}
 
     def all(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Failure | None]:
@@ -117,7 +117,7 @@ def runs_up_to(net: Net, runtime: Runtime, inputs: Arrays | None, folder: Path) 
     def reason(count: int) -> str | None:
         cut = deepcopy(net.model)
         del cut.graph.node[count:], cut.graph.output[:]
-        made = [name for node in cut.graph.node for name in node.output if name]
+        made = [name for i in range(count) for name in net.makes(i)]
         read = {name for i in range(count) for name in net.reads(i)}
         known = declared_types(net.model)
         for name in [n for n in made if n not in read or n in net.outputs]:

@@ -22,16 +22,16 @@ def part(net: Net, nodes: Sequence[int], outputs: Sequence[str], values: Arrays)
     keep their names, so that what depends on a dynamic shape stays as it is.
     """
     chosen = sorted(set(nodes))
-    reads = dict.fromkeys(name for i in chosen for name in net.reads(i))
-    held = {i for name in reads if (i := net.maker.get(name)) is not None} - {*chosen}
-    held = {i for i in held if net.nodes[i].op_type == "Constant"}
+    reads = net.needs(chosen)
+    makers = {net.maker[name] for name in reads if name in net.maker}
+    held = [i for i in sorted(makers) if net.nodes[i].op_type == "Constant"]
     known = declared_types(net.model)
     cut = deepcopy(net.model)
     graph = cut.graph
     stored = [deepcopy(t) for t in graph.initializer if t.name in reads]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:], graph.initializer[:]
     graph.initializer.extend(stored)
-    graph.node.extend(net.nodes[i] for i in [*sorted(held), *chosen])
+    graph.node.extend(net.nodes[i] for i in [*held, *chosen])
     there = {name for node in graph.node for name in node.output} | {t.name for t in stored}
     graph.input.extend(_typed(name, known, values) for name in reads if name not in there)
     graph.output.extend(_typed(name, known, values) for name in outputs)

@@ -67,6 +67,11 @@ def parameters(activation: str) -> tuple[float | None, ...]:
     return _PARAMETERS.get(activation.lower(), ())
 
 
+def gate_order(op_type: str, theirs: str) -> list[int]:
+    """Where each gate of an operator stands among the same letters in another order."""
+    return [theirs.index(gate) for gate in RECURRENT[op_type].gates]
+
+
 def by_gate(weights: Array, gates: int, parts: int = 1) -> Array:
     """Weights with an axis of their ``parts`` and one of their gates in the place of axis 1."""
     return weights.reshape(weights.shape[0], parts, gates, -1, *weights.shape[2:])

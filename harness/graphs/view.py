@@ -22,7 +22,7 @@ class Net:
         self.nodes = list(model.graph.node)
         self.inputs = [v.name for v in walk.inputs(model.graph)]
         self.outputs = [v.name for v in model.graph.output]
-        self.maker = {name: i for i, n in enumerate(self.nodes) for name in n.output if name}
+        self.maker = {name: i for i in range(len(self.nodes)) for name in self.makes(i)}
 
     @cached_property
     def constants(self) -> dict[str, Array]:
@@ -39,6 +39,16 @@ class Net:
     def reads(self, number: int) -> list[str]:
         """What a node reads, with what its bodies take from the graph around them."""
         return walk.reads(self.nodes[number])
+
+    def makes(self, number: int) -> list[str]:
+        """What a node makes, outputs that are left out aside."""
+        return [name for name in self.nodes[number].output if name]
+
+    def needs(self, numbers: Iterable[int]) -> list[str]:
+        """What some nodes read that none of them makes."""
+        chosen = list(numbers)
+        made = {name for i in chosen for name in self.makes(i)}
+        return list(dict.fromkeys(n for i in chosen for n in self.reads(i) if n not in made))
 
     def readers(self, tensor: str) -> list[tuple[int, int]]:
         """The nodes that read a tensor, and at which of their inputs."""
@@ -62,7 +72,7 @@ class Net:
     def label(self, number: int) -> str:
         """A node as it is called in words: its operator, and its name or what it makes."""
         node = self.nodes[number]
-        made = next((name for name in node.output if name), "")
+        made = next(iter(self.makes(number)), "")
         called = repr(node.name) if node.name else f"that makes {made!r}"
         return f"{node.op_type} {called}"
 
