@@ -42,7 +42,7 @@ ROOMS = {
 # fmt: on
 """Each room, from the ground up, and the rooms that it may import."""
 COMMANDS = {path.stem for path in ROOT.glob("harness/*.py")} - {"__init__", "__main__", "api"}
-FRAMEWORKS = {"torch", "keras", "tensorflow", "tf2onnx", "onnxscript"}
+FRAMEWORKS = {"torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "onnx_ir"}
 SOURCES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("reference_models/**/*.py")])
 _IN_TEXT = re.compile(r"\b(?:harness\.([a-z_]+)|(reference_models))\.")
 
