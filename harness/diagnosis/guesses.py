@@ -15,7 +15,7 @@ from harness.diagnosis import mistakes, narrowing, settings_tried
 from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.mistakes import Mistake
 from harness.diagnosis.probing import Probe
-from harness.diagnosis.shortest import longest, size
+from harness.diagnosis.shortest import size
 from harness.diagnosis.values import Exact
 from harness.graphs.recurrent import is_recurrent
 from harness.graphs.view import Net
@@ -177,7 +177,7 @@ def _recurrent(known: Diagnosis, net: Net) -> list[str]:
 
 def _confirming(known: Diagnosis) -> list[Case]:
     assert known.shortest is not None
-    more = [c for c in known.failing if longest(c) <= SHORT]
+    more = [c for c in known.failing if c.longest <= SHORT]
     more.sort(key=size, reverse=True)
     chosen = {c.id: c for c in [known.shortest.case, *more[: CONFIRMING - 1]]}
     return list(chosen.values())

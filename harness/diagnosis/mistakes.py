@@ -16,18 +16,8 @@ import onnx
 
 from harness.graphs.attributes import attribute, set_attribute
 from harness.graphs.edit import Edit
-from harness.graphs.recurrent import (
-    INITIAL_C,
-    INITIAL_H,
-    RECURRENT,
-    SEQUENCE_LENS,
-    STACKED,
-    B,
-    P,
-    R,
-    W,
-    reordered,
-)
+from harness.graphs.recurrent import INITIAL_C, INITIAL_H, RECURRENT, SEQUENCE_LENS, B, P, W
+from harness.graphs.recurrent_edit import exchange, reorder, toggle, turn
 from harness.graphs.walk import input_at, trimmed
 
 Change = Callable[[Edit, Any], bool]
@@ -77,7 +67,7 @@ def _changes(kind: str) -> Iterator[tuple[str, str, Change]]:
             told = " ".join(gates[i] for i in np.argsort(order))
             words = f"its gates come in the order {told} instead of {' '.join(gates)}"
             yield "gate order", words, _reordered(order)
-    yield "direction", "it runs in the other direction", _flipped
+    yield "direction", "it runs in the other direction", _turned
     yield "mask ignored", "its sequence_lens are ignored", _without(SEQUENCE_LENS)
     yield "initial state", "it starts from 0, whatever initial_h is", _without(INITIAL_H)
     if kind == "GRU":
@@ -97,24 +87,14 @@ def _changes(kind: str) -> Iterator[tuple[str, str, Change]]:
 
 def _reordered(order: Sequence[int]) -> Change:
     def change(edit: Edit, node: Any) -> bool:
-        for slot, parts in STACKED.items():
-            held = edit.value(input_at(node, slot))
-            if held is not None:
-                edit.feed(node, slot, edit.constant(reordered(held, order, parts)))
+        reorder(edit, node, order)
         return edit.value(node.input[W]) is not None
 
     return change
 
 
-def _flipped(edit: Edit, node: Any) -> bool:
-    direction = attribute(node, "direction", "forward")
-    if direction != "bidirectional":
-        set_attribute(node, "direction", "reverse" if direction == "forward" else "forward")
-        return True
-    for slot in (W, R, B):
-        held = edit.value(input_at(node, slot))
-        if held is not None:
-            edit.feed(node, slot, edit.constant(held[::-1]))
+def _turned(edit: Edit, node: Any) -> bool:
+    turn(edit, node)
     return True
 
 
@@ -129,17 +109,13 @@ def _without(slot: int) -> Change:
     return change
 
 
-def _exchanged(edit: Edit, node: Any) -> bool:
-    h, c = input_at(node, INITIAL_H), input_at(node, INITIAL_C)
-    if not (h and c):
-        return False
-    node.input[INITIAL_H], node.input[INITIAL_C] = c, h
-    return True
+def _exchanged(_: Edit, node: Any) -> bool:
+    return exchange(node, INITIAL_H, INITIAL_C)
 
 
 def _toggled(name: str) -> Change:
-    def change(edit: Edit, node: Any) -> bool:
-        set_attribute(node, name, 0 if attribute(node, name, 0) else 1)
+    def change(_: Edit, node: Any) -> bool:
+        toggle(node, name)
         return True
 
     return change

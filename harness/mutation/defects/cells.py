@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness.graphs.attributes import attribute, set_attribute
-from harness.graphs.recurrent import RECURRENT, B, P, R, W, directions, parameters
-from harness.graphs.walk import input_at
+from harness.graphs.recurrent import RECURRENT, P, directions, parameters
+from harness.graphs.recurrent_edit import toggle, turn
 from harness.mutation.defects.defect import Defect, Mutant, Subject, recurrent
 
 CLIP = 1.0
@@ -34,23 +34,14 @@ NEAR_TANH = {
 def linear_before_reset_flipped(subject: Subject) -> Iterator[Mutant]:
     """A GRU applies its reset gate on the other side of the recurrent product."""
     for name, edit, node in recurrent(subject, "GRU"):
-        flipped = 0 if attribute(node, "linear_before_reset", 0) else 1
-        set_attribute(node, "linear_before_reset", flipped)
+        toggle(node, "linear_before_reset")
         yield Mutant(name, edit.done())
 
 
 def direction_flipped(subject: Subject) -> Iterator[Mutant]:
     """A recurrent node runs from the other end, or its two directions have changed places."""
     for name, edit, node in recurrent(subject):
-        direction = attribute(node, "direction", "forward")
-        if direction == "bidirectional":
-            for slot in (W, R, B):
-                held = edit.value(input_at(node, slot))
-                if held is not None:
-                    edit.feed(node, slot, edit.constant(held[::-1]))
-        else:
-            other = "forward" if direction == "reverse" else "reverse"
-            set_attribute(node, "direction", other)
+        turn(edit, node)
         yield Mutant(name, edit.done())
 
 
@@ -64,7 +55,7 @@ def gates_clipped(subject: Subject) -> Iterator[Mutant]:
 def input_gate_coupled(subject: Subject) -> Iterator[Mutant]:
     """An LSTM's input and forget gates are coupled."""
     for name, edit, node in recurrent(subject, "LSTM"):
-        set_attribute(node, "input_forget", 1 - attribute(node, "input_forget", 0))
+        toggle(node, "input_forget")
         yield Mutant(name, edit.done())
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from harness.core.schema import Array
 from harness.graphs.edit import Edit
-from harness.graphs.recurrent import RECURRENT, STACKED, B, R, W, by_gate, reordered, transposed
+from harness.graphs.recurrent import RECURRENT, STACKED, B, R, W, by_gate, transposed
+from harness.graphs.recurrent_edit import exchange, reorder
 from harness.graphs.walk import input_at
 from harness.mutation.defects.defect import Defect, Mutant, Subject, copied, place, recurrent
 
@@ -23,10 +24,7 @@ def gates_swapped(subject: Subject) -> Iterator[Mutant]:
             order = list(range(len(gates)))
             order[one], order[other] = other, one
             edit, twin = copied(subject, node)
-            for slot, parts in STACKED.items():
-                weights = edit.value(input_at(twin, slot))
-                if weights is not None:
-                    edit.feed(twin, slot, edit.constant(reordered(weights, order, parts)))
+            reorder(edit, twin, order)
             yield Mutant(f"{name} {gates[one]}/{gates[other]}", edit.done())
 
 
@@ -74,8 +72,7 @@ def input_and_recurrent_weights_swapped(subject: Subject) -> Iterator[Mutant]:
     """The input weights of a recurrent node and its recurrent weights have changed places."""
     for name, edit, node in recurrent(subject):
         shapes = _shapes(edit, node)
-        if shapes[0] is not None and shapes[0] == shapes[1]:
-            node.input[W], node.input[R] = node.input[R], node.input[W]
+        if shapes[0] is not None and shapes[0] == shapes[1] and exchange(node, W, R):
             yield Mutant(name, edit.done())
 
 

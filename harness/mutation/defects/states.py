@@ -12,6 +12,7 @@ from harness.core.schema import TensorSpec
 from harness.graphs.attributes import attribute
 from harness.graphs.edit import Edit
 from harness.graphs.recurrent import INITIAL_C, INITIAL_H, Y_C, Y_H, Y, directions
+from harness.graphs.recurrent_edit import exchange
 from harness.graphs.walk import input_at
 from harness.mutation.defects.defect import Defect, Mutant, Subject, copied, place, recurrent
 
@@ -38,9 +39,7 @@ def initial_states_dropped(subject: Subject) -> Iterator[Mutant]:
 def initial_h_and_c_swapped(subject: Subject) -> Iterator[Mutant]:
     """An LSTM's initial hidden state and its initial cell state have changed places."""
     for name, edit, node in recurrent(subject):
-        if len(_states(node)) == 2:
-            h, c = node.input[INITIAL_H], node.input[INITIAL_C]
-            node.input[INITIAL_H], node.input[INITIAL_C] = c, h
+        if exchange(node, INITIAL_H, INITIAL_C):
             yield Mutant(name, edit.done())
 
 
