@@ -8,12 +8,11 @@ from itertools import permutations
 import numpy as np
 
 from harness.core.schema import Array
-from harness.graphs.view import Net, attributes, bodies
-
-GATES = {"LSTM": "iofc", "GRU": "zrh"}
-"""The gates in the order in which ONNX stacks them."""
-PARTS = {"W": 1, "R": 1, "B": 2}
-"""How many times over each constant of a recurrent node stacks its gates, along axis 1."""
+from harness.graphs.attributes import attribute, attributes
+from harness.graphs.narrow import bfloat16, float16, tf32
+from harness.graphs.recurrent import RECURRENT, STACKED, is_recurrent, reordered, transposed
+from harness.graphs.view import Net
+from harness.graphs.walk import input_at
 
 
 def told(net: Net, number: int, good: Net, counterpart: int) -> list[str]:
@@ -27,9 +26,10 @@ def told(net: Net, number: int, good: Net, counterpart: int) -> list[str]:
         one, two = ours.get(name, "absent"), theirs.get(name, "absent")
         if node.op_type == other.op_type and repr(one) != repr(two):
             found.append(f"attribute {name} is {one}, the good graph has {two}")
-    inner, outer = bodies(node), bodies(other)
-    for name in sorted(inner.keys() & outer.keys()):
-        if [n.op_type for n in inner[name].node] != [n.op_type for n in outer[name].node]:
+    nested = [{a.name for a in each.attribute if a.HasField("g")} for each in (node, other)]
+    for name in sorted(nested[0] & nested[1]):
+        inner, outer = ([n.op_type for n in attribute(e, name).node] for e in (node, other))
+        if inner != outer:
             found.append(f"{name} has other operators than in the good graph")
     return found + list(_constants(net, number, good, counterpart))
 
@@ -38,8 +38,7 @@ def _constants(net: Net, number: int, good: Net, counterpart: int) -> Iterator[s
     node, other = net.nodes[number], good.nodes[counterpart]
     pairs = {}
     for slot in range(max(len(node.input), len(other.input))):
-        one = node.input[slot] if slot < len(node.input) else ""
-        two = other.input[slot] if slot < len(other.input) else ""
+        one, two = input_at(node, slot), input_at(other, slot)
         role = net.role(number, slot)
         ours, theirs = net.constants.get(one), good.constants.get(two)
         if ours is not None and theirs is not None:
@@ -48,7 +47,7 @@ def _constants(net: Net, number: int, good: Net, counterpart: int) -> Iterator[s
             elif ours.dtype != theirs.dtype:
                 yield f"{role} {one!r} is {ours.dtype}, the good graph's {theirs.dtype}"
             elif not np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"):
-                pairs[role, one] = ours, theirs
+                pairs[slot] = ours, theirs
         elif bool(one) != bool(two):
             yield f"{role} is {'given' if one else 'absent'}, in the good graph it is" + (
                 f" {two!r}" if two else " absent"
@@ -56,10 +55,10 @@ def _constants(net: Net, number: int, good: Net, counterpart: int) -> Iterator[s
         elif (ours is None) != (theirs is None):
             kinds = ["computed" if value is None else "a constant" for value in (ours, theirs)]
             yield f"{role} is {kinds[0]}, in the good graph it is {kinds[1]}"
-    gates = GATES.get(node.op_type, "")
-    for (role, name), (ours, theirs) in pairs.items():
-        how = _how(ours, theirs, gates, PARTS.get(role, 0))
-        yield f"{role} {name!r} differs: {how}"
+    gates = RECURRENT[node.op_type].gates if is_recurrent(node) else ""
+    for slot, (ours, theirs) in pairs.items():
+        how = _how(ours, theirs, gates, STACKED.get(slot, 0))
+        yield f"{net.role(number, slot)} {node.input[slot]!r} differs: {how}"
 
 
 def _how(ours: Array, theirs: Array, gates: str, parts: int) -> str:
@@ -90,9 +89,8 @@ def gate_order(ours: Array, theirs: Array, gates: str, parts: int) -> str:
 
     Axis 1 stacks the gates ``parts`` times over.
     """
-    stacked = [a.reshape(a.shape[0], parts, len(gates), -1) for a in (ours, theirs)]
     for order in permutations(range(len(gates))):
-        if list(order) != sorted(order) and np.array_equal(stacked[0], stacked[1][:, :, order]):
+        if list(order) != sorted(order) and np.array_equal(ours, reordered(theirs, order, parts)):
             return "".join(gates[i] for i in order)
     return ""
 
@@ -120,37 +118,8 @@ def _halves(ours: Array, theirs: Array) -> str:
     return " and ".join(words)
 
 
-def bfloat16(values: Array) -> Array:
-    return _mantissa(values, 7)
-
-
-def float16(values: Array) -> Array:
-    return values.astype(np.float16).astype(values.dtype)
-
-
-def tf32(values: Array) -> Array:
-    return _mantissa(values, 10)
-
-
-def _mantissa(values: Array, bits: int) -> Array:
-    """The nearest float32 with so many bits of mantissa; a tie goes to the even one."""
-    drop = np.uint32(23 - bits)
-    raw = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    odd = (raw >> drop) & np.uint32(1)
-    raised = raw + (np.uint32(1) << (drop - np.uint32(1))) - np.uint32(1) + odd
-    return (raised >> drop << drop).view(np.float32).astype(values.dtype)
-
-
 def _turned(values: Array) -> Array | None:
     return np.swapaxes(values, -1, -2) if values.ndim > 1 else None
-
-
-def _blocks(values: Array, count: int) -> Array | None:
-    """Each of ``count`` square blocks along axis 1 transposed."""
-    if values.ndim != 3 or values.shape[1] != count * values.shape[2]:
-        return None
-    blocks = values.reshape(values.shape[0], count, values.shape[2], values.shape[2])
-    return np.swapaxes(blocks, 2, 3).reshape(values.shape)
 
 
 _CHANGES: dict[str, Callable[[Array], Array | None]] = {
@@ -163,9 +132,9 @@ _CHANGES: dict[str, Callable[[Array], Array | None]] = {
     "it is rounded to bfloat16": bfloat16,
     "it is rounded to TF32 (10 bits of mantissa)": tf32,
     "it is transposed": _turned,
-    "each gate's matrix is transposed": lambda v: _blocks(v, 4),
-    "each of the three gates' matrices is transposed": lambda v: _blocks(v, 3),
-    "the matrix is transposed": lambda v: _blocks(v, 1),
+    "each gate's matrix is transposed": lambda v: transposed(v, 4),
+    "each of the three gates' matrices is transposed": lambda v: transposed(v, 3),
+    "the matrix is transposed": lambda v: transposed(v, 1),
     "its directions have changed places": lambda v: v[::-1] if v.ndim > 1 else None,
     "its rows come one late": lambda v: np.roll(v, 1, axis=0),
     "its rows come one early": lambda v: np.roll(v, -1, axis=0),

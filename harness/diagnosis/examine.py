@@ -174,8 +174,8 @@ class _Examination:
 
     def _along(self, case: Case) -> None:
         """The departure along time, at the shortest case and at a longer one."""
-        longer = [c for c in self.known.failing if shortest.longest(c) <= LONG]
-        long = max(longer, key=shortest.longest, default=case)
+        longer = [c for c in self.known.failing if c.longest <= LONG]
+        long = max(longer, key=lambda c: c.longest, default=case)
         self.known = replace(self.known, at=self._one_along(case), along=self._one_along(long))
 
     def _one_along(self, case: Case, before: Case | None = None) -> Along | None:

@@ -75,10 +75,8 @@ def unloadable(
     whole = Example(net.model, {}, {}, {}, "the model as it is: it does not load")
     if failed is None:
         return whole
-    node = net.nodes[failed.node]
-    outputs = [name for name in node.output if name]
     try:
-        cut = extract.part(net, [failed.node], outputs, {})
+        cut = extract.part(net, [failed.node], net.makes(failed.node), {})
         onnx.save_model(cut, folder / "example.onnx")
         runtime.prepare(str(folder / "example.onnx"))
     except StageError as error:
@@ -99,7 +97,7 @@ def _parts(blame: Blame, probe: Probe, net: Net, case: Case) -> Iterator[Example
     fails = not blame.due
     if blame.nodes and (fed := blame.fed or _fed(net, blame.nodes, held)):
         due = blame.due or _due(net, blame.nodes[-1], held)
-        outputs = list(blame.due) or _made(net, blame.nodes[-1])
+        outputs = list(blame.due) or net.makes(blame.nodes[-1])
         told = f"{listed} alone, at {case.id}" + (": it does not run" if fails else "")
         yield from _cut(net, blame.nodes, outputs, {**held, **fed}, due, told)
     tensor = next(iter(blame.due), blame.tensor)
@@ -141,14 +139,9 @@ def whole(known: Diagnosis, probe: Probe, net: Net) -> Iterator[Example]:
     yield Example(net.model, golden.inputs, golden.outputs, allowed, told, before, steps)
 
 
-def _made(net: Net, number: int) -> list[str]:
-    return [name for name in net.nodes[number].output if name]
-
-
 def _due(net: Net, number: int, held: Arrays) -> Arrays:
-    return {name: held[name] for name in _made(net, number) if name in held}
+    return {name: held[name] for name in net.makes(number) if name in held}
 
 
 def _fed(net: Net, nodes: Sequence[int], held: Arrays) -> Arrays:
-    made = {name for i in nodes for name in net.nodes[i].output}
-    return {n: held[n] for i in nodes for n in net.reads(i) if n not in made and n in held}
+    return {name: held[name] for name in net.needs(nodes) if name in held}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from copy import deepcopy
 
 import numpy as np
 import onnx
@@ -15,9 +15,11 @@ from harness.diagnosis import mistakes, narrowing, settings_tried
 from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.mistakes import Mistake
 from harness.diagnosis.probing import Probe
-from harness.diagnosis.shortest import longest, size
+from harness.diagnosis.shortest import size
 from harness.diagnosis.values import Exact
-from harness.graphs.view import Net, copied
+from harness.graphs.recurrent import is_recurrent
+from harness.graphs.view import Net
+from harness.graphs.walk import input_at, trimmed
 from harness.validation.job import Ready
 
 CONFIRMING, SHORT = 3, 64
@@ -168,14 +170,14 @@ def _stored(net: Net) -> Iterator[Guess]:
 def _recurrent(known: Diagnosis, net: Net) -> list[str]:
     """The node at fault by its first output, where it is a recurrent one."""
     blame = known.blame
-    if blame is None or not blame.certain or net.nodes[blame.node].op_type not in mistakes.KINDS:
+    if blame is None or not blame.certain or not is_recurrent(net.nodes[blame.node]):
         return []
     return [net.nodes[blame.node].output[0]]
 
 
 def _confirming(known: Diagnosis) -> list[Case]:
     assert known.shortest is not None
-    more = [c for c in known.failing if longest(c) <= SHORT]
+    more = [c for c in known.failing if c.longest <= SHORT]
     more.sort(key=size, reverse=True)
     chosen = {c.id: c for c in [known.shortest.case, *more[: CONFIRMING - 1]]}
     return list(chosen.values())
@@ -210,22 +212,19 @@ def _actual(case: Case, probe: Probe) -> Arrays | None:
 
 def _grafted(net: Net, number: int, good: Net, other: int) -> onnx.ModelProto:
     """A copy in which a node has the operator, attributes and constants of its counterpart."""
-    model = copied(net.model)
+    model = deepcopy(net.model)
     node, source = model.graph.node[number], good.nodes[other]
     node.op_type = source.op_type
     del node.attribute[:]
     node.attribute.extend(source.attribute)
-    read: list[Any] = []
+    read: list[str] = []
     for slot in range(max(len(node.input), len(source.input))):
-        ours = node.input[slot] if slot < len(node.input) else ""
-        theirs = source.input[slot] if slot < len(source.input) else ""
+        ours, theirs = input_at(node, slot), input_at(source, slot)
         if theirs in good.constants:
             ours = f"grafted_{slot}"
             model.graph.initializer.append(numpy_helper.from_array(good.constants[theirs], ours))
         elif not theirs:
             ours = ""
         read.append(ours)
-    while read and not read[-1]:
-        read.pop()
-    node.input[:] = read
+    node.input[:] = trimmed(read)
     return model

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from harness.core.schema import Array
-from harness.diagnosis.differences import GATES
-from harness.graphs.edit import Edit, attribute, set_attribute
+from harness.graphs.attributes import attribute, set_attribute
+from harness.graphs.edit import Edit
+from harness.graphs.recurrent import INITIAL_C, INITIAL_H, RECURRENT, SEQUENCE_LENS, B, P, W
+from harness.graphs.recurrent_edit import exchange, reorder, toggle, turn
+from harness.graphs.walk import input_at, trimmed
 
-KINDS = ("LSTM", "GRU", "RNN")
-W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(1, 8)
 Change = Callable[[Edit, Any], bool]
 """Changes a recurrent node of a copy; False where there is nothing to change."""
 
@@ -62,14 +61,14 @@ def _called(nodes: Sequence[Any]) -> str:
 
 
 def _changes(kind: str) -> Iterator[tuple[str, str, Change]]:
-    gates = GATES.get(kind, "")
+    gates = RECURRENT[kind].gates
     for order in permutations(range(len(gates))):
         if list(order) != sorted(order):
             told = " ".join(gates[i] for i in np.argsort(order))
             words = f"its gates come in the order {told} instead of {' '.join(gates)}"
             yield "gate order", words, _reordered(order)
-    yield "direction", "it runs in the other direction", _flipped
-    yield "mask ignored", "its sequence_lens are ignored", _without(LENGTHS)
+    yield "direction", "it runs in the other direction", _turned
+    yield "mask ignored", "its sequence_lens are ignored", _without(SEQUENCE_LENS)
     yield "initial state", "it starts from 0, whatever initial_h is", _without(INITIAL_H)
     if kind == "GRU":
         words = "linear_before_reset is the other way"
@@ -77,7 +76,7 @@ def _changes(kind: str) -> Iterator[tuple[str, str, Change]]:
     if kind == "LSTM":
         yield "initial state", "it starts from 0, whatever initial_c is", _without(INITIAL_C)
         yield "initial state", "initial_h and initial_c are exchanged", _exchanged
-        yield "peepholes", "its peepholes are ignored", _without(PEEPHOLES)
+        yield "peepholes", "its peepholes are ignored", _without(P)
         yield "coupled gates", "input_forget is the other way", _toggled("input_forget")
     yield "missing bias", "its biases are ignored", _without(B)
     yield "clip", "its clip is ignored", _dropped("clip")
@@ -88,60 +87,35 @@ def _changes(kind: str) -> Iterator[tuple[str, str, Change]]:
 
 def _reordered(order: Sequence[int]) -> Change:
     def change(edit: Edit, node: Any) -> bool:
-        for index, parts in ((W, 1), (R, 1), (B, 2)):
-            held = edit.value(node.input[index]) if index < len(node.input) else None
-            if held is not None:
-                stacked = held.reshape(held.shape[0], parts, len(order), -1)
-                moved = stacked[:, :, list(order)].reshape(held.shape)
-                edit.feed(node, index, _constant(edit, moved))
+        reorder(edit, node, order)
         return edit.value(node.input[W]) is not None
 
     return change
 
 
-def _constant(edit: Edit, value: Array) -> str:
-    """A new initializer, under a name that is free."""
-    name = f"changed_{len(edit.graph.initializer)}"
-    held = np.ascontiguousarray(value)
-    edit.graph.initializer.append(numpy_helper.from_array(held, name))
-    return name
-
-
-def _flipped(edit: Edit, node: Any) -> bool:
-    direction = attribute(node, "direction", "forward")
-    if direction != "bidirectional":
-        set_attribute(node, "direction", "reverse" if direction == "forward" else "forward")
-        return True
-    for index in (W, R, B):
-        held = edit.value(node.input[index]) if index < len(node.input) else None
-        if held is not None:
-            edit.feed(node, index, _constant(edit, held[::-1]))
+def _turned(edit: Edit, node: Any) -> bool:
+    turn(edit, node)
     return True
 
 
-def _without(index: int) -> Change:
+def _without(slot: int) -> Change:
     def change(edit: Edit, node: Any) -> bool:
-        if index >= len(node.input) or not node.input[index]:
+        if not input_at(node, slot):
             return False
-        node.input[index] = ""
-        while not node.input[-1]:
-            del node.input[-1]
+        node.input[slot] = ""
+        node.input[:] = trimmed(node.input)
         return True
 
     return change
 
 
-def _exchanged(edit: Edit, node: Any) -> bool:
-    if len(node.input) <= INITIAL_C or not (node.input[INITIAL_H] and node.input[INITIAL_C]):
-        return False
-    h, c = node.input[INITIAL_H], node.input[INITIAL_C]
-    node.input[INITIAL_H], node.input[INITIAL_C] = c, h
-    return True
+def _exchanged(_: Edit, node: Any) -> bool:
+    return exchange(node, INITIAL_H, INITIAL_C)
 
 
 def _toggled(name: str) -> Change:
-    def change(edit: Edit, node: Any) -> bool:
-        set_attribute(node, name, 0 if attribute(node, name, 0) else 1)
+    def change(_: Edit, node: Any) -> bool:
+        toggle(node, name)
         return True
 
     return change
@@ -161,7 +135,7 @@ def _hard(alpha: float) -> Change:
     """A gate's sigmoid becomes a hard one of another slope; a hard one's slope the given one."""
 
     def change(edit: Edit, node: Any) -> bool:
-        names = [n.decode() for n in attribute(node, "activations", [])]
+        names = attribute(node, "activations", [])
         if "HardSigmoid" not in names:
             return False
         alphas = list(attribute(node, "activation_alpha", []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 
 import numpy as np
 from onnx import numpy_helper
@@ -10,9 +11,9 @@ from onnx import numpy_helper
 from harness.core.schema import Array, Arrays
 from harness.diagnosis.blame import Blame
 from harness.diagnosis.diagnosis import Guess
-from harness.diagnosis.differences import bfloat16, float16, tf32
 from harness.diagnosis.values import Exact, apart
-from harness.graphs.view import Net, copied
+from harness.graphs.narrow import bfloat16, float16, tf32
+from harness.graphs.view import Net
 
 NARROW: dict[str, Callable[[Array], Array]] = {
     "bfloat16": bfloat16,
@@ -29,7 +30,7 @@ def guesses(blame: Blame, net: Net) -> Iterator[Guess]:
     floats = [name for name in reads if net.constants[name].dtype == np.float32]
     found = []
     for kind, rounded in NARROW.items():
-        model = copied(net.model)
+        model = deepcopy(net.model)
         for tensor in model.graph.initializer:
             if tensor.name in floats:
                 value = rounded(net.constants[tensor.name])

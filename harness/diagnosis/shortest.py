@@ -33,7 +33,7 @@ def search(failing: Sequence[Case], probe: Probe) -> Shortest:
     if probe.reference.complete is None:
         told = f"among golden cases only: nothing here derives outputs ({probe.reference.told})"
         return Shortest(start, told)
-    limit = longest(start)
+    limit = start.longest
     for length in range(1, min(limit, EACH + 1)):
         if case := first(length, start, probe):
             return Shortest(_smaller(case, probe), _told(probe, f"every length up to {length}"))
@@ -59,13 +59,9 @@ def first(length: int, like: Case, probe: Probe) -> Case | None:
     return next((case for case in _at(length, like, probe) if probe.fails(case)), None)
 
 
-def longest(case: Case) -> int:
-    return case.longest
-
-
 def size(case: Case) -> tuple[int, int, int, bool]:
     ragged = case.raggedness is not Raggedness.NONE
-    return longest(case), case.batch, sum(case.lengths.values()), ragged
+    return case.longest, case.batch, sum(case.lengths.values()), ragged
 
 
 def _at(length: int, like: Case, probe: Probe) -> Iterator[Case]:
@@ -82,14 +78,14 @@ def _at(length: int, like: Case, probe: Probe) -> Iterator[Case]:
 
 def _scaled(case: Case, length: int) -> dict[str, int]:
     """The case's lengths, none longer than ``length`` and its longest one that long."""
-    whole = longest(case)
+    whole = case.longest
     return {a: length if n == whole else min(n, length) for a, n in case.lengths.items()}
 
 
 def _smaller(case: Case, probe: Probe) -> Case:
     """The other lengths of a case, and its batch, as small as they still fail."""
     for axis, count in case.lengths.items():
-        if count == longest(case) and list(case.lengths.values()).count(count) == 1:
+        if count == case.longest and list(case.lengths.values()).count(count) == 1:
             continue
         for less in range(1, min(count, EACH)):
             smaller = Case({**case.lengths, axis: less}, case.batch, case.raggedness)

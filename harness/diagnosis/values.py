@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import onnx
 from harness.core.errors import StageError, one_line
 from harness.core.schema import Array, Arrays, Runtime
 from harness.graphs.inference import declared_types
-from harness.graphs.view import ROLES, Net, copied
+from harness.graphs.recurrent import Y, is_recurrent
+from harness.graphs.view import Net
 
 SAME = 1e-10
 """Two float64 evaluations of one formula differ by less than this part of its scale."""
@@ -42,7 +44,7 @@ class Exact:
 
         self._evaluator: Any = Evaluator(widen(net.model))
         self._nodes = list(self._evaluator.rt_nodes_)
-        self._names = [[name for name in node.output if name] for node in net.nodes]
+        self._names = [net.makes(number) for number in range(len(net.nodes))]
         self._constants = {n: _wide(v) for n, v in net.constants.items()}
 
     def all(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Failure | None]:
@@ -98,7 +100,7 @@ def observed(
 
 def exposed(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     """A copy with more outputs, typed as far as inference tells."""
-    shown = copied(model)
+    shown = deepcopy(model)
     known = declared_types(model)
     for name in tensors:
         shown.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
@@ -113,9 +115,9 @@ def runs_up_to(net: Net, runtime: Runtime, inputs: Arrays | None, folder: Path) 
     """
 
     def reason(count: int) -> str | None:
-        cut = copied(net.model)
+        cut = deepcopy(net.model)
         del cut.graph.node[count:], cut.graph.output[:]
-        made = [name for node in cut.graph.node for name in node.output if name]
+        made = [name for i in range(count) for name in net.makes(i)]
         read = {name for i in range(count) for name in net.reads(i)}
         known = declared_types(net.model)
         for name in [n for n in made if n not in read or n in net.outputs]:
@@ -187,7 +189,7 @@ def first_step(
     None where the node is no recurrent one, its Y does not depart, or it is not known.
     """
     node = net.nodes[number]
-    name = node.output[0] if node.op_type in ROLES and node.output else ""
+    name = node.output[Y] if is_recurrent(node) and node.output else ""
     one, two = actual.get(name), expected.get(name)
     if one is None or two is None or one.shape != two.shape or not one.size:
         return None

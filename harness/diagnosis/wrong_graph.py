@@ -16,6 +16,7 @@ from harness.diagnosis.alignment import Pairs, align
 from harness.diagnosis.blame import Blame
 from harness.diagnosis.values import SAME, Exact, Failure, agree, apart, first_step, scale
 from harness.graphs.view import Net
+from harness.graphs.walk import input_at
 
 ENOUGH = 0.5
 """With a counterpart for less than this part of the good graph's nodes, nodes do not compare."""
@@ -75,8 +76,7 @@ class _Search:
         net, counterpart = self.net, self.pairs[number]
         node, other = net.nodes[number], self.good.nodes[counterpart]
         for slot in range(max(len(node.input), len(other.input))):
-            one = node.input[slot] if slot < len(node.input) else ""
-            two = other.input[slot] if slot < len(other.input) else ""
+            one, two = input_at(node, slot), input_at(other, slot)
             optional = not one or not two
             if optional or (one in net.constants and two in self.good.constants):
                 continue
@@ -106,7 +106,7 @@ class _Search:
         chain = sorted(extra)
         wanted = self.theirs.get(two)
         number = next((i for i in chain if self._new(i, wanted)), chain[-1])
-        tensor = next(name for name in self.net.nodes[number].output if name)
+        tensor = self.net.makes(number)[0]
         listed = ", ".join(self.net.label(i) for i in chain)
         words = (
             f"{what} reads {one!r}, which departs; it is made by {listed}, of which the good graph"
@@ -133,9 +133,8 @@ class _Search:
         """Graphs of other structure: the first node all of whose inputs hold values that the good
         graph computes, too, in whatever order they lie, while its own does not."""
         for number in needed:
-            node = self.net.nodes[number]
             known = all(self._known(name) for name in self.net.reads(number))
-            name = next((name for name in node.output if name), "")
+            name = next(iter(self.net.makes(number)), "")
             if known and not self._known(name):
                 words = (
                     f"the graphs are built in other ways ({len(self.pairs)} of the good"
@@ -201,7 +200,7 @@ class _Search:
         return Blame(
             failed.node,
             net.label(failed.node),
-            next((name for name in net.nodes[failed.node].output if name), ""),
+            next(iter(net.makes(failed.node)), ""),
             float("inf"),
             1.0,
             f"it fails: {failed.reason}",
@@ -240,9 +239,8 @@ class _Search:
 
     def _fed(self, nodes: Sequence[int]) -> Arrays:
         """What some nodes read that they do not make."""
-        made = {name for i in nodes for name in self.net.nodes[i].output}
-        read = [name for i in nodes for name in self.net.reads(i) if name not in made]
-        return {n: self.ours[n] for n in read if n not in self.net.constants and n in self.ours}
+        read = [n for n in self.net.needs(nodes) if n not in self.net.constants]
+        return {name: self.ours[name] for name in read if name in self.ours}
 
 
 def _kind(value: Any) -> Any:

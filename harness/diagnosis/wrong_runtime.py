@@ -34,7 +34,7 @@ class Search:
         Where none does, it is the one that errs most, which is told as uncertain.
         """
         needed = [i for i in self.net.ancestors(outputs) if i in set(self.net.computing)]
-        names = [name for i in needed for name in self.net.nodes[i].output if name]
+        names = [name for i in needed for name in self.net.makes(i)]
         exact = Exact(self.net)
         known, failed = exact.all(self.inputs)
         if failed:
@@ -144,7 +144,7 @@ def refused(net: Net, failed: Failure) -> Blame:
     return Blame(
         failed.node,
         net.label(failed.node),
-        next((name for name in net.nodes[failed.node].output if name), ""),
+        next(iter(net.makes(failed.node)), ""),
         float("inf"),
         1.0,
         f"the runtime refuses it: {failed.reason}",

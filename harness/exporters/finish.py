@@ -12,8 +12,10 @@ from onnx import ModelProto, NodeProto, helper, version_converter
 from harness.core.errors import ExportError, one_line
 from harness.core.schema import ModelSpec, TensorSpec
 from harness.exporters import OPSETS
+from harness.graphs.inference import dims_of, inferred
+from harness.graphs.recurrent import is_recurrent
+from harness.graphs.walk import MAIN, trimmed, used
 
-RECURRENT = {"LSTM", "GRU", "RNN"}
 CONTROL_FLOW = {"Loop", "Scan", "If"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform"}
 RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
@@ -62,7 +64,7 @@ def _refuse(nodes: Iterable[NodeProto]) -> None:
             raise ExportError(f"{found.name}: needs {found.op_type}, which is no native node")
         if found.op_type in RANDOM:
             raise ExportError(f"{found.name}: draws random numbers at inference")
-        if found.domain not in ("", "ai.onnx"):
+        if found.domain not in MAIN:
             raise ExportError(f"{found.name}: {found.domain}.{found.op_type} is not an ONNX op")
 
 
@@ -83,21 +85,12 @@ def _drop_unused(model: ModelProto) -> None:
     An output left out before another keeps a name: onnx.reference would take its value for every
     optional input that is missing.
     """
-    graph = model.graph
-    used = {name for found in graph.node for name in found.input if name}
-    used |= {value.name for value in graph.output}
-    for number, found in enumerate(graph.node):
-        if found.op_type in RECURRENT:
-            names = _trimmed(name if name in used else "" for name in found.output)
+    read = used(model.graph)
+    for number, found in enumerate(model.graph.node):
+        if is_recurrent(found):
+            names = trimmed(name if name in read else "" for name in found.output)
             found.output[:] = [name or f"unused_{number}_{i}" for i, name in enumerate(names)]
-            found.input[:] = _trimmed(found.input)
-
-
-def _trimmed(names: Iterable[str]) -> list[str]:
-    kept = list(names)
-    while kept and not kept[-1]:
-        kept.pop()
-    return kept
+            found.input[:] = trimmed(found.input)
 
 
 def _rename(model: ModelProto, spec: ModelSpec) -> None:
@@ -126,32 +119,29 @@ def _declared(tensor: TensorSpec) -> onnx.ValueInfoProto:
 
 def _declare_outputs(model: ModelProto, spec: ModelSpec) -> None:
     """Declare the outputs as the specification does; ExportError where inference knows better."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    for value in bare.graph.output:
-        value.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
+        known = inferred(model)
     except Exception as error:
         raise ExportError(f"ONNX cannot infer the graph's shapes: {one_line(error)}") from error
     del model.graph.output[:]
     names = {axis for tensor in spec.inputs for axis in tensor.axes if isinstance(axis, str)}
-    for value, tensor in zip(inferred.graph.output, spec.outputs, strict=True):
+    for value, tensor in zip(known.graph.output, spec.outputs, strict=True):
         declared = _declared(tensor)
-        _compare(value.type.tensor_type, declared.type.tensor_type, tensor, names)
+        _compare(value.type, declared.type.tensor_type.elem_type, tensor, names)
         model.graph.output.append(declared)
 
 
-def _compare(got: Any, declared: Any, tensor: TensorSpec, names: set[str]) -> None:
+def _compare(got: Any, declared: int, tensor: TensorSpec, names: set[str]) -> None:
     """ExportError where what inference knows of an output is not what is declared of it."""
-    sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in got.shape.dim]
-    known = [size if isinstance(size, int) or size in names else None for size in sizes]
-    fits = not got.HasField("shape") or (
+    dims = dims_of(got)
+    known = [dim if isinstance(dim, int) or dim in names else None for dim in dims or ()]
+    fits = dims is None or (
         len(known) == len(tensor.axes)
-        and all(size in (None, axis) for size, axis in zip(known, tensor.axes, strict=True))
+        and all(dim in (None, axis) for dim, axis in zip(known, tensor.axes, strict=True))
     )
-    if got.elem_type != declared.elem_type or not fits:
-        dtype = helper.tensor_dtype_to_np_dtype(got.elem_type)
+    element = got.tensor_type.elem_type
+    if element != declared or not fits:
+        dtype = helper.tensor_dtype_to_np_dtype(element)
         raise ExportError(
             f"output {tensor.name!r}: expected {tensor.dtype} {list(tensor.axes)}, "
             f"the graph gives {dtype} {known}"

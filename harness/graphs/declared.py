@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import onnx
 
 from harness.core.schema import ModelSpec
@@ -14,8 +16,7 @@ def completed(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     nothing. What the file declares stays; so does a tensor with no shape, or of another rank. An
     input stays as it is: a graph may have branches for sizes of which a fixed one allows one alone.
     """
-    filled = onnx.ModelProto()
-    filled.CopyFrom(model)
+    filled = deepcopy(model)
     known = {tensor.name: tensor.axes for tensor in spec.outputs}
     for value in filled.graph.output:
         dims = value.type.tensor_type.shape.dim

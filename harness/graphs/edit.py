@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from graphlib import TopologicalSorter
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from harness.core.schema import Array
+from harness.graphs import walk
+from harness.graphs.attributes import attribute, constants
+from harness.graphs.recurrent import is_recurrent
 
-RECURRENT = ("LSTM", "GRU", "RNN")
 END = int(np.iinfo(np.int64).max)
 """Beyond the end of any axis."""
 
@@ -19,26 +24,24 @@ END = int(np.iinfo(np.int64).max)
 class Edit:
     """A working copy of a model; ``done`` gives the model back, its nodes in order.
 
-    Only the main graph is edited. Names made here start with ``planted_``.
+    Only the main graph is edited. New names start with ``planted_`` and are free.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(model)
+        self.model = deepcopy(model)
         self.graph = self.model.graph
-        self._made = 0
+        made = (name for node in self.graph.node for name in node.output)
+        stored = (value.name for value in (*self.graph.input, *self.graph.initializer))
+        taken = {*made, *stored}
+        self._names = (name for n in count(1) if (name := f"planted_{n}") not in taken)
 
     @property
     def nodes(self) -> list[Any]:
         return list(self.graph.node)
 
-    @property
-    def opset(self) -> int:
-        return next(int(o.version) for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
-
-    def recurrent(self, *kinds: str) -> list[Any]:
-        """The LSTM, GRU and RNN nodes, or those of some ``kinds``, in the graph's order."""
-        return [n for n in self.graph.node if n.op_type in (kinds or RECURRENT)]
+    def recurrent(self) -> list[Any]:
+        """The LSTM, GRU and RNN nodes, in the graph's order."""
+        return [node for node in self.graph.node if is_recurrent(node)]
 
     def producer(self, tensor: str) -> Any | None:
         """The node that makes ``tensor``; None for an input or an initializer."""
@@ -47,20 +50,10 @@ class Edit:
     def consumers(self, tensor: str) -> list[Any]:
         return [n for n in self.graph.node if tensor in n.input]
 
-    def is_output(self, tensor: str) -> bool:
-        return any(value.name == tensor for value in self.graph.output)
-
     def value(self, tensor: str) -> Array | None:
         """The constant that ``tensor`` is, from an initializer or a Constant node; else None."""
-        for stored in self.graph.initializer:
-            if stored.name == tensor:
-                found: Array = numpy_helper.to_array(stored)
-                return found
-        node = self.producer(tensor)
-        if node is not None and node.op_type == "Constant" and attribute(node, "value"):
-            held: Array = numpy_helper.to_array(attribute(node, "value"))
-            return held
-        return None
+        held = constants(self.graph).get(tensor)
+        return None if held is None else numpy_helper.to_array(held)
 
     def weights(self) -> list[str]:
         """The float32 initializers that hold weights: an axis at least, and not all zero."""
@@ -87,7 +80,7 @@ class Edit:
         if axes is None:
             return self.node(op, [tensor], keepdims=1)
         since = 13 if op == "ReduceSum" else 18
-        if self.opset < since:
+        if walk.opset(self.model) < since:
             return self.node(op, [tensor], axes=list(axes), keepdims=1)
         return self.node(op, [tensor, self.constant(list(axes), np.int64)], keepdims=1)
 
@@ -118,41 +111,22 @@ class Edit:
             node.input.append("")
         node.input[index] = tensor
 
-    def after(self, tensor: str, op: str, *others: str, at: int = 0, **attributes: Any) -> None:
-        """Put a node behind ``tensor``, which is its input number ``at`` among ``others``.
-
-        Every consumer, and the graph's output of that name, gets the node's output instead.
-        """
-        if self.producer(tensor) is None:
-            readers = self.consumers(tensor)
-            made = self.node(op, [*others[:at], tensor, *others[at:]], **attributes)
-            self.redirect(tensor, made, readers)
-            return
-        kept = self._name()
-        inputs = [*others[:at], kept, *others[at:]]
-        self.splice(tensor, kept)
-        self.graph.node.append(helper.make_node(op, inputs, [tensor], self._name(), **attributes))
-
     def rewrite(self, tensor: str, make: Callable[[str], str]) -> None:
         """Let all that reads ``tensor`` read what ``make`` computes from it instead.
 
         ``make`` takes and gives the name of a tensor; a graph's output of that name changes too.
         """
-        readers = self.consumers(tensor)
         if self.producer(tensor) is None:
+            readers = self.consumers(tensor)
             self.redirect(tensor, make(tensor), readers)
             return
-        kept = self._name()
-        self.splice(tensor, kept)
-        made = make(kept)
-        self.graph.node.append(helper.make_node("Identity", [made], [tensor], self._name()))
+        kept = self.splice(tensor)
+        self.named(tensor, "Identity", [make(kept)])
 
     def publish(self, output: str, tensor: str) -> None:
         """Give the graph's ``output`` another value, unknown to the nodes that read it."""
-        readers, kept = self.consumers(output), self._name()
-        self.splice(output, kept)
-        self.redirect(output, kept, readers)
-        self.graph.node.append(helper.make_node("Identity", [tensor], [output], self._name()))
+        self.released(output)
+        self.named(output, "Identity", [tensor])
 
     def part(self, tensor: str, start: int | str, stop: int | str, axis: int, step: int = 1) -> str:
         """A slice along ``axis``, as in Python; a bound may be a tensor, int64 [1]."""
@@ -178,30 +152,32 @@ class Edit:
         """All tensors that are computed from any of ``sources``, these included."""
         found = {name for name in sources if name}
         for node in self._sorted():
-            if found & _reads(node):
+            if found & {*walk.reads(node)}:
                 found.update(name for name in node.output if name)
         return found
 
-    def splice(self, tensor: str, kept: str) -> None:
-        """Rename what makes ``tensor`` to ``kept``, so that another node can make ``tensor``."""
+    def splice(self, tensor: str) -> str:
+        """Free the name of what a node makes, so that another can make it; its new name."""
         node = self.producer(tensor)
         if node is None:
             raise ValueError(f"{tensor} is not made by a node")
+        kept = self._name()
         node.output[list(node.output).index(tensor)] = kept
+        return kept
 
     def released(self, output: str) -> str:
         """Free the name of an output for another node; the new name of what had it.
 
         Whatever in the graph reads that tensor goes on reading it.
         """
-        kept, readers = self._name(), self.consumers(output)
-        self.splice(output, kept)
+        readers, kept = self.consumers(output), self.splice(output)
         self.redirect(output, kept, readers)
         return kept
 
     def named(self, name: str, op: str, inputs: Sequence[str], **attributes: Any) -> None:
         """A new node with one output, called ``name``."""
-        self.graph.node.append(helper.make_node(op, list(inputs), [name], **attributes))
+        made = helper.make_node(op, list(inputs), [name], self._name(), **attributes)
+        self.graph.node.append(made)
 
     def redirect(self, old: str, new: str, nodes: Iterable[Any] | None = None) -> None:
         """Let ``nodes`` (all but the maker of ``new``) read ``new`` where they read ``old``."""
@@ -239,8 +215,7 @@ class Edit:
         return self.model
 
     def _name(self) -> str:
-        self._made += 1
-        return f"planted_{self._made}"
+        return next(self._names)
 
     def _between(self, source: str, target: str) -> list[Any]:
         """The nodes on the paths from one tensor to another, in the graph's order."""
@@ -257,42 +232,13 @@ class Edit:
         return found if target in reached else []
 
     def _sorted(self) -> Iterator[Any]:
-        made = {name for node in self.graph.node for name in node.output if name}
-        waiting = list(self.graph.node)
-        while waiting:
-            ready = [n for n in waiting if not made & _reads(n)]
-            if not ready:
-                raise ValueError("the graph has a cycle")
-            for node in ready:
-                yield node
-                made -= set(node.output)
-            done = {id(node) for node in ready}
-            waiting = [node for node in waiting if id(node) not in done]
-
-
-def attribute(node: Any, name: str, default: Any = None) -> Any:
-    """The value of an attribute of a node; bytes become text."""
-    for entry in node.attribute:
-        if entry.name == name:
-            value = helper.get_attribute_value(entry)
-            return value.decode() if isinstance(value, bytes) else value
-    return default
-
-
-def set_attribute(node: Any, name: str, value: Any) -> None:
-    """Set an attribute of a node, or take it away with None."""
-    kept = [entry for entry in node.attribute if entry.name != name]
-    del node.attribute[:]
-    node.attribute.extend(kept)
-    if value is not None:
-        node.attribute.append(helper.make_attribute(name, value))
-
-
-def _reads(node: Any) -> set[str]:
-    """The tensors that a node reads, those that its subgraphs take from outside included."""
-    names = {name for name in node.input if name}
-    for entry in node.attribute:
-        for graph in [entry.g, *entry.graphs] if entry.type in (5, 10) else []:
-            for inner in graph.node:
-                names |= _reads(inner)
-    return names
+        """The nodes, each after those that it reads from; ValueError where there is a cycle."""
+        nodes = self.nodes
+        maker = {name: i for i, node in enumerate(nodes) for name in node.output}
+        reads = [{maker[n] for n in walk.reads(node) if n in maker} for node in nodes]
+        sorter = TopologicalSorter(dict(enumerate(reads)))
+        sorter.prepare()
+        while sorter.is_active():
+            ready = sorted(sorter.get_ready())
+            yield from (nodes[i] for i in ready)
+            sorter.done(*ready)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import count
+from math import factorial, gcd, isqrt
 
 import numpy as np
 
@@ -63,12 +64,9 @@ def weight_sizes(parameters: Mapping[str, Array]) -> set[int]:
 def _free_sizes(spec: ModelSpec, avoid: set[int]) -> dict[str, int]:
     axes = (a for tensor in spec.inputs + spec.outputs for a in tensor.axes)
     taken = avoid | {a for a in axes if isinstance(a, int)}
-    free = (n for n in count(SMALLEST_SIZE) if _is_prime(n) and n not in taken)
+    primes = (n for n in count(SMALLEST_SIZE) if gcd(n, factorial(isqrt(n))) == 1)
+    free = (prime for prime in primes if prime not in taken)
     return {axis: next(free) for axis in (BATCH, *spec.axes)}
-
-
-def _is_prime(number: int) -> bool:
-    return number > 1 and all(number % n for n in range(2, int(number**0.5) + 1))
 
 
 def _draw(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from harness.core.schema import Array, Arrays
+from harness.core.schema import Arrays
+from harness.graphs import walk
 from harness.graphs.inference import declared_types
-from harness.graphs.view import Net, copied
+from harness.graphs.view import Net
 
 
 def part(net: Net, nodes: Sequence[int], outputs: Sequence[str], values: Arrays) -> onnx.ModelProto:
@@ -20,32 +22,20 @@ def part(net: Net, nodes: Sequence[int], outputs: Sequence[str], values: Arrays)
     keep their names, so that what depends on a dynamic shape stays as it is.
     """
     chosen = sorted(set(nodes))
-    made = {name for i in chosen for name in net.nodes[i].output}
-    reads = list(dict.fromkeys(name for i in chosen for name in net.reads(i)))
+    reads = net.needs(chosen)
+    makers = {net.maker[name] for name in reads if name in net.maker}
+    held = [i for i in sorted(makers) if net.nodes[i].op_type == "Constant"]
     known = declared_types(net.model)
-    cut = copied(net.model)
+    cut = deepcopy(net.model)
     graph = cut.graph
-    del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
-    stored = [t for t in graph.initializer if t.name in reads]
-    names = {t.name for t in stored}
-    held = [i for i in range(len(net.nodes)) if net.nodes[i].op_type == "Constant"]
-    held = [i for i in held if net.nodes[i].output[0] in reads and i not in chosen]
-    made |= {net.nodes[i].output[0] for i in held}
+    stored = [deepcopy(t) for t in graph.initializer if t.name in reads]
+    del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:], graph.initializer[:]
+    graph.initializer.extend(stored)
     graph.node.extend(net.nodes[i] for i in [*held, *chosen])
-    for name in reads:
-        if name not in made | names:
-            graph.input.append(_typed(name, known, values))
+    there = {name for node in graph.node for name in node.output} | {t.name for t in stored}
+    graph.input.extend(_typed(name, known, values) for name in reads if name not in there)
     graph.output.extend(_typed(name, known, values) for name in outputs)
-    kept = [_copy(tensor) for tensor in stored]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
     return cut
-
-
-def _copy(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    copy = onnx.TensorProto()
-    copy.CopyFrom(tensor)
-    return copy
 
 
 def _typed(name: str, known: dict[str, onnx.ValueInfoProto], values: Arrays) -> onnx.ValueInfoProto:
@@ -62,11 +52,9 @@ def _typed(name: str, known: dict[str, onnx.ValueInfoProto], values: Arrays) -> 
 
 def fed(model: onnx.ModelProto, values: Arrays) -> Arrays:
     """What a model takes of ``values``, each in the dtype that it declares."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    found: dict[str, Array] = {}
-    for value in model.graph.input:
-        if value.name not in stored:
-            kind = value.type.tensor_type.elem_type
-            dtype = helper.tensor_dtype_to_np_dtype(kind) if kind else None
-            found[value.name] = np.asarray(values[value.name], dtype)
-    return found
+    taken: Arrays = {}
+    for value in walk.inputs(model.graph):
+        kind = value.type.tensor_type.elem_type
+        dtype = helper.tensor_dtype_to_np_dtype(kind) if kind else None
+        taken[value.name] = np.asarray(values[value.name], dtype)
+    return taken

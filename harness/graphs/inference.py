@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from harness.core.errors import clipped
 from harness.core.schema import BATCH
+from harness.graphs import walk
+from harness.graphs.attributes import constants
+from harness.graphs.recurrent import is_recurrent
 
 Dim = int | str | None
 Dims = tuple[Dim, ...]
@@ -22,8 +27,7 @@ Dims = tuple[Dim, ...]
 
 SMALL = 64
 DEPTH = 64
-MAIN = ("", "ai.onnx")
-RECURRENT = ("LSTM", "GRU", "RNN")
+_REFUSALS = (onnx.shape_inference.InferenceError, ProtobufError, ValueError, RuntimeError)
 _PASSING = ("Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape")
 
 
@@ -32,17 +36,21 @@ class Scope:
     """A graph or the body of a control-flow node; names of the graphs around it are seen."""
 
     graph: GraphProto
-    within: str
-    constants: ChainMap[str, TensorProto]
-    producers: ChainMap[str, NodeProto]
-    types: ChainMap[str, Any]
+    within: str = ""
+    constants: ChainMap[str, TensorProto] = field(default_factory=ChainMap)
+    producers: ChainMap[str, NodeProto] = field(default_factory=ChainMap)
+    types: ChainMap[str, Any] = field(default_factory=ChainMap)
+
+    @property
+    def own_constants(self) -> MutableMapping[str, TensorProto]:
+        """The constants of this graph alone."""
+        return self.constants.maps[0]
 
     def dims(self, name: str) -> Dims | None:
         """The inferred shape; None where not even the rank is known."""
         if name in self.constants:
             return tuple(self.constants[name].dims)
-        tensor = self.types[name].tensor_type if name in self.types else None
-        return None if tensor is None or not tensor.HasField("shape") else dims_of(tensor)
+        return dims_of(self.types[name]) if name in self.types else None
 
     def dtype(self, name: str) -> int:
         """The element type as ONNX numbers it; 0 where it is unknown."""
@@ -112,13 +120,13 @@ class Facts:
     @property
     def opset(self) -> int:
         """The version of ONNX's own operators; 1 where none is imported."""
-        return next((o.version for o in self.model.opset_import if o.domain in MAIN), 1)
+        return walk.opset(self.model)
 
     @property
     def axes(self) -> set[str]:
         """The names that the inputs' axes have: those are dynamic beyond doubt."""
-        shapes = (dims_of(value.type.tensor_type) for value in self.graph.input)
-        return {dim for dims in shapes for dim in dims if isinstance(dim, str)}
+        every = (dim for value in self.graph.input for dim in dims_of(value.type) or ())
+        return {dim for dim in every if isinstance(dim, str)}
 
     def nodes(self) -> Iterator[tuple[Scope, NodeProto]]:
         for scope in self.scopes:
@@ -126,30 +134,37 @@ class Facts:
                 yield scope, node
 
     def recurrent(self) -> Iterator[tuple[Scope, NodeProto]]:
-        for scope, node in self.nodes():
-            if node.op_type in RECURRENT and node.domain in MAIN:
-                yield scope, node
+        return ((scope, node) for scope, node in self.nodes() if is_recurrent(node))
 
 
 def gather(model: ModelProto, example: Mapping[str, int], path: Path | None = None) -> Facts:
     """Infer and index; a graph whose shapes cannot be inferred has facts too, only fewer."""
-    bare = ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    for value in bare.graph.output:
+    try:
+        known, refused = inferred(model), ""
+    except _REFUSALS as error:
+        known, refused = bare(model), _message(error)
+        with suppress(*_REFUSALS):
+            known = onnx.shape_inference.infer_shapes(known, data_prop=True)
+    scopes = tuple(_scopes(known.graph, "", Scope(known.graph)))
+    return Facts(model, dict(example), path, scopes, refused)
+
+
+def inferred(model: ModelProto) -> ModelProto:
+    """A copy with every shape that follows from the inputs alone, and from nothing declared else.
+
+    What onnx raises where a node contradicts itself or the types that are declared.
+    """
+    return onnx.shape_inference.infer_shapes(bare(model), strict_mode=True, data_prop=True)
+
+
+def bare(model: ModelProto) -> ModelProto:
+    """A copy that declares no shape but those of its inputs."""
+    copy = deepcopy(model)
+    del copy.graph.value_info[:]
+    for value in copy.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
-    refused, inferred = "", bare
-    try:
-        inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ProtobufError, ValueError, RuntimeError) as error:
-        refused = _message(error)
-        try:
-            inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-        except (onnx.shape_inference.InferenceError, ProtobufError, ValueError, RuntimeError):
-            inferred = bare
-    scopes = tuple(_scopes(inferred.graph, "", ChainMap(), ChainMap(), ChainMap()))
-    return Facts(model, dict(example), path, scopes, refused)
+    return copy
 
 
 def declared_types(model: ModelProto) -> dict[str, Any]:
@@ -161,67 +176,34 @@ def declared_types(model: ModelProto) -> dict[str, Any]:
     return {v.name: v for v in (*inferred.value_info, *inferred.input, *inferred.output)}
 
 
-def dims_of(tensor: Any) -> Dims:
-    """The dimensions of a ``TypeProto.Tensor``."""
+def dims_of(declared: Any) -> Dims | None:
+    """The dimensions of a ``TypeProto``; None where it declares no shape of a tensor."""
+    tensor = declared.tensor_type
+    if not tensor.HasField("shape"):
+        return None
     return tuple(
         int(dim.dim_value) if dim.HasField("dim_value") else (dim.dim_param or None)
         for dim in tensor.shape.dim
     )
 
 
-def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
-    found = next((a for a in node.attribute if a.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
-
-
-def bodies(node: NodeProto) -> list[GraphProto]:
-    """The graphs that a control-flow node holds."""
-    graphs = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    return graphs + [g for a in node.attribute for g in a.graphs]
-
-
 def is_batch(axis: str) -> bool:
     return axis == BATCH or axis.lower() in ("n", "b", "batch_size")
 
 
-def _scopes(
-    graph: GraphProto,
-    within: str,
-    constants: ChainMap[str, TensorProto],
-    producers: ChainMap[str, NodeProto],
-    types: ChainMap[str, Any],
-) -> Iterator[Scope]:
-    own = Scope(graph, within, constants.new_child(), producers.new_child(), types.new_child())
-    for tensor in graph.initializer:
-        own.constants[tensor.name] = tensor
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        own.types[value.name] = value.type
-    for node in graph.node:
-        for name in node.output:
-            own.producers[name] = node
-        if node.op_type == "Constant" and node.domain in MAIN:
-            tensor = _constant(node)
-            if tensor is not None and node.output:
-                own.constants[node.output[0]] = tensor
+def _scopes(graph: GraphProto, within: str, around: Scope) -> Iterator[Scope]:
+    declared = (*graph.input, *graph.value_info, *graph.output)
+    own = Scope(
+        graph,
+        within,
+        around.constants.new_child(constants(graph)),
+        around.producers.new_child({name: node for node in graph.node for name in node.output}),
+        around.types.new_child({value.name: value.type for value in declared}),
+    )
     yield own
     for node in graph.node:
-        for body in bodies(node):
-            yield from _scopes(
-                body, f"in {own.label(node)}: ", own.constants, own.producers, own.types
-            )
-
-
-def _constant(node: NodeProto) -> TensorProto | None:
-    """The value of a Constant node as a tensor."""
-    for given in node.attribute:
-        value = helper.get_attribute_value(given)
-        if given.name == "value":
-            return given.t
-        if given.name in ("value_int", "value_ints"):
-            return numpy_helper.from_array(np.asarray(value, np.int64))
-        if given.name in ("value_float", "value_floats"):
-            return numpy_helper.from_array(np.asarray(value, np.float32))
-    return None
+        for body in walk.bodies(node):
+            yield from _scopes(body, f"in {own.label(node)}: ", own)
 
 
 def _message(error: BaseException) -> str:

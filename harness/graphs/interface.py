@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
-from harness.core.errors import CheckError, clipped, one_line
+from harness.core.errors import CheckError, UsageError, clipped, one_line
 from harness.core.schema import BATCH, ModelSpec, TensorSpec
+from harness.graphs import walk
+from harness.graphs.inference import dims_of
 
 
 def name_axes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
@@ -19,15 +23,14 @@ def name_axes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     that name. Fixed sizes stay, and so does a name that the specification has for another axis;
     a tensor with no shape, or of another rank, is left alone.
     """
-    named = onnx.ModelProto()
-    named.CopyFrom(model)
+    named = deepcopy(model)
     known = {BATCH, *spec.axes}
     for value, tensor in [
         *_pairs(named.graph.input, spec.inputs),
         *_pairs(named.graph.output, spec.outputs),
     ]:
-        dims = _dims(value)
-        if dims is None or len(dims) != len(tensor.axes):
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) != len(tensor.axes):
             continue
         for dim, axis in zip(dims, tensor.axes, strict=True):
             fixed = dim.HasField("dim_value")
@@ -43,9 +46,7 @@ def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, i
     ``example_sizes``, an axis name to the size it was exported with, tells a baked example size
     from any other fixed one.
     """
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
-    _check_values("input", inputs, spec.inputs, example_sizes)
+    _check_values("input", walk.inputs(model.graph), spec.inputs, example_sizes)
     _check_values("output", model.graph.output, spec.outputs, example_sizes)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -67,6 +68,24 @@ def read(path: str) -> onnx.ModelProto:
         return onnx.load(path)
     except (OSError, ProtobufError, ValueError, onnx.checker.ValidationError) as error:
         raise CheckError(f"{path} is not a readable ONNX model: {one_line(error)}") from error
+
+
+def read_structure(path: Path) -> onnx.ModelProto:
+    """The model in a file, its external data left where it is; UsageError where it is none."""
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected an ONNX model") from None
+    except (ProtobufError, ValueError) as error:
+        raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
+    parts = {
+        "ir_version": model.ir_version > 0,
+        "graph": model.HasField("graph"),
+        "opset_import": len(model.opset_import) > 0,
+    }
+    if missing := [name for name, there in parts.items() if not there]:
+        raise UsageError(f"{path} is not an ONNX model, or is cut short: no {', '.join(missing)}")
+    return model
 
 
 def _check_values(
@@ -107,14 +126,14 @@ def _check_value(
     dtype = _dtype(value.type.tensor_type.elem_type)
     if dtype != tensor.dtype:
         raise CheckError(f"{what} is {dtype}, expected {tensor.dtype}")
-    dims = _dims(value)
+    dims = dims_of(value.type)
     if dims is None:
         raise CheckError(f"{what} declares no shape, expected {_shape_text(tensor.axes)}")
     if len(dims) != len(tensor.axes):
-        found = _shape_text([_shown(dim) for dim in dims])
+        found = _shape_text(["?" if dim is None else dim for dim in dims])
         raise CheckError(f"{what} is {found}, expected {_shape_text(tensor.axes)}")
     for position, (dim, axis) in enumerate(zip(dims, tensor.axes, strict=True)):
-        shown = _shown(dim)
+        shown = "?" if dim is None else dim
         if shown == axis:
             continue
         text = f"{what} axis {position} is {shown!r}, expected {axis!r}"
@@ -127,17 +146,6 @@ def _pairs(values: Iterable[Any], tensors: tuple[TensorSpec, ...]) -> list[tuple
     """(declared value, its specification) wherever the names agree."""
     by_name = {tensor.name: tensor for tensor in tensors}
     return [(value, by_name[value.name]) for value in values if value.name in by_name]
-
-
-def _dims(value: Any) -> Any:
-    """The declared dimensions; None where no shape is declared."""
-    tensor = value.type.tensor_type
-    return tensor.shape.dim if tensor.HasField("shape") else None
-
-
-def _shown(dim: Any) -> str | int:
-    """A dimension's size or name; ``"?"`` where it has neither."""
-    return int(dim.dim_value) if dim.HasField("dim_value") else (dim.dim_param or "?")
 
 
 def _shape_text(axes: Iterable[str | int]) -> str:

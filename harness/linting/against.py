@@ -10,7 +10,8 @@ import numpy as np
 from onnx import NodeProto
 
 from harness.core.errors import UsageError
-from harness.graphs.inference import Facts, Scope, attribute, dims_of, is_batch
+from harness.graphs.attributes import attributes
+from harness.graphs.inference import Facts, Scope, dims_of, is_batch
 from harness.linting.finding import Finding
 
 REMEDY = "take it from Shape of the tensor when it runs"
@@ -56,8 +57,7 @@ def _declared(here: Facts, there: Facts) -> Iterator[Finding]:
     for kind in ("input", "output"):
         theirs = {value.name: value for value in getattr(there.graph, kind)}
         for value in getattr(here.graph, kind):
-            first = dims_of(value.type.tensor_type)
-            second = dims_of(theirs[value.name].type.tensor_type)
+            first, second = dims_of(value.type) or (), dims_of(theirs[value.name].type) or ()
             for number, (one, two) in enumerate(zip_longest(first, second)):
                 if isinstance(one, int) and isinstance(two, int) and one != two:
                     place = f"{kind} {value.name!r} axis {number}"
@@ -70,20 +70,16 @@ def _pairs(
     """(place, what is here, what is there) of every attribute and constant operand."""
     label = scope.label(node)
     if node.op_type != "Constant":
-        for given in node.attribute:
-            one, two = attribute(node, given.name), attribute(other, given.name)
+        theirs = attributes(other)
+        for key, one in attributes(node).items():
+            two: Any = theirs.get(key)
             if isinstance(one, int | float | list) and type(one) is type(two):
-                place = f"{label} attribute {given.name!r}"
-                yield place, np.ravel(one).tolist(), np.ravel(two).tolist()
+                yield f"{label} attribute {key!r}", np.ravel(one).tolist(), np.ravel(two).tolist()
     for name, other_name in zip(node.input, other.input, strict=False):
         if name not in scope.constants or other_name not in other_scope.constants:
             continue
         place = f"{label} input {name!r}"
-        shape, other_shape = (
-            list(scope.constants[name].dims),
-            list(other_scope.constants[other_name].dims),
-        )
-        yield place, shape, other_shape
+        yield place, [*scope.constants[name].dims], [*other_scope.constants[other_name].dims]
         one, two = scope.array(name), other_scope.array(other_name)
         if one is not None and two is not None and one.shape == two.shape:
             whole = np.issubdtype(one.dtype, np.integer)

@@ -17,7 +17,7 @@ def unnamed_axis(facts: Facts) -> Iterator[Finding]:
     """An axis of an input or output has no name, or one that an exporter made up."""
     for kind, values in (("input", facts.graph.input), ("output", facts.graph.output)):
         for value in values:
-            for number, dim in enumerate(dims_of(value.type.tensor_type)):
+            for number, dim in enumerate(dims_of(value.type) or ()):
                 if dim is None or (isinstance(dim, str) and MACHINE.fullmatch(dim)):
                     yield Finding(
                         "unnamed-axis",
@@ -41,11 +41,9 @@ def shape_contradiction(facts: Facts) -> Iterator[Finding]:
     values = [("output", value) for value in facts.graph.output]
     values += [("tensor", value) for value in facts.graph.value_info]
     for kind, value in values:
-        tensor = value.type.tensor_type
-        inferred = facts.main.dims(value.name)
-        if inferred is None or not tensor.HasField("shape"):
+        declared, inferred = dims_of(value.type), facts.main.dims(value.name)
+        if declared is None or inferred is None:
             continue
-        declared = dims_of(tensor)
         for severity, place, found in _differences(facts, kind, value.name, declared, inferred):
             remedy = "declare what the graph gives, or mend the graph"
             yield Finding("shape-contradiction", severity, place, found, remedy)

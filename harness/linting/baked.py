@@ -12,16 +12,10 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from harness.graphs.inference import (
-    RECURRENT,
-    Dim,
-    Dims,
-    Facts,
-    Scope,
-    attribute,
-    dims_of,
-    is_batch,
-)
+from harness.graphs.attributes import attribute
+from harness.graphs.inference import Dim, Dims, Facts, Scope, dims_of, is_batch
+from harness.graphs.recurrent import SEQUENCE_LENS, is_recurrent
+from harness.graphs.walk import input_at
 from harness.linting.finding import Finding, Severity
 from harness.linting.shapes import broadcast, fits_any_size, initial_states, repeated_cells
 
@@ -68,7 +62,7 @@ def _declared(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
     """Inputs and outputs that declare an example size."""
     for kind, values in (("input", facts.graph.input), ("output", facts.graph.output)):
         for value in values:
-            for number, dim in enumerate(dims_of(value.type.tensor_type)):
+            for number, dim in enumerate(dims_of(value.type) or ()):
                 if isinstance(dim, int) and dim in sizes and value.name not in facts.main.constants:
                     place = f"{kind} {value.name!r} axis {number}"
                     yield _Baked(sizes[dim], True, place, f"declares {_size(dim, sizes)}", DECLARE)
@@ -77,7 +71,7 @@ def _declared(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
 def _always(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
     """Outputs that have an example size without declaring it."""
     for value in facts.graph.output:
-        declared = dims_of(value.type.tensor_type)
+        declared = dims_of(value.type) or ()
         for number, dim in enumerate(facts.main.dims(value.name) or ()):
             if isinstance(dim, int) and dim in sizes and declared[number : number + 1] != (dim,):
                 found = f"always has {_size(dim, sizes)}"
@@ -94,7 +88,7 @@ def _in_nodes(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
                 yield from _along_an_axis(scope, node, sizes)
             if node.op_type == "Loop" and len(node.input) > 0:
                 yield from _trips(scope, node, sizes)
-            if node.op_type in RECURRENT:
+            if is_recurrent(node):
                 yield from _state(scope, node, sizes)
             yield from _one_size(scope, node, sizes, axes)
         for weight, count in repeated_cells(scope):
@@ -105,10 +99,8 @@ def _in_nodes(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
 
 
 def _shape_constant(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
-    place = SHAPE_INPUT[node.op_type]
-    if len(node.input) <= place:
-        return
-    target = scope.elements(node.input[place]) or []
+    name = input_at(node, SHAPE_INPUT[node.op_type])
+    target = (scope.elements(name) if name else None) or []
     flat = _products(sizes)
     for number, value in enumerate(target):
         if value is None or value not in {**flat, **sizes}:
@@ -117,7 +109,7 @@ def _shape_constant(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Ite
             continue
         axis = sizes.get(value) or flat[value]
         told = _size(value, sizes) if value in sizes else f"{value}, the example's {axis}"
-        where = f"{scope.label(node)} input {node.input[place]!r}"
+        where = f"{scope.label(node)} input {name!r}"
         what = "limit" if node.op_type == "Range" else f"element {number}"
         yield _Baked(axis, True, where, f"{what} is {told}")
 
@@ -184,11 +176,11 @@ def _state(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Ba
         elif isinstance(batch, str):
             found = f"holds {rows} rows for the dynamic batch {batch!r}"
             yield _Baked("batch", False, place, found)
-    lens = scope.array(node.input[4]) if len(node.input) > 4 and node.input[4] else None
+    lens = scope.array(input_at(node, SEQUENCE_LENS))
     if lens is not None and lens.size and len(set(lens.tolist())) == 1:
         length = int(lens.reshape(-1)[0])
         if length in sizes:
-            place = f"{scope.label(node)} input {node.input[4]!r}"
+            place = f"{scope.label(node)} input {node.input[SEQUENCE_LENS]!r}"
             yield _Baked(sizes[length], True, place, f"is {_size(length, sizes)} for every row")
 
 

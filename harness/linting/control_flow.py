@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, NodeProto
 
-from harness.graphs.inference import Facts, attribute, bodies
+from harness.graphs import walk
+from harness.graphs.attributes import attribute
+from harness.graphs.inference import Facts
+from harness.graphs.recurrent import RECURRENT
 from harness.linting.finding import Finding
 from harness.linting.shapes import ACTIVATIONS, CELL, repeated_cells
 
 SIGMOIDS = {"Sigmoid", "HardSigmoid"}
-KINDS = ((3, "LSTM"), (2, "GRU"), (0, "RNN"))
-"""The fewest sigmoids of a cell and the node that computes it."""
+"""Of each of these, one for every gate of a cell but the last."""
 
 
 def control_flow(facts: Facts) -> Iterator[Finding]:
@@ -23,12 +25,13 @@ def control_flow(facts: Facts) -> Iterator[Finding]:
             continue
         body = attribute(node, "body")
         states = _states(node, body)
-        kinds = Counter(inner.op_type for inner in _walk(body))
-        products = [inner for inner in _walk(body) if inner.op_type in CELL]
+        inside = list(walk.nodes(body))
+        kinds = Counter(inner.op_type for inner in inside)
+        products = [inner for inner in inside if inner.op_type in CELL]
         recurs = any(_reads(body, inner, states) for inner in products)
         if recurs and any(kinds[name] for name in ACTIVATIONS):
             sigmoids = sum(kinds[name] for name in SIGMOIDS)
-            native = next(name for least, name in KINDS if sigmoids >= least)
+            native = next(k for k, cell in RECURRENT.items() if sigmoids >= len(cell.gates) - 1)
             found = f"its body computes a recurrent cell, most like {native}, step by step"
             remedy = f"export the layer as {native}, which runs several times faster"
         elif not states:
@@ -46,13 +49,6 @@ def control_flow(facts: Facts) -> Iterator[Finding]:
                 f"multiplies its own result {count} times in a row: an unrolled recurrence",
                 "export the layer as LSTM, GRU or RNN, which has any length",
             )
-
-
-def _walk(graph: GraphProto) -> Iterator[NodeProto]:
-    for node in graph.node:
-        yield node
-        for body in bodies(node):
-            yield from _walk(body)
 
 
 def _states(node: NodeProto, body: GraphProto) -> set[str]:
@@ -85,7 +81,7 @@ def _counts(node: NodeProto | None, name: str, varying: set[str]) -> bool:
 
 def _reads(body: GraphProto, node: NodeProto, names: set[str]) -> bool:
     """Whether ``node`` depends, within one step, on one of ``names``."""
-    made = {name: inner for inner in _walk(body) for name in inner.output}
+    made = {name: inner for inner in walk.nodes(body) for name in inner.output}
     todo, seen = list(node.input), set()
     while todo:
         name = todo.pop()

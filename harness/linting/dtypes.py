@@ -45,7 +45,7 @@ def reduced_dtype(facts: Facts) -> Iterator[Finding]:
         found = [
             key
             for scope in facts.scopes
-            for key, tensor in scope.constants.maps[0].items()
+            for key, tensor in scope.own_constants.items()
             if tensor.data_type == kind
         ]
         if found:
@@ -70,7 +70,7 @@ def _doubles(facts: Facts) -> Iterator[Finding]:
     for scope in facts.scopes:
         constants += [
             f"constant {name!r}"
-            for name, tensor in scope.constants.maps[0].items()
+            for name, tensor in scope.own_constants.items()
             if tensor.data_type == TensorProto.DOUBLE
         ]
         nodes += [

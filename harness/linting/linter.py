@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import onnx
-from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
-
-from harness.core.errors import CheckError, UsageError, one_line
+from harness.core.errors import CheckError, UsageError
 from harness.core.registry import resolve
 from harness.graphs.inference import Facts, gather
+from harness.graphs.interface import read_structure
 from harness.linting import RULES
 from harness.linting.finding import Finding
 
@@ -24,24 +22,7 @@ def read(path: Path, example: Mapping[str, int]) -> Facts:
     ``example`` holds the sizes it was exported with, by axis, where they are known. UsageError
     where the file is no ONNX model.
     """
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected an ONNX model") from None
-    except (ProtobufError, ValueError) as error:
-        raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
-    missing = [
-        name
-        for name, there in (
-            ("ir_version", model.ir_version > 0),
-            ("graph", model.HasField("graph")),
-            ("opset_import", len(model.opset_import) > 0),
-        )
-        if not there
-    ]
-    if missing:
-        raise UsageError(f"{path} is not an ONNX model, or is cut short: no {', '.join(missing)}")
-    return gather(model, example, path)
+    return gather(read_structure(path), example, path)
 
 
 def run(facts: Facts) -> list[Finding]:

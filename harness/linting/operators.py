@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from harness.core.errors import clipped
-from harness.graphs.inference import MAIN, Facts
+from harness.graphs.attributes import schema
+from harness.graphs.inference import Facts
+from harness.graphs.walk import opsets
 from harness.linting.finding import Finding
 
 STANDARD = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
@@ -33,14 +34,15 @@ def invalid_onnx(facts: Facts) -> Iterator[Finding]:
 
 def deprecated_op(facts: Facts) -> Iterator[Finding]:
     """An operator is deprecated in the opset that the model imports: runtimes refuse it."""
+    versions = opsets(facts.model)
     for scope, node in facts.nodes():
-        schema = _schema(facts, node.op_type, node.domain)
-        if schema is not None and schema.deprecated:
+        known = schema(node, versions)
+        if known is not None and known.deprecated:
             yield Finding(
                 "deprecated-op",
                 "error",
                 scope.label(node),
-                f"{node.op_type} is deprecated since opset {schema.since_version}",
+                f"{node.op_type} is deprecated since opset {known.since_version}",
                 "export with its successor, or at an older opset",
             )
 
@@ -57,14 +59,3 @@ def custom_op(facts: Facts) -> Iterator[Finding]:
         found = f"{node.domain}.{node.op_type} is not an ONNX operator"
         remedy = "export with ONNX's operators, or deploy only where the domain is known"
         yield Finding("custom-op", "warning", scope.label(node), found, remedy)
-
-
-def _schema(facts: Facts, name: str, domain: str) -> Any:
-    versions = {opset.domain: opset.version for opset in facts.model.opset_import}
-    versions |= dict.fromkeys(MAIN, facts.opset)
-    if domain not in versions:
-        return None
-    try:
-        return onnx.defs.get_schema(name, versions[domain], "" if domain in MAIN else domain)
-    except onnx.defs.SchemaError:
-        return None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.graphs.inference import Facts, attribute
+from harness.graphs.attributes import attribute
+from harness.graphs.inference import Facts
+from harness.graphs.recurrent import SEQUENCE_LENS
+from harness.graphs.walk import input_at
 from harness.linting.finding import Finding
 from harness.placing.tables import highest_opset, lacking, stored, traits, versions_text
 
@@ -12,7 +15,8 @@ from harness.placing.tables import highest_opset, lacking, stored, traits, versi
 def sequence_lens(facts: Facts) -> Iterator[Finding]:
     """A recurrent node takes computed sequence_lens: some runtimes ignore them, some refuse."""
     for scope, node in facts.recurrent():
-        if len(node.input) > 4 and node.input[4] and node.input[4] not in scope.constants:
+        lens = input_at(node, SEQUENCE_LENS)
+        if lens and lens not in scope.constants:
             yield Finding(
                 "sequence-lens",
                 "warning",

@@ -8,7 +8,9 @@ from math import prod
 
 from onnx import NodeProto
 
-from harness.graphs.inference import Dim, Scope, attribute
+from harness.graphs.attributes import attribute
+from harness.graphs.inference import Dim, Scope
+from harness.graphs.recurrent import INITIAL_C, INITIAL_H
 
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where", "And", "Or", "Xor"}
 ELEMENTWISE |= {"Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "PRelu", "Mod"}
@@ -73,7 +75,7 @@ def initial_states(scope: Scope, node: NodeProto) -> Iterator[tuple[str, int, Di
     """(constant, rows, batch of the data) of each initial state that holds more than one row."""
     batch_first = attribute(node, "layout", 0) == 1
     data = scope.dims(node.input[0])
-    for name in node.input[5:7]:
+    for name in node.input[INITIAL_H : INITIAL_C + 1]:
         state = scope.constants.get(name)
         if state is not None and len(state.dims) == 3:
             rows = int(state.dims[0 if batch_first else 1])

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from onnx import GraphProto, TensorProto
+from onnx import TensorProto
 
-from harness.graphs.inference import Facts, bodies
+from harness.graphs import walk
+from harness.graphs.inference import Facts
 from harness.linting.finding import Finding
 
 
 def external_data(facts: Facts) -> Iterator[Finding]:
     """Weights lie in another file, which has to be shipped along and must not be missing."""
     places: dict[str, list[TensorProto]] = {}
-    for tensor in _tensors(facts):
+    stored = (tensor for scope in facts.scopes for tensor in scope.own_constants.values())
+    for tensor in stored:
         if tensor.data_location == TensorProto.EXTERNAL:
             entries = {entry.key: entry.value for entry in tensor.external_data}
             places.setdefault(entries.get("location", ""), []).append(tensor)
     folder = facts.path.parent if facts.path else None
-    for location, tensors in places.items():
-        wrong = _unusable(location, folder, tensors)
-        count = "1 tensor" if len(tensors) == 1 else f"{len(tensors)} tensors"
+    for location, outside in places.items():
+        wrong = _unusable(location, folder, outside)
+        count = "1 tensor" if len(outside) == 1 else f"{len(outside)} tensors"
         yield Finding(
             "external-data",
             "error" if wrong else "warning",
-            f"initializer {tensors[0].name!r}",
+            f"initializer {outside[0].name!r}",
             wrong or f"{count} in the file {location!r}",
             "store the weights in the model file, or beside it and ship both",
         )
@@ -33,13 +35,9 @@ def external_data(facts: Facts) -> Iterator[Finding]:
 
 def unused(facts: Facts) -> Iterator[Finding]:
     """An input or a constant that nothing reads."""
-    read = {value.name for value in facts.graph.output}
-    read |= {name for scope, node in facts.nodes() for name in node.input}
-    for scope in facts.scopes[1:]:
-        read |= {value.name for value in scope.graph.output}
-    constants = {tensor.name for tensor in facts.graph.initializer}
-    for value in facts.graph.input:
-        if value.name not in read and value.name not in constants:
+    read = walk.used(facts.graph)
+    for value in walk.inputs(facts.graph):
+        if value.name not in read:
             found, remedy = "nothing reads it", "leave it out, or look for what should read it"
             yield Finding("unused", "warning", f"input {value.name!r}", found, remedy)
     for scope in facts.scopes:
@@ -71,16 +69,3 @@ def _unusable(location: str, folder: Path | None, tensors: Iterable[TensorProto]
         if end > size:
             return f"{tensor.name!r} ends at byte {end} of {location!r}, which has {size}"
     return ""
-
-
-def _tensors(facts: Facts) -> Iterator[TensorProto]:
-    """Every constant, stored as an initializer or in a node."""
-
-    def within(graph: GraphProto) -> Iterator[TensorProto]:
-        yield from graph.initializer
-        for node in graph.node:
-            yield from (given.t for given in node.attribute if given.HasField("t"))
-            for body in bodies(node):
-                yield from within(body)
-
-    yield from within(facts.graph)

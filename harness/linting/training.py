@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from onnx import NodeProto
 
-from harness.graphs.inference import MAIN, Facts, Scope, attribute
+from harness.graphs.attributes import attribute
+from harness.graphs.inference import Facts, Scope
+from harness.graphs.walk import MAIN, input_at
 from harness.linting.finding import Finding, Severity
 
 TRAINING_DOMAINS = {"ai.onnx.training", "ai.onnx.preview.training"}
@@ -54,7 +56,7 @@ def _dropout(facts: Facts, scope: Scope, node: NodeProto) -> tuple[Severity, str
     if facts.opset < 7:
         trains = attribute(node, "is_test", 0) == 0
         return ("error", "has is_test 0: it drops at random") if trains else None
-    mode = node.input[2] if len(node.input) > 2 else ""
+    mode = input_at(node, 2)
     if not mode:
         return None
     constant = scope.array(mode)

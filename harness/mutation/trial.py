@@ -28,7 +28,7 @@ from harness.core.tolerance import one_ulp
 from harness.graphs import interface
 from harness.graphs.example import sizes_of
 from harness.mutation import peers
-from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.defects.defect import Defect, Mutant, Specimen
 from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
 from harness.validation import cases as judging
 from harness.validation import engine
@@ -78,7 +78,7 @@ class Court:
         self.path, self.job, self.runtime = job.model, job, job.runtime
         self.cases = sorted(job.cases, key=lambda c: (c.longest, c.batch))
         self._store: dict[str, GoldenCase] = {}
-        self._subject = Subject(interface.read(str(self.path)), job.golden.spec, self.unit)
+        self._subject = Specimen(interface.read(str(self.path)), job.golden.spec, self.unit)
         self._referee = Referee(self.path, job.runtime, oracle, self.unit)
         self.alarming = tuple(
             peer.name for peer in peers.PEERS if self._caught_by(peer, self.path, _unchanged)

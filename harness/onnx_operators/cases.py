@@ -17,12 +17,12 @@ import numpy as np
 import onnx
 
 from harness.core.errors import StageError
+from harness.graphs.recurrent import is_recurrent
 from harness.runtimes.guard import GuardedRuntime
 
 AGREED, WRONG, REFUSED = "agreed", "wrong", "refused"
 CRASHED, NOT_COMPARED = "crashed", "not compared"
 VERDICTS = (AGREED, WRONG, REFUSED, CRASHED, NOT_COMPARED)
-RECURRENT = {"LSTM", "GRU", "RNN"}
 RANDOM = "draws random numbers"
 ROUNDED = "its expected values are written to four decimals"
 UNTYPED = "an optional sequence, which the case declares as a tensor"
@@ -65,7 +65,7 @@ def collect() -> list[OperatorCase]:
             case.name,
             case.model.SerializeToString(),
             case.data_sets,
-            any(node.op_type in RECURRENT for node in case.model.graph.node),
+            any(map(is_recurrent, case.model.graph.node)),
         )
         for case in sorted(found, key=lambda case: str(case.name))
     ]

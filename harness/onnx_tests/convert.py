@@ -25,7 +25,7 @@ from harness.core.tolerance import one_ulp
 from harness.exporting import bundle
 from harness.goldens import store
 from harness.goldens.store import Golden
-from harness.graphs import interface
+from harness.graphs import interface, walk
 from harness.onnx_tests import layout
 from harness.onnx_tests.as_golden import BUNDLE, GOLDEN, REMAINDER, has_golden, read_golden
 from harness.subjects.resolve import Kind, Subject
@@ -146,8 +146,7 @@ def _model(path: Path, known: Golden) -> Any:
 
 def _values(proto: Any) -> tuple[list[str], list[str]]:
     """The names of a graph's inputs, but for those that are filled, and of its outputs."""
-    filled = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value.name for value in proto.graph.input if value.name not in filled]
+    inputs = [value.name for value in walk.inputs(proto.graph)]
     return inputs, [value.name for value in proto.graph.output]
 
 

@@ -22,6 +22,7 @@ from harness.goldens import store
 from harness.goldens.noise_floor import DRAWS
 from harness.goldens.store import Golden
 from harness.graphs import interface
+from harness.graphs.inference import dims_of
 from harness.onnx_tests import layout
 from harness.oracle.rounding import measure
 
@@ -175,10 +176,10 @@ def _axes(values: Sequence[Any], sets: Sets) -> dict[str, tuple[Axis, ...]]:
 
 def _dims(value: Any, rank: int) -> list[Axis]:
     """The declared sizes and symbols, empty where there is neither or the rank is another."""
-    shape = value.type.tensor_type.shape.dim
-    if len(shape) != rank:
+    dims = dims_of(value.type) or ()
+    if len(dims) != rank:
         return [""] * rank
-    return [int(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in shape]
+    return ["" if dim is None else dim for dim in dims]
 
 
 def _noise(model: Path, sets: Sets) -> tuple[list[dict[str, float]], dict[str, Any]]:

@@ -1,9 +1,8 @@
 """The activation functions of ONNX's recurrent operators, in the dtype of what they take.
 
 Formulas and the order in which alpha and beta are consumed: LSTM in
-https://onnx.ai/onnx/operators/onnx__LSTM.html; the defaults of alpha and beta are those of the
-operator of the same name (None where there is none). An alpha is consumed only by a function that
-has one.
+https://onnx.ai/onnx/operators/onnx__LSTM.html. An alpha is consumed only by a function that has
+one.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from harness.core.schema import Array
+from harness.graphs.recurrent import parameters
 
 Activation = Callable[[Array], Array]
 
@@ -34,18 +34,18 @@ def _hard_sigmoid(x: Array, alpha: float, beta: float) -> Array:
     return np.clip(alpha * x + beta, 0.0, 1.0)
 
 
-FUNCTIONS: dict[str, tuple[Callable[..., Array], tuple[float | None, ...]]] = {
-    "Relu": (lambda x: np.maximum(x, 0), ()),
-    "Tanh": (np.tanh, ()),
-    "Sigmoid": (sigmoid, ()),
-    "Softsign": (lambda x: x / (1 + np.abs(x)), ()),
-    "Softplus": (lambda x: np.logaddexp(0, x), ()),
-    "LeakyRelu": (lambda x, alpha: np.where(x >= 0, x, alpha * x), (0.01,)),
-    "ThresholdedRelu": (_thresholded, (1.0,)),
-    "Elu": (_elu, (1.0,)),
-    "Affine": (lambda x, alpha, beta: alpha * x + beta, (None, None)),
-    "ScaledTanh": (lambda x, alpha, beta: alpha * np.tanh(beta * x), (None, None)),
-    "HardSigmoid": (_hard_sigmoid, (0.2, 0.5)),
+FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "Relu": lambda x: np.maximum(x, 0),
+    "Tanh": np.tanh,
+    "Sigmoid": sigmoid,
+    "Softsign": lambda x: x / (1 + np.abs(x)),
+    "Softplus": lambda x: np.logaddexp(0, x),
+    "LeakyRelu": lambda x, alpha: np.where(x >= 0, x, alpha * x),
+    "ThresholdedRelu": _thresholded,
+    "Elu": _elu,
+    "Affine": lambda x, alpha, beta: alpha * x + beta,
+    "ScaledTanh": lambda x, alpha, beta: alpha * np.tanh(beta * x),
+    "HardSigmoid": _hard_sigmoid,
 }
 
 
@@ -73,11 +73,10 @@ def activations(
 
 
 def _activation(name: str, alpha: Iterator[float], beta: Iterator[float]) -> Activation:
-    known = {known.lower(): known for known in FUNCTIONS}
-    if name.lower() not in known:
+    function = next((f for known, f in FUNCTIONS.items() if known.lower() == name.lower()), None)
+    if function is None:
         raise ValueError(f"unknown activation {name!r}; choose from: {', '.join(FUNCTIONS)}")
-    function, defaults = FUNCTIONS[known[name.lower()]]
-    given = zip((alpha, beta), defaults, strict=False)
+    given = zip((alpha, beta), parameters(name), strict=False)
     values = [next(source, default) for source, default in given]
     if None in values:
         raise ValueError(f"{name} needs a value for each of alpha and beta; ONNX has no default")

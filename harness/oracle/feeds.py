@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from harness.graphs.inference import Dim, dims_of
 from harness.oracle.widen import NARROW_DTYPES
 
 FLOATING = {*NARROW_DTYPES, np.dtype(np.float64)}
@@ -26,8 +27,8 @@ def contradiction(declared: Any, value: Any, wide: bool) -> str:
     given = value.dtype.newbyteorder("=")
     same = given == dtype or (wide and {given, dtype} <= FLOATING)
     told, there = str(dtype), f"{value.dtype} {list(value.shape)}"
-    if tensor.HasField("shape"):
-        sizes = [_size(dim) for dim in tensor.shape.dim]
+    if (dims := dims_of(declared)) is not None:
+        sizes = [_size(dim) for dim in dims]
         told += f" [{', '.join(map(str, sizes))}]"
         same &= len(sizes) == value.ndim and all(
             isinstance(size, str) or size == actual
@@ -36,7 +37,6 @@ def contradiction(declared: Any, value: Any, wide: bool) -> str:
     return "" if same else f"{there}, the model declares {told}"
 
 
-def _size(dim: Any) -> int | str:
+def _size(dim: Dim) -> int | str:
     """A declared size, or a name where it is open, as it is by -1 to ONNX Runtime."""
-    fixed = dim.HasField("dim_value") and dim.dim_value >= 0
-    return int(dim.dim_value) if fixed else dim.dim_param or "?"
+    return "?" if dim is None or (isinstance(dim, int) and dim < 0) else dim

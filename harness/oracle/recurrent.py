@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.core.schema import Array
+from harness.graphs.recurrent import RECURRENT
 from harness.oracle.activations import Activation, activations
 
 States = tuple[Array, ...]
@@ -44,10 +45,8 @@ def lstm(
     The clip bounds what the gates' activations take; the cell state goes into ``h`` as it is, as
     in ONNX Runtime (the standard says "the input of activations").
     """
-    _check_weights(4, hidden_size, w, r, b, p)
-    functions = _functions(
-        ("Sigmoid", "Tanh", "Tanh"), direction, activations, activation_alpha, activation_beta
-    )
+    _check_weights("LSTM", hidden_size, w, r, b, p)
+    functions = _functions("LSTM", direction, activations, activation_alpha, activation_beta)
 
     def cell(d: int) -> tuple[Array, Cell]:
         size = r.shape[-1]
@@ -89,10 +88,8 @@ def gru(
     linear_before_reset: int = 0,
 ) -> tuple[Array, ...]:
     """Y, Y_h; the gates of W, R and B come in the order z, r, h."""
-    _check_weights(3, hidden_size, w, r, b)
-    functions = _functions(
-        ("Sigmoid", "Tanh"), direction, activations, activation_alpha, activation_beta
-    )
+    _check_weights("GRU", hidden_size, w, r, b)
+    functions = _functions("GRU", direction, activations, activation_alpha, activation_beta)
 
     def cell(d: int) -> tuple[Array, Cell]:
         size = r.shape[-1]
@@ -137,9 +134,9 @@ def rnn(
     layout: int = 0,
 ) -> tuple[Array, ...]:
     """Y, Y_h; the standard's default is two activations, of which one direction takes the first."""
-    _check_weights(1, hidden_size, w, r, b)
+    _check_weights("RNN", hidden_size, w, r, b)
     names = list(activations or ())[: w.shape[0]]
-    functions = _functions(("Tanh",), direction, names, activation_alpha, activation_beta)
+    functions = _functions("RNN", direction, names, activation_alpha, activation_beta)
 
     def cell(d: int) -> tuple[Array, Cell]:
         size = r.shape[-1]
@@ -152,7 +149,7 @@ def rnn(
 
 
 def _functions(
-    default: Sequence[str],
+    op_type: str,
     direction: str,
     names: Sequence[str] | None,
     alphas: Sequence[float] | None,
@@ -160,13 +157,20 @@ def _functions(
 ) -> list[list[Activation]]:
     if direction not in DIRECTIONS:
         raise ValueError(f"unknown direction {direction!r}; choose from: {', '.join(DIRECTIONS)}")
+    default = RECURRENT[op_type].activations
     return activations(names, alphas, betas, default, len(DIRECTIONS[direction]))
 
 
 def _check_weights(
-    gates: int, hidden_size: int | None, w: Array, r: Array, b: Array | None, p: Array | None = None
+    op_type: str,
+    hidden_size: int | None,
+    w: Array,
+    r: Array,
+    b: Array | None,
+    p: Array | None = None,
 ) -> None:
     """ValueError where a weight has not the shape that the standard gives it for W [D, G·H, I]."""
+    gates = len(RECURRENT[op_type].gates)
     directions, units = w.shape[0], w.shape[1] // gates
     _check("W", w, (directions, gates * units, w.shape[2]))
     _check("R", r, (directions, gates * units, units))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import numpy_helper
 
 from harness.core.errors import RunError
 from harness.core.registry import resolve
 from harness.core.schema import Array, Arrays
 from harness.goldens.noise_floor import DRAWS, NEARBY
-from harness.graphs import interface
+from harness.graphs import interface, walk
+from harness.graphs.attributes import tensors
 
 EXACT = "harness.oracle.runtime:ORACLE"
 ROUNDED = "harness.oracle.runtime:DECLARED"
@@ -60,45 +61,20 @@ def nearby_model(model: Any, draw: int) -> Any:
     """
     if draw == 0:
         return model
-    near = onnx.ModelProto()
-    near.CopyFrom(model)
+    near = deepcopy(model)
     rng = np.random.default_rng(draw)
-    nodes = list(_nodes(near.graph.node))
-    for function in near.functions:
-        nodes += _nodes(function.node)
+    nodes = list(walk.nodes(near.graph, *near.functions))
+    graphs = [near.graph, *(body for node in nodes for body in walk.bodies(node))]
+    weights = [(tensor.name, tensor) for graph in graphs for tensor in graph.initializer]
+    holders = [node for node in nodes if node.op_type == "Constant"]
+    weights += [(node.output[0], tensor) for node in holders for tensor in tensors(node)]
     kept = {name for node in nodes if node.op_type in SIZED_BY_VALUES for name in node.input[1:]}
-    for name, tensor in [*_initializers(near.graph, nodes), *_constants(nodes)]:
+    for name, tensor in weights:
         value = numpy_helper.to_array(tensor)
         if _floating(value) and value.size > 1 and name not in kept:
             moved = value * (1 + rng.uniform(-NEARBY, NEARBY, value.shape))
             tensor.CopyFrom(numpy_helper.from_array(moved.astype(value.dtype), tensor.name))
     return near
-
-
-def _initializers(outer: Any, nodes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    for held in (outer, *(inner for node in nodes for inner in _graphs(node))):
-        for tensor in held.initializer:
-            yield tensor.name, tensor
-
-
-def _constants(nodes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    for node in nodes:
-        for attribute in node.attribute if node.op_type == "Constant" else ():
-            if attribute.HasField("t"):
-                yield node.output[0], attribute.t
-
-
-def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
-    """Nodes, and those of the graphs nested in them."""
-    for node in nodes:
-        yield node
-        for inner in _graphs(node):
-            yield from _nodes(inner.node)
-
-
-def _graphs(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        yield from [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
 def _tensors(outputs: list[tuple[str, Any]]) -> Arrays:

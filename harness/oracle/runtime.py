@@ -18,6 +18,7 @@ import numpy as np
 from harness.core.errors import LoadError, RunError, one_line
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
+from harness.graphs import walk
 
 PROVIDER = "oracle"
 OLDEST_OPSET = 13
@@ -30,8 +31,7 @@ class OracleSession:
         self._evaluator = evaluator
         self._wide: bool = evaluator.wide
         self._outputs = [value.name for value in model.graph.output]
-        initializers = {tensor.name for tensor in model.graph.initializer}
-        self._inputs = {v.name: v.type for v in model.graph.input if v.name not in initializers}
+        self._inputs = {value.name: value.type for value in walk.inputs(model.graph)}
         self._ops = Counter(node.op_type for node in model.graph.node)
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
@@ -110,8 +110,8 @@ class OracleRuntime:
         if not model.graph.output:
             raise LoadError("it holds no graph with an output; expected an ONNX model")
         try:
-            opset = min((o.version for o in model.opset_import if not o.domain), default=None)
-            if opset is not None and opset < OLDEST_OPSET:
+            opset = walk.opsets(model).get("", OLDEST_OPSET)
+            if opset < OLDEST_OPSET:
                 raise LoadError(f"opset {opset}; the oracle evaluates {OLDEST_OPSET} and later")
             evaluator = Evaluator(widen(model)) if self.wide else DeclaredEvaluator(model)
             return OracleSession(evaluator, model)

@@ -7,12 +7,15 @@ that a checker with strict types accepts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, TensorProto, helper, numpy_helper
+
+from harness.graphs import walk
+from harness.graphs.attributes import schema
 
 NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 NARROW_DTYPES = tuple(np.dtype(helper.tensor_dtype_to_np_dtype(t)) for t in NARROW)
@@ -29,19 +32,17 @@ DTYPE_ATTRIBUTES = (
 
 def widen(model: Any) -> Any:
     """A widened copy of a ModelProto: its graph, nested graphs and functions."""
-    wide = onnx.ModelProto()
-    wide.CopyFrom(model)
-    _graph(wide.graph, {o.domain: o.version for o in wide.opset_import})
+    wide = deepcopy(model)
+    _widen(wide.graph, walk.opsets(wide))
     for function in wide.functions:
-        _function(function)
+        _widen(function, walk.opsets(function))
     return wide
 
 
 def widen_function(function: Any) -> Any:
     """A widened copy of a FunctionProto."""
-    wide = onnx.FunctionProto()
-    wide.CopyFrom(function)
-    _function(wide)
+    wide = deepcopy(function)
+    _widen(wide, walk.opsets(wide))
     return wide
 
 
@@ -53,27 +54,23 @@ def widen_value(value: Any) -> Any:
     return value.astype(np.float64) if narrow else value
 
 
-def _function(function: Any) -> None:
-    opsets = {o.domain: o.version for o in function.opset_import}
-    for value in function.value_info:
-        _type(value.type)
-    _nodes(function.node, opsets)
-
-
-def _graph(graph: Any, opsets: Mapping[str, int]) -> None:
-    for tensor in graph.initializer:
-        _tensor(tensor)
-    for sparse in graph.sparse_initializer:
-        _tensor(sparse.values)
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        _type(value.type)
-    _nodes(graph.node, opsets)
-
-
-def _nodes(nodes: Iterable[Any], opsets: Mapping[str, int]) -> None:
+def _widen(holder: Any, opsets: Mapping[str, int]) -> None:
+    """Widen a graph or a function, and what is nested in it, in place."""
+    nodes = list(walk.nodes(holder))
+    for each in (holder, *(body for node in nodes for body in walk.bodies(node))):
+        for value in each.value_info:
+            _type(value.type)
+        if isinstance(each, GraphProto):
+            for tensor in (
+                *each.initializer,
+                *(sparse.values for sparse in each.sparse_initializer),
+            ):
+                _tensor(tensor)
+            for value in (*each.input, *each.output):
+                _type(value.type)
     for node in nodes:
         for attribute in node.attribute:
-            _attribute(attribute, opsets)
+            _attribute(attribute)
         given = {attribute.name for attribute in node.attribute}
         if node.op_type == "ConstantOfShape" and not given:
             zero = numpy_helper.from_array(np.zeros(1))
@@ -82,7 +79,7 @@ def _nodes(nodes: Iterable[Any], opsets: Mapping[str, int]) -> None:
             node.attribute.append(helper.make_attribute(name, TensorProto.DOUBLE))
 
 
-def _attribute(attribute: Any, opsets: Mapping[str, int]) -> None:
+def _attribute(attribute: Any) -> None:
     """Widen what one attribute holds; a Constant's ``value_float`` becomes a ``value``."""
     kind = attribute.type
     if attribute.ref_attr_name:
@@ -97,22 +94,16 @@ def _attribute(attribute: Any, opsets: Mapping[str, int]) -> None:
         _tensor(tensor)
     for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
         _tensor(sparse.values)
-    for graph in (attribute.g, *attribute.graphs):
-        _graph(graph, opsets)
     for declared in (attribute.tp, *attribute.type_protos):
         _type(declared)
 
 
 def _narrow_defaults(node: Any, opsets: Mapping[str, int]) -> set[str]:
     """The attributes by which the node's operator means a narrow float unless it is told."""
-    try:
-        schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
-    except onnx.defs.SchemaError:
-        return set()
-    named = {
-        name: schema.attributes[name] for name in DTYPE_ATTRIBUTES if name in schema.attributes
-    }
-    return {name for name, about in named.items() if about.default_value.i in NARROW}
+    known = schema(node, opsets)
+    attributes = known.attributes if known else {}
+    narrow = (n for n in DTYPE_ATTRIBUTES if n in attributes)
+    return {name for name in narrow if attributes[name].default_value.i in NARROW}
 
 
 def _tensor(tensor: Any) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from harness.core.errors import UsageError, one_line
+from harness.graphs import walk
+from harness.graphs.interface import read_structure
 from harness.placing.partition import PlacedNodes, Versions, partition
 from harness.placing.sizes import OnSizes, on_sizes
 from harness.placing.verdict import misplaced
@@ -66,8 +67,7 @@ def of_file(path: Path, opsets: Sequence[int] = ()) -> tuple[Versions, list[Answ
 
     UsageError where the file is no ONNX model, cannot be converted, or is refused by ONNX Runtime.
     """
-    model = _read(path)
-    own = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    own = walk.opset(read_structure(path))
     wanted = list(opsets) or [own]
     with tempfile.TemporaryDirectory() as folder:
         files = []
@@ -81,18 +81,6 @@ def of_file(path: Path, opsets: Sequence[int] = ()) -> tuple[Versions, list[Answ
         if each.error:
             raise UsageError(f"{path} at opset {opset}: {each.error}")
     return versions, [Answer(*each) for each in zip(wanted, placed, sizes, strict=True)]
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected an ONNX model") from None
-    except (ProtobufError, ValueError) as error:
-        raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
-    if not model.HasField("graph") or not model.opset_import:
-        raise UsageError(f"{path} is not an ONNX model, or is cut short")
-    return model
 
 
 def _converted(path: Path, opset: int) -> onnx.ModelProto:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UnavailableError, clipped
+from harness.graphs.recurrent import RECURRENT
 from harness.placing import child, shim
 from harness.placing.messages import shortened
 from harness.placing.sizes import OnSizes, works_on_sizes
-from harness.placing.verdict import CUDA_PROVIDER, RECURRENT, Placement
+from harness.placing.verdict import CUDA_PROVIDER, Placement
 from harness.processes.limits import Limits
 from harness.processes.worker import LostError, call_in_child
 

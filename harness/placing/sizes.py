@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_MAIN = ("", "ai.onnx")
+from harness.graphs.walk import MAIN, bodies
+
 SOURCES = frozenset({"Shape", "Size"})
 # fmt: off
 SHAPE_ARITHMETIC = SOURCES | {
@@ -70,13 +71,12 @@ def _judged(
     sizes = (outer - inputs) | (constants - inputs if overridden else constants)
     for node in graph.node:
         is_one = (
-            node.domain in _MAIN
+            node.domain in MAIN
             and node.op_type in SHAPE_ARITHMETIC
             and (node.op_type in SOURCES or sizes.issuperset(filter(None, node.input)))
             and all(len(a.t.dims or a.sparse_tensor.dims) < 2 for a in node.attribute)
         )
         yield (node.op_type, node.name), is_one
         (sizes.update if is_one else sizes.difference_update)(node.output)
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                yield from _judged(body, sizes)
+        for body in bodies(node):
+            yield from _judged(body, sizes)

@@ -13,15 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from harness.graphs.attributes import attributes
+from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS
+from harness.graphs.walk import MAIN, nodes, opset
+
 FOLDER = Path(__file__).with_name("kernels")
-RECURRENT = ("LSTM", "GRU", "RNN")
-_MAIN = ("", "ai.onnx")
-_INPUTS = {4: "sequence_lens", 5: "initial_h", 6: "initial_c", 7: "P"}
-_DEFAULT_ACTIVATIONS = {
-    "LSTM": ("sigmoid", "tanh", "tanh"),
-    "GRU": ("sigmoid", "tanh"),
-    "RNN": ("tanh",),
-}
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,11 @@ def versions_text(tables: Sequence[Table]) -> str:
 
 def predictions(path: str, table: Table) -> dict[tuple[str, str], bool]:
     """Whether a named node goes to CUDA, by operator and name, where the table knows."""
-    import onnx
-
     model = onnx.load(path, load_external_data=False)
-    opset = next((o.version for o in model.opset_import if o.domain in _MAIN), 1)
+    own = opset(model)
     found = {}
-    for node in _nodes(model.graph):
-        expected = table.predicted(node, opset) if node.domain in _MAIN else None
+    for node in nodes(model.graph):
+        expected = table.predicted(node, own) if node.domain in MAIN else None
         if node.name and expected is not None:
             found[node.op_type, node.name] = expected
     return found
@@ -119,32 +115,18 @@ def predictions(path: str, table: Table) -> dict[tuple[str, str], bool]:
 
 def traits(node: Any) -> Iterator[str]:
     """What a recurrent ``NodeProto`` has beside its defaults, and its direction."""
-    from onnx import helper
-
-    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    yield f"direction={_text(given.get('direction', b'forward'))}"
-    yield from (name for i, name in _INPUTS.items() if len(node.input) > i and node.input[i])
+    given, operator = attributes(node), RECURRENT[node.op_type]
+    yield f"direction={given.get('direction', 'forward')}"
+    optional = zip(node.input, operator.inputs, strict=False)
+    yield from (role for name, role in [*optional][SEQUENCE_LENS:] if name)
     yield from (name for name in ("clip", "activation_alpha", "activation_beta") if name in given)
     yield from (f"{name}=1" for name in ("layout", "input_forget") if given.get(name, 0))
     if node.op_type == "GRU":
         yield f"linear_before_reset={given.get('linear_before_reset', 0)}"
-    activations = {_text(name).lower() for name in given.get("activations", ())}
-    if activations - set(_DEFAULT_ACTIVATIONS[node.op_type]):
+    activations = {name.lower() for name in given.get("activations", ())}
+    if activations - {name.lower() for name in operator.activations}:
         told = ",".join(sorted(activations)) if node.op_type == "RNN" else "other"
         yield f"activations={told}"
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    """The nodes of a graph and of the bodies in it."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                yield from _nodes(body)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _read(path: Path) -> list[Table]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from harness.graphs.recurrent import RECURRENT
 from harness.placing.sizes import OnSizes, works_on_sizes
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
-RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
 class Placement(NamedTuple):

@@ -8,11 +8,14 @@ table that it looks ids up in holds extreme values in row 0, for those lookups a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+import onnx
 
 from harness.core.schema import Array, GoldenCase
+from harness.graphs.attributes import attribute
+from harness.graphs.edit import Edit
+from harness.graphs.walk import input_at
 from harness.relations.context import Check, Context, Pair, valid_steps
 
 CARRIERS: dict[str, tuple[int, ...]] = {
@@ -28,12 +31,10 @@ CARRIERS: dict[str, tuple[int, ...]] = {
 
 def relation(context: Context) -> Check | None:
     """Applies where the padded input's ids are looked up in a table that the graph holds."""
-    import onnx
-
-    model = onnx.load(str(context.model))
-    if context.spec.padded is None or not poison(model.graph, context.spec.padded):
+    edit = Edit(onnx.load(str(context.model)))
+    if context.spec.padded is None or not poison(edit, context.spec.padded):
         return None
-    poisoned = context.derived(model)
+    poisoned = context.derived(edit.done())
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         if valid_steps(context.spec, golden.inputs).all():
@@ -59,40 +60,29 @@ def extreme(row: Array) -> Array:
     return np.where(other, low, high).astype(row.dtype)
 
 
-def poison(graph: Any, padded: str) -> int:
+def poison(edit: Edit, padded: str) -> int:
     """Give every lookup of the padded input's ids a table with an extreme row 0; how many."""
-    from onnx import numpy_helper
-
-    made = {output: node for node in graph.node for output in node.output if output}
-    tables = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            tables[node.output[0]] = node.attribute[0].t
     count = 0
-    for node in graph.node:
-        if node.op_type != "Gather" or any(a.name == "axis" and a.i for a in node.attribute):
+    for node in edit.nodes:
+        if node.op_type != "Gather" or attribute(node, "axis", 0):
             continue
-        table = tables.get(node.input[0])
-        if table is None or len(table.dims) < 2 or not _holds(node.input[1], padded, made):
-            continue
-        values = numpy_helper.to_array(table).copy()
-        values[0] = extreme(values[0])
-        node.input[0] = f"{table.name or node.name}/poisoned_{count}"
-        graph.initializer.append(numpy_helper.from_array(values, node.input[0]))
-        count += 1
+        table = edit.value(node.input[0])
+        if table is not None and table.ndim > 1 and _holds(edit, node.input[1], padded):
+            edit.feed(node, 0, edit.constant(np.concatenate([extreme(table[:1]), table[1:]])))
+            count += 1
     return count
 
 
-def _holds(name: str, source: str, made: dict[str, Any]) -> bool:
+def _holds(edit: Edit, name: str, source: str) -> bool:
     """Whether a value's elements are those of ``source``, moved about."""
     todo, seen = [name], set()
     while todo:
         name = todo.pop()
         if name == source:
             return True
-        node = made.get(name)
+        node = edit.producer(name)
         if node is None or name in seen:
             continue
         seen.add(name)
-        todo += [node.input[i] for i in CARRIERS.get(node.op_type, ()) if i < len(node.input)]
+        todo += [input_at(node, slot) for slot in CARRIERS.get(node.op_type, ())]
     return False

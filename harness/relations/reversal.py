@@ -8,29 +8,41 @@ in order. Where a node has ``sequence_lens``, each row is reversed within its ow
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx
 
 from harness.core.schema import GoldenCase
+from harness.graphs.attributes import attribute, set_attribute
+from harness.graphs.edit import Edit
+from harness.graphs.recurrent import (
+    INITIAL_C,
+    INITIAL_H,
+    SEQUENCE_LENS,
+    B,
+    P,
+    R,
+    W,
+    X,
+    Y,
+    directions,
+    parameters,
+)
+from harness.graphs.walk import input_at
 from harness.relations.context import Check, Context, Pair
 
-RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-OTHER = {b"forward": b"reverse", b"reverse": b"forward", b"bidirectional": b"bidirectional"}
-BETA = frozenset({b"affine", b"scaledtanh", b"hardsigmoid"})
-ALPHA = BETA | {b"leakyrelu", b"thresholdedrelu", b"elu"}
-"""The activations, in lower case, that take the next of a node's factors."""
-WEIGHTS, LENS, STATES, PEEPHOLES = (1, 2, 3), 4, (5, 6), (7,)
+OTHER = {"forward": "reverse", "reverse": "forward", "bidirectional": "bidirectional"}
+STATES = INITIAL_H, INITIAL_C
 
 
 def relation(context: Context) -> Check | None:
     """Applies where the main graph has a recurrent node."""
-    import onnx
-
-    model = onnx.load(str(context.model))
-    if not reverse(model.graph):
+    edit = Edit(onnx.load(str(context.model)))
+    if not reverse(edit):
         return None
-    reversed_ = context.derived(model)
+    reversed_ = context.derived(edit.done())
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         forward = context.run(golden.inputs, golden.case)
@@ -39,105 +51,65 @@ def relation(context: Context) -> Check | None:
     return check
 
 
-def reverse(graph: Any) -> int:
+def reverse(edit: Edit) -> int:
     """Turn every recurrent node of the graph around; how many there are."""
-    nodes: list[Any] = []
-    count = 0
-    for node in graph.node:
-        if node.op_type in RECURRENT and node.domain in ("", "ai.onnx"):
-            nodes += Turned(graph, node, f"reversal_{count}").nodes
-            count += 1
-        else:
-            nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return count
+    nodes = edit.recurrent()
+    for node in nodes:
+        _turn_around(edit, node)
+    return len(nodes)
 
 
-class Turned:
-    """``nodes``: the given one in the other direction and what reverses its input and outputs.
+def _turn_around(edit: Edit, node: Any) -> None:
+    """Let a node run in the other direction, and reverse its input and outputs.
 
     ``layout`` 0 has X as [steps, batch, features], Y as [steps, directions, batch, units] and the
     states as [directions, batch, units]; ``layout`` 1 has the batch first in each.
     """
+    layout, both = attribute(node, "layout", 0), directions(node) == 2
+    lens = input_at(node, SEQUENCE_LENS)
+    whole = edit.node("Cast", [lens], to=onnx.TensorProto.INT64) if lens else ""
 
-    def __init__(self, graph: Any, node: Any, prefix: str) -> None:
-        attributes = {attribute.name: attribute for attribute in node.attribute}
-        self.graph, self.prefix, self.nodes = graph, prefix, []
-        self.layout = attributes["layout"].i if "layout" in attributes else 0
-        direction = attributes["direction"].s if "direction" in attributes else b"forward"
-        lens = node.input[LENS] if len(node.input) > LENS else ""
-        self.lens = self.add("Cast", [lens], to=7) if lens else ""
-        both = direction == b"bidirectional"
-        turned = type(node)()
-        turned.CopyFrom(node)
-        turned.input[0] = self.in_time(node.input[0])
-        for place in (*WEIGHTS, *STATES, *PEEPHOLES) if both else ():
-            if place < len(node.input) and node.input[place]:
-                axis = self.layout if place in STATES else 0
-                turned.input[place] = self.halves(node.input[place], axis)
-        _turn(turned, OTHER[direction])
-        after: list[tuple[str, str]] = []
-        for place, name in enumerate(node.output):
-            if name and (both or place == 0):
-                turned.output[place] = f"{prefix}/output_{place}"
-                after.append((turned.output[place], name))
-        self.nodes.append(turned)
-        for value, name in after:
-            is_y = value.endswith("/output_0")
-            if both:
-                value = self.halves(value, self.layout + 1 if is_y else self.layout)
-            self.add("Identity", [self.y_in_time(value) if is_y else value], output=name)
-
-    def add(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"{self.prefix}/value_{len(self.nodes)}"
-        name = f"{self.prefix}/{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
-        return output
-
-    def constant(self, values: list[int]) -> str:
-        from onnx import numpy_helper
-
-        name = f"{self.prefix}/constant_{len(self.graph.initializer)}"
-        self.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
-        return name
-
-    def halves(self, value: str, axis: int) -> str:
-        """The two directions in each other's place."""
-        return self.add("Gather", [value, self.constant([1, 0])], axis=axis)
-
-    def in_time(self, value: str) -> str:
+    def in_time(value: str) -> str:
         """The value, whose first axes are steps and batch, reversed in time."""
-        if self.lens:
-            time, batch = self.layout, 1 - self.layout
-            inputs = [value, self.lens]
-            return self.add("ReverseSequence", inputs, time_axis=time, batch_axis=batch)
-        ends = int(np.iinfo(np.int64).min)
-        slices = [self.constant([n]) for n in (-1, ends, self.layout, -1)]
-        return self.add("Slice", [value, *slices])
+        if not whole:
+            return edit.flipped(value, layout)
+        axes = {"time_axis": layout, "batch_axis": 1 - layout}
+        return edit.node("ReverseSequence", [value, whole], **axes)
 
-    def y_in_time(self, value: str) -> str:
+    def y_in_time(value: str) -> str:
         """Y reversed in time; ReverseSequence takes it with the batch next to the steps."""
-        if self.layout or not self.lens:
-            return self.in_time(value)
-        beside = self.add("Transpose", [value], perm=[0, 2, 1, 3])
-        return self.add("Transpose", [self.in_time(beside)], perm=[0, 2, 1, 3])
+        if layout or not whole:
+            return in_time(value)
+        beside = edit.node("Transpose", [value], perm=[0, 2, 1, 3])
+        return edit.node("Transpose", [in_time(beside)], perm=[0, 2, 1, 3])
+
+    def halves(value: str, axis: int) -> str:
+        """The two directions in each other's place."""
+        return edit.node("Gather", [value, edit.constant([1, 0], np.int64)], axis=axis)
+
+    def back(slot: int, value: str) -> str:
+        value = halves(value, layout + (slot == Y)) if both else value
+        return y_in_time(value) if slot == Y else value
+
+    edit.feed(node, X, in_time(node.input[X]))
+    for slot in (W, R, B, *STATES, P) if both else ():
+        if name := input_at(node, slot):
+            edit.feed(node, slot, halves(name, layout if slot in STATES else 0))
+    _turn(node)
+    for slot, name in enumerate([*node.output]):
+        if name and (both or slot == Y):
+            edit.rewrite(name, partial(back, slot))
 
 
-def _turn(node: Any, direction: bytes) -> None:
+def _turn(node: Any) -> None:
     """Set the direction; where there are two, swap the activations of each with their factors."""
-    from onnx import helper
-
-    kept = {a.name: a for a in node.attribute if a.name != "direction"}
-    if direction == b"bidirectional" and "activations" in kept:
-        strings = kept["activations"].strings
-        first = strings[: len(strings) // 2]
-        takers = {"activation_alpha": ALPHA, "activation_beta": BETA}
-        for name in takers.keys() & kept.keys():
-            values, used = kept[name].floats, sum(f.lower() in takers[name] for f in first)
-            values[:] = [*values[used:], *values[:used]]
-        strings[:] = [*strings[len(first) :], *first]
-    del node.attribute[:]
-    node.attribute.extend([*kept.values(), helper.make_attribute("direction", direction)])
+    set_attribute(node, "direction", OTHER[attribute(node, "direction", "forward")])
+    names = attribute(node, "activations", [])
+    if directions(node) == 1 or not names:
+        return
+    first = names[: len(names) // 2]
+    for taken, key in enumerate(("activation_alpha", "activation_beta"), start=1):
+        used = sum(len(parameters(name)) >= taken for name in first)
+        if values := attribute(node, key):
+            set_attribute(node, key, values[used:] + values[:used])
+    set_attribute(node, "activations", names[len(first) :] + first)

@@ -12,6 +12,7 @@ from harness.core.errors import LoadError, RunError, one_line
 from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
+from harness.graphs import walk
 from harness.runtimes.settings import Settings
 
 PROVIDER = "onnx.reference"
@@ -23,8 +24,7 @@ class ReferenceSession:
     def __init__(self, evaluator: Any, model: Any) -> None:
         self._evaluator = evaluator
         self._outputs = [value.name for value in model.graph.output]
-        initializers = {tensor.name for tensor in model.graph.initializer}
-        self._inputs = [v.name for v in model.graph.input if v.name not in initializers]
+        self._inputs = [value.name for value in walk.inputs(model.graph)]
         self._ops = Counter(node.op_type for node in model.graph.node)
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:

@@ -15,6 +15,7 @@ from harness.core.errors import LoadError, RunError, clipped
 from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
+from harness.graphs import walk
 from harness.runtimes.settings import Settings
 
 DEVICE = "CPU"
@@ -134,8 +135,7 @@ class OpenVinoRuntime:
             graph = onnx.load(path, load_external_data=False).graph
             core = openvino.Core()
             compiled = core.compile_model(core.read_model(path), DEVICE, dict(self.properties))
-            stored = {tensor.name for tensor in graph.initializer}
-            inputs = [value.name for value in graph.input if value.name not in stored]
+            inputs = [value.name for value in walk.inputs(graph)]
             return OpenVinoSession(compiled, inputs, [value.name for value in graph.output])
         except Exception as error:
             raise LoadError(shortened(error)) from error

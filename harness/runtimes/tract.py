@@ -14,6 +14,7 @@ from typing import Any
 from harness.core.errors import LoadError, RunError, clipped
 from harness.core.schema import BATCH, Array, Arrays
 from harness.core.tolerance import Row
+from harness.graphs import walk
 from harness.runtimes.served import ServedSession, in_child
 
 PROVIDER = "tract"
@@ -43,9 +44,8 @@ class TractSession:
         import onnx
 
         graph = onnx.load(path, load_external_data=False).graph
-        constants = {tensor.name for tensor in graph.initializer}
         self._path = path
-        self._inputs = {v.name: v.type.tensor_type for v in graph.input if v.name not in constants}
+        self._inputs = {value.name: value.type.tensor_type for value in walk.inputs(graph)}
         self._kinds = {
             name: onnx.TensorProto.DataType.Name(kind.elem_type)
             for name, kind in self._inputs.items()

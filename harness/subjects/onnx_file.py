@@ -10,7 +10,9 @@ import onnx
 
 from harness.core.errors import CheckError, StageError, UsageError, one_line
 from harness.core.schema import BATCH, Array, Arrays, Axis
-from harness.graphs import interface
+from harness.graphs import interface, walk
+from harness.graphs.attributes import attribute, constants
+from harness.graphs.inference import dims_of
 from harness.oracle.rounding import measure
 from harness.subjects.described import Described
 
@@ -39,8 +41,7 @@ class OnnxFile:
 
     def __init__(self, path: Path) -> None:
         self.path, self.model = path, read(path)
-        stored = {tensor.name for tensor in self.model.graph.initializer}
-        self._inputs = [v for v in self.model.graph.input if v.name not in stored]
+        self._inputs = walk.inputs(self.model.graph)
         self._names: tuple[str, ...] = ()
 
     @property
@@ -89,14 +90,15 @@ class OnnxFile:
 
     def _rows(self) -> dict[str, float]:
         """The last row of the table that an input indexes, by the input's name."""
-        sizes = {t.name: t.dims[0] for t in self.model.graph.initializer if t.dims}
+        tables = constants(self.model.graph)
+        sizes = {name: table.dims[0] for name, table in tables.items() if table.dims}
         made_from = {v.name: v.name for v in self._inputs}
         rows: dict[str, float] = {}
         for node in self.model.graph.node:
             if node.op_type in ("Cast", "Identity") and node.input[0] in made_from:
                 made_from[node.output[0]] = made_from[node.input[0]]
-            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-            if node.op_type in READS_ROWS and axis == 0 and node.input[0] in sizes:
+            by_row = node.op_type in READS_ROWS and attribute(node, "axis", 0) == 0
+            if by_row and node.input[0] in sizes:
                 source = made_from.get(node.input[1])
                 if source is not None:
                     last = float(sizes[node.input[0]] - 1)
@@ -105,13 +107,9 @@ class OnnxFile:
 
 
 def _dims(value: Any) -> list[Axis | None]:
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
+    if (dims := dims_of(value.type)) is None:
         raise UsageError(f"input {value.name!r} declares no shape; describe it: --input TEXT")
-    return [
-        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None)
-        for d in tensor.shape.dim
-    ]
+    return [*dims]
 
 
 def _batch(shapes: Iterable[list[Axis | None]]) -> str:

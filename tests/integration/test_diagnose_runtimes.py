@@ -9,7 +9,7 @@ from harness.core.errors import LoadError, RunError
 from harness.diagnosis import reproduction, values, wrong_runtime
 from harness.graphs.view import Net
 from harness.mutation import study
-from harness.mutation.defects.defect import Subject
+from harness.mutation.defects.defect import Specimen
 from harness.runtimes import load
 from harness.runtimes.settings import NONE
 from tests.support import diagnosed
@@ -31,7 +31,7 @@ class Faulty:
 
     def prepare(self, path):
         model = onnx.load(path)
-        mutant = next(self.defect(Subject(model, self.spec)), None)
+        mutant = next(self.defect(Specimen(model, self.spec)), None)
         if mutant is None:
             return ONE_THREAD.prepare(path)
         if mutant.wrap is not None:

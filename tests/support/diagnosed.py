@@ -20,7 +20,7 @@ from harness.core.schema import Cell
 from harness.diagnosis import examine
 from harness.goldens import store
 from harness.mutation import study
-from harness.mutation.defects.defect import Subject
+from harness.mutation.defects.defect import Specimen
 from harness.runtimes import load
 from harness.validation import from_catalog
 from harness.validation.selection import Selection
@@ -59,7 +59,7 @@ def parameters(model, framework):
 
 def mutant(model, framework, kind, place):
     """The planted model of one kind at one place."""
-    subject = Subject(onnx.load(right(model, framework)), stored(model, framework).spec)
+    subject = Specimen(onnx.load(right(model, framework)), stored(model, framework).spec)
     (defect,) = study.defects([kind]).values()
     return next(m for m in defect(subject) if m.place == place)
 

@@ -6,7 +6,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from harness.core.schema import ModelSpec, TensorSpec
-from harness.mutation.defects.defect import Subject
+from harness.mutation.defects.defect import Specimen
 
 STEPS = ("batch", "steps", 5)
 IDS = np.array([[1, 2, 3, 4], [5, 4, 0, 0], [0, 0, 0, 0]], np.int32)
@@ -67,7 +67,7 @@ def subject(nodes, weights, described, unit=None):
     opset = [helper.make_opsetid("", 20)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=9)
     onnx.checker.check_model(model, full_check=True)
-    return Subject(model, described, unit)
+    return Specimen(model, described, unit)
 
 
 def pointwise(op, weights=None, **attributes):

@@ -13,17 +13,17 @@ ROOMS = {
     "processes": "core",
     "goldens": "core",
     "graphs": "core",
-    "placing": "core processes",
-    "exporters": "core",
-    "relations": "core goldens",
+    "placing": "core graphs processes",
+    "exporters": "core graphs",
+    "relations": "core goldens graphs",
     "reports": "core goldens",
     "oracle": "core goldens graphs",
     "linting": "core graphs placing",
     "reference_models": "core goldens",
     "subjects": "core goldens graphs oracle reference_models",
     "frameworks": "core subjects",
-    "runtimes": "core frameworks goldens oracle placing processes reference_models",
-    "onnx_operators": "core processes runtimes",
+    "runtimes": "core frameworks goldens graphs oracle placing processes reference_models",
+    "onnx_operators": "core graphs processes runtimes",
     "exporting": "core exporters frameworks goldens graphs processes",
     "onnx_tests": "core exporting goldens graphs oracle reference_models subjects",
     "recording": "core exporters frameworks goldens graphs processes reference_models subjects",
@@ -40,7 +40,7 @@ ROOMS = {
 # fmt: on
 """Each room, from the ground up, and the rooms that it may import."""
 COMMANDS = {path.stem for path in ROOT.glob("harness/*.py")} - {"__init__", "__main__", "api"}
-FRAMEWORKS = {"torch", "keras", "tensorflow", "tf2onnx", "onnxscript"}
+FRAMEWORKS = {"torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "onnx_ir"}
 SOURCES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("reference_models/**/*.py")])
 _IN_TEXT = re.compile(r"\b(?:harness\.([a-z_]+)|(reference_models))\.")
 

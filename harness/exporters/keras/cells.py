@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import ExportError
 from harness.exporters.keras.tf_graph import Tensor, node
+from harness.graphs.recurrent import gate_order
 
 Array = NDArray[np.float32]
 Cell = Any
@@ -105,17 +106,17 @@ def _weights(cell: Cell) -> tuple[Array, Array, Array]:
         kernel, recurrent = np.asarray(cell.kernel), np.asarray(cell.recurrent_kernel)
         bias = np.zeros(kernel.shape[1], np.float32) if cell.bias is None else np.asarray(cell.bias)
     biases = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
-    gates = _GATES[type(cell)][1]
+    order = gate_order(*_GATES[type(cell)])
 
     def ordered(weight: Array) -> Array:
-        return np.concatenate([np.split(weight, len(gates), axis=-1)[g] for g in gates], axis=-1)
+        return np.concatenate([np.split(weight, len(order), axis=-1)[g] for g in order], axis=-1)
 
     return ordered(kernel).T, ordered(recurrent).T, ordered(biases).reshape(-1)
 
 
-# ONNX op and, in ONNX's order, where Keras keeps each gate: i o f c from i f c o; z r h as it is.
-_GATES: dict[type, tuple[str, tuple[int, ...]]] = {
-    layers.LSTMCell: ("LSTM", (0, 3, 1, 2)),
-    layers.GRUCell: ("GRU", (0, 1, 2)),
-    layers.SimpleRNNCell: ("RNN", (0,)),
+_GATES = {
+    layers.LSTMCell: ("LSTM", "ifco"),
+    layers.GRUCell: ("GRU", "zrh"),
+    layers.SimpleRNNCell: ("RNN", "h"),
 }
+"""ONNX's operator for a cell, and the cell's gates in Keras' order."""

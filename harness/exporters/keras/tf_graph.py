@@ -18,6 +18,7 @@ import tf2onnx
 from onnx import TypeProto, helper
 
 from harness.core.errors import ExportError
+from harness.graphs.inference import dims_of
 
 OPSET = 18
 _REFUSED = {
@@ -29,7 +30,6 @@ _REFUSED = {
 }
 
 Tensor = Any
-Shape = Sequence[int | None]
 
 
 def node(op: str, *inputs: Tensor | np.ndarray | None, **attributes: Any) -> Any:
@@ -60,12 +60,7 @@ def node(op: str, *inputs: Tensor | np.ndarray | None, **attributes: Any) -> Any
         token=json.dumps([op, [bool(name) for name in names], attributes]),
         Tout=[helper.tensor_dtype_to_np_dtype(types[y].tensor_type.elem_type) for y in outputs],
     )
-    shaped = tuple(
-        tf.ensure_shape(result, _shape_of(types[y]))
-        if types[y].tensor_type.HasField("shape")
-        else result
-        for result, y in zip(results, outputs, strict=True)
-    )
+    shaped = tuple(_shaped(result, types[y]) for result, y in zip(results, outputs, strict=True))
     return shaped if len(shaped) > 1 else shaped[0]
 
 
@@ -75,9 +70,10 @@ def _type_of(tensor: Tensor) -> TypeProto:
     return helper.make_tensor_type_proto(dtype, shape)
 
 
-def _shape_of(value: TypeProto) -> Shape:
-    dims = value.tensor_type.shape.dim
-    return [d.dim_value if d.HasField("dim_value") else None for d in dims]
+def _shaped(result: Tensor, declared: TypeProto) -> Tensor:
+    dims = dims_of(declared)
+    sizes = [dim if isinstance(dim, int) else None for dim in dims or ()]
+    return result if dims is None else tf.ensure_shape(result, sizes)
 
 
 def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProto:

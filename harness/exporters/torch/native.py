@@ -20,19 +20,22 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from harness.core.errors import ExportError, one_line
 from harness.core.schema import Arrays, ModelSpec, TensorSpec
-from harness.exporters.finish import RECURRENT, finish
+from harness.exporters.finish import finish
 from harness.exporters.torch.blame import conversion_error, module_of, trace_error
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
 from harness.exporters.torch.registry import one_registry
 from harness.exporters.torch.rows import read_rows
 from harness.exporters.torch.sizes import shortest_only, size_one_counts
+from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS, Y_C, W
 
 
 def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
@@ -59,7 +62,7 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
             "onnx": onnx.__version__,
             "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
         }
-        return finish(_tidy(converted.model_proto), spec, opset, metadata)
+        return finish(_tidy(converted.model), spec, opset, metadata)
 
 
 @contextlib.contextmanager
@@ -232,27 +235,24 @@ def _check_node(node: torch.fx.Node, root: str) -> None:
         raise ExportError(f"{where}: squeeze() without an axis drops any axis that has size 1")
 
 
-def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+def _tidy(model: ir.Model) -> onnx.ModelProto:
     """``model`` with the model's own names, without traces of its making."""
+    ClearMetadataAndDocStringPass()(model)
     graph = model.graph
-    used = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
-    used.discard("")
-    for node in graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-        if node.op_type == "LSTM" and not used & set(node.output[2:]) and len(node.input) > 4:
-            node.input[4] = ""
-            while not node.input[-1]:
-                node.input.pop()
-    own = {v.name: v.name.removeprefix("model.") for v in graph.initializer}
+    weights = list(graph.initializers.values())
+    for value in (*weights, *graph.inputs, *graph.outputs):
+        value.metadata_props.clear()
+    for weight in weights:
+        weight.name = str(weight.name).removeprefix("model.")
     seen: Counter[str] = Counter()
-    for node in graph.node:
-        if node.op_type in RECURRENT:
-            layer = _WEIGHT.sub(r"\1", own.get(node.input[1], node.name))
+    for node in graph:
+        if node.op_type in RECURRENT and not node.domain:
+            packed = node.inputs[W]
+            named = packed if packed is not None and packed.is_initializer() else node
+            layer = _WEIGHT.sub(r"\1", str(named.name))
             seen[layer] += 1
             node.name = layer if seen[layer] == 1 else f"{layer}_{seen[layer]}"
-        node.input[:] = [own.get(name, name) for name in node.input]
-    for value in (*graph.initializer, *graph.input, *graph.output):
-        del value.metadata_props[:]
-        value.name = own.get(value.name, value.name)
-    return model
+        read = any(value.uses() or value.is_graph_output() for value in node.outputs[Y_C:])
+        if node.op_type == "LSTM" and len(node.inputs) > SEQUENCE_LENS and not read:
+            node.replace_input_with(SEQUENCE_LENS, None)
+    return ir.serde.serialize_model(model)

@@ -1,7 +1,4 @@
-"""``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` as native ONNX nodes, for the time of one trace.
-
-Gate orders: PyTorch's LSTM has i f g o and its GRU r z n; ONNX's have i o f c and z r h.
-"""
+"""``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` as native ONNX nodes, for the time of one trace."""
 
 from __future__ import annotations
 
@@ -17,8 +14,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from harness.core.errors import ExportError
 from harness.exporters.torch.packed import Rows, packed, rows_of
+from harness.graphs.recurrent import gate_order
 
-_GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN_TANH": (0,), "RNN_RELU": (0,)}
+_GATES = {"LSTM": "ifco", "GRU": "rzh", "RNN_TANH": "h", "RNN_RELU": "h"}
+"""The gates in PyTorch's order, by ONNX's letters: PyTorch writes g for c, and n for h."""
 _DIRECTIONS = ("forward", "reverse")
 
 
@@ -42,9 +41,9 @@ def pack_weights(module: nn.RNNBase) -> None:
 def _direction_weights(module: nn.RNNBase, layer: int, direction: int) -> dict[str, Tensor]:
     def ordered(name: str) -> Tensor:
         gates = getattr(module, f"{name}_l{layer}{'_reverse' * direction}").detach()
-        return gates.unflatten(0, (len(order), module.hidden_size))[list(order)].flatten(0, 1)
+        return gates.unflatten(0, (len(order), module.hidden_size))[order].flatten(0, 1)
 
-    order = _GATES[module.mode]
+    order = gate_order(_operator(module), _GATES[module.mode])
     weights = {"W": ordered("weight_ih")[None], "R": ordered("weight_hh")[None]}
     if module.bias:
         weights["B"] = torch.cat([ordered("bias_ih"), ordered("bias_hh")])[None]
@@ -55,6 +54,10 @@ def _direction_weights(module: nn.RNNBase, layer: int, direction: int) -> dict[s
         weights["P"] = project.T.contiguous()[None]
         weights["W_h0"] = torch.cat([weights["W"], recurrent], dim=2)
     return weights
+
+
+def _operator(module: nn.RNNBase) -> str:
+    return str(module.mode).partition("_")[0]
 
 
 @contextmanager
@@ -220,7 +223,7 @@ def _node(
     suffix = f"l{layer}_{direction}"
     state = (directions, batch, module.hidden_size)
     nodes: list[Tensor] = torch.onnx.ops.symbolic_multi_out(
-        "::" + module.mode.split("_")[0],
+        "::" + _operator(module),
         (
             x,
             getattr(module, f"{'W_h0' if first else 'W'}_{suffix}"),

@@ -8,20 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.graphs.edit import RECURRENT, Edit, attribute, set_attribute
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.graphs.attributes import attribute, set_attribute
+from harness.graphs.recurrent import RECURRENT, P, directions, parameters
+from harness.graphs.recurrent_edit import toggle, turn
+from harness.mutation.defects.defect import Defect, Mutant, Specimen, recurrent
 
-ACTIVATIONS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
-"""What ONNX computes where a node has no ``activations``, for each direction."""
-PARAMETERS = {
-    "Affine": (1.0, 0.0),
-    "LeakyRelu": (0.01, None),
-    "ThresholdedRelu": (1.0, None),
-    "ScaledTanh": (1.0, 1.0),
-    "HardSigmoid": (0.2, 0.5),
-    "Elu": (1.0, None),
-}
-"""ONNX's alpha and beta of the activations that have them."""
 CLIP = 1.0
 PEEPHOLE = 0.1
 
@@ -40,80 +31,63 @@ NEAR_TANH = {
 }
 
 
-def linear_before_reset_flipped(subject: Subject) -> Iterator[Mutant]:
+def linear_before_reset_flipped(subject: Specimen) -> Iterator[Mutant]:
     """A GRU applies its reset gate on the other side of the recurrent product."""
-    for name, edit, node in _nodes(subject, "GRU"):
-        flipped = 0 if attribute(node, "linear_before_reset", 0) else 1
-        set_attribute(node, "linear_before_reset", flipped)
+    for name, edit, node in recurrent(subject, "GRU"):
+        toggle(node, "linear_before_reset")
         yield Mutant(name, edit.done())
 
 
-def direction_flipped(subject: Subject) -> Iterator[Mutant]:
+def direction_flipped(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node runs from the other end, or its two directions have changed places."""
-    for name, edit, node in _nodes(subject):
-        direction = attribute(node, "direction", "forward")
-        if direction == "bidirectional":
-            for index in (1, 2, 3):
-                held = edit.value(node.input[index]) if index < len(node.input) else None
-                if held is not None:
-                    edit.feed(node, index, edit.constant(np.ascontiguousarray(held[::-1])))
-        else:
-            other = "forward" if direction == "reverse" else "reverse"
-            set_attribute(node, "direction", other)
+    for name, edit, node in recurrent(subject):
+        turn(edit, node)
         yield Mutant(name, edit.done())
 
 
-def gates_clipped(subject: Subject) -> Iterator[Mutant]:
+def gates_clipped(subject: Specimen) -> Iterator[Mutant]:
     """What enters the activations of a recurrent node is clipped to [-1, 1]."""
-    for name, edit, node in _nodes(subject):
+    for name, edit, node in recurrent(subject):
         set_attribute(node, "clip", CLIP)
         yield Mutant(name, edit.done())
 
 
-def input_gate_coupled(subject: Subject) -> Iterator[Mutant]:
+def input_gate_coupled(subject: Specimen) -> Iterator[Mutant]:
     """An LSTM's input and forget gates are coupled."""
-    for name, edit, node in _nodes(subject, "LSTM"):
-        set_attribute(node, "input_forget", 1 - attribute(node, "input_forget", 0))
+    for name, edit, node in recurrent(subject, "LSTM"):
+        toggle(node, "input_forget")
         yield Mutant(name, edit.done())
 
 
-def peepholes_added(subject: Subject) -> Iterator[Mutant]:
+def peepholes_added(subject: Specimen) -> Iterator[Mutant]:
     """An LSTM's gates see its cell state through peepholes of weight 0.1."""
-    for name, edit, node in _nodes(subject, "LSTM"):
-        if len(node.input) < 8:
-            shape = (_directions(node), 3 * attribute(node, "hidden_size"))
-            edit.feed(node, 7, edit.constant(np.full(shape, PEEPHOLE, np.float32)))
+    for name, edit, node in recurrent(subject, "LSTM"):
+        if len(node.input) <= P:
+            shape = (directions(node), 3 * attribute(node, "hidden_size"))
+            edit.feed(node, P, edit.constant(np.full(shape, PEEPHOLE, np.float32)))
             yield Mutant(name, edit.done())
 
 
-def gates_as_hard_sigmoid(subject: Subject) -> Iterator[Mutant]:
+def gates_as_hard_sigmoid(subject: Specimen) -> Iterator[Mutant]:
     """The sigmoid of a recurrent node's gates is a hard sigmoid of another slope: 0.2 or 1/6."""
     for slope, alpha in {"0.2": 0.2, "1/6": 1 / 6}.items():
         yield from _replaced(subject, "Sigmoid", Activation("HardSigmoid", alpha, 0.5), slope)
 
 
-def tanh_in_cell_as_near_one(subject: Subject) -> Iterator[Mutant]:
+def tanh_in_cell_as_near_one(subject: Specimen) -> Iterator[Mutant]:
     """The tanh of a recurrent node is replaced by a function of similar shape."""
     for title, near in NEAR_TANH.items():
         yield from _replaced(subject, "Tanh", near, title)
 
 
-def tanh_in_cell_as_relu(subject: Subject) -> Iterator[Mutant]:
+def tanh_in_cell_as_relu(subject: Specimen) -> Iterator[Mutant]:
     """The tanh of a recurrent node is replaced by a rectifier."""
     yield from _replaced(subject, "Tanh", Activation("Relu"))
 
 
-def _nodes(subject: Subject, *kinds: str) -> Iterator[tuple[str, Edit, Any]]:
-    """For every recurrent node of some kinds: its place, a working copy, and the node in it."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        if node.op_type in (kinds or RECURRENT):
-            edit = Edit(subject.model)
-            yield place(number, node), edit, edit.recurrent()[number]
-
-
-def _replaced(subject: Subject, kind: str, new: Activation, title: str = "") -> Iterator[Mutant]:
+def _replaced(subject: Specimen, kind: str, new: Activation, title: str = "") -> Iterator[Mutant]:
     """Replace every activation of a recurrent node whose name ends in ``kind`` by ``new``."""
-    for name, edit, node in _nodes(subject):
+    for name, edit, node in recurrent(subject):
         before = _activations(node)
         after = [new if old.name.endswith(kind) else old for old in before]
         if any(not _same(*pair) for pair in zip(before, after, strict=True)):
@@ -132,20 +106,12 @@ def _activations(node: Any) -> list[Activation]:
 
     ONNX lists alphas and betas only for the activations that have them, in their order.
     """
-    stated = [n.decode() for n in attribute(node, "activations", [])]
-    names = stated or ACTIVATIONS[node.op_type] * _directions(node)
-    alphas = iter(attribute(node, "activation_alpha", []))
-    betas = iter(attribute(node, "activation_beta", []))
-    return [_read(name, alphas, betas) for name in names]
-
-
-def _read(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Activation:
-    alpha, beta = PARAMETERS.get(name, (None, None))
-    return Activation(
-        name,
-        alpha if alpha is None else next(alphas, alpha),
-        beta if beta is None else next(betas, beta),
-    )
+    names = attribute(node, "activations") or RECURRENT[node.op_type].activations * directions(node)
+    stated = [iter(attribute(node, f"activation_{key}", [])) for key in ("alpha", "beta")]
+    return [
+        Activation(name, *(next(*pair) for pair in zip(stated, parameters(name), strict=False)))
+        for name in names
+    ]
 
 
 def _activate(node: Any, chosen: list[Activation]) -> None:
@@ -154,10 +120,6 @@ def _activate(node: Any, chosen: list[Activation]) -> None:
     betas = [a.beta for a in chosen if a.beta is not None]
     set_attribute(node, "activation_alpha", alphas or None)
     set_attribute(node, "activation_beta", betas or None)
-
-
-def _directions(node: Any) -> int:
-    return 2 if attribute(node, "direction", "forward") == "bidirectional" else 1
 
 
 DEFECTS: tuple[Defect, ...] = (

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.core.schema import BATCH, Array, Arrays, ModelSpec, Session, TensorSpec
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.defects.defect import Defect, Mutant, Specimen, outputs
 
 ERROR = 0.01
 LIMITS = (255, 1023, 4095)
@@ -23,7 +23,7 @@ Run = tuple[Arrays, Arrays]
 """The inputs of a run and what a sound session gives for them."""
 
 
-def wrong_beyond_a_length(subject: Subject) -> Iterator[Mutant]:
+def wrong_beyond_a_length(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong for sequences longer than 255, 1023 or 4095."""
     for limit in LIMITS:
 
@@ -33,45 +33,45 @@ def wrong_beyond_a_length(subject: Subject) -> Iterator[Mutant]:
         yield from _at_lengths(subject, beyond, f" > {limit}")
 
 
-def wrong_at_odd_lengths(subject: Subject) -> Iterator[Mutant]:
+def wrong_at_odd_lengths(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong for sequences of odd length."""
     return _at_lengths(subject, partial(_remainder, divisor=2, rest=1), " odd")
 
 
-def wrong_at_multiples_of_64(subject: Subject) -> Iterator[Mutant]:
+def wrong_at_multiples_of_64(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong for sequences whose length is a multiple of 64."""
     return _at_lengths(subject, partial(_remainder, divisor=BLOCK, rest=0), " multiple of 64")
 
 
-def wrong_for_a_batch_of_one(subject: Subject) -> Iterator[Mutant]:
+def wrong_for_a_batch_of_one(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong where the batch is 1."""
     for tensor, edit, kept in _outputs(subject):
         batch = edit.size(kept, tensor.axes.index(BATCH))
         yield _wrong(edit, tensor, kept, edit.node("Equal", [batch, edit.constant(1, np.int64)]))
 
 
-def wrong_for_larger_batches(subject: Subject) -> Iterator[Mutant]:
+def wrong_for_larger_batches(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong where the batch is larger than 1."""
     for tensor, edit, kept in _outputs(subject):
         batch = edit.size(kept, tensor.axes.index(BATCH))
         yield _wrong(edit, tensor, kept, edit.node("Greater", [batch, edit.constant(1, np.int64)]))
 
 
-def wrong_in_last_row(subject: Subject) -> Iterator[Mutant]:
+def wrong_in_last_row(subject: Specimen) -> Iterator[Mutant]:
     """The last row of an output is wrong."""
     for tensor, edit, kept in _outputs(subject):
         where = _last_along(edit, tensor, kept, tensor.axes.index(BATCH))
         yield _wrong(edit, tensor, kept, where)
 
 
-def wrong_at_last_step(subject: Subject) -> Iterator[Mutant]:
+def wrong_at_last_step(subject: Specimen) -> Iterator[Mutant]:
     """The last step of an output is wrong."""
     for tensor, edit, kept in _outputs(subject):
         if tensor.step_axis is not None:
             yield _wrong(edit, tensor, kept, _last_along(edit, tensor, kept, tensor.step_axis))
 
 
-def wrong_at_first_step(subject: Subject) -> Iterator[Mutant]:
+def wrong_at_first_step(subject: Specimen) -> Iterator[Mutant]:
     """The first step of an output is wrong."""
     for tensor, edit, kept in _outputs(subject):
         if tensor.step_axis is not None:
@@ -80,7 +80,7 @@ def wrong_at_first_step(subject: Subject) -> Iterator[Mutant]:
             yield _wrong(edit, tensor, kept, where)
 
 
-def wrong_where_a_row_is_empty(subject: Subject) -> Iterator[Mutant]:
+def wrong_where_a_row_is_empty(subject: Specimen) -> Iterator[Mutant]:
     """The rows of an output that belong to nothing but padding are wrong."""
     for tensor, edit, kept in _outputs(subject) if subject.spec.padded else ():
         padded = next(t for t in subject.spec.inputs if t.name == subject.spec.padded)
@@ -89,21 +89,21 @@ def wrong_where_a_row_is_empty(subject: Subject) -> Iterator[Mutant]:
         yield _wrong(edit, tensor, kept, _aligned(edit, tensor, empty, tensor.axes.index(BATCH)))
 
 
-def wrong_on_second_run(subject: Subject) -> Iterator[Mutant]:
+def wrong_on_second_run(subject: Specimen) -> Iterator[Mutant]:
     """The second run of a session is wrong."""
     yield Mutant(
         "session", wrap=partial(_Spoilt, lambda now, past: _off(now[1], now[1], len(past) == 1))
     )
 
 
-def wrong_in_one_run_of_three(subject: Subject) -> Iterator[Mutant]:
+def wrong_in_one_run_of_three(subject: Specimen) -> Iterator[Mutant]:
     """Every third run of a session is wrong, whatever its inputs."""
     yield Mutant(
         "session", wrap=partial(_Spoilt, lambda now, past: _off(now[1], now[1], len(past) % 3 == 2))
     )
 
 
-def wrong_after_a_longer_run(subject: Subject) -> Iterator[Mutant]:
+def wrong_after_a_longer_run(subject: Specimen) -> Iterator[Mutant]:
     """A run is wrong once the session has seen a longer sequence."""
 
     def spoil(now: Run, past: list[Run]) -> Arrays:
@@ -113,7 +113,7 @@ def wrong_after_a_longer_run(subject: Subject) -> Iterator[Mutant]:
     yield Mutant("session", wrap=partial(_Spoilt, spoil))
 
 
-def state_of_previous_run_leaks(subject: Subject) -> Iterator[Mutant]:
+def state_of_previous_run_leaks(subject: Specimen) -> Iterator[Mutant]:
     """A hundredth of the largest magnitude that the run before gave is added to an output."""
 
     def spoil(now: Run, past: list[Run]) -> Arrays:
@@ -122,16 +122,13 @@ def state_of_previous_run_leaks(subject: Subject) -> Iterator[Mutant]:
     yield Mutant("session", wrap=partial(_Spoilt, spoil))
 
 
-def _outputs(subject: Subject) -> Iterator[tuple[TensorSpec, Edit, str]]:
-    """For each output with a batch a working copy in which its values have another name."""
-    for tensor in subject.spec.outputs:
-        if BATCH in tensor.axes:
-            edit = Edit(subject.model)
-            yield tensor, edit, edit.released(tensor.name)
+def _outputs(subject: Specimen) -> Iterator[tuple[TensorSpec, Edit, str]]:
+    """``outputs`` that have a batch."""
+    return (each for each in outputs(subject) if BATCH in each[0].axes)
 
 
 def _at_lengths(
-    subject: Subject, condition: Callable[[Edit, str], str], label: str
+    subject: Specimen, condition: Callable[[Edit, str], str], label: str
 ) -> Iterator[Mutant]:
     """Each output, wrong where the length of each sequence axis meets a condition."""
     for axis in subject.spec.axes:
@@ -161,9 +158,7 @@ def _last_along(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
 
 def _indices(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
     """0, 1, … along one axis of an output, in its rank."""
-    zero, one = edit.constant(0, np.int64), edit.constant(1, np.int64)
-    counted = edit.node("Range", [zero, edit.size(kept, axis), one])
-    return _aligned(edit, tensor, counted, axis)
+    return _aligned(edit, tensor, edit.positions(kept, axis), axis)
 
 
 def _aligned(edit: Edit, tensor: TensorSpec, values: str, axis: int) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
 
-from harness.core.schema import Arrays, ModelSpec, Session
+from harness.core.schema import Arrays, ModelSpec, Session, TensorSpec
+from harness.graphs.edit import Edit
 
 
 @dataclass(frozen=True)
-class Subject:
+class Specimen:
     """A conforming model in which defects are planted.
 
     ``unit`` gives, for an output and the inputs of a case, the larger of its noise floor and one
@@ -38,7 +39,7 @@ class Mutant:
     size: float | None = None
 
 
-Defect = Callable[[Subject], Iterator[Mutant]]
+Defect = Callable[[Specimen], Iterator[Mutant]]
 """Plants itself at every place of a subject where it can be; none where there is no such place.
 
 Its name is the function's, with hyphens; its docstring is one sentence that says what is wrong.
@@ -61,3 +62,32 @@ def family(defect: Defect) -> str:
 def place(number: int, node: Any) -> str:
     """What a node is called in a table: its kind and its number among those of a list."""
     return f"{node.op_type} {number}"
+
+
+def copied(subject: Specimen, node: Any) -> tuple[Edit, Any]:
+    """A working copy of the model and, in it, the copy of ``node``."""
+    edit = Edit(subject.model)
+    return edit, next(twin for twin in edit.nodes if twin.output == node.output)
+
+
+def each(
+    subject: Specimen, choose: Callable[[Edit], Iterable[Any]]
+) -> Iterator[tuple[str, Edit, Any]]:
+    """For every node that ``choose`` picks: its place, a working copy of the model, and the node
+    in that.
+    """
+    for number, node in enumerate(choose(Edit(subject.model))):
+        yield place(number, node), *copied(subject, node)
+
+
+def recurrent(subject: Specimen, *kinds: str) -> Iterator[tuple[str, Edit, Any]]:
+    """``each`` recurrent node, or each of some ``kinds``; all of them count for its place."""
+    every = each(subject, Edit.recurrent)
+    return (found for found in every if not kinds or found[2].op_type in kinds)
+
+
+def outputs(subject: Specimen) -> Iterator[tuple[TensorSpec, Edit, str]]:
+    """For each output a working copy in which no node has its name, and its values' new name."""
+    for tensor in subject.spec.outputs:
+        edit = Edit(subject.model)
+        yield tensor, edit, edit.released(tensor.name)

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from harness.core.schema import TensorSpec
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.defects.defect import Defect, Mutant, Specimen, outputs
 
 BAKED = 7
 """A size that stands for one which should vary."""
@@ -21,16 +21,16 @@ DECIMALS = 1000.0
 LIMITS = (0.0, 0.999)
 
 
-def output_negated(subject: Subject) -> Iterator[Mutant]:
+def output_negated(subject: Specimen) -> Iterator[Mutant]:
     """An output has the other sign."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         edit.named(tensor.name, "Neg", [kept])
         yield Mutant(tensor.name, edit.done())
 
 
-def classes_swapped(subject: Subject) -> Iterator[Mutant]:
+def classes_swapped(subject: Specimen) -> Iterator[Mutant]:
     """The first two features of an output have each other's place."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         features = tensor.axes[-1]
         if isinstance(features, int) and features > 1:
             order = edit.constant([1, 0, *range(2, features)], np.int64)
@@ -38,7 +38,7 @@ def classes_swapped(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(tensor.name, edit.done())
 
 
-def outputs_exchanged(subject: Subject) -> Iterator[Mutant]:
+def outputs_exchanged(subject: Specimen) -> Iterator[Mutant]:
     """Two outputs of the same type and shape have each other's values."""
     for one, other in combinations(subject.spec.outputs, 2):
         if (one.dtype, one.axes) == (other.dtype, other.axes):
@@ -49,7 +49,7 @@ def outputs_exchanged(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{one.name}/{other.name}", edit.done())
 
 
-def output_dropped(subject: Subject) -> Iterator[Mutant]:
+def output_dropped(subject: Specimen) -> Iterator[Mutant]:
     """One of several outputs is missing."""
     for tensor in subject.spec.outputs if len(subject.spec.outputs) > 1 else ():
         edit = Edit(subject.model)
@@ -57,7 +57,7 @@ def output_dropped(subject: Subject) -> Iterator[Mutant]:
         yield Mutant(tensor.name, edit.done())
 
 
-def output_duplicated(subject: Subject) -> Iterator[Mutant]:
+def output_duplicated(subject: Specimen) -> Iterator[Mutant]:
     """An output comes twice, under another name or its own."""
     for tensor in subject.spec.outputs:
         for name in (f"{tensor.name}_1", tensor.name):
@@ -70,33 +70,33 @@ def output_duplicated(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{tensor.name} as {name}", edit.done())
 
 
-def output_renamed(subject: Subject) -> Iterator[Mutant]:
+def output_renamed(subject: Specimen) -> Iterator[Mutant]:
     """An output has another name."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         _declared(edit.graph.output, tensor).name = f"{tensor.name}_1"
         edit.named(f"{tensor.name}_1", "Identity", [kept])
         yield Mutant(tensor.name, edit.done())
 
 
-def output_retyped(subject: Subject) -> Iterator[Mutant]:
+def output_retyped(subject: Specimen) -> Iterator[Mutant]:
     """An output is float64 or float16, and says so."""
     for label, dtype in TYPES.items():
-        for tensor, edit, kept in _outputs(subject):
+        for tensor, edit, kept in outputs(subject):
             _declared(edit.graph.output, tensor).type.tensor_type.elem_type = dtype
             edit.named(tensor.name, "Cast", [kept], to=dtype)
             yield Mutant(f"{tensor.name} {label}", edit.done())
 
 
-def output_rank_changed(subject: Subject) -> Iterator[Mutant]:
+def output_rank_changed(subject: Specimen) -> Iterator[Mutant]:
     """An output has one more axis, of size 1, at its end."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         _declared(edit.graph.output, tensor).type.tensor_type.shape.dim.add().dim_value = 1
         shape = edit.constant([0] * len(tensor.axes) + [1], np.int64)
         edit.named(tensor.name, "Reshape", [kept, shape])
         yield Mutant(tensor.name, edit.done())
 
 
-def output_shape_misdeclared(subject: Subject) -> Iterator[Mutant]:
+def output_shape_misdeclared(subject: Specimen) -> Iterator[Mutant]:
     """An output declares a size that it does not have, for an axis that varies or its features."""
     for tensor in subject.spec.outputs:
         for axis, size in enumerate(tensor.axes):
@@ -106,10 +106,10 @@ def output_shape_misdeclared(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{tensor.name} axis {axis}", edit.done())
 
 
-def output_not_finite(subject: Subject) -> Iterator[Mutant]:
+def output_not_finite(subject: Specimen) -> Iterator[Mutant]:
     """The last feature of an output's first row and step is NaN or infinite."""
     for label, value in STRAY.items():
-        for tensor, edit, kept in _outputs(subject):
+        for tensor, edit, kept in outputs(subject):
             features = tensor.axes[-1]
             last = features - 1 if isinstance(features, int) else 0
             index = edit.constant([[0] * (len(tensor.axes) - 1) + [last]], np.int64)
@@ -118,32 +118,32 @@ def output_not_finite(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{tensor.name} {label}", edit.done())
 
 
-def output_constant(subject: Subject) -> Iterator[Mutant]:
+def output_constant(subject: Specimen) -> Iterator[Mutant]:
     """An output has its mean everywhere."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         nothing = edit.node("Sub", [kept, kept])
         edit.named(tensor.name, "Add", [nothing, edit.reduced("ReduceMean", kept)])
         yield Mutant(tensor.name, edit.done())
 
 
-def output_rounded(subject: Subject) -> Iterator[Mutant]:
+def output_rounded(subject: Specimen) -> Iterator[Mutant]:
     """An output is rounded to three decimals."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         thousand = edit.constant(DECIMALS, tensor.dtype)
         whole = edit.node("Round", [edit.node("Mul", [kept, thousand])])
         edit.named(tensor.name, "Div", [whole, thousand])
         yield Mutant(tensor.name, edit.done())
 
 
-def output_clipped(subject: Subject) -> Iterator[Mutant]:
+def output_clipped(subject: Specimen) -> Iterator[Mutant]:
     """An output is cut at 0 and 0.999."""
-    for tensor, edit, kept in _outputs(subject):
+    for tensor, edit, kept in outputs(subject):
         low, high = (edit.constant(limit, tensor.dtype) for limit in LIMITS)
         edit.named(tensor.name, "Clip", [kept, low, high])
         yield Mutant(tensor.name, edit.done())
 
 
-def inputs_exchanged(subject: Subject) -> Iterator[Mutant]:
+def inputs_exchanged(subject: Specimen) -> Iterator[Mutant]:
     """Two inputs of the same type and rank are taken for each other."""
     for one, other in combinations(subject.spec.inputs, 2):
         if (one.dtype, len(one.axes)) == (other.dtype, len(other.axes)):
@@ -154,7 +154,7 @@ def inputs_exchanged(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{one.name}/{other.name}", edit.done())
 
 
-def input_ignored(subject: Subject) -> Iterator[Mutant]:
+def input_ignored(subject: Specimen) -> Iterator[Mutant]:
     """An input is taken for zeros, and a length for 7, whatever is given."""
     for tensor in subject.spec.inputs:
         edit = Edit(subject.model)
@@ -166,7 +166,7 @@ def input_ignored(subject: Subject) -> Iterator[Mutant]:
         yield Mutant(tensor.name, edit.done())
 
 
-def input_renamed(subject: Subject) -> Iterator[Mutant]:
+def input_renamed(subject: Specimen) -> Iterator[Mutant]:
     """An input has another name."""
     for tensor in subject.spec.inputs:
         edit = Edit(subject.model)
@@ -175,7 +175,7 @@ def input_renamed(subject: Subject) -> Iterator[Mutant]:
         yield Mutant(tensor.name, edit.done())
 
 
-def input_dropped(subject: Subject) -> Iterator[Mutant]:
+def input_dropped(subject: Specimen) -> Iterator[Mutant]:
     """An input is missing: zeros stand in its place, or 7 for a length."""
     for tensor in subject.spec.inputs:
         edit = Edit(subject.model)
@@ -196,19 +196,12 @@ def input_dropped(subject: Subject) -> Iterator[Mutant]:
         yield Mutant(tensor.name, edit.done())
 
 
-def _outputs(subject: Subject) -> Iterator[tuple[TensorSpec, Edit, str]]:
-    """For each output a working copy in which no node has its name, and its values' new name."""
-    for tensor in subject.spec.outputs:
-        edit = Edit(subject.model)
-        yield tensor, edit, edit.released(tensor.name)
-
-
 def _declared(values: Any, tensor: TensorSpec) -> Any:
     """What the graph declares of an input or output."""
     return next(value for value in values if value.name == tensor.name)
 
 
-def _sources(subject: Subject, tensor: TensorSpec) -> list[tuple[str, int]]:
+def _sources(subject: Specimen, tensor: TensorSpec) -> list[tuple[str, int]]:
     """Another input and its axis, for each axis of ``tensor`` that is as long as that one."""
     others = [t for t in subject.spec.inputs if t is not tensor]
     found = [

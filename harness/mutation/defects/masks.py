@@ -8,31 +8,31 @@ import numpy as np
 from onnx import TensorProto
 
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.defects.defect import Defect, Mutant, Specimen
 from harness.mutation.defects.padding import STEPS, all_valid, mask_name, mask_of, padding_test
 
 
-def mask_ignored(subject: Subject) -> Iterator[Mutant]:
+def mask_ignored(subject: Specimen) -> Iterator[Mutant]:
     """Every step is taken as valid."""
     yield from _changed(subject, all_valid)
 
 
-def mask_inverted(subject: Subject) -> Iterator[Mutant]:
+def mask_inverted(subject: Specimen) -> Iterator[Mutant]:
     """Padded steps are taken as valid, and valid ones as padded."""
     yield from _changed(subject, lambda edit, mask: edit.node("Not", [mask]))
 
 
-def mask_reversed(subject: Subject) -> Iterator[Mutant]:
+def mask_reversed(subject: Specimen) -> Iterator[Mutant]:
     """The mask is reversed in time."""
     yield from _changed(subject, lambda edit, mask: edit.flipped(mask, STEPS))
 
 
-def mask_late(subject: Subject) -> Iterator[Mutant]:
+def mask_late(subject: Specimen) -> Iterator[Mutant]:
     """The mask is one step late, the last step's coming first."""
     yield from _changed(subject, lambda edit, mask: edit.rolled(mask, STEPS))
 
 
-def mask_of_the_first_row(subject: Subject) -> Iterator[Mutant]:
+def mask_of_the_first_row(subject: Specimen) -> Iterator[Mutant]:
     """The mask of a batch's first row is used for all its rows."""
 
     def first(edit: Edit, mask: str) -> str:
@@ -41,12 +41,12 @@ def mask_of_the_first_row(subject: Subject) -> Iterator[Mutant]:
     yield from _changed(subject, first)
 
 
-def mask_of_another_row(subject: Subject) -> Iterator[Mutant]:
+def mask_of_another_row(subject: Specimen) -> Iterator[Mutant]:
     """Every row of a batch has the mask of the row before it."""
     yield from _changed(subject, lambda edit, mask: edit.rolled(mask, 0))
 
 
-def mask_of_another_id(subject: Subject) -> Iterator[Mutant]:
+def mask_of_another_id(subject: Specimen) -> Iterator[Mutant]:
     """The id 1 marks a padded step instead of 0."""
     edit = Edit(subject.model)
     equal = padding_test(edit, subject)
@@ -56,7 +56,7 @@ def mask_of_another_id(subject: Subject) -> Iterator[Mutant]:
         yield Mutant(mask_name(subject), edit.done())
 
 
-def padding_taken_to_be_last(subject: Subject) -> Iterator[Mutant]:
+def padding_taken_to_be_last(subject: Specimen) -> Iterator[Mutant]:
     """As many steps as are valid are taken from the start, wherever the valid ones lie."""
 
     def prefix(edit: Edit, mask: str) -> str:
@@ -65,7 +65,7 @@ def padding_taken_to_be_last(subject: Subject) -> Iterator[Mutant]:
     yield from _changed(subject, prefix)
 
 
-def padding_taken_to_be_first(subject: Subject) -> Iterator[Mutant]:
+def padding_taken_to_be_first(subject: Specimen) -> Iterator[Mutant]:
     """As many steps as are valid are taken from the end, wherever the valid ones lie."""
 
     def suffix(edit: Edit, mask: str) -> str:
@@ -75,7 +75,7 @@ def padding_taken_to_be_first(subject: Subject) -> Iterator[Mutant]:
     yield from _changed(subject, suffix)
 
 
-def gaps_filled(subject: Subject) -> Iterator[Mutant]:
+def gaps_filled(subject: Specimen) -> Iterator[Mutant]:
     """Every step up to the last valid one is taken as valid."""
     zero = np.int64(0)
     yield from _changed(
@@ -83,17 +83,17 @@ def gaps_filled(subject: Subject) -> Iterator[Mutant]:
     )
 
 
-def last_valid_step_dropped(subject: Subject) -> Iterator[Mutant]:
+def last_valid_step_dropped(subject: Specimen) -> Iterator[Mutant]:
     """The last valid step of every row is taken as padded."""
     yield from _changed(subject, lambda edit, mask: _without_one(edit, mask, reverse=1))
 
 
-def first_valid_step_dropped(subject: Subject) -> Iterator[Mutant]:
+def first_valid_step_dropped(subject: Specimen) -> Iterator[Mutant]:
     """The first valid step of every row is taken as padded."""
     yield from _changed(subject, lambda edit, mask: _without_one(edit, mask, reverse=0))
 
 
-def one_padded_step_taken_as_valid(subject: Subject) -> Iterator[Mutant]:
+def one_padded_step_taken_as_valid(subject: Specimen) -> Iterator[Mutant]:
     """The first padded step of every row is taken as valid."""
 
     def longer(edit: Edit, mask: str) -> str:
@@ -102,7 +102,7 @@ def one_padded_step_taken_as_valid(subject: Subject) -> Iterator[Mutant]:
     yield from _changed(subject, longer)
 
 
-def _changed(subject: Subject, change: Callable[[Edit, str], str]) -> Iterator[Mutant]:
+def _changed(subject: Specimen, change: Callable[[Edit, str], str]) -> Iterator[Mutant]:
     edit = Edit(subject.model)
     if mask := mask_of(edit, subject):
         edit.rewrite(mask, lambda old: change(edit, old))

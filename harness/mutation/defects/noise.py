@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.schema import Array, Arrays, Session, TensorSpec
-from harness.mutation.defects.defect import Defect, Mutant, Subject
+from harness.mutation.defects.defect import Defect, Mutant, Specimen
 
 FLOORS = (100.0, 64.0, 32.0, 16.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0)
 POSITIONS: dict[str, Callable[[int], int]] = {
@@ -20,7 +20,7 @@ POSITIONS: dict[str, Callable[[int], int]] = {
 }
 
 
-def noise_at_one_step(subject: Subject) -> Iterator[Mutant]:
+def noise_at_one_step(subject: Specimen) -> Iterator[Mutant]:
     """One value of an output at one step is off by a number of noise floors."""
     if subject.unit is None:
         return

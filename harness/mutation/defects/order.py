@@ -9,23 +9,23 @@ import numpy as np
 
 from harness.core.schema import BATCH
 from harness.graphs.edit import END, Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.mutation.defects.defect import Defect, Mutant, Specimen, recurrent
 
 Change = Callable[[Edit, str, int], str]
 """Computes a tensor of the same shape from one, along an axis."""
 
 
-def first_step_lost(subject: Subject) -> Iterator[Mutant]:
+def first_step_lost(subject: Specimen) -> Iterator[Mutant]:
     """The first step of an input is left out."""
     yield from _shortened(subject, 1, END)
 
 
-def last_step_lost(subject: Subject) -> Iterator[Mutant]:
+def last_step_lost(subject: Specimen) -> Iterator[Mutant]:
     """The last step of an input is left out."""
     yield from _shortened(subject, 0, -1)
 
 
-def steps_late(subject: Subject) -> Iterator[Mutant]:
+def steps_late(subject: Specimen) -> Iterator[Mutant]:
     """Every step of a sequence comes one late, after one of zeros."""
 
     def late(edit: Edit, tensor: str, axis: int) -> str:
@@ -36,17 +36,17 @@ def steps_late(subject: Subject) -> Iterator[Mutant]:
     yield from _steps(subject, late)
 
 
-def steps_rolled(subject: Subject) -> Iterator[Mutant]:
+def steps_rolled(subject: Specimen) -> Iterator[Mutant]:
     """Every step of a sequence comes one late, after the last one."""
     yield from _steps(subject, lambda edit, tensor, axis: edit.rolled(tensor, axis))
 
 
-def steps_reversed(subject: Subject) -> Iterator[Mutant]:
+def steps_reversed(subject: Specimen) -> Iterator[Mutant]:
     """The steps of a sequence come in reverse order."""
     yield from _steps(subject, lambda edit, tensor, axis: edit.flipped(tensor, axis))
 
 
-def first_two_steps_swapped(subject: Subject) -> Iterator[Mutant]:
+def first_two_steps_swapped(subject: Specimen) -> Iterator[Mutant]:
     """The first two steps of a sequence have changed places."""
 
     def swapped(edit: Edit, tensor: str, axis: int) -> str:
@@ -56,12 +56,12 @@ def first_two_steps_swapped(subject: Subject) -> Iterator[Mutant]:
     yield from _steps(subject, swapped)
 
 
-def rows_reversed(subject: Subject) -> Iterator[Mutant]:
+def rows_reversed(subject: Specimen) -> Iterator[Mutant]:
     """The rows of a batch come in reverse order."""
     yield from _rows(subject, lambda edit, tensor, axis: edit.flipped(tensor, axis))
 
 
-def first_row_for_all(subject: Subject) -> Iterator[Mutant]:
+def first_row_for_all(subject: Specimen) -> Iterator[Mutant]:
     """Every row of a batch is the first one."""
 
     def first(edit: Edit, tensor: str, axis: int) -> str:
@@ -71,20 +71,18 @@ def first_row_for_all(subject: Subject) -> Iterator[Mutant]:
     yield from _rows(subject, first)
 
 
-def step_of_another_row(subject: Subject) -> Iterator[Mutant]:
+def step_of_another_row(subject: Specimen) -> Iterator[Mutant]:
     """At the middle step every row of a recurrent node's input is the row before it."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        twin = edit.recurrent()[number]
-        whole = twin.input[0]
+    for name, edit, node in recurrent(subject):
+        whole = node.input[0]
         middle = edit.node("Div", [edit.size(whole, 0), edit.constant(2, np.int64)])
         there = edit.node("Equal", [edit.positions(whole, 0), middle])
         there = edit.node("Unsqueeze", [there, edit.constant([1, 2], np.int64)])
-        edit.feed(twin, 0, edit.node("Where", [there, edit.rolled(whole, 1), whole]))
-        yield Mutant(place(number, node), edit.done())
+        edit.feed(node, 0, edit.node("Where", [there, edit.rolled(whole, 1), whole]))
+        yield Mutant(name, edit.done())
 
 
-def _shortened(subject: Subject, start: int, stop: int) -> Iterator[Mutant]:
+def _shortened(subject: Specimen, start: int, stop: int) -> Iterator[Mutant]:
     for tensor in subject.spec.inputs:
         if (axis := tensor.step_axis) is not None:
             edit = Edit(subject.model)
@@ -92,26 +90,25 @@ def _shortened(subject: Subject, start: int, stop: int) -> Iterator[Mutant]:
             yield Mutant(tensor.name, edit.done())
 
 
-def _steps(subject: Subject, change: Change) -> Iterator[Mutant]:
+def _steps(subject: Specimen, change: Change) -> Iterator[Mutant]:
     """Change every recurrent node's input, and every output that has a time axis, along it."""
     axes = {t.name: t.step_axis for t in subject.spec.outputs}
     yield from _changed(subject, 0, axes, change)
 
 
-def _rows(subject: Subject, change: Change) -> Iterator[Mutant]:
+def _rows(subject: Specimen, change: Change) -> Iterator[Mutant]:
     """Change every recurrent node's input, and every output that has a batch axis, along it."""
     axes = {t.name: t.axes.index(BATCH) for t in subject.spec.outputs if BATCH in t.axes}
     yield from _changed(subject, 1, axes, change)
 
 
 def _changed(
-    subject: Subject, axis: int, outputs: dict[str, int] | dict[str, int | None], change: Change
+    subject: Specimen, axis: int, outputs: dict[str, int] | dict[str, int | None], change: Change
 ) -> Iterator[Mutant]:
     """Change along ``axis`` what enters each recurrent node, and each output along its own."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        edit.feed(edit.recurrent()[number], 0, change(edit, node.input[0], axis))
-        yield Mutant(place(number, node), edit.done())
+    for name, edit, node in recurrent(subject):
+        edit.feed(node, 0, change(edit, node.input[0], axis))
+        yield Mutant(name, edit.done())
     for name, along in outputs.items():
         if along is not None:
             edit = Edit(subject.model)

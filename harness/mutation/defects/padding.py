@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Subject
+from harness.mutation.defects.defect import Specimen
 
 STEPS = 1
 """The time axis of a mask."""
 
 
-def mask_of(edit: Edit, subject: Subject) -> str:
+def mask_of(edit: Edit, subject: Specimen) -> str:
     """The bool [batch, steps] that is true at a valid step; empty where there is none.
 
     It is the inverse of whether the padded input is its padding id.
@@ -21,13 +21,13 @@ def mask_of(edit: Edit, subject: Subject) -> str:
     return next((str(node.output[0]) for node in inverse if node.op_type == "Not"), "")
 
 
-def padding_test(edit: Edit, subject: Subject) -> Any | None:
+def padding_test(edit: Edit, subject: Specimen) -> Any | None:
     """The node that compares the padded input with its padding id."""
     readers = edit.consumers(subject.spec.padded) if subject.spec.padded else []
     return next((node for node in readers if node.op_type == "Equal"), None)
 
 
-def mask_name(subject: Subject) -> str:
+def mask_name(subject: Specimen) -> str:
     return f"mask of {subject.spec.padded}"
 
 
@@ -40,7 +40,7 @@ def computed(edit: Edit) -> set[str]:
     return edit.downstream(name for node in edit.recurrent() for name in node.output)
 
 
-def steps_read(edit: Edit, subject: Subject) -> list[Any]:
+def steps_read(edit: Edit, subject: Specimen) -> list[Any]:
     """The nodes that give an output with the mask's time axis what a recurrent node computed."""
     axes = [t.axes[STEPS] for t in subject.spec.inputs if t.name == subject.spec.padded]
     outputs = [t.name for t in subject.spec.outputs if {*axes} & {*t.axes}]
@@ -48,12 +48,12 @@ def steps_read(edit: Edit, subject: Subject) -> list[Any]:
     return [n for n in read if any(edit.depends(o, n.output[0]) for o in outputs)]
 
 
-def states_read(edit: Edit, subject: Subject) -> list[Any]:
+def states_read(edit: Edit, subject: Specimen) -> list[Any]:
     steps = steps_read(edit, subject)
     return [node for node in _read(edit, subject) if node not in steps]
 
 
-def _read(edit: Edit, subject: Subject) -> list[Any]:
+def _read(edit: Edit, subject: Specimen) -> list[Any]:
     """The nodes that pick from what a recurrent node computed by indices made from the mask."""
     mask, made = mask_of(edit, subject), computed(edit)
     picking = [n for n in edit.nodes if n.op_type in ("Gather", "GatherND") and mask]

@@ -10,85 +10,73 @@ import numpy as np
 
 from harness.core.schema import Array
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
-
-GATES = {"LSTM": "iofc", "GRU": "zrh", "RNN": "h"}
-"""The gates in the order in which ONNX stacks them."""
-W, R, B = 1, 2, 3
-"""Where a recurrent node has its weights (directions, gates x units, inputs or units) and its
-biases (directions, 2 x gates x units): first those of the input, then the recurrent ones.
-"""
+from harness.graphs.recurrent import RECURRENT, STACKED, B, R, W, by_gate, transposed
+from harness.graphs.recurrent_edit import exchange, reorder
+from harness.graphs.walk import input_at
+from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, place, recurrent
 
 
-def gates_swapped(subject: Subject) -> Iterator[Mutant]:
+def gates_swapped(subject: Specimen) -> Iterator[Mutant]:
     """Two gates of a recurrent node have each other's weights and biases."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        gates = GATES[node.op_type]
+    for name, _, node in recurrent(subject):
+        gates = RECURRENT[node.op_type].gates
         for one, other in combinations(range(len(gates)), 2):
             order = list(range(len(gates)))
             order[one], order[other] = other, one
-            edit = Edit(subject.model)
-            twin = edit.recurrent()[number]
-            for index, parts in ((W, 1), (R, 1), (B, 2)):
-                weights = edit.value(twin.input[index]) if index < len(twin.input) else None
-                if weights is not None:
-                    changed = edit.constant(_reordered(weights, order, parts))
-                    edit.feed(twin, index, changed)
-            yield Mutant(f"{place(number, node)} {gates[one]}/{gates[other]}", edit.done())
+            edit, twin = copied(subject, node)
+            reorder(edit, twin, order)
+            yield Mutant(f"{name} {gates[one]}/{gates[other]}", edit.done())
 
 
-def input_bias_dropped(subject: Subject) -> Iterator[Mutant]:
+def input_bias_dropped(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node has no input bias."""
     yield from _changed(subject, B, lambda bias, _: _scaled(bias, 0, 1))
 
 
-def input_bias_doubled(subject: Subject) -> Iterator[Mutant]:
+def input_bias_doubled(subject: Specimen) -> Iterator[Mutant]:
     """The input bias of a recurrent node counts twice."""
     yield from _changed(subject, B, lambda bias, _: _scaled(bias, 2, 1))
 
 
-def recurrent_bias_dropped(subject: Subject) -> Iterator[Mutant]:
+def recurrent_bias_dropped(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node has no recurrent bias."""
     yield from _changed(subject, B, lambda bias, _: _scaled(bias, 1, 0))
 
 
-def recurrent_bias_doubled(subject: Subject) -> Iterator[Mutant]:
+def recurrent_bias_doubled(subject: Specimen) -> Iterator[Mutant]:
     """The recurrent bias of a recurrent node counts twice."""
     yield from _changed(subject, B, lambda bias, _: _scaled(bias, 1, 2))
 
 
-def biases_swapped(subject: Subject) -> Iterator[Mutant]:
+def biases_swapped(subject: Specimen) -> Iterator[Mutant]:
     """The input bias of a recurrent node and its recurrent bias have changed places."""
     yield from _changed(subject, B, lambda bias, _: np.roll(bias, bias.shape[1] // 2, axis=1))
 
 
-def forget_bias_added(subject: Subject) -> Iterator[Mutant]:
+def forget_bias_added(subject: Specimen) -> Iterator[Mutant]:
     """The bias of an LSTM's forget gate is larger by one, as if set for training once more."""
     yield from _changed(subject, B, _more_to_forget)
 
 
-def input_weights_transposed(subject: Subject) -> Iterator[Mutant]:
+def input_weights_transposed(subject: Specimen) -> Iterator[Mutant]:
     """The input weights of every gate of a recurrent node, which are square, are transposed."""
-    yield from _changed(subject, W, _transposed)
+    yield from _changed(subject, W, lambda weights, gates: transposed(weights, len(gates)))
 
 
-def recurrent_weights_transposed(subject: Subject) -> Iterator[Mutant]:
+def recurrent_weights_transposed(subject: Specimen) -> Iterator[Mutant]:
     """The recurrent weights of every gate of a recurrent node are transposed."""
-    yield from _changed(subject, R, _transposed)
+    yield from _changed(subject, R, lambda weights, gates: transposed(weights, len(gates)))
 
 
-def input_and_recurrent_weights_swapped(subject: Subject) -> Iterator[Mutant]:
+def input_and_recurrent_weights_swapped(subject: Specimen) -> Iterator[Mutant]:
     """The input weights of a recurrent node and its recurrent weights have changed places."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        twin = edit.recurrent()[number]
+    for name, edit, node in recurrent(subject):
         shapes = _shapes(edit, node)
-        if shapes[0] is not None and shapes[0] == shapes[1]:
-            twin.input[W], twin.input[R] = twin.input[R], twin.input[W]
-            yield Mutant(place(number, node), edit.done())
+        if shapes[0] is not None and shapes[0] == shapes[1] and exchange(node, W, R):
+            yield Mutant(name, edit.done())
 
 
-def weights_of_another_layer(subject: Subject) -> Iterator[Mutant]:
+def weights_of_another_layer(subject: Specimen) -> Iterator[Mutant]:
     """Two recurrent nodes with weights of the same shapes have each other's."""
     nodes = list(enumerate(Edit(subject.model).recurrent()))
     for (one, first), (other, second) in combinations(nodes, 2):
@@ -102,16 +90,15 @@ def weights_of_another_layer(subject: Subject) -> Iterator[Mutant]:
 
 
 def _changed(
-    subject: Subject, index: int, change: Callable[[Array, str], Array | None]
+    subject: Specimen, slot: int, change: Callable[[Array, str], Array | None]
 ) -> Iterator[Mutant]:
     """Change one constant of every recurrent node that has it; None leaves a node alone."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        held = edit.value(node.input[index]) if index < len(node.input) else None
-        other = None if held is None else change(held, GATES[node.op_type])
+    for name, edit, node in recurrent(subject):
+        held = edit.value(input_at(node, slot))
+        other = None if held is None else change(held, RECURRENT[node.op_type].gates)
         if other is not None:
-            edit.feed(edit.recurrent()[number], index, edit.constant(other, np.float32))
-            yield Mutant(place(number, node), edit.done())
+            edit.feed(node, slot, edit.constant(other, np.float32))
+            yield Mutant(name, edit.done())
 
 
 def _scaled(bias: Array, given: float, recurrent: float) -> Array:
@@ -122,23 +109,9 @@ def _scaled(bias: Array, given: float, recurrent: float) -> Array:
 def _more_to_forget(bias: Array, gates: str) -> Array | None:
     if "f" not in gates:
         return None
-    blocks = bias.reshape(bias.shape[0], 2, len(gates), -1).copy()
+    blocks = by_gate(bias, len(gates), STACKED[B]).copy()
     blocks[:, 0, gates.index("f")] += 1
     return blocks.reshape(bias.shape)
-
-
-def _transposed(weights: Array, gates: str) -> Array | None:
-    blocks = weights.reshape(weights.shape[0], len(gates), -1, weights.shape[2])
-    if blocks.shape[2] != blocks.shape[3]:
-        return None
-    return np.swapaxes(blocks, 2, 3).reshape(weights.shape)
-
-
-def _reordered(weights: Array, order: list[int], parts: int) -> Array:
-    """The gates along axis 1, which stacks them ``parts`` times over, in another order."""
-    shape = weights.shape
-    stacked = weights.reshape(shape[0], parts, len(order), -1)
-    return np.ascontiguousarray(stacked[:, :, order]).reshape(shape)
 
 
 def _shapes(edit: Edit, node: Any) -> list[tuple[int, ...] | None]:

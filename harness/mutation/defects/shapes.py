@@ -9,11 +9,22 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import onnx
 
 from harness.core.schema import Array, Arrays
-from harness.graphs.edit import Edit, attribute
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.graphs.attributes import attribute
+from harness.graphs.edit import Edit
+from harness.graphs.extract import fed, part
+from harness.graphs.view import Net
+from harness.graphs.walk import input_at
+from harness.mutation.defects.defect import (
+    Defect,
+    Mutant,
+    Specimen,
+    copied,
+    each,
+    place,
+    recurrent,
+)
 
 LENGTH, BATCH = 7, 5
 """The example at which a model was exported."""
@@ -32,27 +43,27 @@ SIZES: Mapping[str, tuple[int, ...]] = {
 STEPS_FIRST = [1, 0, 2]
 
 
-def length_baked(subject: Subject) -> Iterator[Mutant]:
+def length_baked(subject: Specimen) -> Iterator[Mutant]:
     """A computed size or bound along the time is the constant that it was at seven steps."""
     yield from _baked(subject, LENGTH + 2, BATCH)
 
 
-def batch_baked(subject: Subject) -> Iterator[Mutant]:
+def batch_baked(subject: Specimen) -> Iterator[Mutant]:
     """A computed size or bound along the batch is the constant that it was at five rows."""
     yield from _baked(subject, LENGTH, BATCH - 1)
 
 
-def length_baked_by_reshape(subject: Subject) -> Iterator[Mutant]:
+def length_baked_by_reshape(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node's input is reshaped to seven steps."""
     yield from _reshaped(subject, 0, LENGTH)
 
 
-def batch_baked_by_reshape(subject: Subject) -> Iterator[Mutant]:
+def batch_baked_by_reshape(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node's input is reshaped to five rows."""
     yield from _reshaped(subject, 1, BATCH)
 
 
-def long_input_cut(subject: Subject) -> Iterator[Mutant]:
+def long_input_cut(subject: Specimen) -> Iterator[Mutant]:
     """Steps of an input beyond the 16th or the 100th are ignored."""
     timed = [(t.name, t.step_axis) for t in subject.spec.inputs]
     for (name, axis), limit in product(timed, LIMITS):
@@ -62,7 +73,7 @@ def long_input_cut(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{name} at {limit}", edit.done())
 
 
-def output_cut_to_the_batch(subject: Subject) -> Iterator[Mutant]:
+def output_cut_to_the_batch(subject: Specimen) -> Iterator[Mutant]:
     """An output has no more steps than the batch has rows."""
     for tensor in subject.spec.outputs:
         if (axis := tensor.step_axis) is not None:
@@ -72,10 +83,9 @@ def output_cut_to_the_batch(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(tensor.name, edit.done())
 
 
-def time_and_batch_transposed_when_equal(subject: Subject) -> Iterator[Mutant]:
+def time_and_batch_transposed_when_equal(subject: Specimen) -> Iterator[Mutant]:
     """Time and batch of a recurrent node's input are transposed wherever they are equal."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
+    for name, edit, node in recurrent(subject):
         whole = node.input[0]
         sizes = edit.node("Shape", [whole])
         flat = edit.node("Flatten", [whole], axis=2)
@@ -85,19 +95,18 @@ def time_and_batch_transposed_when_equal(subject: Subject) -> Iterator[Mutant]:
         equal = edit.node("Equal", [edit.size(whole, 0), edit.size(whole, 1)])
         chosen = edit.node("Where", [equal, turned, order])
         picked = edit.node("Gather", [flat, chosen], axis=0)
-        edit.feed(edit.recurrent()[number], 0, edit.node("Reshape", [picked, sizes]))
-        yield Mutant(place(number, node), edit.done())
+        edit.feed(node, 0, edit.node("Reshape", [picked, sizes]))
+        yield Mutant(name, edit.done())
 
 
-def transpose_omitted(subject: Subject) -> Iterator[Mutant]:
+def transpose_omitted(subject: Specimen) -> Iterator[Mutant]:
     """One exchange of time and batch is left out."""
-    for number in range(len(_transposes(Edit(subject.model)))):
-        edit = Edit(subject.model)
-        _leave_out(_transposes(edit)[number])
-        yield Mutant(f"Transpose {number}", edit.done())
+    for name, edit, node in each(subject, _transposes):
+        _leave_out(node)
+        yield Mutant(name, edit.done())
 
 
-def time_and_batch_confused(subject: Subject) -> Iterator[Mutant]:
+def time_and_batch_confused(subject: Specimen) -> Iterator[Mutant]:
     """Every exchange of time and batch is left out, so that layers run over the batch."""
     edit = Edit(subject.model)
     nodes = _transposes(edit)
@@ -121,39 +130,36 @@ def _leave_out(node: Any) -> None:
     del node.attribute[:]
 
 
-def _reshaped(subject: Subject, axis: int, size: int) -> Iterator[Mutant]:
+def _reshaped(subject: Specimen, axis: int, size: int) -> Iterator[Mutant]:
     """Reshape what enters each recurrent node to ``size`` along an axis that can change."""
     other = (LENGTH + 2, BATCH) if axis == 0 else (LENGTH, BATCH - 1)
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
+    for name, edit, node in recurrent(subject):
         sizes = edit.node("Shape", [node.input[0]])
         known = _fixed(replace(subject, model=edit.model), sizes, *other)
         if known is not None and known[0][axis]:
             kept = [edit.part(sizes, 2, 3, 0)]
             rest = [_one(edit, size), _one(edit, -1)]
             shape = edit.node("Concat", [*(rest if axis == 0 else rest[::-1]), *kept], axis=0)
-            twin = edit.recurrent()[number]
-            edit.feed(twin, 0, edit.node("Reshape", [twin.input[0], shape]))
-            yield Mutant(place(number, node), edit.done())
+            edit.feed(node, 0, edit.node("Reshape", [node.input[0], shape]))
+            yield Mutant(name, edit.done())
 
 
-def _baked(subject: Subject, length: int, batch: int) -> Iterator[Mutant]:
+def _baked(subject: Specimen, length: int, batch: int) -> Iterator[Mutant]:
     """Fix what differs between the example and another size, wherever a size is computed."""
     number = 0
     for node in Edit(subject.model).nodes:
         for index in SIZES.get(node.op_type, ()):
-            tensor = node.input[index] if index < len(node.input) else ""
+            tensor = input_at(node, index)
             known = _fixed(subject, tensor, length, batch)
             if known is not None and known[0].any():
-                edit = Edit(subject.model)
-                twin = next(n for n in edit.nodes if n.output == node.output)
+                edit, twin = copied(subject, node)
                 fixed = [edit.constant(part) for part in known]
                 edit.feed(twin, index, edit.node("Where", [*fixed, tensor]))
                 yield Mutant(f"{place(number, node)} input {index}", edit.done())
                 number += 1
 
 
-def _fixed(subject: Subject, tensor: str, length: int, batch: int) -> tuple[Array, Array] | None:
+def _fixed(subject: Specimen, tensor: str, length: int, batch: int) -> tuple[Array, Array] | None:
     """Where ``tensor`` differs between the example and another size, and what it is at the
     example; None where it is no result of the inputs.
     """
@@ -164,7 +170,7 @@ def _fixed(subject: Subject, tensor: str, length: int, batch: int) -> tuple[Arra
     return np.asarray(held != other), held
 
 
-def _evaluated(subject: Subject, tensor: str, length: int, batch: int) -> Array | None:
+def _evaluated(subject: Specimen, tensor: str, length: int, batch: int) -> Array | None:
     """What ``tensor`` is at a length and a batch; None where it is no result of the inputs."""
     from onnx.reference import ReferenceEvaluator
 
@@ -172,19 +178,13 @@ def _evaluated(subject: Subject, tensor: str, length: int, batch: int) -> Array 
     given = _example(subject, length, batch)
     if tensor in given or tensor not in edit.downstream(given):
         return None
-    graph, needed, nodes = edit.done().graph, {tensor}, []
-    for node in reversed(graph.node):
-        if needed & {*node.output}:
-            needed.update(node.input)
-            nodes.append(node)
-    del graph.node[:], graph.output[:]
-    graph.node.extend(reversed(nodes))
-    graph.output.append(onnx.ValueInfoProto(name=tensor))
-    (value,) = ReferenceEvaluator(edit.model).run(None, given)
+    net = Net(edit.done())
+    cut = part(net, net.ancestors([tensor]), [tensor], given)
+    (value,) = ReferenceEvaluator(cut).run(None, fed(cut, given))
     return np.asarray(value)
 
 
-def _example(subject: Subject, length: int, batch: int) -> Arrays:
+def _example(subject: Specimen, length: int, batch: int) -> Arrays:
     """Inputs of ones, and of the length where an input is a length."""
     lengths = dict.fromkeys(subject.spec.axes, length)
     return {

@@ -9,41 +9,41 @@ from typing import Any
 import numpy as np
 
 from harness.core.schema import TensorSpec
-from harness.graphs.edit import RECURRENT, Edit, attribute
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.graphs.attributes import attribute
+from harness.graphs.edit import Edit
+from harness.graphs.recurrent import INITIAL_C, INITIAL_H, Y_C, Y_H, Y, directions
+from harness.graphs.recurrent_edit import exchange
+from harness.graphs.walk import input_at
+from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, place, recurrent
 
-INITIAL = {"h": 5, "c": 6}
-"""Where a recurrent node takes its initial states, each (directions, batch, units)."""
-Y, Y_H, Y_C = 0, 1, 2
+INITIAL = {"h": INITIAL_H, "c": INITIAL_C}
 RESIDUE = 0.1
 """What a layer's state held when it was exported."""
 
 
-def initial_state_zeroed(subject: Subject) -> Iterator[Mutant]:
+def initial_state_zeroed(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node starts from zero instead of the state that it is given."""
     for name, edit, node, index in _given(subject):
         edit.feed(node, index, edit.node("Sub", [node.input[index], node.input[index]]))
         yield Mutant(name, edit.done())
 
 
-def initial_states_dropped(subject: Subject) -> Iterator[Mutant]:
+def initial_states_dropped(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node is no longer given any of its initial states."""
-    for number, _, edit, node in _nodes(subject):
+    for name, edit, node in recurrent(subject):
         if _states(node):
-            del node.input[INITIAL["h"] :]
-            yield Mutant(place(number, node), edit.done())
+            del node.input[INITIAL_H:]
+            yield Mutant(name, edit.done())
 
 
-def initial_h_and_c_swapped(subject: Subject) -> Iterator[Mutant]:
+def initial_h_and_c_swapped(subject: Specimen) -> Iterator[Mutant]:
     """An LSTM's initial hidden state and its initial cell state have changed places."""
-    for number, _, edit, node in _nodes(subject):
-        if len(_states(node)) == 2:
-            h, c = INITIAL.values()
-            node.input[h], node.input[c] = node.input[c], node.input[h]
-            yield Mutant(place(number, node), edit.done())
+    for name, edit, node in recurrent(subject):
+        if exchange(node, INITIAL_H, INITIAL_C):
+            yield Mutant(name, edit.done())
 
 
-def initial_state_of_another_layer(subject: Subject) -> Iterator[Mutant]:
+def initial_state_of_another_layer(subject: Specimen) -> Iterator[Mutant]:
     """Two recurrent nodes of the same size have each other's initial state."""
     nodes = list(enumerate(Edit(subject.model).recurrent()))
     for (one, first), (other, second) in combinations(nodes, 2):
@@ -56,42 +56,41 @@ def initial_state_of_another_layer(subject: Subject) -> Iterator[Mutant]:
                 yield Mutant(f"{place(one, first)} and {other} {state}", edit.done())
 
 
-def initial_state_of_another_row(subject: Subject) -> Iterator[Mutant]:
+def initial_state_of_another_row(subject: Specimen) -> Iterator[Mutant]:
     """The rows of a batch start from each other's state, the last row from the first one's."""
     for name, edit, node, index in _given(subject):
         edit.feed(node, index, edit.flipped(node.input[index], 1))
         yield Mutant(name, edit.done())
 
 
-def initial_state_baked(subject: Subject) -> Iterator[Mutant]:
+def initial_state_baked(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node starts from what was left in it when it was exported, at any batch size."""
-    for number, _, edit, node in _nodes(subject):
+    for name, _, node in recurrent(subject):
         for state in ("h", "c") if node.op_type == "LSTM" else ("h",):
-            copy = Edit(edit.model)
-            twin = copy.recurrent()[number]
-            copy.feed(twin, INITIAL[state], _residue(copy, twin))
-            yield Mutant(f"{place(number, node)} {state}", copy.done())
+            edit, twin = copied(subject, node)
+            edit.feed(twin, INITIAL[state], _residue(edit, twin))
+            yield Mutant(f"{name} {state}", edit.done())
 
 
-def initial_state_baked_with_its_batch(subject: Subject) -> Iterator[Mutant]:
+def initial_state_baked_with_its_batch(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node starts from a constant zero state that has one row."""
-    for number, _, edit, node in _nodes(subject):
-        zero = np.zeros((_directions(node), 1, _units(node)), np.float32)
-        edit.feed(node, INITIAL["h"], edit.constant(zero))
-        yield Mutant(place(number, node), edit.done())
+    for name, edit, node in recurrent(subject):
+        zero = np.zeros((directions(node), 1, _units(node)), np.float32)
+        edit.feed(node, INITIAL_H, edit.constant(zero))
+        yield Mutant(name, edit.done())
 
 
-def cell_state_for_hidden_state(subject: Subject) -> Iterator[Mutant]:
+def cell_state_for_hidden_state(subject: Specimen) -> Iterator[Mutant]:
     """An LSTM's final cell state is read where its final hidden state should be."""
     yield from _read_instead(subject, Y_H, lambda edit, node: _output(edit, node, Y_C), "LSTM")
 
 
-def hidden_state_for_cell_state(subject: Subject) -> Iterator[Mutant]:
+def hidden_state_for_cell_state(subject: Specimen) -> Iterator[Mutant]:
     """An LSTM's final hidden state is read where its final cell state should be."""
     yield from _read_instead(subject, Y_C, lambda edit, node: _output(edit, node, Y_H), "LSTM")
 
 
-def state_of_the_first_step(subject: Subject) -> Iterator[Mutant]:
+def state_of_the_first_step(subject: Specimen) -> Iterator[Mutant]:
     """The hidden state after the first step is read instead of the one after the last."""
 
     def first(edit: Edit, node: Any) -> str:
@@ -100,7 +99,7 @@ def state_of_the_first_step(subject: Subject) -> Iterator[Mutant]:
     yield from _read_instead(subject, Y_H, first)
 
 
-def state_one_step_old(subject: Subject) -> Iterator[Mutant]:
+def state_one_step_old(subject: Specimen) -> Iterator[Mutant]:
     """The hidden state before the last step is read instead of the one after it."""
 
     def stale(edit: Edit, node: Any) -> str:
@@ -112,7 +111,7 @@ def state_one_step_old(subject: Subject) -> Iterator[Mutant]:
     yield from _read_instead(subject, Y_H, stale)
 
 
-def final_state_of_another_layer(subject: Subject) -> Iterator[Mutant]:
+def final_state_of_another_layer(subject: Specimen) -> Iterator[Mutant]:
     """The final hidden state of one recurrent node is read where another's should be."""
     for (one, first), (other, second) in permutations(
         enumerate(Edit(subject.model).recurrent()), 2
@@ -126,7 +125,7 @@ def final_state_of_another_layer(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{place(other, second)} for {one}", edit.done())
 
 
-def state_of_another_layer_returned(subject: Subject) -> Iterator[Mutant]:
+def state_of_another_layer_returned(subject: Specimen) -> Iterator[Mutant]:
     """A state is returned under the name of another layer's or of the layer's other one."""
     for one, other in permutations(_final_states(subject), 2):
         if one.axes == other.axes and one.dtype == other.dtype:
@@ -135,7 +134,7 @@ def state_of_another_layer_returned(subject: Subject) -> Iterator[Mutant]:
             yield Mutant(f"{one.name} is {other.name}", edit.done())
 
 
-def state_not_updated(subject: Subject) -> Iterator[Mutant]:
+def state_not_updated(subject: Specimen) -> Iterator[Mutant]:
     """A state comes out as it went in."""
     for given, returned in subject.spec.states.items():
         edit = Edit(subject.model)
@@ -143,41 +142,32 @@ def state_not_updated(subject: Subject) -> Iterator[Mutant]:
         yield Mutant(returned, edit.done())
 
 
-def _nodes(subject: Subject) -> Iterator[tuple[int, Any, Edit, Any]]:
-    """For every recurrent node: its number, itself, a working copy, and the node in that."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
-        edit = Edit(subject.model)
-        yield number, node, edit, edit.recurrent()[number]
-
-
-def _given(subject: Subject) -> Iterator[tuple[str, Edit, Any, int]]:
+def _given(subject: Specimen) -> Iterator[tuple[str, Edit, Any, int]]:
     """For every initial state given to a node: its place, a copy, the node, the input's number."""
-    for number, node in enumerate(Edit(subject.model).recurrent()):
+    for name, _, node in recurrent(subject):
         for state in _states(node):
-            edit = Edit(subject.model)
-            yield f"{place(number, node)} {state}", edit, edit.recurrent()[number], INITIAL[state]
+            yield f"{name} {state}", *copied(subject, node), INITIAL[state]
 
 
 def _states(node: Any) -> dict[str, str]:
     """The initial states that a node is given, by their letter."""
-    count = len(node.input)
-    return {s: node.input[i] for s, i in INITIAL.items() if i < count and node.input[i]}
+    return {state: name for state, slot in INITIAL.items() if (name := input_at(node, slot))}
 
 
-def _final_states(subject: Subject) -> list[TensorSpec]:
+def _final_states(subject: Specimen) -> list[TensorSpec]:
     returned = set(subject.spec.states.values())
     return [tensor for tensor in subject.spec.outputs if tensor.name in returned]
 
 
 def _read_instead(
-    subject: Subject, index: int, other: Callable[[Edit, Any], str], *kinds: str
+    subject: Specimen, index: int, other: Callable[[Edit, Any], str], *kinds: str
 ) -> Iterator[Mutant]:
     """Let what reads output number ``index`` of a node of some kinds read ``other`` instead."""
-    for number, _, edit, node in _nodes(subject):
+    for name, edit, node in recurrent(subject, *kinds):
         state, readers = _readers(edit, node, index)
-        if readers and node.op_type in (kinds or RECURRENT):
+        if readers:
             edit.redirect(state, other(edit, node), readers)
-            yield Mutant(place(number, node), edit.done())
+            yield Mutant(name, edit.done())
 
 
 def _readers(edit: Edit, node: Any, index: int) -> tuple[str, list[Any]]:
@@ -198,17 +188,13 @@ def _output(edit: Edit, node: Any, index: int) -> str:
 def _residue(edit: Edit, node: Any) -> str:
     """The same state in every row, of the batch size that the node runs at."""
     batch = edit.node("Unsqueeze", [edit.size(node.input[0], 1), edit.constant([0], np.int64)])
-    sizes = [edit.constant([_directions(node)], np.int64), batch]
+    sizes = [edit.constant([directions(node)], np.int64), batch]
     shape = edit.node("Concat", [*sizes, edit.constant([_units(node)], np.int64)], axis=0)
     return edit.node("Expand", [edit.constant(RESIDUE, np.float32), shape])
 
 
 def _units(node: Any) -> int:
     return int(attribute(node, "hidden_size"))
-
-
-def _directions(node: Any) -> int:
-    return 2 if attribute(node, "direction", "forward") == "bidirectional" else 1
 
 
 DEFECTS: tuple[Defect, ...] = (

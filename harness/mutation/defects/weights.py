@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from harness.core.schema import Array
-from harness.graphs.edit import RECURRENT, Edit, attribute
-from harness.mutation.defects.defect import Defect, Mutant, Subject, place
+from harness.graphs.attributes import attribute
+from harness.graphs.edit import Edit
+from harness.graphs.narrow import bfloat16, float16, tf32
+from harness.graphs.recurrent import INITIAL_C, INITIAL_H, B, P, R, W, is_recurrent
+from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, each, place
 
-ROLES = {1: "W", 2: "R", 3: "B", 5: "h0", 6: "c0", 7: "P"}
-"""What ONNX calls the inputs of a recurrent node that may be weights."""
+ROLES = {W: "W", R: "R", B: "B", INITIAL_H: "h0", INITIAL_C: "c0", P: "P"}
+"""What the inputs of a recurrent node that may be weights are called in a table."""
 
 RELATIVE = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)
 
@@ -19,38 +22,38 @@ Rounding = Callable[[Array, int], Array]
 """Rounds a tensor whose channels lie along an axis."""
 
 
-def weights_as_float16(subject: Subject) -> Iterator[Mutant]:
+def weights_as_float16(subject: Specimen) -> Iterator[Mutant]:
     """The weights are rounded to float16."""
-    return _rounded(subject, lambda values, _: _float16(values))
+    return _rounded(subject, lambda values, _: float16(values))
 
 
-def weights_as_bfloat16(subject: Subject) -> Iterator[Mutant]:
+def weights_as_bfloat16(subject: Specimen) -> Iterator[Mutant]:
     """The weights are rounded to bfloat16, 7 bits of mantissa."""
-    return _rounded(subject, lambda values, _: _mantissa(values, 7))
+    return _rounded(subject, lambda values, _: bfloat16(values))
 
 
-def weights_as_tf32(subject: Subject) -> Iterator[Mutant]:
+def weights_as_tf32(subject: Specimen) -> Iterator[Mutant]:
     """The weights are rounded to TF32, 10 bits of mantissa."""
-    return _rounded(subject, lambda values, _: _mantissa(values, 10))
+    return _rounded(subject, lambda values, _: tf32(values))
 
 
-def weights_as_int8(subject: Subject) -> Iterator[Mutant]:
+def weights_as_int8(subject: Specimen) -> Iterator[Mutant]:
     """The weight matrices are rounded to int8 with one scale each."""
     return _rounded(subject, lambda values, _: _int8(values, None))
 
 
-def weights_as_int8_per_channel(subject: Subject) -> Iterator[Mutant]:
+def weights_as_int8_per_channel(subject: Specimen) -> Iterator[Mutant]:
     """The weight matrices are rounded to int8 with one scale for each channel."""
     return _rounded(subject, _int8)
 
 
-def constant_folded_at_float16(subject: Subject) -> Iterator[Mutant]:
+def constant_folded_at_float16(subject: Specimen) -> Iterator[Mutant]:
     """One weight tensor went through float16."""
     for weight, values in _weights(subject):
-        yield from _replaced(subject, weight, _float16(values), "")
+        yield from _replaced(subject, weight, float16(values), "")
 
 
-def embedding_row_zeroed(subject: Subject) -> Iterator[Mutant]:
+def embedding_row_zeroed(subject: Specimen) -> Iterator[Mutant]:
     """The first or the last row of an embedding is zero."""
     for table, values in _embeddings(subject):
         for which, row in (("first row", 0), ("last row", -1)):
@@ -59,27 +62,26 @@ def embedding_row_zeroed(subject: Subject) -> Iterator[Mutant]:
             yield from _replaced(subject, table, changed, which)
 
 
-def embedding_rows_shifted(subject: Subject) -> Iterator[Mutant]:
+def embedding_rows_shifted(subject: Specimen) -> Iterator[Mutant]:
     """An embedding gives for every id the row of the id before."""
     for table, values in _embeddings(subject):
         yield from _replaced(subject, table, np.roll(values, 1, axis=0), "")
 
 
-def ids_off_by_one(subject: Subject) -> Iterator[Mutant]:
+def ids_off_by_one(subject: Specimen) -> Iterator[Mutant]:
     """An embedding is asked for the next or the previous id, cut at its ends."""
-    for number, node in enumerate(Edit(subject.model).embeddings()):
+    for name, _, node in each(subject, Edit.embeddings):
         for step in (1, -1):
-            edit = Edit(subject.model)
-            twin = edit.embeddings()[number]
+            edit, twin = copied(subject, node)
             last = len(_known(edit, twin.input[0])) - 1
             ids = edit.node("Cast", [twin.input[1]], to=7)
             moved = edit.node("Add", [ids, edit.constant(step, np.int64)])
             above = edit.node("Max", [moved, edit.constant(0, np.int64)])
             edit.feed(twin, 1, edit.node("Min", [above, edit.constant(last, np.int64)]))
-            yield Mutant(f"{place(number, node)} {step:+d}", edit.done())
+            yield Mutant(f"{name} {step:+d}", edit.done())
 
 
-def weight_sign_flipped(subject: Subject) -> Iterator[Mutant]:
+def weight_sign_flipped(subject: Specimen) -> Iterator[Mutant]:
     """The largest weight of a tensor has the other sign."""
     for weight, values in _weights(subject):
         changed = values.copy()
@@ -87,7 +89,7 @@ def weight_sign_flipped(subject: Subject) -> Iterator[Mutant]:
         yield from _replaced(subject, weight, changed, "")
 
 
-def dense_rows_swapped(subject: Subject) -> Iterator[Mutant]:
+def dense_rows_swapped(subject: Specimen) -> Iterator[Mutant]:
     """The first two rows of a dense layer's weight have each other's place."""
     edit = Edit(subject.model)
     for node in edit.dense():
@@ -98,7 +100,7 @@ def dense_rows_swapped(subject: Subject) -> Iterator[Mutant]:
             yield from _replaced(subject, node.input[1], changed, "")
 
 
-def one_weight_changed(subject: Subject) -> Iterator[Mutant]:
+def one_weight_changed(subject: Specimen) -> Iterator[Mutant]:
     """The largest or a middling weight of a tensor is changed by a relative amount."""
     for weight, values in _weights(subject):
         for which, index in _elements(values).items():
@@ -108,7 +110,7 @@ def one_weight_changed(subject: Subject) -> Iterator[Mutant]:
                 yield from _replaced(subject, weight, changed, which, size)
 
 
-def tensor_scaled(subject: Subject) -> Iterator[Mutant]:
+def tensor_scaled(subject: Specimen) -> Iterator[Mutant]:
     """All weights of a tensor are changed by the same relative amount."""
     for weight, values in _weights(subject):
         for size in RELATIVE:
@@ -116,10 +118,10 @@ def tensor_scaled(subject: Subject) -> Iterator[Mutant]:
             yield from _replaced(subject, weight, changed, "", size)
 
 
-def _rounded(subject: Subject, rounding: Rounding) -> Iterator[Mutant]:
+def _rounded(subject: Specimen, rounding: Rounding) -> Iterator[Mutant]:
     """All weights rounded, then the recurrent matrices alone."""
     edit = Edit(subject.model)
-    recurrent = {node.input[2] for node in edit.recurrent()}
+    recurrent = {node.input[R] for node in edit.recurrent()}
     for which, names in (("all", edit.weights()), ("recurrent", [*recurrent])):
         edit, rounded = Edit(subject.model), False
         for weight in names:
@@ -133,7 +135,7 @@ def _rounded(subject: Subject, rounding: Rounding) -> Iterator[Mutant]:
 
 
 def _replaced(
-    subject: Subject, weight: str, values: Array, which: str, size: float | None = None
+    subject: Specimen, weight: str, values: Array, which: str, size: float | None = None
 ) -> Iterator[Mutant]:
     """The model with other ``values`` in one initializer, unless they are the same."""
     edit = Edit(subject.model)
@@ -142,12 +144,12 @@ def _replaced(
         yield Mutant(f"{_label(edit, weight)} {which}".strip(), edit.done(), size=size)
 
 
-def _weights(subject: Subject) -> Iterator[tuple[str, Array]]:
+def _weights(subject: Specimen) -> Iterator[tuple[str, Array]]:
     edit = Edit(subject.model)
     return ((weight, _known(edit, weight)) for weight in edit.weights())
 
 
-def _embeddings(subject: Subject) -> Iterator[tuple[str, Array]]:
+def _embeddings(subject: Specimen) -> Iterator[tuple[str, Array]]:
     """The tables, each once."""
     edit = Edit(subject.model)
     tables = dict.fromkeys(node.input[0] for node in edit.embeddings())
@@ -165,7 +167,7 @@ def _label(edit: Edit, weight: str) -> str:
     node = edit.consumers(weight)[0]
     index = list(node.input).index(weight)
     number = [n for n in edit.nodes if n.op_type == node.op_type].index(node)
-    role = ROLES.get(index) if node.op_type in RECURRENT else None
+    role = ROLES.get(index) if is_recurrent(node) else None
     return f"{place(number, node)} {role or f'input {index}'}"
 
 
@@ -183,20 +185,6 @@ def _elements(values: Array) -> dict[str, int]:
     order = np.argsort(np.abs(values), axis=None, kind="stable")
     order = order[values.flat[order] != 0]
     return {"largest": int(order[-1]), "median": int(order[len(order) // 2])}
-
-
-def _float16(values: Array) -> Array:
-    return values.astype(np.float16).astype(np.float32)
-
-
-def _mantissa(values: Array, bits: int) -> Array:
-    """The nearest values with so many bits of mantissa; a tie goes to the even one."""
-    drop = np.uint32(23 - bits)
-    raw = np.ascontiguousarray(values).view(np.uint32)
-    odd = (raw >> drop) & np.uint32(1)
-    raised = raw + (np.uint32(1) << (drop - np.uint32(1))) - np.uint32(1) + odd
-    rounded: Array = (raised >> drop << drop).view(np.float32)
-    return rounded
 
 
 def _int8(values: Array, channels: int | None) -> Array:

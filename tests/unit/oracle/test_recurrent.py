@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from harness.graphs.recurrent import parameters
 from harness.oracle import recurrent
 from harness.oracle.activations import FUNCTIONS, activations
 
@@ -121,7 +122,7 @@ def test_linear_before_reset(direction, clip):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("op", GATES)
 def test_every_activation_in_the_last_place(op, name):
-    taken = len(FUNCTIONS[name][1])
+    taken = len(parameters(name))
     scales = {"activation_alpha": [0.6], "activation_beta": [0.4]}
     given = dict(itertools.islice(scales.items(), taken))
     agree(op, arguments(op, "forward"), activations=[*DEFAULTS[op][:-1], name], **given)
@@ -131,7 +132,7 @@ def test_every_activation_in_the_last_place(op, name):
 def test_alpha_and_beta_default_to_those_of_the_operator_of_that_name(name):
     attributes = onnx.defs.get_schema(name).attributes
     standard = [attributes[a].default_value.f for a in ("alpha", "beta") if a in attributes]
-    np.testing.assert_allclose(FUNCTIONS[name][1], standard)
+    np.testing.assert_allclose(parameters(name), standard)
 
 
 @pytest.mark.parametrize("name", ["Affine", "ScaledTanh"])

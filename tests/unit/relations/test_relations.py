@@ -13,6 +13,7 @@ from harness.core.registry import resolve
 from harness.core.schema import Case, CaseResult, Cell, Raggedness, Stage, Status
 from harness.core.tolerance import Row, tolerance
 from harness.goldens import store
+from harness.graphs.edit import Edit
 from harness.relations import RELATIONS, judge
 from harness.relations.pieces import cuts
 from harness.relations.poison import extreme, poison
@@ -254,7 +255,7 @@ def test_extremes_are_large_and_finite(dtype):
 def lookups():
     """Two lookups of ids in a tied table, one reordered first, and one of positions."""
     node = helper.make_node
-    return helper.make_graph(
+    graph = helper.make_graph(
         [
             node("Constant", [], ["other"], value=numpy_helper.from_array(np.ones((9, 2), "f4"))),
             node("ReverseSequence", ["ids", "lens"], ["turned"], batch_axis=0, time_axis=1),
@@ -270,11 +271,13 @@ def lookups():
         [],
         [numpy_helper.from_array(np.ones((9, 2), "f4"), "tied")],
     )
+    return Edit(helper.make_model(graph))
 
 
 def test_only_lookups_of_ids_are_poisoned():
-    graph = lookups()
-    assert poison(graph, "ids") == 2
+    edit = lookups()
+    assert poison(edit, "ids") == 2
+    graph = edit.done().graph
     tables = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     assert (tables["tied"] == 1).all()
     read = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Gather"}
@@ -345,7 +348,9 @@ def outputs_of(runtime, model, folder, inputs):
 def same_when_reversed(runtime, model, folder, inputs):
     before = outputs_of(runtime, model, folder, inputs)
     directions = [a.s for n in model.graph.node for a in n.attribute if a.name == "direction"]
-    assert reverse(model.graph) == 1
+    edit = Edit(model)
+    assert reverse(edit) == 1
+    model = edit.done()
     onnx.checker.check_model(model, full_check=True)
     turned = [a.s for n in model.graph.node for a in n.attribute if a.name == "direction"]
     assert (turned != directions) == (b"bidirectional" not in directions)
@@ -372,8 +377,9 @@ def test_a_node_with_the_batch_first_is_turned_around_too(direction, tmp_path):
 
 
 def test_a_node_with_the_batch_first_is_reversed_within_its_lengths():
-    model, _ = recurrent("LSTM", "forward", True, layout=1)
-    assert reverse(model.graph) == 1
+    edit = Edit(recurrent("LSTM", "forward", True, layout=1)[0])
+    assert reverse(edit) == 1
+    model = edit.done()
     found = [node for node in model.graph.node if node.op_type == "ReverseSequence"]
     axes = [{a.name: a.i for a in node.attribute} for node in found]
     assert axes == [{"time_axis": 1, "batch_axis": 0}] * 2

@@ -13,7 +13,8 @@ from onnx import TensorProto
 from onnx import helper as oh
 
 from harness.core.errors import LoadError, RunError
-from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, RECURRENT, Placement, misplaced
+from harness.graphs.recurrent import RECURRENT
+from harness.placing.verdict import CPU_PROVIDER, CUDA_PROVIDER, Placement, misplaced
 from harness.runtimes import ort
 from harness.runtimes.ort import CPU, CUDA
 

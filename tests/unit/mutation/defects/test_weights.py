@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from harness.graphs.edit import Edit
+from harness.graphs.narrow import tf32
 from harness.mutation.defects import weights
 from tests.support.mutants import IDS, planted, pointwise, run, tagger
 
@@ -58,7 +59,7 @@ def test_tf32_keeps_ten_bits_and_a_tie_goes_to_the_even_one():
         -1 - ulp: -1 - ulp,
     }
     given = np.array([*values], np.float32)
-    np.testing.assert_array_equal(weights._mantissa(given, 10), [*values.values()])
+    np.testing.assert_array_equal(tf32(given), [*values.values()])
     mutants = planted(weights.weights_as_tf32, tagger())
     before, after = changes(mutants["all"])["kernel"]
     assert 0 < np.abs(after / before - 1).max() <= ulp / 2

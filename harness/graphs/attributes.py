@@ -1,0 +1,77 @@
+"""What nodes hold beside their inputs: attributes, constants, and what their operator allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+from harness.graphs.walk import MAIN
+
+_NESTED = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+_PLAIN = {"value_int": np.int64, "value_float": np.float32}
+"""The numbers that a Constant may hold without a tensor, alone or (``_ints``) as a list."""
+
+
+def attribute(node: Any, name: str, default: Any = None) -> Any:
+    """The value of one attribute: numbers and text as Python's, tensors and graphs as they are."""
+    entry = next((entry for entry in node.attribute if entry.name == name), None)
+    return default if entry is None else _text(helper.get_attribute_value(entry))
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """The attributes of a node by name, as ``attribute`` gives them, nested graphs left out."""
+    entries = [e for e in node.attribute if e.type not in _NESTED]
+    return {entry.name: _text(helper.get_attribute_value(entry)) for entry in entries}
+
+
+def set_attribute(node: Any, name: str, value: Any) -> None:
+    """Set an attribute of a node, or take it away with None."""
+    kept = [entry for entry in node.attribute if entry.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    if value is not None:
+        node.attribute.append(helper.make_attribute(name, value))
+
+
+def tensors(node: Any) -> Iterator[TensorProto]:
+    """The tensors that the attributes of a node hold."""
+    return (entry.t for entry in node.attribute if entry.HasField("t"))
+
+
+def constant(node: Any) -> TensorProto | None:
+    """What a Constant node holds, as a tensor; None for another node, text or a sparse tensor."""
+    if node.op_type != "Constant" or node.domain not in MAIN:
+        return None
+    for entry in node.attribute:
+        if dtype := _PLAIN.get(entry.name.removesuffix("s")):
+            value = helper.get_attribute_value(entry)
+            return numpy_helper.from_array(np.asarray(value, dtype))
+    return next(tensors(node), None)
+
+
+def constants(graph: Any) -> dict[str, TensorProto]:
+    """The initializers of one graph and what its Constant nodes hold, by name."""
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if (tensor := constant(node)) is not None:
+            held[node.output[0]] = tensor
+    return held
+
+
+def schema(node: Any, opsets: Mapping[str, int]) -> Any | None:
+    """ONNX's definition of a node's operator at the imported ``opsets``; None if it has none."""
+    domain = "" if node.domain in MAIN else node.domain
+    try:
+        return onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return [_text(item) for item in value] if isinstance(value, list) else value
