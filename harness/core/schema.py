@@ -87,19 +87,17 @@ class TensorSpec:
 class ModelSpec:
     """What the catalog says of one reference model; imports no framework.
 
-    ``package`` is the folder that holds its oracle, data and twins. ``padded`` names the input
-    whose value ``padding`` marks a padded step; ``masks`` names, for each input that is 1 at valid
-    steps and 0 at padded ones, the sequence axis that it masks. ``padded_steps`` declares, for
-    each framework, what a recurrent layer yields at a padded step: its last valid output
-    (``repeat``) or ``zero``. ``weights`` names the model that is trained and whose weights this
-    one shares. ``lengths`` names the inputs that are themselves a length: they are filled with it,
-    not drawn; one of shape [batch] holds the number of valid steps of each row.
+    ``padded`` names the input whose value ``padding`` marks a padded step; ``masks`` names, for
+    each input that is 1 at valid steps and 0 at padded ones, the sequence axis that it masks.
+    ``padded_steps`` declares, for each framework, what a recurrent layer yields at a padded step:
+    its last valid output (``repeat``) or ``zero``. ``weights`` names the model that is trained and
+    whose weights this one shares. ``lengths`` names the inputs that are themselves a length: they
+    are filled with it, not drawn; one of shape [batch] holds the number of valid steps of each row.
     ``frameworks`` are those that have a twin. ``states`` names, for each input that is a state, the
     output that is the same state after the last step.
     """
 
     name: str
-    package: str
     summary: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

@@ -33,6 +33,7 @@ from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.processes.limits import Limits, confine
+from reference_models import catalog
 
 CHILD = "harness.exporting.cache"
 _DONE = "done "
@@ -123,9 +124,9 @@ def _key(
     job: Job, source: store.Golden, texts: dict[str, source_hash.Source] | None = None
 ) -> dict[str, Any]:
     target = EXPORTERS[f"{job.exporter}/{job.framework}"]
-    package, weights, opset = source.spec.package, source.weights_sha256, job.opset
-    variant = VARIANTS[job.variant]
-    return bundle.key(job.framework, target, variant, package, weights, opset, texts)
+    package, variant = catalog.package(source.spec.name), VARIANTS[job.variant]
+    weights = source.weights_sha256
+    return bundle.key(job.framework, target, variant, package, weights, job.opset, texts)
 
 
 def _stored(job: Job, key: Mapping[str, Any]) -> bundle.Bundle | None:
@@ -250,7 +251,6 @@ def _export(job: Job, key: Mapping[str, Any], models: dict[str, Any]) -> None:
     memory lacks, or the system refuses a file, the process is to end: that is not stored.
     """
     from harness.graphs import interface
-    from reference_models import catalog
 
     source = store.read(Path(job.golden))
     spec, parameters = source.spec, source.parameters()

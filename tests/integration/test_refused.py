@@ -27,7 +27,6 @@ WORDS |= {f"refused_torch_{name}": words for name, (_, words) in torch_twin.MODE
 def specification(name):
     return ModelSpec(
         name=name,
-        package="tests.support.refused",
         summary="",
         inputs=(TensorSpec("x", "float32", ("batch", "sequence", 5)),),
         outputs=(TensorSpec("y", "float32", ("batch", 3)),),
@@ -57,6 +56,7 @@ def workspace(tmp_path_factory):
             target = Path("build/artifacts") / name / framework / "native/fp32"
             jobs.append(cache.Job(name, framework, "native", "fp32", 18, str(path), str(target)))
         patch.setattr(cache, "CHILD", "tests.support.refused.child")
+        patch.setattr(catalog, "package", lambda name: "tests.support.refused")
         cache.ensure(jobs, lambda text: None)
     return folder
 
@@ -66,6 +66,7 @@ def workspace(tmp_path_factory):
 def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(catalog, "package", lambda name: "tests.support.refused")
     target = "tests.integration.test_refused:SPECIFICATION"
     monkeypatch.setitem(catalog.MODELS, name, target)
     monkeypatch.setitem(globals(), "SPECIFICATION", specification(name))

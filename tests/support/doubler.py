@@ -15,7 +15,6 @@ from harness.goldens.formulas import evaluate
 FEATURES = 3
 SPEC = ModelSpec(
     name="doubler",
-    package="tests.support",
     summary="y = 2 x, and the sum of y over time",
     inputs=(TensorSpec("x", "float32", ("batch", "sequence", FEATURES)),),
     outputs=(

@@ -3,6 +3,7 @@
 from harness.core.registry import resolve
 from harness.exporting import cache
 from harness.frameworks import FRAMEWORKS
+from reference_models import catalog
 
 if __name__ == "__main__":
 
@@ -14,4 +15,5 @@ if __name__ == "__main__":
     cache.resolve = lambda target: (
         built(resolve(target)) if target in FRAMEWORKS.values() else resolve(target)
     )
+    catalog.package = lambda name: "tests.support.refused"
     cache.child()

@@ -9,6 +9,7 @@ from harness.core.schema import Stage
 from harness.exporters import EXPORTERS
 from harness.exporting import bundle, cache
 from harness.processes.limits import GIB, Limits
+from reference_models import catalog
 from tests.support import doubler
 from tests.support.planted_exporters import NAMES, TARGETS
 
@@ -18,6 +19,7 @@ def ensure(tmp_path, monkeypatch):
     """Run planted exporters in order; returns the bundles by exporter."""
     folder = doubler.record(tmp_path / "golden")
     monkeypatch.setattr(cache, "CHILD", "tests.support.planted_exporters")
+    monkeypatch.setitem(catalog.MODELS, "doubler", "tests.support.doubler:SPEC")
     for key, target in TARGETS.items():
         monkeypatch.setitem(EXPORTERS, key, target)
     monkeypatch.setattr(bundle, "versions", lambda framework: {framework: "1.0"})

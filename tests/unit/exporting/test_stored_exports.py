@@ -11,6 +11,7 @@ from harness.core.schema import Cell
 from harness.exporters import DEFAULT_OPSET, EXPORTERS, variants
 from harness.exporting import bundle, cache
 from harness.goldens import store
+from reference_models import catalog
 from tests.support import doubler
 from tests.support.planted_exporters import TARGETS
 
@@ -20,6 +21,7 @@ OTHER = "tests.support.planted_exporters"
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     doubler.record(tmp_path / "golden")
+    monkeypatch.setitem(catalog.MODELS, "doubler", "tests.support.doubler:SPEC")
     monkeypatch.setattr(cache, "CHILD", "tests.support.planted_exporters")
     for key, target in TARGETS.items():
         monkeypatch.setitem(EXPORTERS, key, target)
