@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from harness.commands.run import Parser, ended
+from harness.core import install
 from harness.core.errors import UsageError
 from harness.core.registry import Added, added
 
@@ -74,8 +75,7 @@ def _exporter(key: str, theirs: Added | None) -> str:
         return f"unavailable: {framework} is no framework; choose from: {', '.join(FRAMEWORKS)}"
     found = bundle.versions(framework)
     if not found:
-        extra = f"pip install 'onnx-sequence-harness[{framework}]'"
-        return f"unavailable: {framework} is not installed: {extra}"
+        return f"unavailable: {framework} is not installed: {install.line(framework)}"
     if theirs is not None:
         command = [sys.executable, "-c", IMPORTS, theirs.target]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -59,10 +59,32 @@ def _renamed(new: Path, folder: Path) -> bool:
 def _exchange(a: Path, b: Path) -> bool:
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):  # TypeError on Windows, which wants a name
         return False
     arguments = (_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)
     return bool(renameat2(*arguments) == 0)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Wait for other processes that hold ``folder``, which is made; then hold it for the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        _lock(file.fileno())
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock of an open file, which is free again when the file is closed."""
+    try:
+        import fcntl
+    except ImportError:
+        import msvcrt
+
+        while True:
+            with suppress(OSError):  # after ten seconds of waiting
+                return msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,no-any-return]
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def written(path: Path, data: bytes) -> Path:

@@ -23,6 +23,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO, Any
 
+from harness.core import install
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line, passing
 from harness.core.registry import resolve
 from harness.core.schema import Progress, Stage
@@ -87,7 +88,7 @@ def ensure(
             stored = bundle.read(Path(job.folder))
         result[job.name] = stored or (
             f"{job.framework} is not installed and {job.folder} has no export of these weights:"
-            f" pip install 'onnx-sequence-harness[{job.framework}]'"
+            f" {install.line(job.framework)}"
         )
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -64,8 +65,9 @@ def provider_library(packages: Path | None = None) -> Path:
 
     Nothing is imported. UnavailableError, with the install line, where there is none.
     """
-    if sys.platform != "linux":
-        raise UnavailableError(f"placement needs Linux; this is {sys.platform}")
+    machine = platform.machine()
+    if (sys.platform, machine) != ("linux", "x86_64"):
+        raise UnavailableError(f"placement needs Linux on x86_64; this is {sys.platform}, {machine}")
     spec = None if packages else find_spec("onnxruntime")
     places = [packages / "onnxruntime"] if packages else []
     places += [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []

@@ -19,6 +19,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from harness.core import install
 from harness.core.errors import HarnessError, UnavailableError, UsageError, one_line
 from harness.recording.user_model import Wanted, make
 from harness.subjects.source import Kind, Source
@@ -76,7 +77,7 @@ def _framework(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise UnavailableError(
             f"{name} is not installed here ({error.name} is missing):"
-            f" pip install 'onnx-sequence-harness[{name}]'"
+            f" {install.line(name)}"
         ) from None
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.core import install
 from harness.core.errors import LoadError, RunError, clipped
 from harness.core.schema import Array, Arrays
 
 DEVICE = "CPU"
-INSTALL = "pip install 'onnx-sequence-harness[openvino]'"
 FULL = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
 """Without them OpenVINO computes in bfloat16 or float16 on a processor that is faster at it."""
 _PRECISION, _MODE, _THREADS = (
@@ -97,7 +97,7 @@ class OpenVinoRuntime:
     properties: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> str | None:
-        return None if self.version() else f"openvino is not installed: {INSTALL}"
+        return None if self.version() else f"openvino is not installed: {install.line('openvino')}"
 
     def version(self) -> str:
         """The version of the installed distribution; empty where there is none."""

@@ -154,6 +154,8 @@ def _runtimes(selection: Selection) -> dict[str, Runtime]:
     required = selectors.names("runtime", selection.require, RUNTIMES)
     chosen = selectors.names("runtime", selection.runtimes, RUNTIMES)
     if not selection.runtimes:
+        if not required and (reason := guard.reason(load("ort-cpu"))):
+            raise UnavailableError(f"there is no runtime to judge in: {reason}")
         cuda = guard.reason(load("ort-cuda")) is None
         chosen = ["ort-cpu", "ort-cuda"] if cuda else ["ort-cpu"]
     chosen = list(dict.fromkeys([*chosen, *required]))

@@ -9,7 +9,7 @@ import pytest
 
 import harness.validate as validate
 from harness.commands.run import ended
-from harness.core import selectors
+from harness.core import install, selectors
 from harness.core.errors import LoadError, NothingSelectedError, RunError
 from harness.core.schema import Cell, Status
 from harness.exporting import bundle
@@ -66,16 +66,16 @@ def test_what_is_no_golden_of_the_framework_is_a_load_error(name, tmp_path):
 @pytest.mark.parametrize(
     ("runtime", "there", "told"),
     [
-        (TORCH, {}, "torch is not installed: pip install 'onnx-sequence-harness[torch]'"),
+        (TORCH, {}, f"torch is not installed: {install.line('torch')}"),
         (
             KERAS,
             {},
-            "keras and tensorflow are not installed: pip install 'onnx-sequence-harness[keras]'",
+            f"keras and tensorflow are not installed: {install.line('keras')}",
         ),
         (
             KERAS,
             {"keras": "3"},
-            "tensorflow is not installed: pip install 'onnx-sequence-harness[keras]'",
+            f"tensorflow is not installed: {install.line('keras')}",
         ),
         (KERAS, {"keras": "3", "tensorflow-cpu": "2"}, None),
         (TORCH, {"torch": "2+cpu"}, None),
