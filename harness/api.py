@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -138,14 +138,6 @@ def validate(
     return pipeline.judge(prepared, "harness.validate", lambda result: None, lambda work: None)
 
 
-class Command(ModuleType):
-    """A command's module, which is also the function of its name: ``harness.export(...)``."""
-
-    def __call__(self, *arguments: Any, **named: Any) -> Report:
-        report: Report = globals()[self.__name__.rpartition(".")[2]](*arguments, **named)
-        return report
-
-
 def _names(names: Names) -> list[str]:
     """Names as a list."""
     return [names] if isinstance(names, str) else list(names)
@@ -162,3 +154,10 @@ def _numbers(numbers: Numbers | None) -> list[str]:
         from harness.core.errors import UsageError
 
         raise UsageError(f"{numbers!r}: expected numbers, or a text such as 1,2,7..9") from None
+
+
+if __name__ == "__main__":
+    from harness.__main__ import main
+
+    sys.argv[1:1] = ["api"]
+    main()

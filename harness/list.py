@@ -6,11 +6,12 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from harness.commands.run import Parser, ended
-from harness.core import install
-from harness.core.errors import UsageError
-from harness.core.registry import Added, added
+from harness.commands.run import CommandParser, command
+
+if TYPE_CHECKING:
+    from harness.core.registry import Added
 
 IMPORTS = (
     "import sys; from harness.core.registry import resolve;"
@@ -19,19 +20,24 @@ IMPORTS = (
 
 
 def parser() -> argparse.ArgumentParser:
-    return Parser(
-        prog="python -m harness.list",
-        description="List models, exporters, variants, runtimes and reports, and whether each is"
+    return CommandParser(
+        "list",
+        "List models, exporters, variants, runtimes and reports, and whether each is"
         " available here, and why not. What another installed distribution adds is named with it.",
+        examples=("",),
+        passes="all is listed",
+        fails="",
+        nothing="",
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     parser().parse_args(argv)
 
     from rich.console import Console
 
     from harness import exporters, reports, runtimes
+    from harness.core.registry import added
     from harness.exporters.variants import VARIANTS
     from reference_models import catalog
 
@@ -56,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _model(name: str) -> str:
+    from harness.core.errors import UsageError
     from reference_models import catalog
 
     try:
@@ -67,6 +74,7 @@ def _model(name: str) -> str:
 
 def _exporter(key: str, theirs: Added | None) -> str:
     """The versions of the exporter's framework; one of theirs is imported in a child, for it."""
+    from harness.core import install
     from harness.exporting import bundle
     from harness.frameworks import FRAMEWORKS
 
@@ -95,6 +103,7 @@ def _runtime(name: str) -> str:
 
 
 def _report(name: str) -> str:
+    from harness.core.errors import UsageError
     from harness.reports import load
 
     try:
@@ -105,4 +114,4 @@ def _report(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

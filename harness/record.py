@@ -9,20 +9,36 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands import options
-from harness.commands.run import Parser, ended
-from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.record",
-        description="Train each reference model in its framework, check it against the float64"
-        " oracle, and write golden/<model>/<framework>/.",
+    from harness.commands import options
+    from harness.frameworks import FRAMEWORKS
+
+    parser = CommandParser(
+        "record",
+        "Train each reference model in its framework, check it against the float64 oracle, and"
+        " write golden/MODEL/FRAMEWORK/.",
+        examples=("gru_tagger --framework torch", "--check"),
+        passes="every golden is recorded; with --check, is what its weights give",
+        fails="with --check, a golden is not what its weights give",
+        nothing="",
     )
     parser.add_argument("model", nargs="*", help="names or globs (default: every reference model)")
-    parser.add_argument("--framework", action="append", metavar="NAME", help="keras, torch")
-    parser.add_argument("--golden", type=Path, default=options.GOLDEN, metavar="DIR")
+    parser.add_argument(
+        "--framework",
+        action="append",
+        metavar="NAME",
+        help=f"{', '.join(FRAMEWORKS)}; comma-separated, repeatable (default: all)",
+    )
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        default=options.GOLDEN,
+        metavar="DIR",
+        help="the folder of goldens (default: golden)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     parser.add_argument(
         "--reuse-weights",
@@ -40,13 +56,12 @@ def parser() -> argparse.ArgumentParser:
         help="derive every golden anew from its stored weights, print the largest relative"
         " difference, write nothing",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    options.add_output(parser, json=False)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_args(given)
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_args(argv)
 
     from harness.core import selectors
     from harness.frameworks import FRAMEWORKS
@@ -57,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check:
         return _check(models, frameworks, args.golden)
     if len(frameworks) > 1:
-        return _each_in_a_child(given, frameworks)
+        return _each_in_a_child(argv, frameworks)
     return _record(models, frameworks[0], args)
 
 
 def _check(models: list[str], frameworks: list[str], root: Path) -> int:
-    from harness.core.errors import GoldenError
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, GoldenError, UsageError
     from harness.recording import reference_model
     from reference_models import catalog
 
@@ -86,10 +101,12 @@ def _check(models: list[str], frameworks: list[str], root: Path) -> int:
     return CONFORMS if worst <= reference_model.FLOAT64_AGREEMENT else DOES_NOT_CONFORM
 
 
-def _each_in_a_child(given: list[str], frameworks: list[str]) -> int:
+def _each_in_a_child(argv: Sequence[str], frameworks: list[str]) -> int:
     """One process for each framework: their runtimes do not share one well."""
+    from harness.core.errors import CONFORMS
+
     for framework in frameworks:
-        command = [sys.executable, "-m", "harness.record", *given, "--framework", framework]
+        command = [sys.executable, "-m", "harness.record", *argv]
         status = subprocess.run(_without_framework(command, framework), check=False).returncode
         if status:
             return status
@@ -112,6 +129,7 @@ def _without_framework(command: list[str], framework: str) -> list[str]:
 def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from harness.core.errors import CONFORMS
     from harness.recording import reference_model
     from reference_models import catalog
 
@@ -140,4 +158,4 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import api
-from harness.commands import interrupts, options
-from harness.commands.run import Parser, ended
-from harness.relations import RELATIONS
+from harness.commands import interrupts
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.validate",
-        description="Run exported sequence models at every golden length and compare every output"
+    from harness.commands import options
+    from harness.relations import RELATIONS
+
+    parser = CommandParser(
+        "validate",
+        "Run exported sequence models at every golden length and compare every output"
         " with the float64 oracle.",
-        epilog="exit codes: 0 everything compared conforms; 1 something does not; 2 the call or a"
-        " file is not usable; 3 a required runtime or framework is not available; 4 nothing was"
-        " compared",
+        examples=(
+            "path/to/bundle",
+            "model.onnx --golden path/to/golden --runtime ort-cpu,openvino",
+            "language_model --framework torch --exporter all --lengths 1..64",
+        ),
     )
     options.add_subjects(parser)
     options.add_matrix(parser)
@@ -43,11 +46,6 @@ def parser() -> argparse.ArgumentParser:
         default=Path("build/report"),
         metavar="DIR",
         help="where report.json goes (default: build/report)",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the report on standard output and everything else on standard error",
     )
     parser.add_argument(
         "--every-step",
@@ -76,18 +74,17 @@ def parser() -> argparse.ArgumentParser:
         " of every runtime in it)",
     )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing cell")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
-    parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
+    options.add_output(parser, verbose="every case")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_intermixed_args(given)
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_intermixed_args(argv)
 
     from rich.console import Console
 
     from harness import reports
+    from harness.commands import options
     from harness.core import summary
     from harness.core.environment import machine
     from harness.core.schema import CellResult, Report
@@ -109,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     errors = Console(stderr=True)
     shown = errors if args.json else Console()
-    command = shlex.join(["python", "-m", "harness.validate", *given])
+    call = shlex.join(["python", "-m", "harness.validate", *argv])
     stopped = False
     with console.progress(errors, enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)
@@ -131,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             report = pipeline.judge(
                 prepared,
-                command,
+                call,
                 done,
                 step=lambda work: (
                     None if bar.disable else bar.update(task, advance=1, description=work.cell.id)
@@ -141,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         except KeyboardInterrupt:
             stopped = True
-            report = Report(command, machine(), tuple(judged), partial=True)
+            report = Report(call, machine(), tuple(judged), partial=True)
     if interrupts.heard():
         stopped, report = True, replace(report, partial=True)
     if args.shard:
@@ -161,5 +158,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
-sys.modules[__name__].__class__ = api.Command
+    command(main)

@@ -9,7 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -79,12 +81,17 @@ def _lock(descriptor: int) -> None:
     try:
         import fcntl
     except ImportError:
-        import msvcrt
+        _lock_on_windows(descriptor)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
-        while True:
-            with suppress(OSError):  # after ten seconds of waiting
-                return msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,no-any-return]
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+def _lock_on_windows(descriptor: int) -> None:
+    msvcrt: Any = import_module("msvcrt")
+    while True:
+        with suppress(OSError):  # locking() gives up after ten seconds
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+            return
 
 
 def written(path: Path, data: bytes) -> Path:

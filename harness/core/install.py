@@ -52,6 +52,4 @@ def _source(here: metadata.Distribution, extra: str) -> str:
 def _required(here: metadata.Distribution, extra: str) -> list[str]:
     """The requirements of ``extra``, other markers left with them."""
     only = re.compile(rf"""\s*(and\s+)?extra\s*==\s*['"]{re.escape(extra)}['"]""")
-    split = [entry.partition(";") for entry in here.requires or ()]
-    found = [(what, only.sub("", marker)) for what, _, marker in split if only.search(marker)]
-    return [f"{what.strip()};{marker}" if marker.strip() else what.strip() for what, marker in found]
+    return [only.sub("", entry).rstrip("; ") for entry in here.requires or () if only.search(entry)]

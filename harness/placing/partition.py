@@ -65,9 +65,9 @@ def provider_library(packages: Path | None = None) -> Path:
 
     Nothing is imported. UnavailableError, with the install line, where there is none.
     """
-    machine = platform.machine()
-    if (sys.platform, machine) != ("linux", "x86_64"):
-        raise UnavailableError(f"placement needs Linux on x86_64; this is {sys.platform}, {machine}")
+    here = sys.platform, platform.machine()
+    if here != ("linux", "x86_64"):
+        raise UnavailableError(f"placement needs Linux on x86_64; this is {' on '.join(here)}")
     spec = None if packages else find_spec("onnxruntime")
     places = [packages / "onnxruntime"] if packages else []
     places += [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []

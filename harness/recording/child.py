@@ -76,8 +76,7 @@ def _framework(name: str) -> Any:
         return importlib.import_module(f"harness.frameworks.{name}_model")
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"{name} is not installed here ({error.name} is missing):"
-            f" {install.line(name)}"
+            f"{name} is not installed here ({error.name} is missing): {install.line(name)}"
         ) from None
 
 

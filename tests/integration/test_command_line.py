@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from harness.__main__ import COMMANDS
 from tests.support import doubler
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +30,42 @@ def onnx_file(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["validate", "record", "export", "list", "merge"])
-def test_every_command_explains_itself(command):
-    result = call(f"harness.{command}", "--help")
-    assert result.returncode == 0
-    assert f"python -m harness.{command}" in result.stdout
-    assert command in call("harness").stdout
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_in_whichever_way_it_is_called(command):
+    one, other = call(f"harness.{command}", "--help"), call("harness", command, "--help")
+    assert one.returncode == other.returncode == 0
+    assert one.stdout == other.stdout
+    assert one.stdout.startswith(f"usage: python -m harness.{command} ")
+
+
+def test_the_way_in_names_every_command_and_refuses_what_is_none():
+    told = call("harness", "--help")
+    assert told.returncode == 0
+    assert all(f"  {name} " in told.stdout for name in COMMANDS)
+    nothing = call("harness")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", told.stdout)
+    for word, near in (("validat", "did you mean validate?"), ("compare", ""), ("--vers", "")):
+        result = call("harness", word, "a", "b")
+        assert result.returncode == 2
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"error: unknown command '{word}'")
+        assert near in line
+        assert "choose from: convert, diagnose, export" in line
+
+
+def test_a_command_ends_alike_in_whichever_way_it_is_called():
+    one, other = call("harness.validate", "two_input_q"), call("harness", "validate", "two_input_q")
+    assert one.returncode == other.returncode == 2
+    assert one.stderr == other.stderr
+    assert "did you mean two_input_qa?" in one.stderr
+
+
+def test_no_library_is_taken_for_a_command():
+    result = call("harness.api")
+    assert result.returncode == 2
+    assert "unknown command 'api'" in result.stderr
+    assert call("harness.compare", "a", "b").returncode == 1
 
 
 def test_json_goes_to_standard_output_alone(onnx_file):

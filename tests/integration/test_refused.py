@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import harness.export as export_command
+from harness.export import main as export_command
 from harness.commands.run import ended
 from harness.core.schema import Case, ModelSpec, TensorSpec
 from harness.exporting import cache
@@ -72,7 +72,7 @@ def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, 
     monkeypatch.setitem(globals(), "SPECIFICATION", specification(name))
     framework = name.split("_")[1]
     call = [name, "-o", f"out_{name}", "--framework", framework]
-    assert ended(export_command.main, call) == 2
+    assert ended(export_command, call) == 2
     told = capsys.readouterr()
     assert len(told.err.splitlines()) == 1, told.err
     assert re.search(WORDS[name], told.err), told.err

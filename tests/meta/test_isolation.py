@@ -17,7 +17,7 @@ import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import harness.validate as validate
+from harness.validate import main as validate
 from harness import runtimes
 from harness.commands.run import ended
 from harness.core.expectations import Expectation
@@ -74,7 +74,7 @@ def judged(files, capfd, monkeypatch):
         monkeypatch.setitem(runtimes.RUNTIMES, name, target)
 
     def run(names, *flags):
-        code = ended(validate.main, [*files, "--runtime", names, "--json", *flags])
+        code = ended(validate, [*files, "--runtime", names, "--json", *flags])
         out, err = capfd.readouterr()
         return code, json.loads(out) if out else err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import harness.validate as validate
+from harness.validate import main as validate
 from harness.commands.run import ended
 from harness.core import install, selectors
 from harness.core.errors import LoadError, NothingSelectedError, RunError
@@ -166,7 +166,7 @@ def shipped(tmp_path):
 
 def judged(folder, capsys, *flags):
     call = [str(folder), "--json", "--report-dir", str(folder.parent / "report"), *flags]
-    code = ended(validate.main, call)
+    code = ended(validate, call)
     captured = capsys.readouterr()
     return code, json.loads(captured.out)["results"] if captured.out else captured.err
 

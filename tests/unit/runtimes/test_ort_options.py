@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-import harness.validate as validate
+from harness.validate import main as validate
 from harness.commands.run import ended
 from harness.core.errors import UsageError
 from harness.runtimes.onnx_reference import REFERENCE
@@ -148,7 +148,7 @@ def call(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]):
 
     def run(*flags: str):
         try:
-            code = ended(validate.main, [model, *place, "-q", *flags])
+            code = ended(validate, [model, *place, "-q", *flags])
         except SystemExit as end:
             code = end.code
         report = tmp_path / "report.json"
