@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.core.errors import (
         GoldenError,
         HarnessError,
+        NonconformanceError,
         NothingSelectedError,
         UnavailableError,
         UsageError,
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GoldenError",
     "HarnessError",
+    "NonconformanceError",
     "NothingSelectedError",
     "Report",
     "UnavailableError",

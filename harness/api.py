@@ -43,8 +43,9 @@ def export(
     model says itself may be left out. ``lengths`` and ``batch`` are the sizes to prove it at,
     ``onnx`` a file to judge instead of exporting.
 
-    The report says whether it conforms: ``harness.core.summary.exit_code(report) == 0``.
-    UsageError, in one line and with nothing written, where the model cannot be read, run or
+    Where the model does not conform, nothing is raised and no bundle is written: ``conforms`` of
+    the report is False, its text says which cell fails and why, and ``raise_for_status()`` raises
+    that. UsageError, in one line and with nothing written, where the model cannot be read, run or
     exported or an input is not described; UnavailableError where its framework is not installed.
     """
     from harness.core.errors import UsageError
@@ -116,8 +117,10 @@ def validate(
     """Judge a bundle, a ``.onnx`` file with its ``golden``, or reference models, in ``runtimes``.
 
     Selectors are those of the command, their defaults too. Nothing is written but exports of
-    reference models, under ``build/``. UsageError, NothingSelectedError or UnavailableError as the
-    command's one line.
+    reference models, under ``build/``. ``conforms`` of the report says what came of it, its text
+    why, and ``raise_for_status()`` raises that where something does not conform.
+
+    UsageError, NothingSelectedError or UnavailableError as the command's one line.
     """
     from harness.validation import pipeline
     from harness.validation.selection import Selection

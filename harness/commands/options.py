@@ -106,7 +106,7 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cells judged at a time, each in a child process where N is not 1 (default: 1)",
     )
-    add_timeout(group, "a cell, every one of which is isolated then, and for an export")
+    add_timeout(group, "a cell in a process of its own, as all are then, and for an export")
     group.add_argument(
         "--memory-limit",
         type=_above_zero,

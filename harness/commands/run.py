@@ -85,8 +85,8 @@ def command(main: Main) -> NoReturn:
 def ended(main: Main, argv: Sequence[str] | None = None) -> int:
     """Run a command with ``argv``, else this process's arguments, and return its exit code.
 
-    An error is one line on standard error. A request to terminate (SIGTERM) is taken as Ctrl-C is. A reader of the output that leaves
-    changes nothing.
+    An error is one line on standard error. A request to terminate (SIGTERM) is taken as Ctrl-C is.
+    A reader of the output that leaves changes nothing.
     """
     with streams.unheard() as heard:
         status = _ended(main, sys.argv[1:] if argv is None else argv)

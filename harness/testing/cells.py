@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from harness.core import selectors
-from harness.core.errors import HarnessError, NothingSelectedError, UsageError
+from harness.core.errors import (
+    HarnessError,
+    NonconformanceError,
+    NothingSelectedError,
+    UsageError,
+)
 from harness.core.files import locked
 from harness.core.schema import Cell, CellResult, Status
 from harness.core.summary import BAD
@@ -26,10 +31,6 @@ from harness.validation.selection import Selection
 from reference_models import catalog
 
 MARKER = "harness"
-
-
-class NonconformanceError(Exception):
-    """The lines that the console shows of a cell."""
 
 
 class CellItem(pytest.Item):
@@ -55,7 +56,7 @@ class CellItem(pytest.Item):
             pytest.skip(result.reason)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, NonconformanceError | HarnessError):
+        if isinstance(excinfo.value, HarnessError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.export import main as export_command
 from harness.commands.run import ended
 from harness.core.schema import Case, ModelSpec, TensorSpec
+from harness.export import main as export_command
 from harness.exporting import cache
 from harness.goldens import store
 from reference_models import catalog

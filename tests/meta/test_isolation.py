@@ -17,13 +17,13 @@ import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from harness.validate import main as validate
 from harness import runtimes
 from harness.commands.run import ended
 from harness.core.expectations import Expectation
 from harness.core.schema import CaseResult, Stage, Status
 from harness.goldens import store
 from harness.runtimes.settings import Settings
+from harness.validate import main as validate
 from harness.validation import pipeline
 from harness.validation.isolation import workers
 from harness.validation.isolation.child import Child, Limits, Setup

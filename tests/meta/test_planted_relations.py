@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from harness.validate import main as validate
 from harness import runtimes
 from harness.commands.run import ended
 from harness.relations import RELATIONS
+from harness.validate import main as validate
 from tests.support import recurrence
 
 

@@ -5,10 +5,10 @@ import json
 import onnx
 import pytest
 
-from harness.validate import main as validate
 from ci import gpu
 from harness import runtimes
 from harness.commands.run import ended
+from harness.validate import main as validate
 from tests.support import doubler
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.validate import main as validate
 from harness import runtimes
 from harness.commands.run import ended
 from harness.core.schema import Arrays
+from harness.validate import main as validate
 from tests.support.planted import Outputs, right
 
 FLOOD = 100 * 2**20

@@ -32,7 +32,7 @@ def test_the_table_is_that_of_the_modules():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_of_a_command_is_one(name):
     parser = PARSERS[name]()
-    before, _, after = parser.format_help().partition("\nexamples:\n")
+    _, _, after = parser.format_help().partition("\nexamples:\n")
     examples, _, codes = after.partition("\nexit codes:\n")
     calls = [line for line in examples.splitlines() if line]
     assert calls

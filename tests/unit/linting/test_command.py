@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import helper
 
-from harness.validate import main as validate
 from harness import lint
 from harness.commands.run import ended
 from harness.exporting import bundle
 from harness.linting import RULES, linter
+from harness.validate import main as validate
 from tests.support import doubler
 from tests.support.doubler import FEATURES, clean_nodes, graph
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.validate import main as validate
 from harness.commands.run import ended
 from harness.core import install, selectors
 from harness.core.errors import LoadError, NothingSelectedError, RunError
@@ -16,6 +15,7 @@ from harness.exporting import bundle
 from harness.goldens import store
 from harness.runtimes import frameworks as framework
 from harness.runtimes.frameworks import KERAS, KERAS_CUDA, TORCH, TORCH_CUDA
+from harness.validate import main as validate
 from harness.validation import engine, pipeline
 from harness.validation.job import Work
 from harness.validation.selection import Selection

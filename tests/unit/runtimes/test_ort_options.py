@@ -7,13 +7,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from harness.validate import main as validate
 from harness.commands.run import ended
 from harness.core.errors import UsageError
 from harness.runtimes.onnx_reference import REFERENCE
 from harness.runtimes.ort import CPU, CUDA
 from harness.runtimes.ort_options import EXECUTION, LEVELS, OrtOptions
 from harness.runtimes.settings import Settings
+from harness.validate import main as validate
 from tests.support import doubler
 
 
