@@ -69,6 +69,8 @@ def main(argv: Sequence[str]) -> int:
 
     models = selectors.names("model", args.model or list(catalog.OURS), catalog.MODELS)
     frameworks = selectors.names("framework", args.framework or [selectors.ALL], FRAMEWORKS)
+    if args.check or args.reuse_weights or args.new_cases:
+        catalog.there(args.golden)
     if args.check:
         return _check(models, frameworks, args.golden)
     if len(frameworks) > 1:
@@ -130,9 +132,13 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from harness.core.errors import CONFORMS
+    from harness.exporters.stock.quiet import silenced
+    from harness.frameworks import load
     from harness.recording import reference_model
     from reference_models import catalog
 
+    with silenced():  # TensorFlow's own lines come from C++ as it is imported
+        load(framework)
     console = Console(stderr=True)
     known = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
     specs = sorted(known, key=lambda spec: spec.weights != spec.name)

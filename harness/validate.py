@@ -73,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
         help="run nothing: judge the outputs in DIR, whatever runtime they come from (default:"
         " of every runtime in it)",
     )
+    parser.add_argument(
+        "--expectations",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file of [[expect]] tables with cell, stage, reason and upstream: cells of"
+        " yours that are known to fail, strictly: a pass, or a failure at another stage, fails",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing cell")
     options.add_output(parser, verbose="every case")
     return parser
@@ -103,6 +110,7 @@ def main(argv: Sequence[str]) -> int:
         limits=isolation.limits,
         save_outputs=args.save_outputs,
         load_outputs=args.load_outputs,
+        expectations=args.expectations,
     )
     errors = Console(stderr=True)
     shown = errors if args.json else Console()
@@ -148,6 +156,8 @@ def main(argv: Sequence[str]) -> int:
         print(json_file.dumps(report))
     for name in () if args.quiet or report.partial else pipeline.without_a_case(prepared, report):
         shown.print(f"relation {name} applies to no selected model and case", highlight=False)
+    for cell in pipeline.unmatched(prepared):
+        print(f"{args.expectations}: {cell} is none of the cells of this run", file=sys.stderr)
     if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:
         table.show(shown, report)
     for line in failed:

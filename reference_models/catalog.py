@@ -29,6 +29,7 @@ OURS: dict[str, str] = {
     "gru_tagger_reset_before": "reference_models.gru_tagger.spec:GRU_TAGGER_RESET_BEFORE",
     "encoder_decoder": "reference_models.encoder_decoder.spec:ENCODER_DECODER",
 }
+GOLDEN = Path("golden")
 MODELS: dict[str, str] = extended("harness.models", OURS)
 
 
@@ -65,11 +66,22 @@ def goldens(spec: ModelSpec) -> Path:
     """The folder that holds a model's goldens unless another is given.
 
     It is ``golden`` in the model's own package, which may ship them, else ``golden`` here.
+    UsageError where neither is there.
     """
-    found = find_spec(package(spec.name))
-    places = (found.submodule_search_locations if found else None) or ()
+    own = find_spec(package(spec.name))
+    places = (own.submodule_search_locations if own else None) or ()
     shipped = (Path(place) / "golden" for place in places)
-    return next((folder for folder in shipped if folder.is_dir()), Path("golden"))
+    return next((folder for folder in shipped if folder.is_dir()), None) or there(GOLDEN)
+
+
+def there(root: Path) -> Path:
+    """Return ``root``; UsageError, which says where goldens come from, where it is no folder."""
+    if not root.is_dir():
+        raise UsageError(
+            f"there is no folder {root}: goldens of reference models come with the source, not with"
+            " the installed package; work in a checkout or give --golden DIR (a bundle has its own)"
+        )
+    return root
 
 
 def part(spec: ModelSpec, name: str) -> ModuleType:

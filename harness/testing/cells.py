@@ -183,6 +183,7 @@ class Cells:
             batch=option.harness_batch,
             relations=option.harness_relation,
             artifacts=self._artifacts,
+            expectations=option.harness_expectations and Path(option.harness_expectations),
         )
         chosen = selectors.names(
             "framework", option.harness_framework or [selectors.ALL], FRAMEWORKS

@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         told = f"{about}; comma-separated, repeatable"
         add(f"--harness-{name}", action="append", default=[], metavar="NAME", help=told)
     add(
+        "--harness-expectations",
+        metavar="FILE",
+        help="cells that are known to fail, as --expectations of harness.validate takes it",
+    )
+    add(
         "--harness-artifacts",
         default="build/artifacts",
         metavar="DIR",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -38,11 +39,15 @@ EXPECTATIONS = Path(catalog.__file__).with_name("expectations.toml")
 
 @dataclass
 class Prepared:
-    """The works of a selection and the runtimes they run on."""
+    """The works of a selection, the runtimes they run on, and what is expected to fail.
+
+    ``rows`` hold for reference models, the user's ``own`` for every cell.
+    """
 
     works: list[Work]
     runtimes: Mapping[str, Runtime]
     rows: list[expectations.Expectation] = field(default_factory=list)
+    own: list[expectations.Expectation] = field(default_factory=list)
     partial: bool = False
     settings: Settings = field(default_factory=Settings)
 
@@ -80,8 +85,12 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
     if folder := selection.save_outputs:
         flat = save_and_load.kept(flat, folder, environment.machine(), selection.settings.flags)
     partial = bool(selection.lengths or selection.batch)
-    rows = expectations.load(EXPECTATIONS)
-    return Prepared(flat, runtimes, rows, partial, selection.settings)
+    rows, own = expectations.load(EXPECTATIONS), []
+    if file := selection.expectations:
+        own = expectations.load(file)
+        flag = f" --expectations {shlex.quote(str(file))}"
+        flat = [replace(work, replay=work.replay + flag) for work in flat]
+    return Prepared(flat, runtimes, rows, own, partial, selection.settings)
 
 
 def cells(selection: Selection) -> list[Cell]:
@@ -123,7 +132,7 @@ def judge(
     running = workers.run(asked, prepared.runtimes, prepared.settings, how, tell)
     with closing(running) as judged:
         for work, raw in zip(asked, judged, strict=False):
-            rows = prepared.rows if work.expected else []
+            rows = [*prepared.own, *(prepared.rows if work.expected else ())]
             told = save_and_load.finished(work, raw, prepared.runtimes)
             result = expectations.judge(told, rows, prepared.partial)
             results.append(result)
@@ -139,6 +148,12 @@ def without_a_case(prepared: Prepared, report: Report) -> list[str]:
     asked = dict.fromkeys(name for work in ran for name in work.relations)
     tried = {case.relation for result in report.results for case in result.cases}
     return [name for name in asked if name not in tried]
+
+
+def unmatched(prepared: Prepared) -> list[str]:
+    """The cells of the user's own expectations that are none of the run's: misspelt or left out."""
+    ids = [work.cell.id for work in prepared.works]
+    return [row.cell for row in expectations.unused(prepared.own, ids)]
 
 
 def _every_step(source: Golden) -> Complete:

@@ -1,6 +1,8 @@
 """The commands as a user calls them: exit codes, one line for an error, no traceback."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +16,10 @@ from tests.support import doubler
 ROOT = Path(__file__).parents[2]
 
 
-def call(*arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
+def call(*arguments, cwd=ROOT, env=os.environ, how="-m"):
+    given = {"cwd": cwd, "env": {**env, "PYTHONPATH": str(ROOT)}, "check": False}
+    command = [sys.executable, how, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **given)
 
 
 @pytest.fixture
@@ -126,6 +128,28 @@ def test_an_unusable_call_ends_in_one_line(arguments, code, words, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate"],
+        ["mutate"],
+        ["diagnose", "gru_tagger"],
+        ["export", "gru_tagger", "-o", "out"],
+        ["record", "--check"],
+    ],
+)
+def test_without_goldens_one_line_says_where_they_come_from(tmp_path, arguments):
+    result = call("harness", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        "error: there is no folder golden: goldens of reference models come with"
+    )
+    assert "work in a checkout or give --golden DIR" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_onnx_file_needs_its_golden(onnx_file):
     result = call("harness.validate", onnx_file[0])
     assert result.returncode == 2
@@ -190,7 +214,9 @@ def test_list_says_what_is_there_and_why_not():
     [
         (["no_such_model"], "two_input_qa"),
         (["--framework", "jax"], "keras, torch"),
-        (["--check", "--golden", "nowhere"], "could not be read"),
+        (["--check", "--golden", "nowhere"], "there is no folder nowhere"),
+        (["--reuse-weights", "--golden", "nowhere"], "there is no folder nowhere"),
+        (["gru_tagger", "--check", "--golden", "tests"], "could not be read"),
     ],
 )
 def test_record_refuses_what_it_cannot_use(arguments, word):
@@ -198,6 +224,35 @@ def test_record_refuses_what_it_cannot_use(arguments, word):
     assert result.returncode == 2
     assert word in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_record_says_what_it_recorded_and_no_more(tmp_path):
+    pytest.importorskip("tensorflow")
+    name = "gru_tagger_reset_before"
+    shutil.copytree(ROOT / "golden" / name, tmp_path / name)
+    flags = (name, "--framework", "keras", "--new-cases", "--golden", str(tmp_path))
+    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    result = call("harness.record", *flags, env=bare)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) == 1
+    assert result.stdout.startswith(f"recorded {name}/keras: score ")
+
+
+@pytest.mark.parametrize(("framework", "missing"), [("torch", "torch"), ("keras", "keras")])
+def test_record_says_what_installs_a_framework(tmp_path, framework, missing):
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+sys.argv = ["harness", "record", "encoder_decoder", "--framework", {framework!r}]
+from harness.__main__ import main
+main()
+"""
+    result = call(program, cwd=tmp_path, how="-c")
+    assert result.returncode == 3
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {framework} is not installed here ({missing} is missing): pip")
+    assert line.endswith(f"[{framework}]'") or line.endswith(f"[{framework}]")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

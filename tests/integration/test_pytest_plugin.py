@@ -203,6 +203,16 @@ def test_an_expected_failure_is_xfail_with_its_reason(call, shipped, monkeypatch
     assert "it is known [upstream/1]" in str(result.stdout)
 
 
+def test_expectations_of_ones_own_hold(call, shipped, tmp_path):
+    row = 'cell = "doubler/*"\nstage = "compare"\nreason = "known"\nupstream = "up/2"\n'
+    (tmp_path / "own.toml").write_text(f"[[expect]]\n{row}")
+    own = f"--harness-expectations={tmp_path / 'own.toml'}"
+    result = call(shipped(wrong()), own, "-rx")
+    assert (result.ret, outcomes(result)) == (0, {"xfailed": 1})
+    assert "known [up/2]" in str(result.stdout)
+    assert outcomes(call(shipped(), own)) == {"failed": 1}
+
+
 def test_an_unexpected_pass_fails(call, shipped, monkeypatch):
     expecting(monkeypatch, "doubler/*", Stage.COMPARE)
     result = call(shipped())

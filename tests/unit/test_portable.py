@@ -17,8 +17,8 @@ LACKING = {
     " pidfd_open posix_spawn pread register_at_fork sched_getaffinity set_blocking setgid setpgid"
     " setsid setuid statvfs sysconf uname wait3 wait4 waitid WEXITSTATUS WIFEXITED WIFSIGNALED",
     "signal": "SIGALRM SIGBUS SIGCHLD SIGCONT SIGHUP SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGTSTP"
-    " SIGUSR1 SIGUSR2 SIGXCPU alarm pause pthread_kill pthread_sigmask set_wakeup_fd setitimer sigpending"
-    " sigtimedwait sigwait sigwaitinfo",
+    " SIGUSR1 SIGUSR2 SIGXCPU alarm pause pthread_kill pthread_sigmask set_wakeup_fd setitimer"
+    " sigpending sigtimedwait sigwait sigwaitinfo",
 }
 """What these modules of Python's do not have on Windows."""
 PROGRAM = """
