@@ -251,7 +251,7 @@ main()
     assert result.returncode == 3
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {framework} is not installed here ({missing} is missing): pip")
-    assert line.endswith(f"[{framework}]'") or line.endswith(f"[{framework}]")
+    assert line.endswith((f"[{framework}]'", f"[{framework}]"))
     assert not list(tmp_path.iterdir())
 
 
