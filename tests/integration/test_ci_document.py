@@ -86,7 +86,7 @@ def test_jobs_call_our_commands_alone(text):
     for name in ("HARNESS: wheels/", "BUNDLES: bundles/*"):
         assert sum(name in line for line in text.splitlines()) == 1
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (asked,) = {found for found in re.findall(r"\$HARNESS\[([a-z,]+)\]", text)}
+    (asked,) = set(re.findall(r"\$HARNESS\[([a-z,]+)\]", text))
     assert set(asked.split(",")) <= set(extras["optional-dependencies"])
 
 
