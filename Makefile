@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# ONNX Runtime with CUDA where there is a wheel of it.
+ORT := "onnxruntime-gpu; (sys_platform == 'linux' and platform_machine == 'x86_64') or sys_platform == 'win32'" \
+	"onnxruntime; sys_platform == 'darwin' or (sys_platform == 'linux' and platform_machine != 'x86_64')"
 
 .PHONY: validate test lint web clean
 
@@ -19,7 +22,7 @@ lint: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[keras,torch,openvino,tract,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[keras,torch,openvino,tract,test]' $(ORT)
 	touch $@
 
 # ONNX Runtime Web for the runtime ort-web; needs Node 20 or later.

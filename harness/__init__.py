@@ -1,7 +1,56 @@
 """Prove that a sequence model exported to ONNX computes what was trained, at every length."""
 
-from harness.commands import interrupts as interrupts  # isort: skip
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from harness.api import export, validate
 
+if TYPE_CHECKING:
+    from harness.core.errors import (
+        GoldenError,
+        HarnessError,
+        NonconformanceError,
+        NothingSelectedError,
+        UnavailableError,
+        UsageError,
+    )
+    from harness.core.schema import Report
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "export", "validate"]
+__all__ = [
+    "GoldenError",
+    "HarnessError",
+    "NonconformanceError",
+    "NothingSelectedError",
+    "Report",
+    "UnavailableError",
+    "UsageError",
+    "__version__",
+    "export",
+    "validate",
+]
+
+
+_MODULES = {"Report": "schema"}
+
+
+class _Package(ModuleType):
+    """Keeps the functions where the commands' modules of the same names are imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ("export", "validate") or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a type or an error when it is first asked for: ``import harness`` stays cheap."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"harness.core.{_MODULES.get(name, 'errors')}"), name)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def export(
     model says itself may be left out. ``lengths`` and ``batch`` are the sizes to prove it at,
     ``onnx`` a file to judge instead of exporting.
 
-    The report says whether it conforms: ``harness.core.summary.exit_code(report) == 0``.
-    UsageError, in one line and with nothing written, where the model cannot be read, run or
+    Where the model does not conform, nothing is raised and no bundle is written: ``conforms`` of
+    the report is False, its text says which cell fails and why, and ``raise_for_status()`` raises
+    that. UsageError, in one line and with nothing written, where the model cannot be read, run or
     exported or an input is not described; UnavailableError where its framework is not installed.
     """
     from harness.core.errors import UsageError
@@ -117,8 +118,10 @@ def validate(
     """Judge a bundle, a ``.onnx`` file with its ``golden``, or reference models, in ``runtimes``.
 
     Selectors are those of the command, their defaults too. Nothing is written but exports of
-    reference models, under ``build/``. UsageError, NothingSelectedError or UnavailableError as the
-    command's one line.
+    reference models, under ``build/``. ``conforms`` of the report says what came of it, its text
+    why, and ``raise_for_status()`` raises that where something does not conform.
+
+    UsageError, NothingSelectedError or UnavailableError as the command's one line.
     """
     from harness.validation import pipeline
     from harness.validation.selection import Selection
@@ -139,14 +142,6 @@ def validate(
     return pipeline.judge(prepared, "harness.validate", lambda result: None, lambda job: None)
 
 
-class Command(ModuleType):
-    """A command's module, which is also the function of its name: ``harness.export(...)``."""
-
-    def __call__(self, *arguments: Any, **named: Any) -> Report:
-        report: Report = globals()[self.__name__.rpartition(".")[2]](*arguments, **named)
-        return report
-
-
 def _names(names: Names) -> list[str]:
     """Names as a list."""
     return [names] if isinstance(names, str) else list(names)
@@ -163,3 +158,10 @@ def _numbers(numbers: Numbers | None) -> list[str]:
         from harness.core.errors import UsageError
 
         raise UsageError(f"{numbers!r}: expected numbers, or a text such as 1,2,7..9") from None
+
+
+if __name__ == "__main__":
+    from harness.__main__ import main
+
+    sys.argv[1:1] = ["api"]
+    main()

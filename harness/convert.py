@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands.run import Parser, ended
-from harness.core.errors import CONFORMS, UsageError
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.convert",
-        description="Write a golden or a bundle as model.onnx and test_data_set_N/input_K.pb and"
+    parser = CommandParser(
+        "convert",
+        "Write a golden or a bundle as model.onnx and test_data_set_N/input_K.pb and"
         " output_K.pb, the folder that ONNX Runtime's test runner, tract and onnx-mlir read; or,"
         " where SOURCE is such a folder, write back to the bit what it was made from.",
-        epilog="exit codes: 0 DIR was written; 2 the call or a file is not usable; 4 there is no"
-        " case to write",
+        examples=(
+            "path/to/bundle -o path/to/onnx-tests",
+            "golden/gru_tagger/torch --model model.onnx --lengths 1..64 -o path/to/onnx-tests",
+        ),
+        passes="DIR is written",
+        fails="",
+        nothing="there is no case to write",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the folder to convert")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="new")
@@ -37,9 +40,10 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
+    from harness.core.errors import CONFORMS, UsageError
     from harness.onnx_tests import convert
     from harness.subjects.resolve import CONVERTIBLE, Kind, resolve
 
@@ -57,4 +61,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

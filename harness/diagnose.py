@@ -8,18 +8,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands import options
-from harness.commands.run import Parser, ended
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.diagnose",
-        description="Find the shortest length and batch at which a cell fails, the first step in"
+    from harness.commands import options
+
+    parser = CommandParser(
+        "diagnose",
+        "Find the shortest length and batch at which a cell fails, the first step in"
         " time and the first node in the graph that departs, and write a folder that reproduces it"
         " alone.",
-        epilog="exit codes: 0 every cell passes; 1 one does not, and was diagnosed; 2 the call or a"
-        " file is not usable; 3 a runtime or framework is not available; 4 nothing was selected",
+        examples=(
+            "language_model --runtime openvino --framework torch",
+            "model.onnx --golden path/to/golden -o path/to/reproduction",
+        ),
+        passes="every cell passes",
+        fails="one does not, and is diagnosed",
+        nothing="nothing is selected",
     )
     parser.add_argument(
         "subject",
@@ -44,39 +50,34 @@ def parser() -> argparse.ArgumentParser:
         help="where the folder that reproduces it goes (default: build/diagnosis/CELL, the cell's"
         " id with dashes)",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the report on standard output and everything else on standard error",
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    options.add_output(parser)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_intermixed_args(given)
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_intermixed_args(argv)
 
     from rich.console import Console
 
+    from harness.commands import options
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
     from harness.diagnosis import report, run
     from harness.reports import console
     from harness.validation import pipeline
 
     selection = options.selection(args, subjects=[args.subject])
-    command = shlex.join(["python", "-m", "harness.diagnose", *given])
+    call = shlex.join(["python", "-m", "harness.diagnose", *argv])
     with console.progress(Console(stderr=True), enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)
         found = run.diagnose(
             selection,
             args.against,
             args.output,
-            command,
+            call,
             lambda text: bar.update(task, description=text),
         )
     if args.json:
-        print(report.dumps(command, pipeline.machine(), found))
+        print(report.dumps(call, pipeline.machine(), found))
     shown = sys.stderr if args.json else sys.stdout
     for known, folder in found:
         print("\n".join(report.lines(known, folder)), file=shown)
@@ -84,4 +85,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import api
-from harness.commands import options
-from harness.commands.run import Parser, ended
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.export",
-        description="Export a model, validate it, and write a bundle: model.onnx, its manifest, its"
+    from harness.commands import options
+
+    parser = CommandParser(
+        "export",
+        "Export a model, validate it, and write a bundle: model.onnx, its manifest, its"
         " golden and, for a model of your own, MODEL.md. A model that does not conform leaves no"
         " model.onnx.",
+        examples=(
+            "language_model --framework keras -o path/to/bundle",
+            "tagger.py:make --input 'tokens: int64[batch, time] in 0..99' -o path/to/bundle",
+        ),
     )
     parser.add_argument(
         "subject",
         help="a reference model's name, package.module:factory, path/file.py:factory, or a .keras,"
         " .pt2, TorchScript or .onnx file",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--framework", help="of a reference model: keras or torch (default: torch)")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="the bundle's folder"
+    )
+    parser.add_argument(
+        "--framework", metavar="NAME", help="of a reference model: keras or torch (default: torch)"
+    )
     parser.add_argument(
         "--exporter", default="native", metavar="NAME", help=", ".join(options.exporters())
     )
@@ -55,18 +62,18 @@ def parser() -> argparse.ArgumentParser:
         "--onnx", type=Path, metavar="FILE", help="judge and ship this file instead of exporting"
     )
     own.add_argument("--name", default="", help="what the model is called in ids")
-    own.add_argument("--timeout", type=float, metavar="SECONDS", help="time to make it in")
+    options.add_timeout(own, "making it")
     options.add_places(parser)
-    parser.add_argument("--json", action="store_true", help="the report on standard output")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
+    options.add_output(parser, verbose="every case")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
     from rich.console import Console
 
+    from harness.commands import options
     from harness.core import summary
     from harness.core.errors import UsageError
     from harness.core.schema import CellResult
@@ -79,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = errors if args.json else Console()
 
     def done(result: CellResult) -> None:
-        console.cell(shown, result, args.verbose)
+        if not args.quiet:
+            console.cell(shown, result, args.verbose)
 
     flags = {
         "--input": args.input,
@@ -125,9 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.onnx,
             [name.strip() for name in args.outputs.split(",")] if args.outputs else (),
             args.name,
-            args.timeout,
+            args.timeout or options.SECONDS,
         )
-        with console.progress(errors, enabled=True) as bar:
+        with console.progress(errors, enabled=not args.quiet) as bar:
             task = bar.add_task("loading", total=None)
             report, written = user_model.ship(
                 request,
@@ -143,5 +151,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
-sys.modules[__name__].__class__ = api.Command
+    command(main)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.commands.run import Parser, ended
-from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+from harness.commands.run import CommandParser, command
 
 SCHEMA = 1
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.lint",
-        description="Look for what goes wrong with ONNX graphs of sequence models, without running"
+    from harness.commands import options
+
+    parser = CommandParser(
+        "lint",
+        "Look for what goes wrong with ONNX graphs of sequence models, without running"
         " them: baked lengths and batches, loops, contradictory shapes and more.",
-        epilog="exit codes: 0 no error was found; 1 at least one was; 2 the call or a file is not"
-        " usable",
+        examples=("model.onnx --example batch=5,sequence=7", "model.onnx --against other.onnx"),
+        passes="no error is found",
+        fails="at least one error is found; with --strict, or warning",
+        nothing="",
     )
     parser.add_argument("file", nargs="*", help="a .onnx file, or a bundle folder")
     parser.add_argument(
@@ -36,16 +38,15 @@ def parser() -> argparse.ArgumentParser:
         help="the sizes that a .onnx file was exported with; a bundle tells its own",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
-    parser.add_argument(
-        "--json", action="store_true", help="print the findings as JSON on standard output"
-    )
+    options.add_output(parser, quiet=False)
     parser.add_argument("--list", action="store_true", help="list the rules and end")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
     from harness.linting import against, linter
 
     if args.list:
@@ -88,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, int]]:
     """The model file of a subject, and the sizes of its example."""
+    from harness.core.errors import UsageError
     from harness.exporting import bundle
     from harness.subjects.resolve import Kind, resolve
 
@@ -102,6 +104,8 @@ def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, in
 
 def _example(texts: Sequence[str]) -> dict[str, int]:
     """``AXIS=N,…`` as sizes by axis."""
+    from harness.core.errors import UsageError
+
     sizes = {}
     for text in (item.strip() for entry in texts for item in entry.split(",")):
         axis, _, size = text.partition("=")
@@ -116,4 +120,4 @@ def _count(number: int, what: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

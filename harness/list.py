@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from harness.commands.run import Parser, ended
-from harness.core.errors import UsageError
-from harness.core.registry import Added, added
+from harness.commands.run import CommandParser, command
+
+if TYPE_CHECKING:
+    from harness.core.registry import Added
 
 
 def parser() -> argparse.ArgumentParser:
-    return Parser(
-        prog="python -m harness.list",
-        description="List models, exporters, variants, runtimes and reports, and whether each is"
+    return CommandParser(
+        "list",
+        "List models, exporters, variants, runtimes and reports, and whether each is"
         " available here, and why not. What another installed distribution adds is named with it.",
+        examples=("",),
+        passes="all is listed",
+        fails="",
+        nothing="",
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     parser().parse_args(argv)
 
     from rich.console import Console
 
     from harness import exporters, reports, runtimes
+    from harness.core.registry import added
     from harness.exporters.variants import VARIANTS
     from reference_models import catalog
 
@@ -49,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _model(name: str) -> str:
+    from harness.core.errors import UsageError
     from reference_models import catalog
 
     try:
@@ -60,6 +67,7 @@ def _model(name: str) -> str:
 
 def _exporter(key: str, theirs: Added | None) -> str:
     """The versions of the exporter's framework; one of theirs is imported in a child, for it."""
+    from harness.core import install
     from harness.core.registry import import_error
     from harness.exporting.key import installed_versions
     from harness.frameworks import FRAMEWORKS
@@ -71,8 +79,7 @@ def _exporter(key: str, theirs: Added | None) -> str:
         return f"unavailable: {framework} is no framework; choose from: {', '.join(FRAMEWORKS)}"
     found = installed_versions(framework)
     if not found:
-        extra = f"pip install 'onnx-sequence-harness[{framework}]'"
-        return f"unavailable: {framework} is not installed: {extra}"
+        return f"unavailable: {framework} is not installed: {install.line(framework)}"
     if theirs is not None:
         try:
             reason = call_in_child(Limits(), import_error, theirs.target)
@@ -92,6 +99,7 @@ def _runtime(name: str) -> str:
 
 
 def _report(name: str) -> str:
+    from harness.core.errors import UsageError
     from harness.reports import load
 
     try:
@@ -102,4 +110,4 @@ def _report(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

@@ -8,16 +8,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands.run import Parser, ended
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.merge",
-        description="Merge the reports of several runs, such as shards of one matrix, into one:"
+    from harness.commands import options
+
+    parser = CommandParser(
+        "merge",
+        "Merge the reports of several runs, such as shards of one matrix, into one:"
         " every cell once, with the worse of what was found.",
-        epilog="exit codes: those of harness.validate, of the merged report; 2 where a shard is"
-        " missing or a run stopped early and nothing else is wrong",
+        examples=("reports/*/report.json -o reports/merged",),
+        passes="everything compared conforms, and no shard is missing",
     )
     parser.add_argument("report", nargs="+", type=Path, metavar="REPORT.json")
     parser.add_argument(
@@ -28,14 +30,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where the merged report goes, in every form that validate writes",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
-    parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
+    options.add_output(parser, verbose="every case", json=False)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_args(given)
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_args(argv)
 
     from rich.console import Console
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.reports import console, json_file, merge
 
     parts = {str(path): json_file.read(path) for path in args.report}
-    merged = merge.merge(parts, shlex.join(["python", "-m", "harness.merge", *given]))
+    merged = merge.merge(parts, shlex.join(["python", "-m", "harness.merge", *argv]))
     shown = Console()
     for result in () if args.quiet else merged.report.results:
         console.cell(shown, result, args.verbose)
@@ -57,4 +57,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands import options
-from harness.commands.run import Parser, ended
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.mutate",
-        description="Plant one defect at a time in exported models that conform, and tell which"
+    from harness.commands import options
+
+    parser = CommandParser(
+        "mutate",
+        "Plant one defect at a time in exported models that conform, and tell which"
         " ones validation catches, at which stage and length, and how small a graded one may be;"
         " the same mutants are judged by the default rules of other tools.",
-        epilog="exit codes: 0 every defect that changes an output is caught; 1 one is missed; 2 the"
-        " call or a file is not usable; 3 a runtime or framework is not available; 4 nothing was"
-        " planted",
+        examples=("gru_tagger --framework torch", "path/to/bundle --defect 'gate*'"),
+        passes="every defect that changes an output is caught",
+        fails="one is missed",
+        nothing="nothing is planted",
     )
     options.add_subjects(parser)
     options.add_matrix(parser, runtimes="ort-cpu on one thread")
@@ -48,16 +49,16 @@ def parser() -> argparse.ArgumentParser:
         help="where mutation.json goes (default: build/mutation)",
     )
     parser.add_argument("--list", action="store_true", help="say what each kind of defect is")
-    parser.add_argument("-q", "--quiet", action="store_true", help="show only the totals")
+    options.add_output(parser, json=False)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_intermixed_args(given)
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_intermixed_args(argv)
 
     from rich.console import Console
 
+    from harness.commands import options
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
     from harness.mutation import report, study, summary
     from harness.runtimes.settings import Settings
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args.report_dir.mkdir(parents=True, exist_ok=True)
     studies: list[study.CellStudy] = []
-    command = shlex.join(["python", "-m", "harness.mutate", *given])
+    call = shlex.join(["python", "-m", "harness.mutate", *argv])
     try:
         for one in study.run(selection, args.defect or (), args.workers):
             studies.append(one)
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 report.cell(shown, one)
     except (HarnessError, KeyboardInterrupt):
         if studies:
-            path = report.write(studies, command, args.report_dir, partial=True)
+            path = report.write(studies, call, args.report_dir, partial=True)
             shown.print(f"partial report: {path}", highlight=False, soft_wrap=True)
         raise
     studies.sort(key=lambda one: one.cell.id)
@@ -94,10 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         shown.print(report.line(studies), highlight=False, soft_wrap=True)
     else:
         report.show(shown, studies)
-    path = report.write(studies, command, args.report_dir)
+    path = report.write(studies, call, args.report_dir)
     shown.print(f"report: {path}", highlight=False, soft_wrap=True)
     return DOES_NOT_CONFORM if summary.missed(studies) else CONFORMS
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

@@ -7,34 +7,26 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.commands import options
-from harness.commands.run import Parser, ended
-from harness.core.errors import (
-    CONFORMS,
-    DOES_NOT_CONFORM,
-    NothingSelectedError,
-    UnavailableError,
-    UsageError,
-)
-from harness.runtimes import RUNTIMES
-
-if TYPE_CHECKING:
-    pass
+from harness.commands.run import CommandParser, command
 
 DEFAULT = ("ort-cpu", "oracle")
+SECONDS = 60
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.operators",
-        description="Run the cases that onnx generates for every operator of the standard in one"
-        " or several runtimes, each in a child process, and tell what each gets right.",
-        epilog="exit codes: 0 no output was wrong and no case crashed, but for those in --known;"
-        " what a runtime refuses is told and is no failure; 1 at least one was, or a case in"
-        " --known is neither any more; 2 the call or a file is not usable; 3 none of the runtimes"
-        " is available here; 4 no case is selected, or no output was compared",
+    from harness.commands import options
+    from harness.runtimes import RUNTIMES
+
+    parser = CommandParser(
+        "operators",
+        "Run the cases that onnx generates for every operator of the standard in one"
+        " or several runtimes, each in a child process, and tell what each gets right. What"
+        " a runtime refuses is told, and is no failure.",
+        examples=("-k 'lstm or gru'", "--runtime tract --known known.txt --report-dir reports"),
+        passes="no output is wrong and no case crashes, but for those in --known",
+        fails="one is or does, or one in --known no longer",
+        nothing="no case is selected, or no output was compared",
     )
     parser.add_argument(
         "--runtime",
@@ -51,23 +43,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="lines of RUNTIME CASE, that are known to be wrong or to crash; # begins a comment",
     )
-    parser.add_argument(
-        "--timeout",
-        type=options.seconds,
-        default=60,
-        metavar="SECONDS",
-        help="for a case (default: 60)",
-    )
+    options.add_timeout(parser, "a case", SECONDS)
     parser.add_argument("--report-dir", type=Path, metavar="DIR", help="write operators.json there")
-    parser.add_argument("--json", action="store_true", help="print the report on standard output")
-    parser.add_argument("-v", "--verbose", action="store_true", help="name every case not agreed")
+    options.add_output(parser, verbose="every case that does not agree")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
     from harness.core import selectors
+    from harness.core.errors import (
+        CONFORMS,
+        DOES_NOT_CONFORM,
+        NothingSelectedError,
+        UnavailableError,
+    )
     from harness.onnx_operators import cases as operator_cases
     from harness.onnx_operators import report
     from harness.onnx_operators.survey import survey
@@ -80,13 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         cases = [case for case in cases if expression.matches(case.name)]
     if not cases:
         raise NothingSelectedError(f"-k {args.keyword!r} selects none of onnx's operator cases")
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr.isatty() and not args.quiet
 
     def show(name: str) -> None:
         if terminal:
             print(f"\r\033[K{name}", end="", file=sys.stderr, flush=True)
 
-    surveys = {name: survey(name, cases, args.timeout, show) for name in names}
+    surveys = {name: survey(name, cases, args.timeout or SECONDS, show) for name in names}
     if terminal:
         print("\r\033[K", end="", file=sys.stderr)
     written = report.report(surveys, cases)
@@ -115,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _runtimes(texts: Sequence[str]) -> list[str]:
     """The runtimes asked for; UsageError for one that runs no ONNX, which ``all`` passes over."""
     from harness.core import selectors
-    from harness.runtimes import load
+    from harness.core.errors import UsageError
+    from harness.runtimes import RUNTIMES, load
 
     names = selectors.names("runtime", texts, RUNTIMES)
     twins = [name for name in names if load(name).framework]
@@ -125,4 +117,4 @@ def _runtimes(texts: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands.run import Parser, ended
-from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
+from harness.commands.run import CommandParser, command
 
 SCHEMA = 1
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.placement",
-        description="Tell where every node would run with ONNX Runtime's CUDA provider, by its own"
+    from harness.commands import options
+
+    parser = CommandParser(
+        "placement",
+        "Tell where every node would run with ONNX Runtime's CUDA provider, by its own"
         " partitioner. Needs no GPU, driver or CUDA libraries: onnxruntime-gpu, Linux and, once, a"
         " C compiler.",
-        epilog="exit codes: 0 all but shape arithmetic would run on CUDA; 1 another node would not;"
-        " 2 the call or the file is not usable; 3 onnxruntime-gpu or a C compiler is missing",
+        examples=("model.onnx", "model.onnx --opset 18,22"),
+        passes="all but shape arithmetic would run on CUDA",
+        fails="another node would not",
+        nothing="",
     )
     parser.add_argument("file", type=Path, help="a .onnx file")
     parser.add_argument(
@@ -31,15 +33,14 @@ def parser() -> argparse.ArgumentParser:
         help="convert the file to these opsets first, with onnx.version_converter (default: as it"
         " is); an export at that opset may differ",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print the placements as JSON on standard output"
-    )
+    options.add_output(parser, quiet=False)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
     from harness.placing import answer as placements
 
     opsets = placements.opsets(args.opset or ())
@@ -57,4 +58,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

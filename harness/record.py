@@ -8,20 +8,36 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands import options
-from harness.commands.run import Parser, ended
-from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.record",
-        description="Train each reference model in its framework, check it against the float64"
-        " oracle, and write golden/<model>/<framework>/.",
+    from harness.commands import options
+    from harness.frameworks import FRAMEWORKS
+
+    parser = CommandParser(
+        "record",
+        "Train each reference model in its framework, check it against the float64 oracle, and"
+        " write golden/MODEL/FRAMEWORK/.",
+        examples=("gru_tagger --framework torch", "--check"),
+        passes="every golden is recorded; with --check, is what its weights give",
+        fails="with --check, a golden is not what its weights give",
+        nothing="",
     )
     parser.add_argument("model", nargs="*", help="names or globs (default: every reference model)")
-    parser.add_argument("--framework", action="append", metavar="NAME", help="keras, torch")
-    parser.add_argument("--golden", type=Path, default=options.GOLDEN, metavar="DIR")
+    parser.add_argument(
+        "--framework",
+        action="append",
+        metavar="NAME",
+        help=f"{', '.join(FRAMEWORKS)}; comma-separated, repeatable (default: all)",
+    )
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        default=options.GOLDEN,
+        metavar="DIR",
+        help="the folder of goldens (default: golden)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     parser.add_argument(
         "--reuse-weights",
@@ -39,20 +55,22 @@ def parser() -> argparse.ArgumentParser:
         help="derive every golden anew from its stored weights, print the largest relative"
         " difference, write nothing",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    options.add_output(parser, json=False)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_args(given)
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_args(argv)
 
     from harness.core import selectors
+    from harness.core.errors import CONFORMS
     from harness.frameworks import FRAMEWORKS
     from reference_models import catalog
 
     models = selectors.names("model", args.model or list(catalog.OURS), catalog.MODELS)
     frameworks = selectors.names("framework", args.framework or [selectors.ALL], FRAMEWORKS)
+    if args.check or args.reuse_weights or args.new_cases:
+        catalog.there(args.golden)
     if args.check:
         return _check(models, frameworks, args.golden)
     for framework in frameworks:
@@ -61,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(models: list[str], frameworks: list[str], root: Path) -> int:
-    from harness.core.errors import GoldenError
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, GoldenError, UsageError
     from harness.recording import reference_model
     from reference_models import catalog
 
@@ -115,4 +133,4 @@ def _record(models: list[str], framework: str, args: argparse.Namespace) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
+    command(main)

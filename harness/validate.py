@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import api
-from harness.commands import interrupts, options
-from harness.commands.run import Parser, ended
-from harness.relations import RELATIONS
+from harness.commands import interrupts
+from harness.commands.run import CommandParser, command
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m harness.validate",
-        description="Run exported sequence models at every golden length and compare every output"
+    from harness.commands import options
+    from harness.relations import RELATIONS
+
+    parser = CommandParser(
+        "validate",
+        "Run exported sequence models at every golden length and compare every output"
         " with the float64 oracle.",
-        epilog="exit codes: 0 everything compared conforms; 1 something does not; 2 the call or a"
-        " file is not usable; 3 a required runtime or framework is not available; 4 nothing was"
-        " compared",
+        examples=(
+            "path/to/bundle",
+            "model.onnx --golden path/to/golden --runtime ort-cpu,openvino",
+            "language_model --framework torch --exporter all --lengths 1..64",
+        ),
     )
     options.add_subjects(parser)
     options.add_matrix(parser)
@@ -43,11 +46,6 @@ def parser() -> argparse.ArgumentParser:
         default=Path("build/report"),
         metavar="DIR",
         help="where report.json goes (default: build/report)",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the report on standard output and everything else on standard error",
     )
     parser.add_argument(
         "--every-step",
@@ -75,19 +73,25 @@ def parser() -> argparse.ArgumentParser:
         help="run nothing: judge the outputs in DIR, whatever runtime they come from (default:"
         " of every runtime in it)",
     )
+    parser.add_argument(
+        "--expectations",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file of [[expect]] tables with cell, stage, reason and upstream: cells of"
+        " yours that are known to fail, strictly: a pass, or a failure at another stage, fails",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing cell")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show every case")
-    parser.add_argument("-q", "--quiet", action="store_true", help="show only the last line")
+    options.add_output(parser, verbose="every case")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_intermixed_args(given)
+def main(argv: Sequence[str]) -> int:
+    args = parser().parse_intermixed_args(argv)
 
     from rich.console import Console
 
     from harness import reports
+    from harness.commands import options
     from harness.core import summary
     from harness.core.schema import CellResult, Report
     from harness.reports import console, json_file, table
@@ -106,10 +110,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         limits=isolation.limits,
         save_outputs=args.save_outputs,
         load_outputs=args.load_outputs,
+        expectations=args.expectations,
     )
     errors = Console(stderr=True)
     shown = errors if args.json else Console()
-    command = shlex.join(["python", "-m", "harness.validate", *given])
+    call = shlex.join(["python", "-m", "harness.validate", *argv])
     stopped = False
     with console.progress(errors, enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)
@@ -133,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             report = pipeline.judge(
                 prepared,
-                command,
+                call,
                 done,
                 step=lambda job: (
                     None if bar.disable else bar.update(task, advance=1, description=job.cell.id)
@@ -143,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         except KeyboardInterrupt:
             stopped = True
-            report = Report(command, pipeline.machine(), tuple(judged), partial=True)
+            report = Report(call, pipeline.machine(), tuple(judged), partial=True)
     if interrupts.heard():
         stopped, report = True, replace(report, partial=True)
     if args.shard:
@@ -153,6 +158,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json_file.dumps(report))
     for name in () if args.quiet or report.partial else pipeline.without_a_case(prepared, report):
         shown.print(f"relation {name} applies to no selected model and case", highlight=False)
+    for cell in pipeline.unmatched(prepared):
+        print(f"{args.expectations}: {cell} is none of the cells of this run", file=sys.stderr)
     if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:
         table.show(shown, report)
     for line in failed:
@@ -163,5 +170,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ended(main))
-sys.modules[__name__].__class__ = api.Command
+    command(main)

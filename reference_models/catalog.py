@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from harness.core.errors import UsageError, one_line
+from harness.core.errors import UsageError, one_line, unknown
 from harness.core.registry import extended, resolve
 from harness.core.schema import ModelSpec
 
@@ -29,6 +29,7 @@ OURS: dict[str, str] = {
     "gru_tagger_reset_before": "reference_models.gru_tagger.spec:GRU_TAGGER_RESET_BEFORE",
     "encoder_decoder": "reference_models.encoder_decoder.spec:ENCODER_DECODER",
 }
+GOLDEN = Path("golden")
 MODELS: dict[str, str] = extended("harness.models", OURS)
 
 
@@ -48,17 +49,44 @@ def load(name: str) -> ModelSpec:
     return spec
 
 
+def package(name: str) -> str:
+    """The package with a model's oracle, data and twins: that of its specification.
+
+    UsageError where there is no model called ``name``.
+    """
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    module = MODELS[name].partition(":")[0]
+    found = find_spec(module)
+    whole = found is not None and found.submodule_search_locations is not None
+    return module if whole else module.rpartition(".")[0]
+
+
 def goldens(spec: ModelSpec) -> Path:
     """The folder that holds a model's goldens unless another is given.
 
     It is ``golden`` in the model's own package, which may ship them, else ``golden`` here.
+    UsageError where neither is there.
     """
-    found = find_spec(spec.package)
-    places = (found.submodule_search_locations if found else None) or ()
+    own = find_spec(package(spec.name))
+    places = (own.submodule_search_locations if own else None) or ()
     shipped = (Path(place) / "golden" for place in places)
-    return next((folder for folder in shipped if folder.is_dir()), Path("golden"))
+    return next((folder for folder in shipped if folder.is_dir()), None) or there(GOLDEN)
+
+
+def there(root: Path) -> Path:
+    """Return ``root``; UsageError, which says where goldens come from, where it is no folder."""
+    if not root.is_dir():
+        raise UsageError(
+            f"there is no folder {root}: goldens of reference models come with the source, not with"
+            " the installed package; work in a checkout or give --golden DIR (a bundle has its own)"
+        )
+    return root
 
 
 def part(spec: ModelSpec, name: str) -> ModuleType:
-    """One module of a model's folder: ``oracle``, ``data``, ``keras_twin`` or ``torch_twin``."""
-    return import_module(f"{spec.package}.{name}")
+    """One module of a model's folder: ``oracle``, ``data``, ``keras_twin`` or ``torch_twin``.
+
+    UsageError where the catalog does not have the model: what a golden says is never imported.
+    """
+    return import_module(f"{package(spec.name)}.{name}")

@@ -268,7 +268,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.chdir(ROOT)
     rows, layers = [], []
-    for name in arguments.models or catalog.MODELS:
+    for name in arguments.models or handwritten.MODELS:
         spec = catalog.load(name)
         for framework in spec.frameworks:
             for row in rows_of(spec, framework, arguments.seconds):

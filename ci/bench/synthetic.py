@@ -82,7 +82,6 @@ def _spec(units: int) -> ModelSpec:
     y = TensorSpec("y", "float32", ("batch", "sequence", units))
     return ModelSpec(
         "synthetic",
-        package="ci.bench",
         summary="one masked layer",
         inputs=(tokens,),
         outputs=(y,),

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM end a command with 130 and one word, from its first import on.
+"""Ctrl-C and SIGTERM end a command with 130 and one word, at its imports too.
 
-``harness`` imports this before all else, so it imports little. In any other program it changes
-nothing until a command is called.
+A command calls ``begin`` before it imports what takes long. In any other program nothing changes
+until a command is called.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import atexit
 import os
 import signal
 import sys
-from itertools import pairwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,15 @@ INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _IMPORTING = "<frozen importlib._bootstrap>"
 _heard = False
+_is_command = False
+
+
+def begin() -> None:
+    """Take this process as the command's own: it ends at once on a signal, until ``heed``."""
+    global _is_command
+    _is_command = True
+    _set(leave)
+    atexit.register(_set, signal.SIG_IGN)
 
 
 def leave(number: int, frame: object) -> NoReturn:
@@ -86,18 +94,3 @@ def end() -> int:
 def _set(handler: Any) -> dict[int, Any]:
     heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in heard}
-
-
-def _is_ours() -> bool:
-    """Whether this process is on its way to run ``python -m harness.COMMAND``."""
-    words = sys.orig_argv
-    given = [word for before, word in pairwise(words) if before == "-m"]
-    joined = [word[2:] for word in words if word.startswith("-m")]
-    first = [*given, *joined, ""][0]
-    return sys.argv[:1] == ["-m"] and first.partition(".")[0] == "harness"
-
-
-_is_command = _is_ours()
-if _is_command:
-    _set(leave)
-    atexit.register(_set, signal.SIG_IGN)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path("golden")
 ARTIFACTS = Path("build/artifacts")
+SECONDS = 1800
 
 
 def exporters() -> list[str]:
@@ -105,13 +106,7 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cells judged at a time, each in a child process where N is not 1 (default: 1)",
     )
-    group.add_argument(
-        "--timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="time for a cell, every one of which it isolates, and for an export (default: 1800"
-        " where isolated, and for an export)",
-    )
+    add_timeout(group, "a cell in a process of its own, as all are then, and for an export")
     group.add_argument(
         "--memory-limit",
         type=_above_zero,
@@ -121,7 +116,37 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def seconds(text: str) -> float:
+def add_timeout(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, what: str, default: float = SECONDS
+) -> None:
+    """How long one child process may take; None where it is not given."""
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"time for {what}; what takes longer is killed (default: {default:g})",
+    )
+
+
+def add_output(
+    parser: argparse.ArgumentParser, *, quiet: bool = True, verbose: str = "", json: bool = True
+) -> None:
+    """How a command tells what comes of it, in the same words for all; ``-v`` for ``verbose``."""
+    if json:
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="print the report as JSON on standard output, all else on standard error",
+        )
+    if verbose:
+        parser.add_argument("-v", "--verbose", action="store_true", help=f"show {verbose}")
+    if quiet:
+        parser.add_argument(
+            "-q", "--quiet", action="store_true", help="show the outcome alone, no progress"
+        )
+
+
+def _seconds(text: str) -> float:
     """A time-out: above 0, and no longer than anyone waits."""
     return _above_zero(text, "number of seconds", 1_000_000)
 

@@ -1,14 +1,21 @@
-"""How a command runs: its parser, its errors in one line, and how it ends."""
+"""How a command runs: its parser, its errors in one line, and how it ends.
+
+What takes long to import is left to the command itself, which may be interrupted then.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.commands import interrupts, streams
-from harness.core.errors import UNUSABLE, HarnessError
+
+UNUSABLE = 2
+Main = Callable[[Sequence[str]], int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,14 +29,67 @@ class Parser(argparse.ArgumentParser):
         sys.exit(UNUSABLE)
 
 
-def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command; an error is one line on standard error and its exit code.
+class CommandParser(Parser):
+    """The parser of one command: with whole examples, the exit codes and ``--version``.
 
-    A request to terminate (SIGTERM) is taken as Ctrl-C is. A reader of the output that leaves
-    changes nothing.
+    ``examples`` are what follows the command's name. ``passes``, ``fails`` and ``nothing`` say what
+    exit codes 0, 1 and 4 mean where that is not the usual; empty where there is no such end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        examples: Sequence[str],
+        passes: str = "everything compared conforms, and something was compared",
+        fails: str = "something does not conform",
+        nothing: str = "nothing was compared",
+    ) -> None:
+        from harness import __version__
+        from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED, UNAVAILABLE
+
+        codes = {
+            CONFORMS: passes,
+            DOES_NOT_CONFORM: fails,
+            UNUSABLE: "the call or an input file is not usable",
+            UNAVAILABLE: "a required runtime or framework is not available here",
+            NOTHING_COMPARED: nothing,
+            interrupts.INTERRUPTED: "interrupted",
+        }
+        calls = [f"  %(prog)s {example}".rstrip() for example in examples]
+        ends = [f"  {code:<5}{meaning}" for code, meaning in codes.items() if meaning]
+        super().__init__(
+            prog=called(name),
+            description=textwrap.fill(description, 90),
+            epilog="\n".join(["examples:", *calls, "", "exit codes:", *ends]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        version = f"onnx-sequence-harness {__version__}"
+        about = "show the version and exit"
+        self.add_argument("--version", action="version", version=version, help=about)
+
+
+def called(name: str = "") -> str:
+    """A command as it is called: by the console script where that is what runs, else by Python."""
+    if Path(sys.argv[0]).stem == "harness":
+        return f"harness {name}".rstrip()
+    return f"python -m harness.{name}".rstrip(".")
+
+
+def command(main: Main) -> NoReturn:
+    """Run this process's command with its arguments, and exit."""
+    interrupts.begin()
+    sys.exit(ended(main))
+
+
+def ended(main: Main, argv: Sequence[str] | None = None) -> int:
+    """Run a command with ``argv``, else this process's arguments, and return its exit code.
+
+    An error is one line on standard error. A request to terminate (SIGTERM) is taken as Ctrl-C is.
+    A reader of the output that leaves changes nothing.
     """
     with streams.unheard() as heard:
-        status = _ended(command, argv)
+        status = _ended(main, sys.argv[1:] if argv is None else argv)
         for stream in heard:
             stream.flush()
     failed = [stream.failed for stream in heard if stream.failed]
@@ -38,11 +98,13 @@ def ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
     return status or UNUSABLE if failed else status
 
 
-def _ended(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
+def _ended(main: Main, argv: Sequence[str]) -> int:
+    from harness.core.errors import HarnessError
+
     before = interrupts.heed(interrupts.stop)
     try:
         try:
-            status = command(argv)
+            status = main(argv)
         finally:
             interrupts.restore(before)
         return interrupts.end() if interrupts.heard() else status

@@ -34,6 +34,12 @@ class NothingSelectedError(HarnessError):
     exit_code = NOTHING_COMPARED
 
 
+class NonconformanceError(HarnessError):
+    """Something does not conform: the cells, a line each or as the console shows them."""
+
+    exit_code = DOES_NOT_CONFORM
+
+
 class UnavailableError(HarnessError):
     """A runtime or a framework that was asked for is not available here."""
 

@@ -33,9 +33,9 @@ def load(path: Path) -> list[Expectation]:
     """The rows of ``[[expect]]`` tables; UsageError names the row that is not usable."""
     try:
         table = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise UsageError(f"{path} is not usable TOML: {error}") from None
     rows = []
     for number, row in enumerate(table.get("expect", ()), 1):

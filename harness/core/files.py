@@ -9,7 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -59,10 +61,37 @@ def _renamed(new: Path, folder: Path) -> bool:
 def _exchange(a: Path, b: Path) -> bool:
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):  # TypeError on Windows, which wants a name
         return False
     arguments = (_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)
     return bool(renameat2(*arguments) == 0)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Wait for other processes that hold ``folder``, which is made; then hold it for the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        _lock(file.fileno())
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock of an open file, which is free again when the file is closed."""
+    try:
+        import fcntl
+    except ImportError:
+        _lock_on_windows(descriptor)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _lock_on_windows(descriptor: int) -> None:
+    msvcrt: Any = import_module("msvcrt")
+    while True:
+        with suppress(OSError):  # locking() gives up after ten seconds
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+            return
 
 
 def written(path: Path, data: bytes) -> Path:

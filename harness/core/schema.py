@@ -87,19 +87,17 @@ class TensorSpec:
 class ModelSpec:
     """What the catalog says of one reference model; imports no framework.
 
-    ``package`` is the folder that holds its oracle, data and twins. ``padded`` names the input
-    whose value ``padding`` marks a padded step; ``masks`` names, for each input that is 1 at valid
-    steps and 0 at padded ones, the sequence axis that it masks. ``padded_steps`` declares, for
-    each framework, what a recurrent layer yields at a padded step: its last valid output
-    (``repeat``) or ``zero``. ``weights`` names the model that is trained and whose weights this
-    one shares. ``lengths`` names the inputs that are themselves a length: they are filled with it,
-    not drawn; one of shape [batch] holds the number of valid steps of each row.
+    ``padded`` names the input whose value ``padding`` marks a padded step; ``masks`` names, for
+    each input that is 1 at valid steps and 0 at padded ones, the sequence axis that it masks.
+    ``padded_steps`` declares, for each framework, what a recurrent layer yields at a padded step:
+    its last valid output (``repeat``) or ``zero``. ``weights`` names the model that is trained and
+    whose weights this one shares. ``lengths`` names the inputs that are themselves a length: they
+    are filled with it, not drawn; one of shape [batch] holds the number of valid steps of each row.
     ``frameworks`` are those that have a twin. ``states`` names, for each input that is a state, the
     output that is the same state after the last step.
     """
 
     name: str
-    package: str
     summary: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -281,13 +279,40 @@ def framework_of(runtime: Runtime) -> str | None:
 class Report:
     """One run: what was asked, where, and every cell's result.
 
-    It is ``partial`` where the run stopped before its last cell.
+    It is ``partial`` where the run stopped before its last cell. It is true where it ``conforms``,
+    and its text names every cell with its status and what was wrong.
     """
 
     command: str
     environment: Mapping[str, Any]
     results: tuple[CellResult, ...]
     partial: bool = False
+
+    @property
+    def conforms(self) -> bool:
+        """Whether everything that could be judged passed, and something was, to the last cell.
+
+        What is not available here is no failure; an expected failure conforms no more than another.
+        """
+        judged = {result.status for result in self.results} - {Status.UNAVAILABLE}
+        return judged == {Status.PASS} and self.comparisons > 0 and not self.partial
+
+    def raise_for_status(self) -> None:
+        """Raise NonconformanceError, which says why, unless the report ``conforms``."""
+        from harness.core.errors import NonconformanceError
+
+        if not self.conforms:
+            raise NonconformanceError(str(self))
+
+    def __bool__(self) -> bool:
+        return self.conforms
+
+    def __str__(self) -> str:
+        lines = [
+            f"{one.status.value:<12}{one.cell.id}" + (one.reason and f": {one.stage}: {one.reason}")
+            for one in self.results
+        ]
+        return "\n".join(lines) or "no cell was judged"
 
     @property
     def comparisons(self) -> int:

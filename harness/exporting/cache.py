@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core import install
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line, passing
 from harness.core.registry import resolve
 from harness.core.schema import Progress, Stage
@@ -26,6 +27,7 @@ from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.graphs.interface import name_axes
 from harness.processes.limits import Limits
 from harness.processes.worker import Heed, LostError, Worker
+from reference_models import catalog
 
 _MODELS: dict[str, Any] = {}
 """The framework's model that the last export in this process was of, by its name"""
@@ -77,7 +79,7 @@ def ensure(
             or one.stored()
             or (bundle.read(Path(job.folder)) if one in stale else "")
             or f"{job.framework} is not installed and {job.folder} has no export of these weights:"
-            f" pip install 'onnx-sequence-harness[{job.framework}]'"
+            f" {install.line(job.framework)}"
         )
     return result
 
@@ -115,7 +117,7 @@ def _planned(
     job: ExportJob, source: store.Golden, texts: dict[str, source_hash.ModuleText]
 ) -> _Planned:
     exporter = EXPORTERS[f"{job.exporter}/{job.framework}"]
-    twin = f"{source.spec.package}.{job.framework}_twin"
+    twin = f"{catalog.package(source.spec.name)}.{job.framework}_twin"
     targets = Targets(twin, FRAMEWORKS[job.framework], exporter, VARIANTS[job.variant])
     return _Planned(
         job, targets, key(targets, job.framework, source.weights_sha256, job.opset, texts)

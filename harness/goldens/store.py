@@ -331,12 +331,15 @@ def _key(case: Case, kind: str, name: str) -> str:
 
 
 def _spec(entry: Mapping[str, Any]) -> ModelSpec:
+    """The specification in a manifest; the module that older ones name is never imported."""
+
     def tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(**{**item, "axes": tuple(item["axes"])}) for item in items)
 
     inputs, outputs = tensors(entry["inputs"]), tensors(entry["outputs"])
     frameworks = tuple(entry["frameworks"])
-    return ModelSpec(**{**entry, "inputs": inputs, "outputs": outputs, "frameworks": frameworks})
+    kept = {name: value for name, value in entry.items() if name != "package"}
+    return ModelSpec(**{**kept, "inputs": inputs, "outputs": outputs, "frameworks": frameworks})
 
 
 def _load(path: Path) -> Arrays:

@@ -66,14 +66,13 @@ def read(path: Path, model: Path) -> Stored:
         raise UsageError(str(error)) from None
     name = path.resolve().name
     if reason := _incomparable(proto):
-        return Stored(_golden(path, ModelSpec(name, "", "", (), (), name), ()), {}, reason)
+        return Stored(_golden(path, ModelSpec(name, "", (), (), name), ()), {}, reason)
     sets = [_data_set(proto, folder) for folder in layout.data_sets(path)]
     given = sets[0][0]
     inputs = [value for value in proto.graph.input if value.name in given]
     axes = _axes([*inputs, *proto.graph.output], sets)
     spec = ModelSpec(
         name,
-        "",
         "",
         tuple(TensorSpec(v.name, _dtype(v), axes[v.name]) for v in inputs),
         tuple(TensorSpec(v.name, _dtype(v), axes[v.name]) for v in proto.graph.output),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -63,8 +64,9 @@ def provider_library(packages: Path | None = None) -> Path:
 
     Nothing is imported. UnavailableError, with the install line, where there is none.
     """
-    if sys.platform != "linux":
-        raise UnavailableError(f"placement needs Linux; this is {sys.platform}")
+    here = sys.platform, platform.machine()
+    if here != ("linux", "x86_64"):
+        raise UnavailableError(f"placement needs Linux on x86_64; this is {' on '.join(here)}")
     spec = None if packages else find_spec("onnxruntime")
     places = [packages / "onnxruntime"] if packages else []
     places += [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.core import install
 from harness.core.errors import UnavailableError, UsageError, one_line
 from harness.subjects.resolve import Kind, Subject
 
@@ -51,8 +52,7 @@ def _framework(name: str) -> Any:
         return importlib.import_module(f"harness.frameworks.{name}_model")
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"{name} is not installed here ({error.name} is missing):"
-            f" pip install 'onnx-sequence-harness[{name}]'"
+            f"{name} is not installed here ({error.name} is missing): {install.line(name)}"
         ) from None
 
 

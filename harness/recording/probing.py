@@ -70,7 +70,6 @@ def specification(
     padded = [one for one in inputs if one.padding is not None]
     spec = ModelSpec(
         name,
-        "",
         f"{own.class_name}, a model of the user's own",
         tensors,
         (),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 
+from harness.core import install
 from harness.core.tolerance import Row
 from harness.runtimes.cuda import no_cuda_device
 from harness.runtimes.served import ServedSession, in_child
@@ -40,9 +41,8 @@ class FrameworkRuntime:
         groups = DISTRIBUTIONS[self.framework]
         missing = [group[0] for group in groups if not any(installed(name) for name in group)]
         if missing:
-            extra = f"pip install 'onnx-sequence-harness[{self.framework}]'"
             verb = "are" if len(missing) > 1 else "is"
-            return f"{' and '.join(missing)} {verb} not installed: {extra}"
+            return f"{' and '.join(missing)} {verb} not installed: {install.line(self.framework)}"
         if not self.cuda:
             return None
         return no_cuda_device() or self._built_without_cuda()

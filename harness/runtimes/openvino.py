@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.core import install
 from harness.core.errors import LoadError, RunError, clipped
 from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
@@ -19,7 +20,6 @@ from harness.graphs import walk
 from harness.runtimes.settings import Settings
 
 DEVICE = "CPU"
-INSTALL = "pip install 'onnx-sequence-harness[openvino]'"
 FULL = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
 """Without them OpenVINO computes in bfloat16 or float16 on a processor that is faster at it."""
 _PRECISION, _MODE, _THREADS = (
@@ -117,7 +117,7 @@ class OpenVinoRuntime:
         )
 
     def check(self) -> str | None:
-        return None if self.version() else f"openvino is not installed: {INSTALL}"
+        return None if self.version() else f"openvino is not installed: {install.line('openvino')}"
 
     def version(self) -> str:
         """The version of the installed distribution; empty where there is none."""

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
 from typing import Any
 
+from harness.core import install
 from harness.core.errors import LoadError, RunError, clipped
 from harness.core.schema import BATCH, Array, Arrays
 from harness.core.tolerance import Row
@@ -18,7 +19,6 @@ from harness.graphs import walk
 from harness.runtimes.served import ServedSession, in_child
 
 PROVIDER = "tract"
-INSTALL = "pip install 'onnx-sequence-harness[tract]'"
 # fmt: off
 KINDS = {
     "BOOL": "bool", "INT8": "i8", "INT16": "i16", "INT32": "i32", "INT64": "i64", "UINT8": "u8",
@@ -118,7 +118,7 @@ class Inside:
     """tract as the process of its own sees it."""
 
     def check(self) -> str | None:
-        return None if self.version() else f"tract is not installed: {INSTALL}"
+        return None if self.version() else f"tract is not installed: {install.line('tract')}"
 
     def version(self) -> str:
         """The version of the installed distribution; empty where there is none."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.core import selectors, summary
-from harness.core.errors import CONFORMS, UsageError
+from harness.core import selectors
+from harness.core.errors import UsageError
 from harness.core.schema import CellResult, Report, Stage
 from harness.exporting import bundle
 from harness.reports import model_card
@@ -41,7 +41,7 @@ def ship(
         (folder / bundle.MODEL).unlink(missing_ok=True)
         raise UsageError(f"{job.cell.model}/{job.cell.framework}: {job.failure}")
     report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
-    if not conforming(report) or not isinstance(job, Ready) or job.model is None:
+    if not report.conforms or not isinstance(job, Ready) or job.model is None:
         (folder / bundle.MODEL).unlink(missing_ok=True)
         return report, False
     stored = bundle.read(job.model.parent)
@@ -57,13 +57,6 @@ def usable(folder: Path) -> None:
     """UsageError where a bundle cannot be put in ``folder``."""
     if folder.exists() and (not folder.is_dir() or bundle.foreign(folder)):
         raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
-
-
-def conforming(report: Report) -> bool:
-    """Whether everything that could be judged passed, and something was."""
-    return summary.exit_code(report) == CONFORMS and all(
-        result.status == "pass" for result in report.results if result.status != "unavailable"
-    )
 
 
 def proof(report: Report) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def ship(
         report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
         for line in about["refused"]:
             note(f"not compared: {line}")
-        if not reference_model.conforming(report):
+        if not report.conforms:
             bundle.reject(place, model, folder / user_model.STORED, json_file.dumps(report))
             return report, False
         kept = [replace(r, replay=_replay(r.cell.runtime, str(place))) for r in report.results]

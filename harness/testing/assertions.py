@@ -71,7 +71,7 @@ def _told(report: Report, runtimes: Sequence[str], lasting: bool) -> str:
         if result.status in summary.BAD
         or (result.status is Status.UNAVAILABLE and result.cell.runtime in named)
     ]
-    if not lacking and report.comparisons and not report.partial:
+    if report.conforms and not lacking:
         return ""
     lines = []
     for result in lacking or report.results:

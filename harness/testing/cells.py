@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,13 @@ from typing import Any
 import pytest
 
 from harness.core import selectors
-from harness.core.errors import HarnessError, NothingSelectedError, UsageError
+from harness.core.errors import (
+    HarnessError,
+    NonconformanceError,
+    NothingSelectedError,
+    UsageError,
+)
+from harness.core.files import locked
 from harness.core.schema import Cell, CellResult, Status
 from harness.core.summary import BAD
 from harness.frameworks import FRAMEWORKS
@@ -25,10 +30,6 @@ from harness.validation.selection import Selection
 from reference_models import catalog
 
 MARKER = "harness"
-
-
-class NonconformanceError(Exception):
-    """The lines that the console shows of a cell."""
 
 
 class CellItem(pytest.Item):
@@ -54,7 +55,7 @@ class CellItem(pytest.Item):
             pytest.skip(result.reason)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, NonconformanceError | HarnessError):
+        if isinstance(excinfo.value, HarnessError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -121,7 +122,7 @@ class Cells:
             groups.setdefault(id(selection), (selection, set()))[1].add(cell_id)
         exporting = any(selection.golden for selection, _ in groups.values())
         try:
-            with _one_at_a_time(self._artifacts if exporting else None):
+            with locked(self._artifacts) if exporting else nullcontext():
                 for selection, only in groups.values():
                     prepared = pipeline.prepare(replace(selection, only=only), self._progress)
                     self._prepared |= {
@@ -181,6 +182,7 @@ class Cells:
             batch=option.harness_batch,
             relations=option.harness_relation,
             artifacts=self._artifacts,
+            expectations=option.harness_expectations and Path(option.harness_expectations),
         )
         chosen = selectors.names(
             "framework", option.harness_framework or [selectors.ALL], FRAMEWORKS
@@ -210,15 +212,3 @@ class Cells:
     def _progress(self, text: str) -> None:
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
             reporter.write_line(text)
-
-
-@contextmanager
-def _one_at_a_time(artifacts: Path | None) -> Iterator[None]:
-    """Wait for other processes that export into the same folder, if there is one."""
-    if artifacts is None:
-        yield
-        return
-    artifacts.mkdir(parents=True, exist_ok=True)
-    with (artifacts / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

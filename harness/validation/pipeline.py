@@ -34,11 +34,14 @@ EXPECTATIONS = Path(catalog.__file__).with_name("expectations.toml")
 class Prepared:
     """Everything that is needed to run a selection.
 
+    ``rows`` are what is expected of reference models, ``own`` what the user expects of any cell.
+
     ``partial`` says that golden cases were left out: such a run knows less of a cell.
     """
 
     jobs: list[Job]
     rows: list[expectations.Expectation] = field(default_factory=list)
+    own: list[expectations.Expectation] = field(default_factory=list)
     partial: bool = False
 
 
@@ -71,7 +74,12 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
         flag = shlex.join(["--load-outputs", str(root)])
         jobs = [replace(job, replay=f"{job.replay} {flag}") for job in jobs]
     partial = bool(selection.lengths or selection.batch)
-    return Prepared(jobs, expectations.load(EXPECTATIONS), partial)
+    rows, own = expectations.load(EXPECTATIONS), []
+    if file := selection.expectations:
+        own = expectations.load(file)
+        flag = f" --expectations {shlex.quote(str(file))}"
+        jobs = [replace(job, replay=job.replay + flag) for job in jobs]
+    return Prepared(jobs, rows, own, partial)
 
 
 def cells(selection: Selection) -> list[Cell]:
@@ -105,7 +113,7 @@ def judge(
     running = workers.run(jobs, isolation or Isolation(), tell)
     with closing(running) as judged:
         for job, raw in zip(jobs, judged, strict=False):
-            rows = prepared.rows if job.expected else []
+            rows = [*prepared.own, *(prepared.rows if job.expected else ())]
             finished = wrapping.finished(job, raw)
             result = expectations.judge(finished, rows, prepared.partial)
             results.append(result)
@@ -145,6 +153,12 @@ def _related(job: Job, relations: list[str]) -> Job:
     return replace(job, relations=relations, replay=replay)
 
 
+def unmatched(prepared: Prepared) -> list[str]:
+    """The cells of the user's own expectations that are none of the run's: misspelt or left out."""
+    ids = [job.cell.id for job in prepared.jobs]
+    return [row.cell for row in expectations.unused(prepared.own, ids)]
+
+
 def _every_step(source: Golden) -> Complete:
     complete: Complete | None = every_step.of(source)
     if complete is None:
@@ -158,6 +172,8 @@ def _runtimes(selection: Selection) -> Runtimes:
     required = selectors.names("runtime", selection.require, RUNTIMES)
     chosen = selectors.names("runtime", selection.runtimes, RUNTIMES)
     if not selection.runtimes:
+        if not required and (reason := runtimes.load("ort-cpu").check()):
+            raise UnavailableError(f"there is no runtime to judge in: {reason}")
         cuda = runtimes.load("ort-cuda").check() is None
         chosen = ["ort-cpu", "ort-cuda"] if cuda else ["ort-cpu"]
     names = dict.fromkeys([*chosen, *required])

@@ -38,3 +38,4 @@ class Selection:
     limits: Limits = field(default_factory=Limits)
     save_outputs: Path | None = None
     load_outputs: Path | None = None
+    expectations: Path | None = None

@@ -9,7 +9,6 @@ UNITS = 28
 
 BIDIRECTIONAL_TAGGER = ModelSpec(
     name="bidirectional_tagger",
-    package="reference_models.bidirectional_tagger",
     summary="masked Embedding, LSTM(28) in both directions, concatenated, Dense softmax per step",
     inputs=(TensorSpec("tokens", "int32", ("batch", "sequence"), low=1, high=TOKENS),),
     outputs=(TensorSpec("probabilities", "float32", ("batch", "sequence", TAGS)),),

@@ -12,7 +12,6 @@ _WORDS = TensorSpec("words", "int32", ("batch", "sequence"), low=1, high=WORDS)
 
 DIALOG_ACT_TAGGER = ModelSpec(
     name="dialog_act_tagger",
-    package="reference_models.dialog_act",
     summary="masked Embedding, LSTM(40) over all steps, Dense sigmoid per step",
     inputs=(_WORDS,),
     outputs=(TensorSpec("acts", "float32", ("batch", "sequence", ACTS)),),
@@ -23,7 +22,6 @@ DIALOG_ACT_TAGGER = ModelSpec(
 
 DIALOG_ACT_CLASSIFIER = ModelSpec(
     name="dialog_act_classifier",
-    package="reference_models.dialog_act",
     summary="the tagger's acts after the last valid step",
     inputs=(_WORDS,),
     outputs=(TensorSpec("acts", "float32", ("batch", ACTS)),),

@@ -11,7 +11,6 @@ UNITS = 44
 
 ENCODER_DECODER = ModelSpec(
     name="encoder_decoder",
-    package="reference_models.encoder_decoder",
     summary="masked Embedding, LSTM(44) last; Embedding, LSTM(44) from its state, Dense per step",
     inputs=(
         TensorSpec("source", "int32", ("batch", "source_length"), low=1, high=VOCABULARY),

@@ -9,7 +9,6 @@ UNITS = 64
 
 FIXED_LENGTH_AUTOENCODER = ModelSpec(
     name="fixed_length_autoencoder",
-    package="reference_models.fixed_length_autoencoder",
     summary="masked Embedding, LSTM(64) last, repeated 16 times, LSTM(64), Dense softmax per step",
     inputs=(TensorSpec("tokens", "int32", ("batch", "sequence"), low=1, high=VOCABULARY),),
     outputs=(TensorSpec("probabilities", "float32", ("batch", STEPS, VOCABULARY)),),

@@ -7,14 +7,12 @@ TAGS = 6
 DIM = 10
 UNITS = 36
 
-_PACKAGE = "reference_models.gru_tagger"
 _TOKENS = TensorSpec("tokens", "int32", ("batch", "sequence"), low=1, high=TOKENS)
 _PROBABILITIES = TensorSpec("probabilities", "float32", ("batch", "sequence", TAGS))
 _PADDED_STEPS: dict[str, PaddedSteps] = {"keras": "repeat", "torch": "zero"}
 
 GRU_TAGGER = ModelSpec(
     name="gru_tagger",
-    package=_PACKAGE,
     summary="masked Embedding, GRU(36) over all steps, its reset gate after, Dense softmax",
     inputs=(_TOKENS,),
     outputs=(_PROBABILITIES,),
@@ -25,7 +23,6 @@ GRU_TAGGER = ModelSpec(
 
 GRU_TAGGER_RESET_BEFORE = ModelSpec(
     name="gru_tagger_reset_before",
-    package=_PACKAGE,
     summary="the same with the reset gate before the recurrent product, which PyTorch lacks",
     inputs=(_TOKENS,),
     outputs=(_PROBABILITIES,),

@@ -11,7 +11,6 @@ NEXT_STATES = ("h_1", "c_1", "h_2", "c_2")
 
 LANGUAGE_MODEL = ModelSpec(
     name="language_model",
-    package="reference_models.language_model",
     summary="masked Embedding, two stacked LSTM(32) cells with their state given, Dense per step",
     inputs=(
         TensorSpec("tokens", "int32", ("batch", "sequence"), low=1, high=VOCABULARY),

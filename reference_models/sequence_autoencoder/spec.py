@@ -11,14 +11,12 @@ DRAWN = 5
 UNSEEN_LOGIT = -8.0
 """Where the output bias of every other symbol starts."""
 
-_PACKAGE = "reference_models.sequence_autoencoder"
 _WEIGHTS = "sequence_autoencoder"
 _TOKENS = TensorSpec("tokens", "int32", ("batch", "sequence"), low=0, high=SYMBOLS)
 _CODE = TensorSpec("code", "float32", ("batch", UNITS))
 
 SEQUENCE_AUTOENCODER = ModelSpec(
     name="sequence_autoencoder",
-    package=_PACKAGE,
     summary="Embedding, LSTM(3) last, repeated to the input's length, LSTM(3), Dense softmax",
     inputs=(_TOKENS,),
     outputs=(TensorSpec("probabilities", "float32", ("batch", "sequence", SYMBOLS)),),
@@ -27,7 +25,6 @@ SEQUENCE_AUTOENCODER = ModelSpec(
 
 SEQUENCE_ENCODER = ModelSpec(
     name="sequence_encoder",
-    package=_PACKAGE,
     summary="the autoencoder's first half: Embedding, LSTM(3) last",
     inputs=(_TOKENS,),
     outputs=(_CODE,),
@@ -36,7 +33,6 @@ SEQUENCE_ENCODER = ModelSpec(
 
 SEQUENCE_DECODER = ModelSpec(
     name="sequence_decoder",
-    package=_PACKAGE,
     summary="the autoencoder's second half: a code repeated to a given length, LSTM(3), softmax",
     inputs=(_CODE, TensorSpec("length", "int32", ())),
     outputs=(TensorSpec("probabilities", "float32", ("batch", "length", SYMBOLS)),),

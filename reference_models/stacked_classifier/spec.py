@@ -13,7 +13,6 @@ _LABEL = TensorSpec("label", "float32", ("batch", LABELS))
 
 STACKED_CLASSIFIER = ModelSpec(
     name="stacked_classifier",
-    package="reference_models.stacked_classifier",
     summary="LSTM(100) over all steps, LSTM(100) last, Dense softmax",
     inputs=(_FEATURES,),
     outputs=(_LABEL,),
@@ -22,7 +21,6 @@ STACKED_CLASSIFIER = ModelSpec(
 
 STREAMING_CLASSIFIER = ModelSpec(
     name="streaming_classifier",
-    package="reference_models.stacked_classifier",
     summary="the stacked classifier with its state as inputs and outputs",
     inputs=(_FEATURES, *(TensorSpec(n, "float32", ("batch", UNITS)) for n in STATES)),
     outputs=(_LABEL, *(TensorSpec(n, "float32", ("batch", UNITS)) for n in NEXT_STATES)),

@@ -11,7 +11,6 @@ QUESTION_UNITS = 16
 
 TWO_INPUT_QA = ModelSpec(
     name="two_input_qa",
-    package="reference_models.two_input_qa",
     summary="Embedding, LSTM(32) of a text; Embedding, LSTM(16) of a question; Dense softmax(500)",
     inputs=(
         TensorSpec("text", "int32", ("batch", "text_length"), low=0, high=WORDS),

@@ -1,6 +1,8 @@
 """The commands as a user calls them: exit codes, one line for an error, no traceback."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,15 +10,16 @@ from pathlib import Path
 import onnx
 import pytest
 
+from harness.__main__ import COMMANDS
 from tests.support import doubler
 
 ROOT = Path(__file__).parents[2]
 
 
-def call(*arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
+def call(*arguments, cwd=ROOT, env=os.environ, how="-m"):
+    given = {"cwd": cwd, "env": {**env, "PYTHONPATH": str(ROOT)}, "check": False}
+    command = [sys.executable, how, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **given)
 
 
 @pytest.fixture
@@ -29,12 +32,42 @@ def onnx_file(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["validate", "record", "export", "list", "merge"])
-def test_every_command_explains_itself(command):
-    result = call(f"harness.{command}", "--help")
-    assert result.returncode == 0
-    assert f"python -m harness.{command}" in result.stdout
-    assert command in call("harness").stdout
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_in_whichever_way_it_is_called(command):
+    one, other = call(f"harness.{command}", "--help"), call("harness", command, "--help")
+    assert one.returncode == other.returncode == 0
+    assert one.stdout == other.stdout
+    assert one.stdout.startswith(f"usage: python -m harness.{command} ")
+
+
+def test_the_way_in_names_every_command_and_refuses_what_is_none():
+    told = call("harness", "--help")
+    assert told.returncode == 0
+    assert all(f"  {name} " in told.stdout for name in COMMANDS)
+    nothing = call("harness")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", told.stdout)
+    for word, near in (("validat", "did you mean validate?"), ("compare", ""), ("--vers", "")):
+        result = call("harness", word, "a", "b")
+        assert result.returncode == 2
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"error: unknown command '{word}'")
+        assert near in line
+        assert "choose from: convert, diagnose, export" in line
+
+
+def test_a_command_ends_alike_in_whichever_way_it_is_called():
+    one, other = call("harness.validate", "two_input_q"), call("harness", "validate", "two_input_q")
+    assert one.returncode == other.returncode == 2
+    assert one.stderr == other.stderr
+    assert "did you mean two_input_qa?" in one.stderr
+
+
+def test_no_library_is_taken_for_a_command():
+    result = call("harness.api")
+    assert result.returncode == 2
+    assert "unknown command 'api'" in result.stderr
+    assert call("harness.compare", "a", "b").returncode == 1
 
 
 def test_json_goes_to_standard_output_alone(onnx_file):
@@ -93,6 +126,28 @@ def test_an_unusable_call_ends_in_one_line(arguments, code, words, tmp_path):
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert all(word in result.stderr for word in words), result.stderr
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate"],
+        ["mutate"],
+        ["diagnose", "gru_tagger"],
+        ["export", "gru_tagger", "-o", "out"],
+        ["record", "--check"],
+    ],
+)
+def test_without_goldens_one_line_says_where_they_come_from(tmp_path, arguments):
+    result = call("harness", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        "error: there is no folder golden: goldens of reference models come with"
+    )
+    assert "work in a checkout or give --golden DIR" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_onnx_file_needs_its_golden(onnx_file):
@@ -159,7 +214,9 @@ def test_list_says_what_is_there_and_why_not():
     [
         (["no_such_model"], "two_input_qa"),
         (["--framework", "jax"], "keras, torch"),
-        (["--check", "--golden", "nowhere"], "could not be read"),
+        (["--check", "--golden", "nowhere"], "there is no folder nowhere"),
+        (["--reuse-weights", "--golden", "nowhere"], "there is no folder nowhere"),
+        (["gru_tagger", "--check", "--golden", "tests"], "could not be read"),
     ],
 )
 def test_record_refuses_what_it_cannot_use(arguments, word):
@@ -167,6 +224,35 @@ def test_record_refuses_what_it_cannot_use(arguments, word):
     assert result.returncode == 2
     assert word in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_record_says_what_it_recorded_and_no_more(tmp_path):
+    pytest.importorskip("tensorflow")
+    name = "gru_tagger_reset_before"
+    shutil.copytree(ROOT / "golden" / name, tmp_path / name)
+    flags = (name, "--framework", "keras", "--new-cases", "--golden", str(tmp_path))
+    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    result = call("harness.record", *flags, env=bare)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) == 1
+    assert result.stdout.startswith(f"recorded {name}/keras: score ")
+
+
+@pytest.mark.parametrize(("framework", "missing"), [("torch", "torch"), ("keras", "keras")])
+def test_record_says_what_installs_a_framework(tmp_path, framework, missing):
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+sys.argv = ["harness", "record", "encoder_decoder", "--framework", {framework!r}]
+from harness.__main__ import main
+main()
+"""
+    result = call(program, cwd=tmp_path, how="-c")
+    assert result.returncode == 3
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {framework} is not installed here ({missing} is missing): pip")
+    assert line.endswith((f"[{framework}]'", f"[{framework}]"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

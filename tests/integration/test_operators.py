@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx.backend.test.case import node
 
-from harness import operators
+from harness import operators, runtimes
 from harness.commands.run import ended
 from harness.onnx_operators import cases as operator_cases
 from harness.onnx_operators.cases import OperatorCase, agrees, difference, left_out
@@ -146,7 +146,7 @@ def test_a_framework_runs_no_operator_case(planted, names, capfd):
 
 def test_all_runtimes_are_those_that_run_onnx(monkeypatch):
     ours = {name: RUNTIMES[name] for name in ("ort-cpu", "oracle", "torch", "keras-cuda")}
-    monkeypatch.setattr(operators, "RUNTIMES", ours)
+    monkeypatch.setattr(runtimes, "RUNTIMES", ours)
     assert operators._runtimes(["all"]) == ["ort-cpu", "oracle"]
 
 

@@ -33,6 +33,7 @@ CELLS = [
     for model in ("sequence_encoder", "sequence_decoder")
     for framework in ("keras", "torch")
 ]
+PLUGIN = "pytest_onnx_sequence_harness"
 DOUBLER = "doubler/torch/native/fp32"
 
 
@@ -203,6 +204,16 @@ def test_an_expected_failure_is_xfail_with_its_reason(call, shipped, monkeypatch
     assert "it is known [upstream/1]" in str(result.stdout)
 
 
+def test_expectations_of_ones_own_hold(call, shipped, tmp_path):
+    row = 'cell = "doubler/*"\nstage = "compare"\nreason = "known"\nupstream = "up/2"\n'
+    (tmp_path / "own.toml").write_text(f"[[expect]]\n{row}")
+    own = f"--harness-expectations={tmp_path / 'own.toml'}"
+    result = call(shipped(wrong()), own, "-rx")
+    assert (result.ret, outcomes(result)) == (0, {"xfailed": 1})
+    assert "known [up/2]" in str(result.stdout)
+    assert outcomes(call(shipped(), own)) == {"failed": 1}
+
+
 def test_an_unexpected_pass_fails(call, shipped, monkeypatch):
     expecting(monkeypatch, "doubler/*", Stage.COMPARE)
     result = call(shipped())
@@ -291,10 +302,40 @@ def modules(folder, *arguments):
 def test_the_plugin_costs_nothing_where_it_is_not_used(tmp_path):
     (tmp_path / "test_it.py").write_text("def test_it(): pass")
     without, _ = modules(tmp_path)
-    used, shown = modules(tmp_path, "-p", "harness.testing.plugin")
+    used, shown = modules(tmp_path, "-p", PLUGIN)
     assert "1 passed" in shown
-    assert "harness.testing.plugin" in used - without
-    assert all(name.startswith("harness") for name in used - without), used - without
-    assert "harness.core.schema" not in used
-    _, shown = modules(tmp_path, "-p", "harness.testing.plugin", "--markers")
+    assert used - without == {PLUGIN}
+    _, shown = modules(tmp_path, "-p", PLUGIN, "--markers")
     assert "@pytest.mark.harness: a cell" in shown
+
+
+def test_a_harness_of_ones_own_is_left_alone(tmp_path):
+    (tmp_path / "harness.py").write_text("MINE = 1\n")
+    (tmp_path / "test_it.py").write_text(
+        "import harness\ndef test_it(): assert harness.MINE\ndef test_ours(assert_conforms): pass\n"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+    def run(*arguments):
+        call = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", *arguments]
+        given = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
+        return subprocess.run(call, check=False, **given)
+
+    told = f"{tmp_path / 'harness.py'} is imported in place of onnx-sequence-harness: rename it"
+    done = run("test_it.py::test_it")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run()
+    assert "1 passed, 1 error" in done.stdout
+    assert told in done.stdout
+    done = run(f"--harness-golden={GOLDEN}")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in done.stderr.splitlines() if line]
+    assert told in line
+
+
+def test_the_plugin_is_loaded_once_under_whichever_name(tmp_path):
+    (tmp_path / "test_it.py").write_text("def test_it(): pass")
+    for names in ((PLUGIN, "harness.testing.plugin"), ("harness.testing.plugin", PLUGIN)):
+        flags = [flag for name in names for flag in ("-p", name)]
+        _, shown = modules(tmp_path, *flags)
+        assert "1 passed" in shown

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import harness.export as export_command
 from harness.commands.run import ended
 from harness.core.schema import Case, ModelSpec, TensorSpec
+from harness.export import main as export_command
 from harness.exporting import cache
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
@@ -28,7 +28,6 @@ WORDS |= {f"refused_torch_{name}": words for name, (_, words) in torch_twin.MODE
 def specification(name):
     return ModelSpec(
         name=name,
-        package="tests.support.refused",
         summary="",
         inputs=(TensorSpec("x", "float32", ("batch", "sequence", 5)),),
         outputs=(TensorSpec("y", "float32", ("batch", 3)),),
@@ -74,13 +73,14 @@ def workspace(tmp_path_factory):
 def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(catalog, "package", lambda name: "tests.support.refused")
     target = "tests.integration.test_refused:SPECIFICATION"
     monkeypatch.setitem(catalog.MODELS, name, target)
     monkeypatch.setitem(globals(), "SPECIFICATION", specification(name))
     adapt(monkeypatch)
     framework = name.split("_")[1]
     call = [name, "-o", f"out_{name}", "--framework", framework]
-    assert ended(export_command.main, call) == 2
+    assert ended(export_command, call) == 2
     told = capsys.readouterr()
     assert len(told.err.splitlines()) == 1, told.err
     assert re.search(WORDS[name], told.err), told.err

@@ -1,8 +1,8 @@
 """The wheel holds all that it needs; a bundle is judged where only its core is installed.
 
 The environment is a new one, without the packages of this one and without a network: it sees, by
-links, the distributions that the wheel's core needs and no other, and pip checks in it that these
-are enough. What they were installed from is not tried.
+links, the distributions that the wheel's core needs, and ONNX Runtime or nothing else, and pip
+checks in it that these are enough. What they were installed from is not tried.
 """
 
 import json
@@ -16,12 +16,18 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import onnx
 import pytest
 from packaging.requirements import Requirement
 
+from harness.runtimes.ort import installed_distributions
+from tests.support import doubler
+
 pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).parents[2]
-CORE = {"numpy", "onnx", "onnxruntime-gpu", "safetensors", "msgspec", "rich"}
+CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich"}
+RUNTIME = next(iter(installed_distributions()))
+PLUGIN = "pytest_onnx_sequence_harness.py"
 FOREIGN = ("torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "openvino", "pytest", "pip")
 PROGRAM = """
 import importlib, json, sys
@@ -51,7 +57,7 @@ def call(*command, cwd=None, env=None):
 
 
 def sources():
-    return {
+    return {PLUGIN} | {
         str(path.relative_to(ROOT))
         for package in ("harness", "reference_models")
         for path in (ROOT / package).rglob("*")
@@ -66,7 +72,7 @@ def wheel(tmp_path_factory):
     for name in ("harness", "reference_models"):
         skipped = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / "source" / name, ignore=skipped)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", PLUGIN):
         shutil.copy(ROOT / name, folder / "source")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     offline = ("--no-deps", "--no-build-isolation", "--no-index")
@@ -77,11 +83,15 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clean(wheel, tmp_path_factory):
-    """The Python of an environment with the wheel and its core dependencies alone."""
-    folder = tmp_path_factory.mktemp("clean")
+    """The Python of an environment with the wheel, its core dependencies and ONNX Runtime."""
+    return environment(tmp_path_factory.mktemp("clean"), wheel, [*CORE, RUNTIME])
+
+
+def environment(folder, wheel, names):
+    """The Python of a new environment with the wheel and these distributions alone."""
     venv.create(folder, with_pip=False)
     (site,) = folder.glob("lib/python*/site-packages")
-    for distribution in closure(CORE):
+    for distribution in closure(names):
         for name in entries(distribution):
             (site / name).parent.mkdir(parents=True, exist_ok=True)
             (site / name).symlink_to(distribution.locate_file(name))
@@ -126,7 +136,9 @@ def test_everything_that_is_needed_is_in_the_wheel(wheel):
     lines = told["METADATA"].splitlines()
     needed = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist")]
     assert {Requirement(n).name for n in needed if "extra ==" not in n} == CORE
-    assert "[pytest11]\nonnx-sequence-harness = harness.testing.plugin" in told["entry_points.txt"]
+    points = told["entry_points.txt"]
+    assert f"[pytest11]\n{Path(PLUGIN).stem} = {Path(PLUGIN).stem}\n" in points
+    assert "[console_scripts]\nharness = harness.__main__:main\n" in points
     assert "Apache License" in told["LICENSE"]
 
 
@@ -145,15 +157,46 @@ def test_a_bundle_is_judged_where_no_framework_is_installed(clean, tmp_path):
     assert found["code"] == 0
     assert found["found"] == []
     assert Path(found["file"]).is_relative_to(clean.parents[1])
-    core = {re.split(r"[/.]", name)[0] for one in closure(CORE) for name in entries(one)}
+    core = {
+        re.split(r"[/.]", name)[0] for one in closure([*CORE, RUNTIME]) for name in entries(one)
+    }
     loaded = {name for name in found["loaded"] if not name.startswith("__")}
     assert loaded - {"harness", "reference_models", "sitecustomize"} <= core
     report = json.loads((empty / "build/report/report.json").read_text())
     assert report["summary"]["comparisons"] > 50
     assert "torch" not in report["environment"]
-    listed = call(str(clean), "-m", "harness.list", cwd=empty, env=bare)
-    assert "torch is not installed" in listed
+    listed = call(str(clean.parent / "harness"), "list", cwd=empty, env=bare)
+    assert re.search(r"torch is not installed: pip install \S+\.whl\[torch\]", listed)
     assert "language_model" in listed
+
+
+def test_without_onnx_runtime_one_line_says_what_to_install(wheel, tmp_path):
+    python = environment(tmp_path / "bare", wheel, CORE)
+    doubler.record(tmp_path / "golden")
+    onnx.save(doubler.graph(), tmp_path / "model.onnx")
+    judge = ("validate", "model.onnx", "--golden", "golden")
+    bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    given = {"capture_output": True, "text": True, "cwd": tmp_path, "env": bare, "check": False}
+    done = subprocess.run([python.parent / "harness", *judge], **given)
+    assert (done.returncode, done.stdout) == (3, "")
+    told = "there is no runtime to judge in: onnxruntime is not installed: pip install onnxruntime"
+    assert done.stderr == f"error: {told}\n"
+    done = subprocess.run([python.parent / "harness", "lint", "model.onnx"], **given)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_console_script_is_the_module(clean, tmp_path):
+    bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    given = {"capture_output": True, "text": True, "cwd": tmp_path, "env": bare, "check": False}
+    script = clean.parent / "harness"
+    for words in (["validate"], ["validat"], ["--version"], ["validate", "--version"]):
+        one = subprocess.run([script, *words], **given)
+        other = subprocess.run([clean, "-m", "harness", *words], **given)
+        told = (one.returncode, one.stdout, one.stderr)
+        assert told == (other.returncode, other.stdout, other.stderr)
+    shown = subprocess.run([script, "validate", "--help"], **given).stdout
+    assert shown.startswith("usage: harness validate ")
+    assert "\n  harness validate path/to/bundle\n" in shown
 
 
 def test_pytest_finds_the_plugin_of_an_installed_wheel(wheel, tmp_path):

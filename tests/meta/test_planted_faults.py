@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import harness.validate as validate
+from harness.validate import main as validate
 from tests.support import doubler
 from tests.support.doubler import FEATURES, OUTPUTS, clean_nodes, graph
 
@@ -20,7 +20,7 @@ def judged(tmp_path, capsys):
     def run(model, *flags):
         folder = doubler.record(tmp_path / "golden")
         onnx.save(model, tmp_path / "model.onnx")
-        code = validate.main(
+        code = validate(
             [
                 str(tmp_path / "model.onnx"),
                 *("--golden", str(folder)),
@@ -171,14 +171,14 @@ def test_an_empty_selection_is_an_error(tmp_path, flags, capsys):
     folder = doubler.record(tmp_path / "golden")
     onnx.save(graph(), tmp_path / "model.onnx")
     call = [str(tmp_path / "model.onnx"), "--golden", str(folder), *flags]
-    assert ended(validate.main, call) == 2
+    assert ended(validate, call) == 2
     assert "no golden case has it; there are:" in capsys.readouterr().err
 
 
 def test_a_keyword_that_matches_no_cell_is_an_error(capsys):
     from harness.commands.run import ended
 
-    assert ended(validate.main, ["-k", "no_such_cell"]) == 4
+    assert ended(validate, ["-k", "no_such_cell"]) == 4
     assert "nothing would be compared" in capsys.readouterr().err
 
 
@@ -190,7 +190,7 @@ def test_any_flipped_bit_in_a_golden_is_refused(tmp_path, file, capsys):
     onnx.save(graph(), tmp_path / "model.onnx")
     call = [str(tmp_path / "model.onnx"), "--golden", str(folder)]
     call += ["--report-dir", str(tmp_path / "report")]
-    assert ended(validate.main, call) == 0
+    assert ended(validate, call) == 0
     path = Path(folder / file)
     clean = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -199,5 +199,5 @@ def test_any_flipped_bit_in_a_golden_is_refused(tmp_path, file, capsys):
         altered[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(altered)
         capsys.readouterr()
-        assert ended(validate.main, call) == 2, (place, altered[place])
+        assert ended(validate, call) == 2, (place, altered[place])
         assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-import harness.validate as validate
 from harness import runtimes
 from harness.commands.run import ended
 from harness.relations import RELATIONS
+from harness.validate import main as validate
 from tests.support import recurrence
 
 
@@ -20,7 +20,7 @@ def judged(tmp_path, capsys, monkeypatch):
         path = recurrence.record(tmp_path, recurrence.graph(fault))
         call = [str(path), "--golden", str(tmp_path / "golden"), "--runtime", "planted"]
         call += ["--report-dir", str(tmp_path / "report"), "--json", *flags]
-        code = ended(validate.main, call)
+        code = ended(validate, call)
         told = capsys.readouterr()
         return code, json.loads(told.out)["results"][0] if told.out else None, told.err
 
@@ -99,7 +99,7 @@ def test_a_failing_relation_is_told_on_the_console(judged, tmp_path, capsys):
     judged("--relation", "pieces", fault="state-ignored")
     call = [str(tmp_path / "model.onnx"), "--golden", str(tmp_path / "golden")]
     call += ["--runtime", "planted", "--report-dir", str(tmp_path / "report")]
-    assert validate.main([*call, "--relation", "pieces"]) == 1
+    assert validate([*call, "--relation", "pieces"]) == 1
     shown = capsys.readouterr().out
     assert "sequence=2, batch=1, relation pieces: y step 1" in shown
     assert "first step alone: error" in shown
@@ -109,5 +109,5 @@ def test_quiet_names_no_relation(judged, tmp_path, capsys):
     judged("--relation", "run-twice")
     call = [str(tmp_path / "model.onnx"), "--golden", str(tmp_path / "golden"), "-q"]
     call += ["--runtime", "planted", "--report-dir", str(tmp_path / "report"), "--batch", "1"]
-    assert validate.main([*call, "--relation", "batch-rows"]) == 0
+    assert validate([*call, "--relation", "batch-rows"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1

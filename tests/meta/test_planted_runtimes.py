@@ -5,10 +5,10 @@ import json
 import onnx
 import pytest
 
-import harness.validate as validate
 from ci import gpu
 from harness import runtimes
 from harness.commands.run import ended
+from harness.validate import main as validate
 from tests.support import doubler
 
 
@@ -20,7 +20,7 @@ def judged(tmp_path, capsys, monkeypatch):
         onnx.save(doubler.graph(), tmp_path / "model.onnx")
         call = [str(tmp_path / "model.onnx"), "--golden", str(folder), "--runtime", "planted"]
         call += ["--report-dir", str(tmp_path / "report"), "--json", *flags]
-        code = ended(validate.main, call)
+        code = ended(validate, call)
         out, run.err = capsys.readouterr()
         return code, json.loads(out)["results"][0] if out else None
 

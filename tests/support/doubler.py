@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from harness.goldens.formulas import evaluate
 FEATURES = 3
 SPEC = ModelSpec(
     name="doubler",
-    package="tests.support",
     summary="y = 2 x, and the sum of y over time",
     inputs=(TensorSpec("x", "float32", ("batch", "sequence", FEATURES)),),
     outputs=(
@@ -80,8 +80,8 @@ def recorded() -> list[store.RecordedCase]:
     return result
 
 
-def record(folder: Path) -> Path:
-    """Write the golden into ``folder``; returns it."""
-    about = {"model": "doubler", "framework": "torch", "seed": 0, "training": {}}
-    store.write(folder, SPEC, {"two": np.float32([2])}, recorded(), about)
+def record(folder: Path, name: str = SPEC.name) -> Path:
+    """Write the golden, of a model called ``name``, into ``folder``; returns it."""
+    about = {"model": name, "framework": "torch", "seed": 0, "training": {}}
+    store.write(folder, replace(SPEC, name=name), {"two": np.float32([2])}, recorded(), about)
     return folder

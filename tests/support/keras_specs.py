@@ -16,7 +16,7 @@ def tensor(name, shape, dtype, length="sequence"):
 
 
 def model_spec(name, inputs, outputs):
-    return ModelSpec(name, "", "", tuple(inputs), tuple(outputs), name)
+    return ModelSpec(name, "", tuple(inputs), tuple(outputs), name)
 
 
 def spec_of(model, name="model"):

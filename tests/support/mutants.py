@@ -47,7 +47,7 @@ class Echo:
 
 
 def spec(inputs, outputs, **rest):
-    return ModelSpec("small", "", "", tuple(inputs), tuple(outputs), "small", **rest)
+    return ModelSpec("small", "", tuple(inputs), tuple(outputs), "small", **rest)
 
 
 def subject(nodes, weights, described, unit=None):

@@ -67,7 +67,7 @@ def specification(net: TorchNet) -> ModelSpec:
     axes = ("batch", *(("longest" if longest else "sequence",) * (net.take == "steps")))
     width = last.size if net.take == "final" else width_after(last)
     return ModelSpec(
-        "random", "", "", tuple(inputs),
+        "random", "", tuple(inputs),
         (TensorSpec("y", "float32", (*axes, width)), *outputs), "random",
         states={t.name.removesuffix("_n"): t.name for t in outputs} if streams(net) else {},
     )  # fmt: skip

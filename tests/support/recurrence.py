@@ -23,7 +23,6 @@ from harness.runtimes.ort import CPU
 IDS, FEATURES, UNITS = 9, 4, 3
 SPEC = ModelSpec(
     name="recurrence",
-    package="tests.support",
     summary="masked Embedding, LSTM(3) with its state given",
     inputs=(
         TensorSpec("tokens", "int32", ("batch", "sequence"), low=1, high=IDS),

@@ -14,7 +14,6 @@ from tests.support.small_graphs import FEATURES, UNITS, lstm
 
 SPEC = ModelSpec(
     "tiny",
-    "",
     "an LSTM",
     (TensorSpec("x", "float32", ("sequence", "batch", FEATURES)),),
     (

@@ -25,7 +25,7 @@ N = TensorSpec("lengths", "int64", ("batch",))
 
 
 def spec(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> ModelSpec:
-    return ModelSpec("grid", "", "", inputs, outputs, "grid")
+    return ModelSpec("grid", "", inputs, outputs, "grid")
 
 
 def draw(model_spec: ModelSpec, batch: int, length: int, seed: int = 0) -> Arrays:

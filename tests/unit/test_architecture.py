@@ -24,7 +24,7 @@ ROOMS = {
     "frameworks": "core subjects",
     "runtimes": "core frameworks goldens graphs oracle placing processes reference_models",
     "onnx_operators": "core graphs processes runtimes",
-    "exporting": "core exporters frameworks goldens graphs processes",
+    "exporting": "core exporters frameworks goldens graphs processes reference_models",
     "onnx_tests": "core exporting goldens graphs oracle reference_models subjects",
     "recording": "core exporters frameworks goldens graphs processes reference_models subjects",
     "validation": "core exporters exporting frameworks goldens graphs linting onnx_tests processes"

@@ -8,7 +8,6 @@ UNITS = 12
 
 ECHO = ModelSpec(
     name="echo",
-    package="echo_models",
     summary="Embedding, GRU(12) over all steps, Dense softmax",
     inputs=(TensorSpec("tokens", "int64", ("batch", "sequence"), low=0, high=TOKENS),),
     outputs=(TensorSpec("before", "float32", ("batch", "sequence", TOKENS)),),

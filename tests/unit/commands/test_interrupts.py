@@ -11,6 +11,12 @@ from harness.commands import interrupts
 from harness.commands.run import ended
 
 ROOT = Path(__file__).resolve().parents[3]
+CALLS = (
+    ("-m", "harness.validate"),
+    ("-mharness.lint",),
+    ("-m", "harness", "list"),
+    ("-c", "import harness.__main__ as it; it.main()", "record"),
+)
 SLOW = """
 import sys
 print("importing", flush=True)
@@ -25,8 +31,8 @@ except KeyboardInterrupt:
 @pytest.fixture
 def slow(tmp_path):
     """Starts a process whose first heavy import takes for ever, as ``python`` would be called."""
-    (tmp_path / "rich").mkdir()
-    (tmp_path / "rich/__init__.py").write_text(SLOW)
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy/__init__.py").write_text(SLOW)
     started = []
 
     def start(*call):
@@ -50,7 +56,7 @@ def slow(tmp_path):
 
 
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
-@pytest.mark.parametrize("call", [("-m", "harness.validate"), ("-mharness.validate",)])
+@pytest.mark.parametrize("call", CALLS)
 def test_a_command_that_is_still_importing_ends_quietly(slow, call, number):
     process = slow(*call)
     process.send_signal(number)
@@ -59,7 +65,7 @@ def test_a_command_that_is_still_importing_ends_quietly(slow, call, number):
 
 
 def test_other_programs_keep_their_signals(slow):
-    process = slow("-c", "import harness, rich")
+    process = slow("-c", "import harness, numpy")
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=60)[1] == ""
     assert process.returncode == -signal.SIGTERM

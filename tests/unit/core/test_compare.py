@@ -8,9 +8,7 @@ from harness.core.compare import compare, structure
 from harness.core.schema import Case, GoldenCase, ModelSpec, TensorSpec
 from harness.core.tolerance import Row, one_ulp
 
-SPEC = ModelSpec(
-    "m", "p", "", (), (TensorSpec("y", "float32", ("batch", "sequence", 2)),), weights="m"
-)
+SPEC = ModelSpec("m", "", (), (TensorSpec("y", "float32", ("batch", "sequence", 2)),), weights="m")
 FINITE = st.floats(-1e6, 1e6, width=32)
 ROW = Row(6.0, "as any")
 

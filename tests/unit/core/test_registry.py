@@ -1,9 +1,9 @@
 """What entry points add: it is named with its origin, and what is broken stays apart."""
 
+import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from harness import reports, runtimes
 from harness.core import registry
 from harness.core.errors import LoadError, UsageError
 from harness.core.schema import Report
+from harness.goldens import store
+from harness.runtimes import twins
 from harness.validation import pipeline
 from harness.validation.selection import Selection
 from reference_models import catalog
@@ -113,12 +115,44 @@ def test_a_broken_model_is_told_in_one_line(monkeypatch, target, told):
 
 
 def test_a_package_may_ship_the_goldens_of_its_models(tmp_path, monkeypatch):
+    monkeypatch.setitem(catalog.MODELS, "doubler", "tests.support.doubler:SPEC")
     assert catalog.goldens(doubler.SPEC) == Path("golden")
     folder = tmp_path / "shipping/golden"
     folder.mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
-    spec = replace(doubler.SPEC, package="shipping")
-    assert catalog.goldens(spec) == folder
+    (tmp_path / "shipping/specs.py").touch()
+    for target in ("shipping:SPEC", "shipping.specs:SPEC"):
+        monkeypatch.setitem(catalog.MODELS, "doubler", target)
+        assert catalog.goldens(doubler.SPEC) == folder
+
+
+def test_what_a_golden_names_is_never_imported(tmp_path, monkeypatch):
+    """Neither where the catalog has no such model, nor where it has one elsewhere."""
+    folder = doubler.record(tmp_path / "golden")
+    (tmp_path / "planted").mkdir()
+    for name in ("__init__", "oracle", "torch_twin"):
+        (tmp_path / f"planted/{name}.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = folder / store.MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["spec"]["package"] = "planted"
+    manifest["sha256"] = store._manifest_sha256(manifest)
+    path.write_text(store.manifest_text(manifest))
+    source = store.read(folder)
+    assert source.spec == doubler.SPEC
+    with pytest.raises(UsageError, match="unknown model 'doubler'"):
+        catalog.part(source.spec, "oracle")
+    with pytest.raises(UsageError, match="unknown model 'doubler'"):
+        twins.TORCH_CPU.prepare(str(folder))
+    monkeypatch.setitem(catalog.MODELS, "doubler", "tests.support.doubler:SPEC")
+    with pytest.raises(ModuleNotFoundError, match=r"tests\.support\.oracle"):
+        catalog.part(source.spec, "oracle")
+    assert "planted" not in sys.modules
+
+
+def test_no_golden_here_names_a_module():
+    for folder in store.goldens(Path("golden")):
+        assert "reference_models" not in (folder / store.MANIFEST).read_text(), folder
 
 
 @pytest.mark.parametrize(
@@ -161,7 +195,7 @@ broken = theirs:NOTHING
 """
 THEIRS = """
 from harness.core.schema import ModelSpec
-MODEL = ModelSpec("neighbour", "theirs", "what it is", (), (), "neighbour")
+MODEL = ModelSpec("neighbour", "what it is", (), (), "neighbour")
 class R:
     def check(self): return None
     def version(self): return '4.2'
@@ -210,6 +244,7 @@ def test_list_tells_what_installed_distributions_add_each_in_one_line(tmp_path):
 
 def test_what_a_distribution_breaks_costs_only_those_who_select_it(monkeypatch):
     monkeypatch.setitem(catalog.MODELS, "theirs", "gone:X")
-    assert len(pipeline.cells(Selection(lengths=["1"], runtimes=["ort-cpu"]))) == 27
+    ours = sum(len(catalog.load(name).frameworks) for name in catalog.OURS)
+    assert len(pipeline.cells(Selection(lengths=["1"], runtimes=["ort-cpu"]))) == ours
     with pytest.raises(UsageError, match="model theirs: gone:X cannot be imported"):
         pipeline.cells(Selection(subjects=["th*"]))

@@ -21,7 +21,6 @@ from harness.runtimes.settings import NONE
 SPEC = ModelSpec(
     "m",
     "",
-    "",
     (TensorSpec("ids", "int32", ("batch", "steps"), 0, 9),),
     (TensorSpec("y", "float32", ("batch", "steps", 2)), TensorSpec("h", "float32", ("batch", 2))),
     "m",
@@ -291,7 +290,7 @@ def test_the_smallest_batch_and_the_padding_that_it_needs_are_found():
 
 
 def test_both_lengths_become_small():
-    spec = ModelSpec("m", "", "", (TensorSpec("a", "int32", ("batch", "p")),), (), "m")
+    spec = ModelSpec("m", "", (TensorSpec("a", "int32", ("batch", "p")),), (), "m")
 
     def rule(case):
         return case.lengths["p"] >= 4 and case.lengths["q"] >= 2

@@ -24,7 +24,6 @@ from harness.runtimes.ort import CPU
 UNITS = 4
 SPEC = ModelSpec(
     name="tiny",
-    package="none",
     summary="an LSTM over all steps, and twice its state plus an input",
     inputs=(
         TensorSpec("z_features", "float32", ("batch", "sequence", 3)),

@@ -12,6 +12,7 @@ from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporting import bundle, cache, source_hash
 from harness.exporting import key as keys
 from harness.goldens import store
+from reference_models import catalog
 from tests.support import doubler
 from tests.support.planted_exporters import TARGETS
 
@@ -22,6 +23,7 @@ OTHER = "tests.support.planted_exporters"
 def place(tmp_path, monkeypatch):
     doubler.record(tmp_path / "golden")
     monkeypatch.setitem(cache.FRAMEWORKS, "torch", "tests.support.planted_exporters")
+    monkeypatch.setitem(catalog.MODELS, "doubler", "tests.support.doubler:SPEC")
     for key, target in TARGETS.items():
         monkeypatch.setitem(EXPORTERS, key, target)
     monkeypatch.setattr(keys, "installed_versions", lambda framework: {framework: "1.0"})

@@ -18,7 +18,6 @@ from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 FEATURES = 3
 SPEC = ModelSpec(
     name="scaler",
-    package="none",
     summary="y = 2x",
     inputs=(TensorSpec("x", "float32", ("batch", "sequence", FEATURES)),),
     outputs=(TensorSpec("y", "float32", ("batch", "sequence", FEATURES)),),
@@ -77,7 +76,7 @@ def test_a_conforming_graph_passes() -> None:
 
 def test_the_order_of_outputs_is_free() -> None:
     two = ModelSpec(
-        "two", "none", "", SPEC.inputs, (TensorSpec("z", "float32", tuple(AXES)), *SPEC.outputs), ""
+        "two", "", SPEC.inputs, (TensorSpec("z", "float32", tuple(AXES)), *SPEC.outputs), ""
     )
     interface.check(scaler(extra=True), two, SIZES)
 
@@ -138,7 +137,7 @@ def test_what_is_wrong_is_told_in_one_line(model: onnx.ModelProto, told: str) ->
 
 def test_a_missing_output_and_a_wrong_rank_are_told() -> None:
     two = ModelSpec(
-        "two", "none", "", SPEC.inputs, (*SPEC.outputs, TensorSpec("z", "float32", ("batch",))), ""
+        "two", "", SPEC.inputs, (*SPEC.outputs, TensorSpec("z", "float32", ("batch",))), ""
     )
     with pytest.raises(CheckError, match=r"outputs are y; expected y, z \(missing z\)"):
         interface.check(scaler(), two, SIZES)
@@ -168,7 +167,6 @@ def test_a_file_that_is_no_model_is_told(tmp_path: Any) -> None:
 
 PADDED = ModelSpec(
     name="padded",
-    package="none",
     summary="",
     inputs=(
         TensorSpec("tokens", "int32", ("batch", "sequence"), 0, 4),

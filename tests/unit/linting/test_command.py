@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import helper
 
-import harness.validate as validate
 from harness import lint
 from harness.commands.run import ended
 from harness.exporting import bundle
 from harness.linting import RULES, linter
+from harness.validate import main as validate
 from tests.support import doubler
 from tests.support.doubler import FEATURES, clean_nodes, graph
 
@@ -188,7 +188,7 @@ def judged(tmp_path, capsys):
     def run(*call):
         report = tmp_path / "report"
         flags = ["--report-dir", str(report), "--runtime", "ort-cpu"]
-        validate.main([*map(str, call), *flags])
+        validate([*map(str, call), *flags])
         result = json.loads((report / "report.json").read_text())["results"][0]
         return result, capsys.readouterr().out
 

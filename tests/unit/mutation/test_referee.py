@@ -105,7 +105,7 @@ def test_a_changed_session_is_compared_with_the_unchanged_one(referee, doubled):
 
 def test_fresh_inputs_have_what_goldens_may_lack():
     tokens = TensorSpec("tokens", "int64", (BATCH, "t"), low=1, high=9)
-    spec = ModelSpec("m", "", "", (tokens,), (), "m", padded="tokens")
+    spec = ModelSpec("m", "", (tokens,), (), "m", padded="tokens")
     found = dict(fresh(spec))
     shapes = {inputs["tokens"].shape for inputs in found.values()}
     assert {(batch, length) for length, batch in FRESH} <= shapes

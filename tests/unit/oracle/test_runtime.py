@@ -228,7 +228,7 @@ def test_lengths_reach_a_recurrent_node(tmp_path):
 
 
 Y = TensorSpec("y", "float32", ("batch", 2))
-SPEC = ModelSpec("m", "p", "", (), (Y,), "m")
+SPEC = ModelSpec("m", "", (), (Y,), "m")
 
 
 def judged(value: Any, row: Row) -> tuple[str, str]:
@@ -254,7 +254,7 @@ def test_the_oracle_must_answer_in_float64_and_nothing_else_may():
 
 
 def test_an_integer_output_stays_one():
-    spec = ModelSpec("m", "p", "", (), (TensorSpec("y", "int64", ("batch",)),), "m")
+    spec = ModelSpec("m", "", (), (TensorSpec("y", "int64", ("batch",)),), "m")
     golden = GoldenCase(Case({}, 1), {}, {"y": np.array([1])}, None, {"y": 0.0})
     assert structure(spec, golden, [("y", np.array([1]))], ORACLE.row) == ""
     assert "expected int64" in structure(spec, golden, [("y", np.array([1.0]))], ORACLE.row)

@@ -9,7 +9,7 @@ from harness.recording.cases import BATCHES, LENGTHS, plan
 
 X = TensorSpec("x", "float32", ("batch", "time", 4))
 Y = TensorSpec("y", "float32", ("batch", "other", 4))
-PLAIN = ModelSpec("m", "", "", (X,), (), "m")
+PLAIN = ModelSpec("m", "", (X,), (), "m")
 PADDED = replace(PLAIN, padded="x")
 COUNTED = replace(
     PLAIN, inputs=(X, TensorSpec("n", "int64", ("batch",))), lengths={"n": "time"}

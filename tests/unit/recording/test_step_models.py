@@ -44,7 +44,7 @@ class Cell:
 
 
 def spec(*tensors):
-    return ModelSpec("step", "", "", tensors, (), "step")
+    return ModelSpec("step", "", tensors, (), "step")
 
 
 def test_a_step_with_a_state_needs_no_sequence_axis():
@@ -146,7 +146,7 @@ def dims(value):
 def test_only_fixed_sizes_of_outputs_are_filled_in(there, then):
     axes = (2, "batch", 4)
     given, told = (TensorSpec(name, "float32", axes) for name in ("state", "next"))
-    known = ModelSpec("m", "", "", (given,), (told,), "m")
+    known = ModelSpec("m", "", (given,), (told,), "m")
     model = declaring(there)
     model.graph.input.append(model.graph.output[0])
     model.graph.input[0].name = "state"
@@ -157,7 +157,7 @@ def test_only_fixed_sizes_of_outputs_are_filled_in(there, then):
 
 
 def test_a_graph_is_not_given_a_shape_that_it_does_not_declare():
-    known = ModelSpec("m", "", "", (), (TensorSpec("next", "float32", (2,)),), "m")
+    known = ModelSpec("m", "", (), (TensorSpec("next", "float32", (2,)),), "m")
     bare = declaring([])
     bare.graph.output[0].type.tensor_type.ClearField("shape")
     assert not completed(bare, known).graph.output[0].type.tensor_type.HasField("shape")

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import harness.validate as validate
 from harness.commands.run import ended
-from harness.core import selectors
+from harness.core import install, selectors
 from harness.core.errors import LoadError, NothingSelectedError, RunError
 from harness.core.schema import Cell, Status
 from harness.exporting import bundle
 from harness.goldens import store
 from harness.runtimes import frameworks as framework
 from harness.runtimes.frameworks import KERAS, KERAS_CUDA, TORCH, TORCH_CUDA
+from harness.validate import main as validate
 from harness.validation import pipeline
 from harness.validation.selection import Selection
 from tests.support import doubler, planted
@@ -67,16 +67,16 @@ def test_what_is_no_golden_of_the_framework_is_a_load_error(name, tmp_path):
 @pytest.mark.parametrize(
     ("runtime", "there", "told"),
     [
-        (TORCH, {}, "torch is not installed: pip install 'onnx-sequence-harness[torch]'"),
+        (TORCH, {}, f"torch is not installed: {install.line('torch')}"),
         (
             KERAS,
             {},
-            "keras and tensorflow are not installed: pip install 'onnx-sequence-harness[keras]'",
+            f"keras and tensorflow are not installed: {install.line('keras')}",
         ),
         (
             KERAS,
             {"keras": "3"},
-            "tensorflow is not installed: pip install 'onnx-sequence-harness[keras]'",
+            f"tensorflow is not installed: {install.line('keras')}",
         ),
         (KERAS, {"keras": "3", "tensorflow-cpu": "2"}, None),
         (TORCH, {"torch": "2+cpu"}, None),
@@ -162,7 +162,7 @@ def shipped(tmp_path):
 
 def judged(folder, capsys, *flags):
     call = [str(folder), "--json", "--report-dir", str(folder.parent / "report"), *flags]
-    code = ended(validate.main, call)
+    code = ended(validate, call)
     captured = capsys.readouterr()
     return code, json.loads(captured.out)["results"] if captured.out else captured.err
 

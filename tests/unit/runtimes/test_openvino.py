@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from harness.core import install
 from harness.core.errors import RunError
 from harness.runtimes import openvino
 from harness.runtimes.openvino import DEFAULT_PRECISION, FULL_PRECISION
@@ -73,8 +74,7 @@ def test_what_installs_it_is_told(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(openvino, "distribution_version", absent)
-    told = "openvino is not installed: pip install 'onnx-sequence-harness[openvino]'"
-    assert FULL_PRECISION.check() == told
+    assert FULL_PRECISION.check() == f"openvino is not installed: {install.line('openvino')}"
     assert FULL_PRECISION.version() == ""
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-import harness.validate as validate
 from harness.commands.run import ended
 from harness.core.errors import UsageError
 from harness.runtimes.onnx_reference import REFERENCE
 from harness.runtimes.ort import CPU, CUDA
 from harness.runtimes.ort_options import EXECUTION, LEVELS, OrtOptions
 from harness.runtimes.settings import Settings
+from harness.validate import main as validate
 from tests.support import doubler
 
 
@@ -148,7 +148,7 @@ def call(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]):
 
     def run(*flags: str):
         try:
-            code = ended(validate.main, [model, *place, "-q", *flags])
+            code = ended(validate, [model, *place, "-q", *flags])
         except SystemExit as end:
             code = end.code
         report = tmp_path / "report.json"

@@ -31,8 +31,8 @@ def served():
 
 
 def gone(pid):
-    """Whether a process has ended, within five seconds."""
-    for _ in range(50):
+    """Whether a process has ended, within five minutes."""
+    for _ in range(3000):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

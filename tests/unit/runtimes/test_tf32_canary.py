@@ -23,7 +23,6 @@ from tests.support import tf32
 FEATURES = 16
 SPEC = ModelSpec(
     name="projector",
-    package="tests.support",
     summary="y = x w",
     inputs=(TensorSpec("x", "float32", ("batch", "sequence", FEATURES)),),
     outputs=(TensorSpec("y", "float32", ("batch", "sequence", FEATURES)),),

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto
 from onnx import helper as oh
 
+from harness.core import install
 from harness.core.errors import LoadError
 from harness.runtimes import tract
 from harness.runtimes.tract import TRACT
@@ -62,7 +63,7 @@ def test_what_installs_it_is_told(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(tract, "distribution_version", absent)
-    assert TRACT.check() == "tract is not installed: pip install 'onnx-sequence-harness[tract]'"
+    assert TRACT.check() == f"tract is not installed: {install.line('tract')}"
 
 
 def test_causes_are_joined():

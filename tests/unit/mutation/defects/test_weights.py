@@ -113,7 +113,7 @@ def test_an_embedding_without_a_first_row_to_zero_has_no_such_place():
     table = edit.value("table").copy()
     table[0] = 0
     edit.put("table", table)
-    rest = weights.Subject(edit.done(), where.spec)
+    rest = weights.Specimen(edit.done(), where.spec)
     assert set(planted(weights.embedding_row_zeroed, rest)) == {"Gather 0 input 0 last row"}
 
 

@@ -1,0 +1,55 @@
+"""The line that installs an extra of this distribution, from where it was installed itself.
+
+It is on no package index: ``pip`` needs the place that this copy came from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+NAME = "onnx-sequence-harness"
+CHECKOUT = Path(__file__).parents[2]
+
+
+def line(extra: str) -> str:
+    """Return ``pip install …`` for ``extra``: from a checkout, a wheel or an address, as this was.
+
+    Where that is not known or no longer there, the line names the distributions of the extra.
+    """
+    if (CHECKOUT / "pyproject.toml").is_file():
+        return f"pip install -e {shlex.quote(f'{CHECKOUT}[{extra}]')}"
+    try:
+        here = metadata.distribution(NAME)
+    except metadata.PackageNotFoundError:
+        return f"install the extra {extra} of {NAME}"
+    if source := _source(here, extra):
+        return f"pip install {shlex.quote(source)}"
+    return f"pip install {' '.join(map(shlex.quote, _required(here, extra)))}"
+
+
+def _source(here: metadata.Distribution, extra: str) -> str:
+    """What the distribution was installed from, with ``extra``; empty where that is not told.
+
+    ``direct_url.json`` is that of PEP 610: a folder or a file, an archive's address, or a
+    repository's.
+    """
+    origin = json.loads(here.read_text("direct_url.json") or "{}")
+    address = origin.get("url", "")
+    if address.startswith("file:"):
+        place = Path(url2pathname(urlsplit(address).path))
+        return f"{place}[{extra}]" if place.exists() else ""
+    if repository := origin.get("vcs_info"):
+        address = f"{repository['vcs']}+{address}@{repository['commit_id']}"
+    return address and f"{NAME}[{extra}] @ {address}"
+
+
+def _required(here: metadata.Distribution, extra: str) -> list[str]:
+    """The requirements of ``extra``, other markers left with them."""
+    only = re.compile(rf"""\s*(and\s+)?extra\s*==\s*['"]{re.escape(extra)}['"]""")
+    return [only.sub("", entry).rstrip("; ") for entry in here.requires or () if only.search(entry)]
