@@ -8,12 +8,13 @@ import pytest
 from onnx import numpy_helper
 
 from harness import diagnose
+from harness.commands.run import ended
 from harness.core.errors import UsageError
 from harness.core.loader import by_harness
 from harness.diagnosis import examine, report, reproduction
 from harness.graphs.view import Net
 from harness.runtimes import RUNTIMES
-from tests.support import diagnosed
+from tests.support import diagnosed, doubler
 from tests.support.diagnosed import (
     GRU,
     SE,
@@ -82,6 +83,20 @@ def test_a_runtime_that_ends_its_process_does_not_end_the_diagnosis(
     assert ("fault      the graph" in told) is bool(kind)
     assert ("Sigmoid 'node_softmax'" in told) is bool(kind)
     assert (tmp_path / "shown/reproduce.py").is_file()
+
+
+@pytest.mark.parametrize("name", ["RAISES", "PANICS", "LISTS", "TRANSPOSES_AND_RAISES"])
+def test_a_runtime_of_anothers_that_raises_is_diagnosed(tmp_path, capsys, monkeypatch, name):
+    """Whatever it raises is a failure of its stage, and no traceback."""
+    monkeypatch.setitem(RUNTIMES, "theirs", f"tests.support.planted:{name}")
+    path = tmp_path / "doubler.onnx"
+    onnx.save(doubler.graph(), path)
+    golden = doubler.record(tmp_path / "golden")
+    call = [str(path), "--golden", str(golden), "-q", "-o", str(tmp_path / "shown")]
+    assert ended(diagnose.main, [*call, "--runtime", "theirs"]) == 1
+    told = capsys.readouterr()
+    assert "fails at stage" in told.out
+    assert told.err == ""
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ few tests at the end start the commands themselves.
 """
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from onnx import numpy_helper
 import harness
 from harness.core.errors import UsageError
 from harness.goldens import store
+from harness.processes.worker import LostError
 from harness.recording import in_child, loading
 from harness.recording import user_model as making
 from harness.shipping import user_model as owning
@@ -29,6 +32,7 @@ keras = pytest.importorskip("keras")
 
 from tests.support import own_keras, own_torch  # noqa: E402
 from tests.support.own_torch import FRAMES, LENGTHS, TOKENS  # noqa: E402
+from tests.support.processes import ends  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 NETS = ROOT / "tests/support"
@@ -445,6 +449,12 @@ def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
         ("dies", None, "own_torch.py:dies: its process ended with signal SIGSEGV"),
         ("forks", 120.0, "own_torch.py:forks: its process ended with signal SIGSEGV"),
         ("slow", 2.0, "own_torch.py:slow: its process did not end within 2 s, was killed"),
+        (
+            "prints",
+            None,
+            "own_torch.py:prints: its process wrote over 16,777,216 bytes of output, was killed:"
+            f" {'x' * 4096}",
+        ),
     ],
 )
 def test_a_child_that_dies_or_takes_too_long(tmp_path, factory, limit, told):
@@ -455,3 +465,34 @@ def test_a_child_that_dies_or_takes_too_long(tmp_path, factory, limit, told):
         owning.ship(request, lambda result: None)
     assert str(error.value).endswith(told)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_ones_own_has_half_an_hour_unless_it_is_told(monkeypatch, tmp_path):
+    limits = []
+
+    def call(limit, *arguments, **options):
+        limits.append(limit)
+        raise LostError("ended", [])
+
+    monkeypatch.setattr(in_child, "call_in_child", call)
+    for timeout in (None, 5.0):
+        request = owning.Request(
+            f"{NETS}/own_torch.py:net", tmp_path / "out", FRAMES, timeout=timeout
+        )
+        with pytest.raises(UsageError):
+            owning.ship(request, lambda result: None)
+    assert [limit.time for limit in limits] == [1800.0, 5.0]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_no_child_is_left_of_an_export_that_was_killed(tmp_path):
+    call = [sys.executable, "-m", "harness.export", f"{NETS}/own_torch.py:waits", "-o", "out"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    export = subprocess.Popen([*call, "--input", FRAMES], cwd=tmp_path, env=environment)
+    pid = tmp_path / "waits.pid"
+    while not (pid.exists() and pid.read_text()):
+        assert export.poll() is None
+        time.sleep(0.05)
+    export.kill()
+    export.wait()
+    assert ends(int(pid.read_text()))

@@ -55,6 +55,17 @@ def test_a_planted_runtime_fails_at_its_stage(judged, planted, stage, word):
     assert "\n" not in result["reason"]
 
 
+def test_a_runtime_of_anothers_is_judged_by_the_row_that_it_states(judged):
+    code, result = judged("COARSE")
+    assert (code, result["status"]) == (0, "pass"), result["reason"]
+    row = {"row": "planted", "k": 1e5, "reason": "it computes in sixteenths"}
+    assert result["evidence"]["tolerance"] == row
+    (y, *_) = result["cases"][0]["outputs"]
+    assert 0.1 < y["ratio"] < 1
+    _, clean = judged("CLEAN")
+    assert clean["evidence"]["tolerance"] == {"row": "planted", "k": 4.0, "reason": "the default"}
+
+
 def test_the_first_case_is_run_again_at_the_end(judged):
     _, result = judged("LAST_RUN_WRONG")
     assert [case["status"] for case in result["cases"]] == ["pass"] * 4 + ["fail"]

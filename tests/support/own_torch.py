@@ -5,6 +5,7 @@ import ctypes
 import os
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -158,6 +159,19 @@ def needs(size):
 
 def slow():
     time.sleep(60)
+
+
+def prints():
+    """Write 64 MiB to standard output."""
+    for _ in range(1024):
+        os.write(1, b"x" * 2**16)
+    return net()
+
+
+def waits():
+    """Say that it was called, and never return."""
+    Path("waits.pid").write_text(str(os.getpid()))
+    time.sleep(600)
 
 
 def dies():

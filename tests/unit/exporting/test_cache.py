@@ -1,6 +1,5 @@
 import json
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from harness.processes.limits import GIB, Limits
 from reference_models import catalog
 from tests.support import doubler
 from tests.support.planted_exporters import NAMES, TARGETS
+from tests.support.processes import ends
 
 
 @pytest.fixture
@@ -57,14 +57,6 @@ def test_a_child_that_dies_costs_one_export(ensure):
     assert set(stored["succeed"].manifest["example"]) == {"batch", "sequence"}
 
 
-def running(pid):
-    """Whether a process runs; one that has ended and nobody has waited for does not."""
-    try:
-        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
     started = time.monotonic()
     ensure(["succeed"], opset=17)
@@ -75,7 +67,7 @@ def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
     reasons = {name: str(stored[name].failure) for name in ("hang", "flood")}
     told, _, pid = reasons["hang"].partition("waits for ")
     assert told == f"the exporting process did not end within {enough} s, was killed: "
-    assert not running(pid)
+    assert ends(pid)
     assert reasons["flood"].startswith("the exporting process wrote over 1,048,576 bytes of output")
     assert all(stored[name].failure.crashed for name in reasons)
     assert all(not stored[name].folder.exists() for name in reasons)

@@ -4,7 +4,6 @@ import gc
 import os
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +19,7 @@ from harness.processes.worker import LostError, Worker
 from harness.runtimes.served import Served, in_child
 from tests.support import doubler
 from tests.support.jobs import judged, ready
+from tests.support.processes import ends
 
 TARGET = "tests.support.served:PLANTED"
 X = {"b": np.arange(3, dtype=np.int64), "a": np.array(2.5, np.float32)}
@@ -28,17 +28,6 @@ X = {"b": np.arange(3, dtype=np.int64), "a": np.array(2.5, np.float32)}
 @pytest.fixture
 def served():
     return in_child(TARGET, {"SETTING": "on"})
-
-
-def gone(pid):
-    """Whether a process has ended, within five minutes."""
-    for _ in range(3000):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_sessions_of_one_process_answer_in_any_order_whatever_it_prints(served):
@@ -147,7 +136,7 @@ def test_the_child_ends_with_its_last_holder():
     pid = session.evidence()["pid"]
     del session
     gc.collect()
-    assert gone(pid)
+    assert ends(pid)
 
 
 @pytest.mark.parametrize("ending", ["pass", "os.kill(os.getpid(), 9)"])
@@ -158,5 +147,5 @@ def test_no_child_outlives_this_process(ending):
         f"{ending}"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert gone(int(done.stdout))
+    assert ends(int(done.stdout))
     assert done.stderr == ""
