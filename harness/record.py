@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     if args.check:
         return _check(models, frameworks, args.golden)
     if len(frameworks) > 1:
-        return _each_in_a_child(argv, frameworks)
+        return _each_in_a_child(models, frameworks, args)
     return _record(models, frameworks[0], args)
 
 
@@ -103,29 +103,18 @@ def _check(models: list[str], frameworks: list[str], root: Path) -> int:
     return CONFORMS if worst <= reference_model.FLOAT64_AGREEMENT else DOES_NOT_CONFORM
 
 
-def _each_in_a_child(argv: Sequence[str], frameworks: list[str]) -> int:
+def _each_in_a_child(models: list[str], frameworks: list[str], args: argparse.Namespace) -> int:
     """One process for each framework: their runtimes do not share one well."""
     from harness.core.errors import CONFORMS
 
+    flags = ["--golden", str(args.golden), "--seed", str(args.seed)]
+    given = (args.reuse_weights, "--reuse-weights"), (args.new_cases, "--new-cases")
+    flags += [flag for asked, flag in (*given, (args.quiet, "--quiet")) if asked]
     for framework in frameworks:
-        command = [sys.executable, "-m", "harness.record", *argv]
-        status = subprocess.run(_without_framework(command, framework), check=False).returncode
-        if status:
+        call = [sys.executable, "-m", "harness.record", *models, "--framework", framework, *flags]
+        if status := subprocess.run(call, check=False).returncode:
             return status
     return CONFORMS
-
-
-def _without_framework(command: list[str], framework: str) -> list[str]:
-    """The command with its own ``--framework`` options replaced by one."""
-    kept, skip = [], False
-    for word in command:
-        if skip or word.startswith("--framework="):
-            skip = False
-        elif word == "--framework":
-            skip = True
-        else:
-            kept.append(word)
-    return [*kept, "--framework", framework]
 
 
 def _record(models: list[str], framework: str, args: argparse.Namespace) -> int:
