@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from importlib import metadata
@@ -140,6 +141,28 @@ def test_everything_that_is_needed_is_in_the_wheel(wheel):
     assert f"[pytest11]\n{Path(PLUGIN).stem} = {Path(PLUGIN).stem}\n" in points
     assert "[console_scripts]\nharness = harness.__main__:main\n" in points
     assert "Apache License" in told["LICENSE"]
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "runtime", "tensorflow"),
+    [
+        ("linux", "x86_64", "onnxruntime-gpu", "tensorflow-cpu"),
+        ("linux", "aarch64", "onnxruntime", "tensorflow"),
+        ("darwin", "arm64", "onnxruntime", "tensorflow"),
+        ("win32", "AMD64", "onnxruntime-gpu", "tensorflow-cpu"),
+    ],
+)
+def test_each_system_is_given_what_has_a_wheel_for_it(system, machine, runtime, tensorflow):
+    here = {"sys_platform": system, "platform_machine": machine}
+
+    def chosen(texts):
+        found = [one for one in map(Requirement, texts) if one.marker]
+        return [one.name for one in found if one.marker.evaluate({**here, "extra": ""})]
+
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert chosen(re.findall(r'"(onnxruntime.*?)"', (ROOT / "Makefile").read_text())) == [runtime]
+    assert chosen(about["optional-dependencies"]["keras"]) == [tensorflow]
+    assert not any(map(chosen, (about["dependencies"], about["optional-dependencies"]["cpu"])))
 
 
 def test_a_bundle_is_judged_where_no_framework_is_installed(clean, tmp_path):

@@ -33,7 +33,6 @@ for name in names:
         refused[name] = str(error)
 print(json.dumps(refused))
 """
-WAITING = {"harness.processes.limits"}
 
 
 def at_the_top(tree):
@@ -66,8 +65,6 @@ def lacking(tree):
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_nothing_that_only_posix_has_is_needed_at_the_top_of_a_module(path):
     found = sorted(set(lacking(ast.parse(path.read_text()))))
-    if found and name(path) in WAITING:
-        pytest.xfail(f"{found}")
     assert not found
 
 
@@ -103,6 +100,4 @@ def test_every_module_is_imported_without_the_modules_that_only_posix_has():
     )
     assert done.returncode == 0, done.stderr
     refused = json.loads(done.stdout.splitlines()[-1])
-    if any("resource" in reason for reason in refused.values()) and WAITING:
-        pytest.xfail(str(WAITING))
     assert not refused
