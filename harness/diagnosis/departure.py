@@ -105,13 +105,13 @@ def _along(
 
 def only_padded(along: Along, golden: GoldenCase, actual: Array, spec: ModelSpec) -> bool | None:
     """Whether every place that departs is a padded step; None where that cannot be told."""
-    padded = golden.inputs.get(spec.padded or "")
-    if padded is None or padded.ndim != 2 or along.axis != 1 or not along.whole:
+    valid = spec.valid_steps(golden.inputs)
+    if valid is None or along.axis != 1 or not along.whole:
         return None
     expected = golden.outputs[along.output].astype(np.float64)
-    if expected.shape[:2] != padded.shape:
+    if expected.shape[:2] != valid.shape:
         return None
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(actual.astype(np.float64) - expected) <= along.tolerance)
-    places = wrong.reshape(*padded.shape, -1).any(axis=2)
-    return bool((padded == spec.padding)[places].all())
+    places = wrong.reshape(*valid.shape, -1).any(axis=2)
+    return not valid[places].any()

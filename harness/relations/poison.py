@@ -1,8 +1,8 @@
 """``poison``: extreme values under the mask change nothing.
 
-The padded input's value 0 is the mask itself, so nothing extreme can be put under it through the
-inputs. What lies under the mask is what the graph looks up for id 0: in a copy of the graph every
-table that it looks ids up in holds extreme values in row 0, for those lookups alone.
+The padded input's padding is the mask itself, so nothing extreme can be put under it through the
+inputs. What lies under the mask is what the graph looks up for that id: in a copy of the graph
+every table that it looks ids up in holds extreme values in its row, for those lookups alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.schema import Array, GoldenCase
-from harness.relations.context import Check, Context, Pair, valid_steps
+from harness.core.schema import Array, GoldenCase, ModelSpec
+from harness.relations.context import Check, Context, Pair
 
 CARRIERS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"), (0,)),
@@ -31,12 +31,13 @@ def relation(context: Context) -> Check | None:
     import onnx
 
     model = onnx.load(str(context.model))
-    if context.spec.padded is None or not poison(model.graph, context.spec.padded):
+    if not poison(model.graph, context.spec):
         return None
     poisoned = context.derived(model)
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
-        if valid_steps(context.spec, golden.inputs).all():
+        valid = context.spec.valid_steps(golden.inputs)
+        if valid is None or valid.all():
             return
         clean = context.run(golden.inputs, golden.case)
         yield Pair("", clean, context.run(golden.inputs, golden.case, poisoned))
@@ -59,8 +60,12 @@ def extreme(row: Array) -> Array:
     return np.where(other, low, high).astype(row.dtype)
 
 
-def poison(graph: Any, padded: str) -> int:
-    """Give every lookup of the padded input's ids a table with an extreme row 0; how many."""
+def poison(graph: Any, spec: ModelSpec) -> int:
+    """Give every lookup of the padded input's ids a table whose row of the padding is extreme.
+
+    Return how many there are. A table is left as it is where it has no row that is the padding's
+    alone.
+    """
     from onnx import numpy_helper
 
     made = {output: node for node in graph.node for output in node.output if output}
@@ -73,17 +78,29 @@ def poison(graph: Any, padded: str) -> int:
         if node.op_type != "Gather" or any(a.name == "axis" and a.i for a in node.attribute):
             continue
         table = tables.get(node.input[0])
-        if table is None or len(table.dims) < 2 or not _holds(node.input[1], padded, made):
+        if table is None or len(table.dims) < 2 or not _holds(node.input[1], spec.padded, made):
+            continue
+        row = _padding_row(spec, table.dims[0])
+        if row is None:
             continue
         values = numpy_helper.to_array(table).copy()
-        values[0] = extreme(values[0])
+        values[row] = extreme(values[row])
         node.input[0] = f"{table.name or node.name}/poisoned_{count}"
         graph.initializer.append(numpy_helper.from_array(values, node.input[0]))
         count += 1
     return count
 
 
-def _holds(name: str, source: str, made: dict[str, Any]) -> bool:
+def _padding_row(spec: ModelSpec, rows: int) -> int | None:
+    """The row of a table that the padding looks up; None where there is none, or an id has it."""
+    (tensor,) = (t for t in spec.inputs if t.name == spec.padded)
+    row = int(spec.padding)
+    row += rows if row < 0 else 0
+    shared = any(tensor.low <= index < tensor.high for index in (row, row - rows))
+    return row if 0 <= row < rows and not shared else None
+
+
+def _holds(name: str, source: str | None, made: dict[str, Any]) -> bool:
     """Whether a value's elements are those of ``source``, moved about."""
     todo, seen = [name], set()
     while todo:
