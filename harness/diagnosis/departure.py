@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.core import compare
 from harness.core.schema import Array, Case, GoldenCase, ModelSpec
+from harness.typed_json import plain
 
 Outputs = list[tuple[str, Array]]
 
@@ -43,19 +44,15 @@ class Along:
         return self.beyond[0] if self.beyond and self.axis is not None else None
 
     def as_dict(self) -> dict[str, Any]:
+        told = plain(self)
+        case = told.pop("case")
+        del told["axis"]
         return {
-            "lengths": dict(self.case.lengths),
-            "batch": self.case.batch,
-            "raggedness": self.case.raggedness.value,
-            "output": self.output,
-            "tolerance": self.tolerance,
-            "scale": self.scale,
+            **{name: case[name] for name in ("lengths", "batch", "raggedness")},
+            **told,
             "first_step": self.first,
             "steps_beyond": len(self.beyond),
-            "steps": list(self.steps),
             "errors": [e if np.isfinite(e) else None for e in self.errors],
-            "length": self.length,
-            "whole": self.whole,
         }
 
 

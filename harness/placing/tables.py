@@ -6,12 +6,13 @@ versions that answer alike, named after the oldest.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from harness.core.files import read_json
 
 FOLDER = Path(__file__).with_name("kernels")
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -148,7 +149,7 @@ def _text(value: bytes | str) -> str:
 
 
 def _read(path: Path) -> list[Table]:
-    held = json.loads(path.read_text())
+    held = read_json(path)
     kernels = {
         op_type: {int(since): answers for since, answers in versions.items()}
         for op_type, versions in held["kernels"].items()

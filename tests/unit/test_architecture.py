@@ -31,8 +31,8 @@ ROOMS = {
                  " subjects",
     "validation": "core exporters exporting frameworks goldens graphs linting onnx_tests processes"
                   " reference_models relations runtimes subjects",
-    "diagnosis": "core goldens graphs oracle reference_models runtimes validation",
-    "mutation": "core goldens graphs reference_models runtimes validation",
+    "diagnosis": "core goldens graphs oracle reference_models runtimes typed_json validation",
+    "mutation": "core goldens graphs reference_models runtimes typed_json validation",
     "shipping": "core exporters exporting goldens recording reference_models reports runtimes"
                 " subjects validation",
     "api": "core shipping subjects validation",
