@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).parents[2]
-CORE = {"numpy", "onnx", "onnxruntime-gpu", "safetensors", "rich"}
+CORE = {"numpy", "onnx", "onnxruntime-gpu", "safetensors", "rich", "msgspec"}
 FOREIGN = ("torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "openvino", "pytest", "pip")
 PROGRAM = """
 import importlib, json, sys
