@@ -36,17 +36,17 @@ def plan(spec: ModelSpec) -> list[Case]:
     cases = [
         Case({axis: length}, batch) for length, batch in zip(LENGTHS, cycle(BATCHES), strict=False)
     ]
-    if spec.padded is None:
+    if spec.ragged is None:
         beside = [*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True)]
         return cases + [Case({axis: length}, batch) for length, batch in beside]
     ragged = [
         Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
-        for case, kind in zip(cases, cycle(Raggedness), strict=False)
+        for case, kind in zip(cases, cycle(spec.raggedness), strict=False)
     ]
     ragged += [
         Case({axis: length}, 2, possible(length, kind))
         for length in EVERY_RAGGEDNESS
-        for kind in Raggedness
+        for kind in spec.raggedness
     ]
     ragged += [
         Case({axis: length}, length, kind)
@@ -109,19 +109,19 @@ def _distinct(cases: Iterable[Case]) -> list[Case]:
 
 
 def _two_lengths(spec: ModelSpec) -> list[Case]:
-    """Every length of each axis beside changing ones of the other; ``padded`` has one of them."""
+    """Every length of each axis beside changing ones of the other; one of them may be ragged."""
     cases = _distinct(_pairs(*spec.axes))
-    if spec.padded is None:
+    axis = spec.ragged
+    if axis is None:
         return cases
-    axis = next(str(t.axes[1]) for t in spec.inputs if t.name == spec.padded)
     ragged = [
         Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
-        for case, kind in zip(cases, cycle(Raggedness), strict=False)
+        for case, kind in zip(cases, cycle(spec.raggedness), strict=False)
     ]
     ragged += [
         Case({**dict.fromkeys(spec.axes, beside), axis: length}, 2, possible(length, kind))
         for length, beside in zip(EVERY_RAGGEDNESS, OTHER_LENGTHS, strict=False)
-        for kind in Raggedness
+        for kind in spec.raggedness
     ]
     return _distinct(ragged)
 

@@ -94,7 +94,7 @@ def inputs_of(spec: ModelSpec, batch: int, steps: int) -> Arrays:
             inputs[tensor.name] = rng.uniform(tensor.low, tensor.high, shape).astype(tensor.dtype)
         if tensor.name == spec.padded:
             lengths = rng.integers(steps * 3 // 4, steps, (batch, 1))
-            inputs[tensor.name][np.arange(steps) >= lengths] = 0
+            inputs[tensor.name][np.arange(steps) >= lengths] = spec.padding
     return inputs
 
 

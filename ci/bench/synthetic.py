@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from harness.core.schema import ModelSpec, TensorSpec
 from harness.exporters.keras import native
 from harness.exporters.stock import tf2onnx
-from harness.graphs.interface import example_inputs
+from harness.graphs.example import example_inputs
 
 LAYERS = ("LSTM", "GRU", "stacked cells")
 UNITS = (8, 32, 128)

@@ -1,9 +1,11 @@
-"""Folders that are either the old one or the new one, whenever the process is stopped."""
+"""Files and folders that are whole: the old one or the new one, and JSON that is strict."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import json
+import math
 import os
 import shutil
 import tempfile
@@ -12,6 +14,8 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from harness.core.errors import UsageError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -110,3 +114,24 @@ def written(path: Path, data: bytes) -> Path:
         with suppress(OSError):
             part.unlink()
     return path
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds, read as UTF-8 whatever the locale.
+
+    UsageError, in one line, where it cannot be read or is not strict JSON, which has no NaN and no
+    infinity.
+    """
+    try:
+        text = path.read_bytes().decode()
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no number of JSON")
+    return value

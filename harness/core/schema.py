@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -45,6 +46,9 @@ class Raggedness(StrEnum):
     GAPPED = "gapped"
     EMPTY = "empty"
 
+
+AT_THE_END = (Raggedness.NONE, Raggedness.RIGHT, Raggedness.EMPTY)
+"""Where no padding stands before a valid step."""
 
 PaddedSteps = Literal["repeat", "zero"]
 
@@ -87,8 +91,9 @@ class TensorSpec:
 class ModelSpec:
     """What the catalog says of one reference model; imports no framework.
 
-    ``padded`` names the input whose value ``padding`` marks a padded step; ``masks`` names, for
-    each input that is 1 at valid steps and 0 at padded ones, the sequence axis that it masks.
+    ``padded`` names the input [batch, steps, …] whose value ``padding`` marks a padded step;
+    ``masks`` names, for each input [batch, steps] that is 1 at valid steps and 0 at padded ones,
+    the sequence axis that it masks.
     ``padded_steps`` declares, for each framework, what a recurrent layer yields at a padded step:
     its last valid output (``repeat``) or ``zero``. ``weights`` names the model that is trained and
     whose weights this one shares. ``lengths`` names the inputs that are themselves a length: they
@@ -127,6 +132,51 @@ class ModelSpec:
             if tensor.name in self.lengths and BATCH in tensor.axes:
                 return self.lengths[tensor.name]
         return None
+
+    @property
+    def raggedness(self) -> tuple[Raggedness, ...]:
+        """Where valid steps may lie; a length can tell only of padding at the end of a row."""
+        if self.ragged is None:
+            return (Raggedness.NONE,)
+        return AT_THE_END if self.lengths else tuple(Raggedness)
+
+    def valid_steps(self, inputs: Mapping[str, Array]) -> Array | None:
+        """Return which steps of the ragged axis hold data, [batch, steps] bool.
+
+        A step is padded where the padded input holds nothing but its padding, a mask is 0, or a
+        row's length is over. None where the model has no ragged axis.
+        """
+        for tensor in self.inputs:
+            value = inputs[tensor.name]
+            if tensor.name == self.padded:
+                marks = value != np.asarray(self.padding).astype(value.dtype)
+                return np.asarray(marks.any(axis=tuple(range(2, marks.ndim))))
+            if tensor.name in self.masks:
+                return np.asarray(value != 0)
+            if tensor.name in self.lengths and BATCH in tensor.axes:
+                axis = self.lengths[tensor.name]
+                along = [t for t in self.inputs if axis in t.axes]
+                sizes = [inputs[t.name].shape[t.axes.index(axis)] for t in along]
+                return np.arange(max([*sizes, *value])) < value[:, None]
+        return None
+
+    def padded_outside(self, inputs: Arrays, valid: Array) -> Arrays:
+        """Return the inputs with every step padded that is not ``valid``, [batch, steps] bool.
+
+        There the padded input holds its padding and a mask 0; a row's length is the number of its
+        valid steps. All other values stay.
+        """
+        result = dict(inputs)
+        for tensor in self.inputs:
+            dtype = inputs[tensor.name].dtype
+            if tensor.name == self.padded:
+                result[tensor.name] = inputs[tensor.name].copy()
+                result[tensor.name][~valid] = self.padding
+            elif tensor.name in self.masks:
+                result[tensor.name] = valid.astype(dtype)
+            elif tensor.name in self.lengths and BATCH in tensor.axes:
+                result[tensor.name] = valid.sum(axis=1).astype(dtype)
+        return result
 
     def output(self, name: str) -> TensorSpec:
         return next(t for t in self.outputs if t.name == name)

@@ -10,6 +10,7 @@ import numpy as np
 from harness.core import compare
 from harness.core.schema import Array, Case, GoldenCase, ModelSpec
 from harness.core.tolerance import Row
+from harness.typed_json import plain
 
 Outputs = list[tuple[str, Array]]
 
@@ -44,19 +45,15 @@ class Along:
         return self.beyond[0] if self.beyond and self.axis is not None else None
 
     def as_dict(self) -> dict[str, Any]:
+        told = plain(self)
+        case = told.pop("case")
+        del told["axis"]
         return {
-            "lengths": dict(self.case.lengths),
-            "batch": self.case.batch,
-            "raggedness": self.case.raggedness.value,
-            "output": self.output,
-            "tolerance": self.tolerance,
-            "scale": self.scale,
+            **{name: case[name] for name in ("lengths", "batch", "raggedness")},
+            **told,
             "first_step": self.first,
             "steps_beyond": len(self.beyond),
-            "steps": list(self.steps),
             "errors": [e if np.isfinite(e) else None for e in self.errors],
-            "length": self.length,
-            "whole": self.whole,
         }
 
 
@@ -106,13 +103,13 @@ def _along(
 
 def only_padded(along: Along, golden: GoldenCase, actual: Array, spec: ModelSpec) -> bool | None:
     """Whether every place that departs is a padded step; None where that cannot be told."""
-    padded = golden.inputs.get(spec.padded or "")
-    if padded is None or padded.ndim != 2 or along.axis != 1 or not along.whole:
+    valid = spec.valid_steps(golden.inputs)
+    if valid is None or along.axis != 1 or not along.whole:
         return None
     expected = golden.outputs[along.output].astype(np.float64)
-    if expected.shape[:2] != padded.shape:
+    if expected.shape[:2] != valid.shape:
         return None
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(actual.astype(np.float64) - expected) <= along.tolerance)
-    places = wrong.reshape(*padded.shape, -1).any(axis=2)
-    return bool((padded == spec.padding)[places].all())
+    places = wrong.reshape(*valid.shape, -1).any(axis=2)
+    return not valid[places].any()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.core.schema import Case, Cell, Stage, Status
 from harness.diagnosis.blame import Blame, Fault
@@ -24,9 +23,6 @@ class Guess:
     words: str
     rests_on: str
     confirmed: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

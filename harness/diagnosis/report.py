@@ -13,6 +13,7 @@ from harness.diagnosis import plot
 from harness.diagnosis.departure import Along
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.diagnosis.reproduction import SCRIPT
+from harness.typed_json import plain
 
 SCHEMA = 1
 FAULTS = {
@@ -82,7 +83,7 @@ def as_dict(known: Diagnosis, folder: Path | None) -> dict[str, Any]:
         "fault": known.fault,
         "why": known.why,
         "node": known.blame and known.blame.as_dict(),
-        "guesses": [guess.as_dict() for guess in known.guesses],
+        "guesses": plain(known.guesses),
         "notes": list(known.notes),
         "reproduces": known.example and known.example.told,
         "folder": folder and str(folder),

@@ -66,11 +66,10 @@ def size(case: Case) -> tuple[int, int, int, bool]:
 
 def _at(length: int, like: Case, probe: Probe) -> Iterator[Case]:
     spec = probe.job.golden.spec
-    kinds = Raggedness if spec.ragged else [Raggedness.NONE]
     batches = sorted({*BATCHES, like.batch, length if length <= EACH else 1})
     sizes = [{a: length if a == axis else 1 for a in like.lengths} for axis in like.lengths]
     sizes += [dict.fromkeys(like.lengths, length)] if len(like.lengths) > 1 else []
-    for batch, lengths, kind in product(batches, sizes, kinds):
+    for batch, lengths, kind in product(batches, sizes, spec.raggedness):
         padded = lengths[spec.ragged] if spec.ragged else 0
         if kind in (Raggedness.NONE, Raggedness.EMPTY) or padded > 1 + (kind is Raggedness.GAPPED):
             yield Case(lengths, batch, kind)

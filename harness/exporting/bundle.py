@@ -11,18 +11,45 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from harness.core.errors import CheckError, ExportError, StageError, UsageError
-from harness.core.files import replacing
+from harness.core.files import read_json, replacing
 from harness.core.schema import Cell, Stage
 from harness.exporters import DEFAULT_OPSET
+from harness.typed_json import typed
 
 SCHEMA = 1
 MODEL, MANIFEST, GOLDEN, CARD = "model.onnx", "manifest.json", "golden", "MODEL.md"
 REJECTED, REPORT = "rejected.onnx", "report.json"
 NAMES = {MODEL, MANIFEST, GOLDEN, CARD}
 REJECTED_NAMES = {REJECTED, REPORT, GOLDEN}
+
+
+class ExportFailure(Struct):
+    """Why there is no model, as a manifest tells it."""
+
+    stage: Literal["export", "check"]
+    reason: str
+    crashed: bool = False
+
+
+class FailedExport(Struct):
+    """What a manifest without a model holds, beside what is only told."""
+
+    key: dict[str, Any]
+    failure: ExportFailure
+
+
+class ExportedModel(Struct):
+    """What a manifest of a model holds, beside what is only told."""
+
+    key: dict[str, Any]
+    sha256: str
+    example: dict[str, Annotated[int, Meta(ge=1)]]
+    golden_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,21 +84,13 @@ def folder(artifacts: Path, cell: Cell, opset: int = DEFAULT_OPSET) -> Path:
 def read(path: Path) -> Bundle:
     """The bundle in ``path``; UsageError where it is incomplete or its model was altered."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError):
+        manifest = read_json(path / MANIFEST)
+    except UsageError:
         raise UsageError(f"{path} is not a bundle: no readable {MANIFEST} in it") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise UsageError(f"{path / MANIFEST}: expected a bundle manifest of schema {SCHEMA}")
-    failure = manifest.get("failure")
-    told = isinstance(failure, dict) and (
-        isinstance(failure.get("reason"), str)
-        and failure.get("stage") in (Stage.EXPORT, Stage.CHECK)
-    )
-    example = manifest.get("example")
-    sized = isinstance(example, dict) and all(type(n) is int and n > 0 for n in example.values())
-    made = isinstance(manifest.get("sha256"), str) and sized
-    if not isinstance(manifest.get("key"), dict) or not (made if failure is None else told):
-        raise UsageError(f"{path / MANIFEST}: expected key, and sha256 and example, or failure")
+    failed = manifest.get("failure") is not None
+    typed(manifest, FailedExport if failed else ExportedModel, str(path / MANIFEST))
     bundle = Bundle(path, manifest)
     if bundle.failure is None:
         if not bundle.model.is_file():
@@ -103,13 +122,13 @@ def write(
             _copy_golden(golden, new / GOLDEN)
             manifest["golden_sha256"] = sha256(new / GOLDEN / MANIFEST)
         if card is not None:
-            (new / CARD).write_text(card)
+            (new / CARD).write_text(card, "utf-8")
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def bind(path: Path) -> None:
     """Have a bundle's manifest state the golden that is in it, which may have fewer cases now."""
-    manifest = json.loads((path / MANIFEST).read_text())
+    manifest = read_json(path / MANIFEST)
     stated = sha256(path / GOLDEN / MANIFEST)
     if manifest.get("golden_sha256") not in (None, stated):
         manifest["golden_sha256"] = stated
@@ -139,8 +158,8 @@ def foreign(folder: Path) -> bool:
     if names - NAMES:
         return True
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        manifest = read_json(folder / MANIFEST)
+    except UsageError:
         return True
     return not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA
 

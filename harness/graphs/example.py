@@ -24,23 +24,17 @@ def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
     """
     rng = np.random.default_rng(SEED)
     size = _free_sizes(spec, set(avoid))
-    valid = _valid_steps(spec, size)
     inputs: Arrays = {}
     for tensor in spec.inputs:
         shape = tensor.shape(size[BATCH], size)
         if tensor.name in spec.lengths:
-            length = size[spec.lengths[tensor.name]]
-            each = valid.sum(axis=1).reshape(shape) if BATCH in tensor.axes else length
-            inputs[tensor.name] = np.full(shape, each, tensor.dtype)
-        elif tensor.name in spec.masks:
-            inputs[tensor.name] = valid.astype(tensor.dtype)
-        elif tensor.name == spec.padded:
-            values = _draw(rng, tensor, shape, avoid_zero=True)
-            values[~valid] = spec.padding
-            inputs[tensor.name] = values
+            inputs[tensor.name] = np.full(shape, size[spec.lengths[tensor.name]], tensor.dtype)
         else:
-            inputs[tensor.name] = _draw(rng, tensor, shape, avoid_zero=False)
-    return inputs
+            never = spec.padding if tensor.name == spec.padded else None
+            inputs[tensor.name] = _draw(rng, tensor, shape, never)
+    if spec.ragged is None:
+        return inputs
+    return spec.padded_outside(inputs, _valid_steps(size[BATCH], size[spec.ragged]))
 
 
 def sizes_of(spec: ModelSpec, inputs: Mapping[str, Array]) -> dict[str, int]:
@@ -70,19 +64,20 @@ def _free_sizes(spec: ModelSpec, avoid: set[int]) -> dict[str, int]:
 
 
 def _draw(
-    rng: np.random.Generator, tensor: TensorSpec, shape: tuple[int, ...], avoid_zero: bool
+    rng: np.random.Generator, tensor: TensorSpec, shape: tuple[int, ...], never: float | None
 ) -> Array:
+    """Values from the tensor's range, but for ``never`` where integers begin or end with it."""
     if np.dtype(tensor.dtype) == bool:
         return rng.integers(0, 2, shape).astype(bool)
     if tensor.whole or np.issubdtype(np.dtype(tensor.dtype), np.integer):
-        low = max(int(tensor.low), 1) if avoid_zero else int(tensor.low)
-        return rng.integers(low, int(tensor.high), shape).astype(tensor.dtype)
+        low, high = int(tensor.low), int(tensor.high)
+        low, high = low + (low == never), high - (high - 1 == never)
+        return rng.integers(low, high, shape).astype(tensor.dtype)
     return rng.uniform(tensor.low, tensor.high, shape).astype(tensor.dtype)
 
 
-def _valid_steps(spec: ModelSpec, size: Mapping[str, int]) -> Array:
-    """Which steps of the axis that can be padded hold data, [batch, steps] bool."""
-    steps = size.get(spec.ragged or "", 1)
-    counts: Array = np.random.default_rng(SEED).integers(1, max(steps, 2), size=(size[BATCH], 1))
+def _valid_steps(batch: int, steps: int) -> Array:
+    """[batch, steps] bool: the first row is full, each other one ends with padding."""
+    counts: Array = np.random.default_rng(SEED).integers(1, max(steps, 2), size=(batch, 1))
     counts[0] = steps
     return np.asarray(np.arange(steps) < counts)

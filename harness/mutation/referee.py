@@ -25,9 +25,8 @@ SEED = 4_000_037
 
 def fresh(spec: ModelSpec) -> Iterator[tuple[str, Arrays]]:
     """Inputs that are in no golden, each with a name, of every raggedness that ``spec`` knows."""
-    kinds = Raggedness if spec.padded else [Raggedness.NONE]
     for number, (length, batch) in enumerate(FRESH):
-        for kind in kinds:
+        for kind in spec.raggedness:
             possible = kind is Raggedness.NONE or length > 2
             if not possible:
                 continue

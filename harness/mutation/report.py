@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from harness.core.files import written
 from harness.mutation import peers, summary
 from harness.mutation.defects.defect import Defect, sentence
 from harness.mutation.study import CellStudy
-from harness.mutation.trial import Trial, Verdict
+from harness.mutation.trial import Verdict
+from harness.typed_json import plain
 from harness.validation import pipeline
 
 SCHEMA = 1
@@ -97,9 +97,9 @@ def as_dict(studies: Sequence[CellStudy], command: str, environment: Mapping[str
         "schema": SCHEMA,
         "command": command,
         "environment": dict(environment),
-        "kinds": [asdict(kind) for kind in summary.kinds(studies)],
-        "graded": [asdict(kind) for kind in summary.kinds(studies, graded=True)],
-        "limits": [{**asdict(x), "cell": x.cell.id} for x in summary.limits(studies)],
+        "kinds": plain(summary.kinds(studies)),
+        "graded": plain(summary.kinds(studies, graded=True)),
+        "limits": [{**plain(x), "cell": x.cell.id} for x in summary.limits(studies)],
         "cells": [
             {
                 "id": study.cell.id,
@@ -107,15 +107,11 @@ def as_dict(studies: Sequence[CellStudy], command: str, environment: Mapping[str
                 "noise_bound": study.honest.noise_bound,
                 "alarming_peers": list(study.honest.alarming),
                 "seconds": round(study.seconds, 3),
-                "trials": [_trial(trial) for trial in study.trials],
+                "trials": plain(study.trials),
             }
             for study in studies
         ],
     }
-
-
-def _trial(trial: Trial) -> dict[str, Any]:
-    return {**asdict(trial), "lengths": dict(trial.lengths), "peers": dict(trial.peers)}
 
 
 def _kinds(found: Sequence[summary.DefectCount]) -> Iterator[str]:

@@ -6,13 +6,13 @@ in ``remainder_K.pb`` of a data set.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import GoldenError, UsageError
+from harness.core.files import read_json
 from harness.core.schema import Arrays, ModelSpec
 from harness.exporting import bundle
 from harness.goldens import store
@@ -91,10 +91,7 @@ def read_golden(path: Path) -> Golden:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        found = None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not a readable manifest")
     return found

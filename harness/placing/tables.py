@@ -6,7 +6,6 @@ versions that answer alike, named after the oldest.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 import onnx
 
+from harness.core.files import read_json
 from harness.graphs.attributes import attributes
 from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS
 from harness.graphs.walk import MAIN, nodes, opset
@@ -130,7 +130,7 @@ def traits(node: Any) -> Iterator[str]:
 
 
 def _read(path: Path) -> list[Table]:
-    held = json.loads(path.read_text())
+    held = read_json(path)
     kernels = {
         op_type: {int(since): answers for since, answers in versions.items()}
         for op_type, versions in held["kernels"].items()

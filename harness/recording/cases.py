@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
 
-from harness.core.schema import BATCH, Case, ModelSpec, Raggedness
+from harness.core.schema import AT_THE_END, BATCH, Case, ModelSpec
 from harness.goldens.noise_floor import ENOUGH
 from reference_models.cases import CROWDED, EVERY_RAGGEDNESS, SQUARE, possible
 
@@ -45,7 +45,7 @@ def plan(
     found = [Case(lengths, batch) for lengths, batch in sizes]
     axis = spec.ragged
     if axis is not None:
-        kinds = _kinds(spec, right)
+        kinds = [kind for kind in spec.raggedness if not right or kind in AT_THE_END]
         padded = [
             Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
             for case, kind in zip(found, cycle(kinds), strict=False)
@@ -60,13 +60,6 @@ def plan(
     distinct = list({case.id: case for case in found}.values())
     draws = -(-ENOUGH // max(len(distinct), 1))
     return [replace(case, draw=draw) for draw in range(draws) for case in distinct]
-
-
-def _kinds(spec: ModelSpec, right: bool) -> tuple[Raggedness, ...]:
-    """Where padding may lie; a count of valid steps can tell only how much there is at the end."""
-    if right or spec.lengths:
-        return (Raggedness.NONE, Raggedness.RIGHT, Raggedness.EMPTY)
-    return tuple(Raggedness)
 
 
 def _sizes(

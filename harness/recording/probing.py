@@ -236,13 +236,18 @@ def _at_bounds(own: UserModel, spec: ModelSpec, case: Case) -> None:
         if not whole or tensor.name in spec.lengths or tensor.name in spec.masks:
             continue
         low, high = tensor.low, tensor.high - 1
-        tried = {f"{value:.0f}": np.full_like(usual[tensor.name], value) for value in (low, high)}
+        tried = {
+            f"{bound:.0f}": {**usual, tensor.name: np.full_like(usual[tensor.name], bound)}
+            for bound in (low, high)
+        }
         if tensor.name == spec.padded and usual[tensor.name].shape[1] > 1:
-            tried[f"its padding {spec.padding:g}"] = np.full_like(usual[tensor.name], high)
-            tried[f"its padding {spec.padding:g}"][:, -1] = spec.padding
-        for text, value in tried.items():
+            valid = np.ones(usual[tensor.name].shape[:2], bool)
+            valid[:, -1] = False
+            within = tried[f"{high:.0f}"]
+            tried[f"its padding {spec.padding:g}"] = spec.padded_outside(within, valid)
+        for text, inputs in tried.items():
             try:
-                run(own, {**usual, tensor.name: value}, wide=False)
+                run(own, inputs, wide=False)
             except RefusedError as error:
                 raise UsageError(
                     f"input {tensor.name!r}: the model itself refuses {text}, described as within"

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.core.errors import StageError
 from harness.core.schema import (
     BATCH,
@@ -97,22 +95,3 @@ def row(spec: ModelSpec, inputs: Arrays, number: int) -> Arrays:
         else inputs[tensor.name]
         for tensor in spec.inputs
     }
-
-
-def valid_steps(spec: ModelSpec, inputs: Arrays) -> Array:
-    """[batch, steps] bool: where the padded input of a model that has one is not padding."""
-    (tensor,) = (t for t in spec.inputs if t.name == spec.padded)
-    assert tensor.step_axis is not None
-    marks = inputs[tensor.name] != 0
-    others = tuple(
-        axis
-        for axis in range(marks.ndim)
-        if axis not in (tensor.axes.index(BATCH), tensor.step_axis)
-    )
-    return np.asarray(marks.any(axis=others))
-
-
-def padded_axis(spec: ModelSpec) -> str | None:
-    """The name of the time axis of the padded input; None for a model without padding."""
-    steps = (t.axes[t.step_axis] for t in spec.inputs if t.name == spec.padded and t.step_axis)
-    return next((axis for axis in steps if isinstance(axis, str)), None)

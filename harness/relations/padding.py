@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, Raggedness
-from harness.relations.context import Check, Context, Pair, padded_axis, row, valid_steps
+from harness.relations.context import Check, Context, Pair, row
 
 MORE = 3
 """The longest row gets a step in four of padding and this many more."""
@@ -23,15 +23,16 @@ def relation(context: Context) -> Check | None:
     length: on the right, and on the left or with gaps where the model is recorded so. Outputs along
     the padded axis are compared at the valid steps, in their order, all others whole.
     """
-    spec, axis = context.spec, padded_axis(context.spec)
-    if axis is None or axis in spec.lengths.values():
+    spec, axis = context.spec, context.spec.ragged
+    if spec.padded is None or axis is None or axis in spec.lengths.values():
         return None
     if any(BATCH not in t.axes for t in spec.outputs):
         return None
     ways = [w for w in WAYS if w is Raggedness.RIGHT or w in context.raggedness]
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
-        places = [np.flatnonzero(steps) for steps in valid_steps(spec, golden.inputs)]
+        valid = spec.valid_steps(golden.inputs)
+        places = [] if valid is None else [np.flatnonzero(steps) for steps in valid]
         rows = {number: place for number, place in enumerate(places) if len(place)}
         compact: dict[int, Arrays] = {}
         alone: dict[int, Arrays] = {}
@@ -92,7 +93,7 @@ def _padded(
     places: dict[int, Array],
     width: int,
 ) -> Arrays:
-    """The rows as one batch, each at its places of ``width`` steps with zeros between."""
+    """The rows as one batch, each at its places of ``width`` steps with padding between."""
     batch: Arrays = {}
     for tensor in spec.inputs:
         if BATCH not in tensor.axes:
@@ -109,4 +110,5 @@ def _padded(
                 value = part
             parts.append(value)
         batch[tensor.name] = np.concatenate(parts, axis=tensor.axes.index(BATCH))
-    return batch
+    valid = np.stack([np.isin(np.arange(width), places[number]) for number in rows])
+    return spec.padded_outside(batch, valid)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, TensorSpec
-from harness.relations.context import Check, Context, Pair, padded_axis, valid_steps
+from harness.relations.context import Check, Context, Pair
 
 SEED = 11
 SINGLE_STEPS = 128
@@ -31,7 +31,7 @@ def relation(context: Context) -> Check | None:
         steps = golden.case.lengths[axis]
         if steps < 2:
             return
-        kept = valid_steps(spec, golden.inputs) if padded_axis(spec) else None
+        kept = spec.valid_steps(golden.inputs)
         whole = _valid_only(spec, context.run(golden.inputs, golden.case), axis, kept)
         for how, sizes in cuts(steps).items():
             joined = _in_pieces(context, golden, axis, sizes)

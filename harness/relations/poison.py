@@ -1,8 +1,8 @@
 """``poison``: extreme values under the mask change nothing.
 
-The padded input's value 0 is the mask itself, so nothing extreme can be put under it through the
-inputs. What lies under the mask is what the graph looks up for id 0: in a copy of the graph every
-table that it looks ids up in holds extreme values in row 0, for those lookups alone.
+The padded input's padding is the mask itself, so nothing extreme can be put under it through the
+inputs. What lies under the mask is what the graph looks up for that id: in a copy of the graph
+every table that it looks ids up in holds extreme values in its row, for those lookups alone.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
-from harness.core.schema import Array, GoldenCase
+from harness.core.schema import Array, GoldenCase, ModelSpec
 from harness.graphs.attributes import attribute
 from harness.graphs.edit import Edit
 from harness.graphs.walk import input_at
-from harness.relations.context import Check, Context, Pair, valid_steps
+from harness.relations.context import Check, Context, Pair
 
 CARRIERS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose"), (0,)),
@@ -32,12 +32,13 @@ CARRIERS: dict[str, tuple[int, ...]] = {
 def relation(context: Context) -> Check | None:
     """Applies where the padded input's ids are looked up in a table that the graph holds."""
     edit = Edit(onnx.load(str(context.model)))
-    if context.spec.padded is None or not poison(edit, context.spec.padded):
+    if not poison(edit, context.spec):
         return None
     poisoned = context.derived(edit.done())
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
-        if valid_steps(context.spec, golden.inputs).all():
+        valid = context.spec.valid_steps(golden.inputs)
+        if valid is None or valid.all():
             return
         clean = context.run(golden.inputs, golden.case)
         yield Pair("", clean, context.run(golden.inputs, golden.case, poisoned))
@@ -60,20 +61,39 @@ def extreme(row: Array) -> Array:
     return np.where(other, low, high).astype(row.dtype)
 
 
-def poison(edit: Edit, padded: str) -> int:
-    """Give every lookup of the padded input's ids a table with an extreme row 0; how many."""
+def poison(edit: Edit, spec: ModelSpec) -> int:
+    """Give every lookup of the padded input's ids a table whose row of the padding is extreme.
+
+    Return how many there are. A table is left as it is where it has no row that is the padding's
+    alone.
+    """
     count = 0
     for node in edit.nodes:
         if node.op_type != "Gather" or attribute(node, "axis", 0):
             continue
         table = edit.value(node.input[0])
-        if table is not None and table.ndim > 1 and _holds(edit, node.input[1], padded):
-            edit.feed(node, 0, edit.constant(np.concatenate([extreme(table[:1]), table[1:]])))
-            count += 1
+        if table is None or table.ndim < 2 or not _holds(edit, node.input[1], spec.padded):
+            continue
+        row = _padding_row(spec, len(table))
+        if row is None:
+            continue
+        values = table.copy()
+        values[row] = extreme(values[row])
+        edit.feed(node, 0, edit.constant(values))
+        count += 1
     return count
 
 
-def _holds(edit: Edit, name: str, source: str) -> bool:
+def _padding_row(spec: ModelSpec, rows: int) -> int | None:
+    """The row of a table that the padding looks up; None where there is none, or an id has it."""
+    (tensor,) = (t for t in spec.inputs if t.name == spec.padded)
+    row = int(spec.padding)
+    row += rows if row < 0 else 0
+    shared = any(tensor.low <= index < tensor.high for index in (row, row - rows))
+    return row if 0 <= row < rows and not shared else None
+
+
+def _holds(edit: Edit, name: str, source: str | None) -> bool:
     """Whether a value's elements are those of ``source``, moved about."""
     todo, seen = [name], set()
     while todo:

@@ -1,39 +1,42 @@
-"""``report.json``: the report's contract, schema 1."""
+"""``report.json``: the report's contract, schema 1.
+
+It holds the fields of the report's dataclasses by their names, but a cell as its id, and a case's
+own fields beside those of its result.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import GenericAlias
+from typing import Annotated, Any, Literal, get_type_hints
+
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from harness.core.errors import UsageError
-from harness.core.files import written
-from harness.core.schema import (
-    Case,
-    CaseResult,
-    Cell,
-    CellResult,
-    OutputComparison,
-    Raggedness,
-    Report,
-    Stage,
-    Status,
-)
+from harness.core.files import read_json, written
+from harness.core.schema import Case, CaseResult, Cell, CellResult, OutputComparison, Report
+from harness.typed_json import form, plain, typed
 
 SCHEMA = 1
 NAME = "report.json"
-
+CellId = Annotated[str, Meta(pattern=rf"^[^/]+(/[^/]+){{{len(fields(Cell)) - 1}}}$")]
 
 _strict = partial(json.dumps, allow_nan=False)
 
 
 def dumps(report: Report) -> str:
     """The report as strict JSON, no NaN, no infinity: one line for each entry and each case."""
-    entries = as_dict(report)
-    cells = [_lines(cell, "cases") for cell in entries["results"]]
-    return _lines({**entries, "results": cells}, "results", str)
+    entries = plain(report)
+    if not report.partial:
+        del entries["partial"]
+    cells = [_lines(_cell(entry), "cases") for entry in entries.pop("results")]
+    whole = {"schema": SCHEMA, **entries, "summary": report.summary, "results": cells}
+    return _lines(whole, "results", str)
 
 
 def _lines(entries: dict[str, Any], listed: str, dumps: Callable[[Any], str] = _strict) -> str:
@@ -51,116 +54,52 @@ def write(report: Report, folder: Path) -> Path:
 
 def read(path: Path) -> Report:
     """The report in a file; UsageError, in one line, where there is none that can be read."""
-    try:
-        data = json.loads(path.read_text(), parse_constant=_refuse)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from None
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA or "results" not in data:
+    data = read_json(path)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or "results" not in data:
         raise UsageError(f"{path} is no report: expected report.json of schema {SCHEMA}")
-    try:
-        results = tuple(_read_cell(entry) for entry in data["results"])
-        command, partial = str(data["command"]), bool(data.get("partial"))
-        report = Report(command, dict(data["environment"]), results, partial)
-        if report.summary != data["summary"]:
-            raise ValueError("its summary does not count its results")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise UsageError(f"{path} is no whole report: {told}") from None
+    known = asdict(typed(data, _form(), f"{path} is no whole report"))
+    del known["schema"]
+    summary = known.pop("summary")
+    report = Report(**{**known, "results": tuple(map(_read_cell, known["results"]))})
+    if report.summary != summary:
+        raise UsageError(f"{path} is no whole report: its summary does not count its results")
     return report
 
 
-def as_dict(report: Report) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "command": report.command,
-        "environment": dict(report.environment),
-        "summary": report.summary,
-        **({"partial": True} if report.partial else {}),
-        "results": [_cell(result) for result in report.results],
-    }
+def _cell(entry: dict[str, Any]) -> dict[str, Any]:
+    cell = "/".join(entry.pop("cell").values())
+    cases = [_case(case) for case in entry["cases"]]
+    return {"id": cell, **entry, "cases": cases, "seconds": round(entry["seconds"], 6)}
 
 
-def _cell(result: CellResult) -> dict[str, Any]:
-    return {
-        "id": result.cell.id,
-        "status": result.status.value,
-        "stage": result.stage.value,
-        "reason": result.reason,
-        "evidence": dict(result.evidence),
-        "cases": [_case(case) for case in result.cases],
-        "seconds": round(result.seconds, 6),
-        "replay": result.replay,
-    }
+def _case(entry: dict[str, Any]) -> dict[str, Any]:
+    case = entry.pop("case")
+    if not case["draw"]:
+        del case["draw"]
+    return {**case, **entry, "seconds": round(entry["seconds"], 6)}
 
 
-def _case(result: CaseResult) -> dict[str, Any]:
-    return {
-        "lengths": dict(result.case.lengths),
-        "batch": result.case.batch,
-        "raggedness": result.case.raggedness.value,
-        "repeat": result.case.repeat,
-        **({"draw": result.case.draw} if result.case.draw else {}),
-        "relation": result.relation,
-        "status": result.status.value,
-        "stage": result.stage.value,
-        "reason": result.reason,
-        "outputs": [_output(output) for output in result.outputs],
-        "seconds": round(result.seconds, 6),
-    }
-
-
-def _output(output: OutputComparison) -> dict[str, Any]:
-    return {
-        "name": output.name,
-        "max_abs": output.max_abs,
-        "max_rel": output.max_rel,
-        "max_ulp": output.max_ulp,
-        "noise_floor": output.noise_floor,
-        "tolerance": output.tolerance,
-        "ratio": output.ratio,
-        "worst_index": list(output.worst_index),
-        "worst_step": output.worst_step,
-        "steps": output.steps,
-        "steps_compared": output.steps_compared,
-        "reason": output.reason,
-    }
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
-
-
-def _read_cell(entry: dict[str, Any]) -> CellResult:
-    return CellResult(
-        Cell(*entry["id"].split("/")),
-        Status(entry["status"]),
-        Stage(entry["stage"]),
-        str(entry["reason"]),
-        dict(entry["evidence"]),
-        tuple(_read_case(case) for case in entry["cases"]),
-        float(entry["seconds"]),
-        str(entry["replay"]),
+def _form() -> type[Struct]:
+    """What a whole report holds, from the dataclasses."""
+    output, case, result, cell, report = map(
+        get_type_hints, (OutputComparison, Case, CaseResult, CellResult, Report)
     )
+    del result["case"], cell["cell"]
+    outputs = GenericAlias(list, form("Output", output))
+    cases = GenericAlias(list, form("Case", {**case, **result, "outputs": outputs}, draw=0))
+    cells = GenericAlias(list, form("Cell", {"id": CellId, **cell, "cases": cases}))
+    whole = {**report, "schema": Literal[SCHEMA], "summary": dict[str, int], "results": cells}
+    return form("Report", whole, partial=False)
 
 
-def _read_case(entry: dict[str, Any]) -> CaseResult:
-    lengths = {str(axis): int(length) for axis, length in entry["lengths"].items()}
-    ragged, draw = Raggedness(entry["raggedness"]), int(entry.get("draw", 0))
-    return CaseResult(
-        Case(lengths, int(entry["batch"]), ragged, bool(entry["repeat"]), draw),
-        Status(entry["status"]),
-        Stage(entry["stage"]),
-        str(entry["reason"]),
-        tuple(_read_output(output) for output in entry["outputs"]),
-        float(entry["seconds"]),
-        str(entry["relation"]),
-    )
+def _read_cell(entry: Struct) -> CellResult:
+    known = asdict(entry)
+    cell = Cell(*known.pop("id").split("/"))
+    return CellResult(cell, **{**known, "cases": tuple(map(_read_case, known["cases"]))})
 
 
-def _read_output(entry: dict[str, Any]) -> OutputComparison:
-    figures = ("max_abs", "max_rel", "noise_floor", "tolerance", "ratio")
-    known = {**entry, **{name: float(entry[name]) for name in figures}}
-    return OutputComparison(**{**known, "worst_index": tuple(entry["worst_index"])})
+def _read_case(entry: Struct) -> CaseResult:
+    known = asdict(entry)
+    case = Case(**{field.name: known.pop(field.name) for field in fields(Case)})
+    outputs = tuple(OutputComparison(**asdict(output)) for output in known["outputs"])
+    return CaseResult(case, **{**known, "outputs": outputs})

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from harness.relations import RELATIONS
+from tests.support import padded_mean
 
 ROOT = Path(__file__).parents[2]
 EVERYWHERE = {"batch-rows", "reversal", "fresh-session", "run-twice"}
@@ -39,3 +41,22 @@ def test_every_relation_that_applies_holds(report, model, framework):
     for case in result["cases"]:
         assert case["outputs"]
         assert all(output["ratio"] <= 1 for output in case["outputs"])
+
+
+def test_a_bundle_of_ones_own_model_holds_with_a_padding_that_is_not_zero(tmp_path):
+    onnx.save(padded_mean.graph("last id"), tmp_path / "mean.onnx")
+
+    def call(*words):
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    last = padded_mean.ROWS - 1
+    ids = f"ids: int64[batch, sequence] in 0..{last}, padding {last}"
+    export = ["--input", ids, "--lengths", "1,2,7", "-o", str(tmp_path / "bundle")]
+    call("harness.export", str(tmp_path / "mean.onnx"), *export)
+    validate = ["--relation", "all", "--report-dir", str(tmp_path)]
+    call("harness.validate", str(tmp_path / "bundle"), *validate)
+    (result,) = json.loads((tmp_path / "report.json").read_text())["results"]
+    tried = {case["relation"] for case in result["cases"]} - {""}
+    assert tried == {"batch-rows", "padding", "poison", "fresh-session", "run-twice"}

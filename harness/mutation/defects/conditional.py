@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from harness.core.schema import BATCH, Array, Arrays, ModelSpec, Session, TensorSpec
 from harness.graphs.edit import Edit
@@ -84,8 +85,10 @@ def wrong_where_a_row_is_empty(subject: Specimen) -> Iterator[Mutant]:
     """The rows of an output that belong to nothing but padding are wrong."""
     for tensor, edit, kept in _outputs(subject) if subject.spec.padded else ():
         padded = next(t for t in subject.spec.inputs if t.name == subject.spec.padded)
-        largest = edit.reduced("ReduceMax", padded.name, [1])
-        empty = edit.node("Equal", [largest, edit.constant(0, padded.dtype)])
+        same = [padded.name, edit.constant(subject.spec.padding, padded.dtype)]
+        padding = edit.node("Cast", [edit.node("Equal", same)], to=TensorProto.INT32)
+        every = edit.reduced("ReduceMin", padding, range(1, len(padded.axes)))
+        empty = edit.node("Cast", [every], to=TensorProto.BOOL)
         yield _wrong(edit, tensor, kept, _aligned(edit, tensor, empty, tensor.axes.index(BATCH)))
 
 

@@ -42,8 +42,7 @@ def computed(edit: Edit) -> set[str]:
 
 def steps_read(edit: Edit, subject: Specimen) -> list[Any]:
     """The nodes that give an output with the mask's time axis what a recurrent node computed."""
-    axes = [t.axes[STEPS] for t in subject.spec.inputs if t.name == subject.spec.padded]
-    outputs = [t.name for t in subject.spec.outputs if {*axes} & {*t.axes}]
+    outputs = [t.name for t in subject.spec.outputs if subject.spec.ragged in t.axes]
     read = _read(edit, subject)
     return [n for n in read if any(edit.depends(o, n.output[0]) for o in outputs)]
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harness.core.errors import StageError, UsageError
-from harness.core.files import replacing
+from harness.core.files import read_json, replacing
 from harness.core.schema import Cell, Stage, Status
+from harness.typed_json import plain, typed
 
 SCHEMA = 1
 MANIFEST, OUTPUTS = "manifest.json", "outputs.safetensors"
@@ -80,7 +79,7 @@ def folder(root: Path, cell: Cell) -> Path:
 
 def write(root: Path, manifest: Manifest, outputs: bytes) -> None:
     """Replace what was kept of a cell before, all of it or nothing."""
-    entries = msgspec.to_builtins(manifest)
+    entries = plain(manifest)
     entries["sha256"] = _sha256(entries)
     with replacing(folder(root, manifest.cell)) as new:
         (new / OUTPUTS).write_bytes(outputs)
@@ -89,18 +88,12 @@ def write(root: Path, manifest: Manifest, outputs: bytes) -> None:
 
 def read(path: Path) -> Manifest:
     """Return a manifest that is whole; UsageError, in one line, where it is not."""
-    try:
-        entries = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+    entries = read_json(path)
     if not isinstance(entries, dict) or entries.get("schema") != SCHEMA:
         raise UsageError(f"{path}: expected saved outputs of schema {SCHEMA}")
     if entries.pop("sha256", None) != _sha256(entries):
         raise UsageError(f"{path} was altered: its SHA-256 is not the one it states")
-    try:
-        manifest = msgspec.convert(entries, Manifest)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {error}") from None
+    manifest = typed(entries, Manifest, str(path))
     for number, run in enumerate(manifest.cases):
         if run.outputs is None and run.failure is None:
             raise UsageError(f"{path}: cases[{number}] has neither outputs nor a failure")

@@ -10,7 +10,16 @@ from onnx import helper, numpy_helper
 
 from harness.core.errors import LoadError, RunError
 from harness.core.registry import resolve
-from harness.core.schema import Case, CaseResult, Cell, Raggedness, Stage, Status
+from harness.core.schema import (
+    Case,
+    CaseResult,
+    Cell,
+    ModelSpec,
+    Raggedness,
+    Stage,
+    Status,
+    TensorSpec,
+)
 from harness.core.tolerance import Row, tolerance
 from harness.goldens import store
 from harness.graphs.edit import Edit
@@ -274,9 +283,15 @@ def lookups():
     return Edit(helper.make_model(graph))
 
 
+def reading(name, low=1, padding=0):
+    """A specification whose ids are eight of the table's nine, or less."""
+    ids = TensorSpec(name, "int64", ("batch", "steps"), low, 8)
+    return ModelSpec("m", "", (ids,), (), "m", padded=name, padding=padding)
+
+
 def test_only_lookups_of_ids_are_poisoned():
     edit = lookups()
-    assert poison(edit, "ids") == 2
+    assert poison(edit, reading("ids")) == 2
     graph = edit.done().graph
     tables = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     assert (tables["tied"] == 1).all()
@@ -285,7 +300,20 @@ def test_only_lookups_of_ids_are_poisoned():
     for output in "ab":
         assert np.abs(tables[read[output]][0]).min() > 1e9
         assert (tables[read[output]][1:] == 1).all()
-    assert poison(lookups(), "something else") == 0
+    assert poison(lookups(), reading("something else")) == 0
+    assert poison(lookups(), doubler.SPEC) == 0
+
+
+@pytest.mark.parametrize(
+    ("padding", "low", "row"),
+    [(0, 1, 0), (8, 0, 8), (-1, 0, 8), (-2, 0, None), (9, 0, None), (-10, 0, None), (0, -9, None)],
+)
+def test_the_row_of_the_padding_alone_is_poisoned(padding, low, row):
+    edit = lookups()
+    assert poison(edit, reading("ids", low, padding)) == (0 if row is None else 2)
+    for tensor in edit.done().graph.initializer[1:]:
+        changed = np.abs(numpy_helper.to_array(tensor)).max(axis=1) > 1e9
+        assert np.flatnonzero(changed).tolist() == [row]
 
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

@@ -168,7 +168,7 @@ def test_the_json_has_one_line_for_each_case():
     told = report(result(Status.PASS, [case(), case()]), result(Status.PASS, [case()]))
     lines = json_file.dumps(told).splitlines()
     assert sum(line.startswith('{"lengths": ') for line in lines) == 3
-    assert json.loads(json_file.dumps(told)) == json_file.as_dict(told)
+    assert [len(cell["cases"]) for cell in json.loads(json_file.dumps(told))["results"]] == [2, 1]
     assert json.loads(json_file.dumps(report()))["results"] == []
 
 

@@ -1,5 +1,7 @@
 """Defects under a condition: the outputs are off where it holds, and exactly right elsewhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -82,10 +84,13 @@ def test_an_output_without_steps_has_no_wrong_step():
         assert planted(defect, pair()) == {}
 
 
-def test_a_row_of_padding_alone_is_wrong():
-    mutant = one(conditional.wrong_where_a_row_is_empty, where=tagger())
-    ids = np.array([[1, 2], [0, 0], [3, 0]], np.int32)
-    sound, changed = (run(m, {"ids": ids})["y"] for m in (tagger().model, mutant.model))
+@pytest.mark.parametrize("padding", [0, 4])
+def test_a_row_of_padding_alone_is_wrong(padding):
+    where = tagger()
+    where = replace(where, spec=replace(where.spec, padding=padding))
+    mutant = one(conditional.wrong_where_a_row_is_empty, where=where)
+    ids = np.array([[1, 2], [padding, padding], [3, padding]], np.int32)
+    sound, changed = (run(m, {"ids": ids})["y"] for m in (where.model, mutant.model))
     np.testing.assert_array_equal(changed[[0, 2]], sound[[0, 2]])
     np.testing.assert_allclose(changed[1], (sound + 0.01 * sound.max())[1], rtol=1e-6)
     assert planted(conditional.wrong_where_a_row_is_empty, pointwise("Identity")) == {}

@@ -1,0 +1,71 @@
+"""The manifest of a bundle is read strictly where something rests on it."""
+
+import json
+
+import pytest
+
+from harness.core.errors import UsageError
+from harness.exporting import bundle
+
+ABOUT = {"key": {"opset": 18}, "example": {"batch": 5, "sequence": 7}, "subject": "a model"}
+FAILED = {"key": {}, "failure": {"stage": "check", "reason": "no", "crashed": True}}
+
+
+@pytest.fixture
+def change(tmp_path):
+    """Write a bundle whose manifest is changed, and read it."""
+
+    def read(about, **changes):
+        bundle.write(tmp_path / "b", None if "failure" in about else b"model", about, None)
+        path = tmp_path / "b" / bundle.MANIFEST
+        manifest = {**json.loads(path.read_text()), **changes}
+        path.write_text(json.dumps({k: v for k, v in manifest.items() if v is not KeyError}))
+        return bundle.read(tmp_path / "b")
+
+    return read
+
+
+def test_what_is_written_is_read_as_it_was(change):
+    assert change(ABOUT, more=[1]).manifest["subject"] == "a model"
+    failure = change(FAILED).failure
+    assert (str(failure), failure.stage, failure.crashed) == ("no", "check", True)
+    assert (
+        change({**FAILED, "failure": {"stage": "export", "reason": "x"}}).failure.crashed is False
+    )
+
+
+@pytest.mark.parametrize(
+    ("about", "changes", "told"),
+    [
+        (ABOUT, {"schema": 2}, "expected a bundle manifest of schema 1"),
+        (ABOUT, {"key": KeyError}, "it has no 'key'"),
+        (ABOUT, {"key": []}, "Expected 'object', got 'array' at key"),
+        (ABOUT, {"sha256": KeyError}, "it has no 'sha256'"),
+        (ABOUT, {"sha256": 3}, "Expected 'str', got 'int' at sha256"),
+        (ABOUT, {"example": KeyError}, "it has no 'example'"),
+        (ABOUT, {"example": {"batch": True}}, "Expected 'int', got 'bool' at example"),
+        (ABOUT, {"example": {"batch": 0}}, "Expected 'int' >= 1 at example"),
+        (ABOUT, {"golden_sha256": {}}, "got 'object' at golden_sha256"),
+        (FAILED, {"failure": "no"}, "Expected 'object', got 'str' at failure"),
+        (
+            FAILED,
+            {"failure": {"stage": "run", "reason": ""}},
+            "'run', expected export, check at failure.stage",
+        ),
+        (FAILED, {"failure": {"stage": "check"}}, "it has no 'reason' at failure"),
+    ],
+)
+def test_what_is_not_as_it_must_be_is_told_with_its_place(tmp_path, change, about, changes, told):
+    with pytest.raises(UsageError) as caught:
+        change(about, **changes)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'b' / bundle.MANIFEST}: ")
+    assert told in said
+
+
+def test_a_manifest_that_is_no_json_is_no_bundle(tmp_path, change):
+    change(ABOUT)
+    (tmp_path / "b" / bundle.MANIFEST).write_text('{"schema": NaN}')
+    with pytest.raises(UsageError, match="is not a bundle: no readable manifest"):
+        bundle.read(tmp_path / "b")
+    assert bundle.foreign(tmp_path / "b")
