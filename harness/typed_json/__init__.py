@@ -54,6 +54,7 @@ def typed(data: Any, kind: type[T], what: str) -> T:
             said += f", expected {_choices(place, kind)}"
         for old, new in _SAID.items():
             said = said.replace(old, new)
+        said = said[:1].lower() + said[1:]
         raise UsageError(flattened(f"{what}: {said}{place and f' at {place}'}")) from None
 
 
