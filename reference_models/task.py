@@ -57,3 +57,9 @@ def accuracy(output: Array, batch: Batch) -> tuple[float, float]:
     weight = np.ones(batch.target.shape) if batch.weight is None else batch.weight
     right = (output.argmax(-1) == batch.target) * weight
     return float(right.sum()), float(weight.sum())
+
+
+def padded_ids(rng: np.random.Generator, rows: int, longest: int, ids: int) -> tuple[Array, Array]:
+    """Ids of 1 to ``ids`` - 1 [rows, longest], each row ending with padding of 0; what is valid."""
+    valid = np.arange(longest) < rng.integers(1, longest + 1, (rows, 1))
+    return np.where(valid, rng.integers(1, ids, valid.shape), 0).astype(np.int32), valid

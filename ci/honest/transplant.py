@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.core.schema import Array, Arrays, Case
+from harness.core.schema import Arrays, Case
 from harness.goldens import store
 from harness.goldens.store import Golden, RecordedCase
 from reference_models import catalog
@@ -35,9 +35,7 @@ def write(source: Golden, host: Golden, root: Path) -> Path:
     def recorded(case: Case) -> RecordedCase:
         loaded = source.load(case)
         outputs = oracle.run(source.spec.name, parameters, loaded.inputs, padded)
-        kept = {
-            t.name: _kept(outputs[t.name], t.step_axis, loaded.steps) for t in source.spec.outputs
-        }
+        kept = {t.name: t.at_steps(outputs[t.name], loaded.steps) for t in source.spec.outputs}
         entry = next(e for e in source.manifest["cases"] if _same(e, case))
         formulas = {name: about["formula"] for name, about in entry["inputs"].items()}
         noise = {name: about["noise"] for name, about in entry["outputs"].items()}
@@ -75,7 +73,3 @@ def _same(entry: dict[str, object], case: Case) -> bool:
         case.batch,
         case.raggedness.value,
     )
-
-
-def _kept(value: Array, axis: int | None, steps: Array | None) -> Array:
-    return value if axis is None or steps is None else value.take(steps, axis=axis)

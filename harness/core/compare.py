@@ -59,8 +59,7 @@ def _output(
     stray = "" if np.isfinite(actual).all() or not finite_golden else _not_finite(actual)
     steps, axis = golden.steps, tensor.step_axis
     all_steps = 1 if axis is None else actual.shape[axis]
-    if steps is not None and axis is not None:
-        actual = actual.take(steps, axis=axis)
+    actual = tensor.at_steps(actual, steps)
     apart = actual != expected
     actual, expected = actual.astype(np.float64), expected.astype(np.float64)
     whole = finite_golden and not stray

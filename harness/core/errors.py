@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
@@ -12,6 +13,7 @@ DOES_NOT_CONFORM = 1
 UNUSABLE = 2
 UNAVAILABLE = 3
 NOTHING_COMPARED = 4
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class HarnessError(Exception):
@@ -90,6 +92,11 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     text = lines[0] if lines else ""
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return clipped(text.encode(errors="backslashreplace").decode(), limit)
+
+
+def flattened(text: str, limit: int = 300) -> str:
+    """``text`` as one line without colours, with what is over ``limit`` characters left out."""
+    return clipped(" ".join(_COLOUR.sub("", text).split()), limit)
 
 
 def clipped(text: str, limit: int = 300) -> str:

@@ -86,6 +86,11 @@ class TensorSpec:
         sizes = {BATCH: batch, **lengths}
         return tuple(sizes[a] if isinstance(a, str) else a for a in self.axes)
 
+    def at_steps(self, value: Array, steps: Array | None) -> Array:
+        """Return ``value`` at these places of its time axis; whole where either is None."""
+        axis = self.step_axis
+        return value if axis is None or steps is None else value.take(steps, axis=axis)
+
 
 @dataclass(frozen=True)
 class ModelSpec:

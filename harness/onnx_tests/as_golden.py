@@ -79,8 +79,7 @@ def read_golden(path: Path) -> Golden:
             raise GoldenError(f"{sets[number]} has other tensors than its manifest")
         steps, outputs = entries[number]["steps"], {}
         for name, value in complete:
-            axis = spec.output(name).step_axis
-            kept = value if steps is None or axis is None else value.take(steps, axis=axis)
+            kept = spec.output(name).at_steps(value, steps)
             rest = remainders.get(name)
             if rest is not None and rest.shape != kept.shape:
                 raise GoldenError(f"{sets[number]}: the remainder of {name} has another shape")

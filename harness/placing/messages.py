@@ -9,7 +9,7 @@ from harness.core.errors import clipped
 
 def shortened(error: BaseException) -> str:
     """ONNX Runtime's message without its codes, source paths and advice, as one line."""
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
     text = re.sub(r"Non-zero status code .* running (\w+) node\. Name:", r"\1 node ", text)
     text = re.sub(r"/\S+\.(?:cc|cu|cuh|h|hpp):\d+ ", "", text)

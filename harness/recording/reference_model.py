@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.core.environment import made_with
 from harness.core.errors import GoldenError
-from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, lengths_text
+from harness.core.schema import Arrays, Case, ModelSpec, Progress, lengths_text
 from harness.core.tolerance import one_ulp
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
@@ -130,7 +130,7 @@ def check(folder: Path) -> float:
     for case in stored.cases:
         loaded = stored.load(case)
         derived = oracle.run(spec.name, parameters, loaded.inputs, padded)
-        kept = {t.name: _kept(derived[t.name], t.step_axis, loaded.steps) for t in spec.outputs}
+        kept = {t.name: t.at_steps(derived[t.name], loaded.steps) for t in spec.outputs}
         worst = max(worst, _disagreement(kept, loaded.outputs))
     return worst
 
@@ -262,7 +262,7 @@ def _earlier(
 def _recorded(subject: TrainedTwin, one: Drawn, expected: Arrays) -> store.RecordedCase:
     """What the store keeps of a case, its noise not yet known."""
     steps = cases.kept_steps(cases.steps_told(subject.spec, one.case), one.seed)
-    outputs = {t.name: _kept(expected[t.name], t.step_axis, steps) for t in subject.spec.outputs}
+    outputs = {t.name: t.at_steps(expected[t.name], steps) for t in subject.spec.outputs}
     return store.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, {})
 
 
@@ -287,7 +287,3 @@ def _disagreement(expected: Arrays, actual: Arrays) -> float:
         / max(float(np.abs(value).max(initial=0.0)), float(np.finfo(np.float64).tiny))
         for name, value in expected.items()
     )
-
-
-def _kept(value: Array, axis: int | None, steps: Array | None) -> Array:
-    return value if axis is None or steps is None else value.take(steps, axis=axis)

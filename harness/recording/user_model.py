@@ -174,15 +174,10 @@ def _example(
 
 def _recorded(spec: ModelSpec, one: Measured, thin: bool) -> store.RecordedCase:
     """A case as the store takes it; a ``thin`` one keeps some steps of outputs that are large."""
-    steps, outputs = None, one.outputs
-    if thin and sum(value.nbytes for value in outputs.values()) > COMPLETE_BYTES:
+    steps = None
+    if thin and sum(value.nbytes for value in one.outputs.values()) > COMPLETE_BYTES:
         steps = kept_steps(steps_told(spec, one.case), len(one.case.id))
-    if steps is not None:
-        axes = {t.name: t.step_axis for t in spec.outputs}
-        outputs = {
-            name: value if (axis := axes[name]) is None else value.take(steps, axis=axis)
-            for name, value in outputs.items()
-        }
+    outputs = {t.name: t.at_steps(one.outputs[t.name], steps) for t in spec.outputs}
     return store.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, one.noise)
 
 

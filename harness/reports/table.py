@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from harness.core.errors import clipped
+from harness.core.errors import flattened
 from harness.core.files import written
 from harness.core.schema import Cell, CellResult, Report, Status
 
@@ -113,5 +113,4 @@ def _label(cell: Cell, several: bool) -> str:
 def _note(result: CellResult) -> tuple[str, str]:
     """The stage and the reason without its details, which differ between cells of one cause."""
     reason = result.reason.partition(": ")[0] if result.status is Status.XFAIL else result.reason
-    reason = " ".join(reason.split())
-    return result.stage.value, clipped(reason, REASON)
+    return result.stage.value, flattened(reason, REASON)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 import numpy as np
 
-from harness.core.errors import UsageError, clipped
+from harness.core.errors import UsageError, flattened
 
 T = TypeVar("T")
 _SAID = {
@@ -48,13 +48,14 @@ def typed(data: Any, kind: type[T], what: str) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        said, _, place = " ".join(str(error).split()).partition(" - at `$")
+        said, _, place = str(error).partition(" - at `$")
         place = place.rstrip("`").lstrip(".")
         if said.startswith("Invalid enum value"):
             said += f", expected {_choices(place, kind)}"
         for old, new in _SAID.items():
             said = said.replace(old, new)
-        raise UsageError(clipped(f"{what}: {said}{place and f' at {place}'}")) from None
+        said = said[:1].lower() + said[1:]
+        raise UsageError(flattened(f"{what}: {said}{place and f' at {place}'}")) from None
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.core.schema import Array
 from reference_models.dialog_act.spec import ACTS, WORDS
-from reference_models.task import Batch, Task
+from reference_models.task import Batch, Task, padded_ids
 
 PLAIN = 8
 CUES = 8
@@ -43,8 +43,7 @@ def acts(words: Array) -> Array:
 
 
 def _batch(rng: np.random.Generator) -> Batch:
-    valid = np.arange(LONGEST) < rng.integers(1, LONGEST + 1, (ROWS, 1))
-    words = np.where(valid, rng.integers(1, WORDS, valid.shape), 0).astype(np.int32)
+    words, valid = padded_ids(rng, ROWS, LONGEST, WORDS)
     return Batch({"words": words}, acts(words), valid[..., None])
 
 

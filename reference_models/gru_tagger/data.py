@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.core.schema import Array
 from reference_models.gru_tagger.spec import TAGS, TOKENS
-from reference_models.task import Batch, Task, accuracy
+from reference_models.task import Batch, Task, accuracy, padded_ids
 
 MOVERS = 5
 SETTERS = 2
@@ -32,8 +32,7 @@ def tags(tokens: Array) -> Array:
 
 
 def _batch(rng: np.random.Generator) -> Batch:
-    valid = np.arange(LONGEST) < rng.integers(1, LONGEST + 1, (ROWS, 1))
-    tokens = np.where(valid, rng.integers(1, TOKENS, valid.shape), 0).astype(np.int32)
+    tokens, valid = padded_ids(rng, ROWS, LONGEST, TOKENS)
     return Batch({"tokens": tokens}, tags(tokens), valid)
 
 

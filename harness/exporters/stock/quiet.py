@@ -10,9 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
-from harness.core.errors import clipped
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+from harness.core.errors import flattened
 
 
 @contextmanager
@@ -42,13 +40,11 @@ def root_cause(error: BaseException) -> str:
     """The error that ``error`` was raised from first, as one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = " ".join(_COLOUR.sub("", str(error)).split())
-    return clipped(f"{type(error).__name__}: {text}")
+    return flattened(f"{type(error).__name__}: {error}")
 
 
 def tensorflow_message(error: BaseException) -> str:
     """TensorFlow's message without the stack, the arguments and the colours that it carries."""
-    text = _COLOUR.sub("", str(error)).partition("Arguments received by")[0]
+    text = str(error).partition("Arguments received by")[0]
     text = re.sub(r'File "[^"]*", line \d+, in .*\n.*\n', "", text)
-    text = " ".join(text.removeprefix("in user code:").split())
-    return clipped(text or type(error).__name__)
+    return flattened(text.removeprefix("in user code:")) or type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.core.errors import ExportError, clipped
+from harness.core.errors import ExportError, flattened
 
 _STEPS = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
 _NODE = re.compile(r"Error when translating node %(\w+) ")
@@ -63,8 +63,8 @@ def _violation(text: str) -> str:
 
 
 def _short(error: BaseException) -> str:
-    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("\n\n")[0].split())
-    return clipped(f"{type(error).__name__}: {text}", 200)
+    text = str(error).partition("\n\n")[0]
+    return flattened(f"{type(error).__name__}: {text}", 200)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -87,27 +87,27 @@ CASE = ("results", 0, "cases", 0)
 FIRST = (*CASE, "outputs", 0)
 PLACE = "results[0].cases[0].outputs[0]"
 STRANGE = [
-    ((*FIRST, "ratio"), "0.5", f"Expected 'float', got 'str' at {PLACE}.ratio"),
-    ((*FIRST, "ratio"), True, f"Expected 'float', got 'bool' at {PLACE}.ratio"),
-    ((*FIRST, "ratio"), None, f"Expected 'float', got 'null' at {PLACE}.ratio"),
-    ((*FIRST, "max_ulp"), 1.5, f"Expected 'int', got 'float' at {PLACE}.max_ulp"),
-    ((*FIRST, "worst_index"), [0, "1"], f"Expected 'int', got 'str' at {PLACE}.worst_index[1]"),
+    ((*FIRST, "ratio"), "0.5", f"expected 'float', got 'str' at {PLACE}.ratio"),
+    ((*FIRST, "ratio"), True, f"expected 'float', got 'bool' at {PLACE}.ratio"),
+    ((*FIRST, "ratio"), None, f"expected 'float', got 'null' at {PLACE}.ratio"),
+    ((*FIRST, "max_ulp"), 1.5, f"expected 'int', got 'float' at {PLACE}.max_ulp"),
+    ((*FIRST, "worst_index"), [0, "1"], f"expected 'int', got 'str' at {PLACE}.worst_index[1]"),
     ((*FIRST, "median"), 1.0, f"it has no place for 'median' at {PLACE}"),
-    ((*CASE, "repeat"), 1, "Expected 'bool', got 'int' at results[0].cases[0].repeat"),
-    ((*CASE, "batch"), True, "Expected 'int', got 'bool' at results[0].cases[0].batch"),
+    ((*CASE, "repeat"), 1, "expected 'bool', got 'int' at results[0].cases[0].repeat"),
+    ((*CASE, "batch"), True, "expected 'int', got 'bool' at results[0].cases[0].batch"),
     ((*CASE, "lengths", "tokens"), "7", "got 'str' at results[0].cases[0].lengths[...]"),
     (
         (*CASE, "raggedness"),
         "top",
-        "Invalid enum value 'top', expected none, right, left, gapped, empty"
+        "invalid enum value 'top', expected none, right, left, gapped, empty"
         " at results[0].cases[0].raggedness",
     ),
     (("results", 0, "stage"), "x", "'x', expected export, check, load, run, compare at results[0]"),
     (("results", 0, "id"), "m/torch/native/fp32", "at results[0].id"),
-    (("results", 0, "evidence"), [], "Expected 'object', got 'array' at results[0].evidence"),
-    (("schema",), True, "Expected 'int', got 'bool' at schema"),
-    (("command",), 3, "Expected 'str', got 'int' at command"),
-    (("partial",), "no", "Expected 'bool', got 'str' at partial"),
+    (("results", 0, "evidence"), [], "expected 'object', got 'array' at results[0].evidence"),
+    (("schema",), True, "expected 'int', got 'bool' at schema"),
+    (("command",), 3, "expected 'str', got 'int' at command"),
+    (("partial",), "no", "expected 'bool', got 'str' at partial"),
     (("more\nof it",), 1, "it has no place for 'more of it'"),
 ]
 

@@ -49,10 +49,10 @@ def test_only_what_may_be_missing_may():
     [
         ({"one": "walk", "each": {}}, "expected export, check, load, run, compare at one"),
         ({"one": None, "each": {"a": ["pass", "no"]}}, "'no', expected pass, fail, xfail, "),
-        ({"one": None, "each": {}, "few": 3.0}, "Expected 'int', got 'float' at few"),
+        ({"one": None, "each": {}, "few": 3.0}, "expected 'int', got 'float' at few"),
         ({"one": None, "each": {}, "new\nline": 1}, "it has no place for 'new line'"),
         ({"one": None, "each": {}, "x" * 999: 1}, "…"),
-        ([], "Expected 'object', got 'array'"),
+        ([], "expected 'object', got 'array'"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(data, told):
