@@ -19,10 +19,19 @@ FRAMEWORKS: dict[str, str] = {
 }
 
 
-def load(name: str) -> Any:
-    """Import the adapter of a framework; UnavailableError, which says what installs it."""
+def twin_adapter(name: str) -> Any:
+    """Return the adapter of a framework; UnavailableError says what installs the framework."""
+    return _imported(name, FRAMEWORKS[name])
+
+
+def user_models(name: str) -> Any:
+    """Return the module that loads a framework's user models; UnavailableError as above."""
+    return _imported(name, f"harness.frameworks.{name}_model")
+
+
+def _imported(name: str, module: str) -> Any:
     try:
-        return import_module(FRAMEWORKS[name])
+        return import_module(module)
     except ModuleNotFoundError as error:
         missing = f"{name} is not installed here ({error.name} is missing)"
         raise UnavailableError(f"{missing}: {install.line(name)}") from None

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.core import install
-from harness.core.errors import UnavailableError, UsageError, one_line
+from harness.core.errors import UsageError, one_line
+from harness.frameworks import user_models
 from harness.subjects.resolve import Kind, Subject
 
 
@@ -20,10 +20,10 @@ def load(source: Subject, weights: Path | None) -> Any:
 
         return onnx_file.OnnxFile(Path(source.place))
     if source.kind is Kind.KERAS:
-        keras = _framework("keras")
+        keras = user_models("keras")
         return keras.KerasModel(keras.read(Path(source.place)), weights)
     if source.kind in (Kind.PT2, Kind.TORCHSCRIPT):
-        torch = _framework("torch")
+        torch = user_models("torch")
         return torch.TorchModel(torch.read(Path(source.place)), weights)
     factory = _factory(source)
     made = _made(source, factory)
@@ -33,11 +33,11 @@ def load(source: Subject, weights: Path | None) -> Any:
 def user_model(made: Any, text: str, weights: Path | None = None, again: Any = None) -> Any:
     """Return a live model as its framework's ``UserModel``; UsageError where it is of none."""
     if "torch" in sys.modules:
-        torch = _framework("torch")
+        torch = user_models("torch")
         if torch.recognises(made):
             return torch.TorchModel(made, weights)
     if "keras" in sys.modules:
-        keras = _framework("keras")
+        keras = user_models("keras")
         if keras.recognises(made):
             return keras.KerasModel(made, weights, again)
     kind = type(made)
@@ -45,15 +45,6 @@ def user_model(made: Any, text: str, weights: Path | None = None, again: Any = N
         f"{text} gives a {kind.__module__}.{kind.__qualname__}; expected a keras.Model or a"
         " torch.nn.Module"
     )
-
-
-def _framework(name: str) -> Any:
-    try:
-        return importlib.import_module(f"harness.frameworks.{name}_model")
-    except ModuleNotFoundError as error:
-        raise UnavailableError(
-            f"{name} is not installed here ({error.name} is missing): {install.line(name)}"
-        ) from None
 
 
 def _factory(source: Subject) -> Any:

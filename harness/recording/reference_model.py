@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +15,7 @@ from harness.core.environment import made_with
 from harness.core.errors import GoldenError
 from harness.core.schema import Arrays, Case, ModelSpec, Progress, lengths_text
 from harness.core.tolerance import one_ulp
-from harness.frameworks import FRAMEWORKS
+from harness.frameworks import twin_adapter
 from harness.goldens import store
 from harness.goldens.formulas import Formula, evaluate
 from harness.goldens.noise_floor import DRAWS, MEANINGFUL, nearby
@@ -67,7 +66,7 @@ def record(
     learn, disagrees with the oracle, or is so sensitive to rounding that a comparison would mean
     nothing; then nothing is written.
     """
-    adapter = import_module(FRAMEWORKS[framework])
+    adapter = twin_adapter(framework)
     twin = catalog.part(spec, f"{framework}_twin")
     owner = root / spec.weights / framework
     if spec.weights == spec.name and train:

@@ -16,8 +16,9 @@ from tests.support import doubler
 ROOT = Path(__file__).parents[2]
 
 
-def call(*arguments, cwd=ROOT, env=os.environ, how="-m"):
-    given = {"cwd": cwd, "env": {**env, "PYTHONPATH": str(ROOT)}, "check": False}
+def call(*arguments, cwd=ROOT, env=os.environ, how="-m", path=()):
+    modules = os.pathsep.join(map(str, (*path, ROOT)))
+    given = {"cwd": cwd, "env": {**env, "PYTHONPATH": modules}, "check": False}
     command = [sys.executable, how, *arguments]
     return subprocess.run(command, capture_output=True, text=True, **given)
 
@@ -238,21 +239,21 @@ def test_record_says_what_it_recorded_and_no_more(tmp_path):
     assert result.stdout.startswith(f"recorded {name}/keras: score ")
 
 
-@pytest.mark.parametrize(("framework", "missing"), [("torch", "torch"), ("keras", "keras")])
-def test_record_says_what_installs_a_framework(tmp_path, framework, missing):
-    program = f"""
-import sys
-sys.modules[{missing!r}] = None
-sys.argv = ["harness", "record", "encoder_decoder", "--framework", {framework!r}]
-from harness.__main__ import main
-main()
-"""
-    result = call(program, cwd=tmp_path, how="-c")
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_record_says_what_installs_a_framework(tmp_path, framework):
+    """The framework is missing in every process, as where it is not installed."""
+    hidden, folder = tmp_path / "hidden", tmp_path / "folder"
+    hidden.mkdir()
+    folder.mkdir()
+    missing = f"raise ModuleNotFoundError('No module named {framework}', name={framework!r})"
+    (hidden / f"{framework}.py").write_text(missing, encoding="utf-8")
+    flags = ("encoder_decoder", "--framework", framework)
+    result = call("harness.record", *flags, cwd=folder, path=[hidden])
     assert result.returncode == 3
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"error: {framework} is not installed here ({missing} is missing): pip")
+    assert line.startswith(f"error: {framework} is not installed here ({framework} is missing): ")
     assert line.endswith((f"[{framework}]'", f"[{framework}]"))
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(

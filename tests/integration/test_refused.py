@@ -37,7 +37,8 @@ def specification(name):
 
 
 def adapt(patch):
-    """Models keep the parameters of their own construction."""
+    """The models are of one package, and keep the parameters of their own construction."""
+    patch.setattr(catalog, "package", lambda name: "tests.support.refused")
     for name in FRAMEWORKS:
         patch.setitem(FRAMEWORKS, name, f"tests.support.refused.{name}_adapter")
 
@@ -73,7 +74,6 @@ def workspace(tmp_path_factory):
 def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(catalog, "package", lambda name: "tests.support.refused")
     target = "tests.integration.test_refused:SPECIFICATION"
     monkeypatch.setitem(catalog.MODELS, name, target)
     monkeypatch.setitem(globals(), "SPECIFICATION", specification(name))
