@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md from a run: the transcript and the exporters' table.
+"""Write the transcript in README.md and the exporters' table in docs/evidence.md, from a run.
 
 Usage: python ci/readme.py. It runs ``python -m harness.validate`` twice, once as a newcomer does
 and once with every exporter, and replaces what stands between the markers.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 README = Path(__file__).parents[1] / "README.md"
+EVIDENCE = README.parent / "docs" / "evidence.md"
 EXPORTERS = {
     "keras": ("native", "tf2onnx", "keras-export"),
     "torch": ("native", "torch-dynamo", "torch-script"),
@@ -33,7 +34,7 @@ def validate(*flags: str) -> tuple[str, dict[str, Any]]:
 def transcript(printed: str) -> str:
     """The first lines and the last one of what a run prints."""
     lines = printed.rstrip().splitlines()
-    shown = [*lines[:6], "…", *lines[-3:]] if len(lines) > 12 else lines
+    shown = [*lines[:3], "…", *lines[-1:]] if len(lines) > 5 else lines
     return "\n".join(["```console", "$ make validate", *shown, "```"])
 
 
@@ -77,11 +78,14 @@ def replaced(text: str, marker: str, content: str) -> str:
     return f"{head}{begin}\n{content}\n{end}{tail}"
 
 
+def write(path: Path, marker: str, content: str) -> None:
+    """Write ``content`` between the two comments of ``path`` that ``marker`` names."""
+    path.write_text(replaced(path.read_text(), marker, content))
+
+
 def main() -> int:
-    text = README.read_text()
-    text = replaced(text, "transcript", transcript(validate("--every-step")[0]))
-    text = replaced(text, "exporters", table(validate("--exporter", "all")[1]))
-    README.write_text(text)
+    write(README, "transcript", transcript(validate("--every-step")[0]))
+    write(EVIDENCE, "exporters", table(validate("--exporter", "all")[1]))
     return 0
 
 

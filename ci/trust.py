@@ -2,7 +2,8 @@
 
 Usage: python ci/trust.py [--from DIR]. With ``--from build/nightly`` it first takes what
 ``ci/nightly.sh`` left there as the new evidence, without the single trials. It then writes the
-tables into README.md, and docs/defects.md with every kind of defect.
+tables into docs/evidence.md, their sums into README.md, and docs/defects.md with every kind of
+defect.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from readme import README, replaced
+from readme import EVIDENCE as TABLES
+from readme import README, write
 
 ROOT = README.parent
 EVIDENCE = ROOT / "golden" / "evidence"
@@ -42,18 +45,35 @@ def main() -> int:
     if mutation.get("partial"):
         print(f"error: {source / NAMES[0]} is partial", file=sys.stderr)
         return 2
-    text = replaced(README.read_text(), "defects", "\n".join(families(mutation)))
-    text = replaced(text, "limits", "\n".join(limits(mutation)))
-    text = replaced(text, "alarms", "\n".join(variations(alarms)))
     every = HEAD + "\n" + "\n".join(kinds(mutation)) + "\n"
     for cell in mutation["cells"]:
         cell.pop("trials", None)
     EVIDENCE.mkdir(exist_ok=True)
     for name, report in zip(NAMES, (mutation, alarms), strict=True):
         (EVIDENCE / name).write_text(json.dumps(report, separators=(",", ":")) + "\n")
-    README.write_text(text)
+    write(TABLES, "defects", "\n".join(families(mutation)))
+    write(TABLES, "limits", "\n".join(limits(mutation)))
+    write(TABLES, "alarms", "\n".join(variations(alarms)))
+    write(README, "headline", headline(mutation, alarms))
     DEFECTS.write_text(every)
     return 0
+
+
+def headline(mutation: dict[str, Any], alarms: dict[str, Any]) -> str:
+    """Return how many planted defects each rule catches, and how many alarms are false."""
+    kinds = mutation["kinds"]
+    caught = sum(kind["caught"] for kind in kinds)
+    real = sum(kind["mutants"] - kind["equivalent"] for kind in kinds)
+    by_peer: Counter[str] = Counter()
+    for kind in kinds:
+        by_peer.update(kind["peers"])
+    peers = ", ".join(f"{peer} {count:,}" for peer, count in by_peer.most_common())
+    return (
+        f"- **{caught:,} of {real:,} planted defects** of {len(kinds)} kinds are caught; by the"
+        f" default rules of other tools: {peers}.\n"
+        f"- **{len(alarms['alarms'])} false alarms** in {alarms['comparisons']:,} honest"
+        " comparisons. All tables: [docs/evidence.md](docs/evidence.md)."
+    )
 
 
 def families(report: dict[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ masked Keras layers: how many times faster ``native`` is than stock tf2onnx, and
 bare recurrent node would be. Exits 1 where a target is missed.
 
 Usage: python ci/bench/export_speed.py [MODEL …] [--seconds S] [--output FILE] [--json FILE]
-[--readme] [--no-synthetic]
+[--write] [--no-synthetic]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 
 from ci.bench import handwritten, paired  # noqa: E402
-from ci.readme import EXPORTERS, README, replaced  # noqa: E402
+from ci.readme import EVIDENCE, EXPORTERS, write  # noqa: E402
 from harness.core.schema import BATCH, Arrays, Cell, ModelSpec  # noqa: E402
 from harness.exporters import DEFAULT_OPSET  # noqa: E402
 from harness.exporting import bundle, cache  # noqa: E402
@@ -263,7 +263,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="per model and shape, about")
     parser.add_argument("--output", type=Path, help="write the tables here as well")
     parser.add_argument("--json", type=Path, help="write every figure here")
-    parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into the docs")
     parser.add_argument("--no-synthetic", action="store_true", help="leave the Keras layers out")
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -283,8 +283,8 @@ def main() -> int:
     if arguments.json:
         figures = {"rows": [asdict(r) for r in rows], "speed_ups": [asdict(s) for s in layers]}
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
-    if arguments.readme:
-        README.write_text(replaced(README.read_text(), MARKER, text))
+    if arguments.write:
+        write(EVIDENCE, MARKER, text)
     everything: list[Row | SpeedUp] = [*rows, *layers]
     missed = [entry for entry in everything if entry.missed]
     for entry in missed:

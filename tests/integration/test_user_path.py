@@ -1,4 +1,4 @@
-"""The guide to a model of one's own, done as it says in an empty folder outside the repository."""
+"""The tutorial and the five minutes of README, done as they say in an empty folder."""
 
 import os
 import re
@@ -9,20 +9,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs/own_models.md").read_text()
-BLOCKS = re.findall(r"^```(python|console)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
+README = (ROOT / "README.md").read_text()
+FIVE_MINUTES = README[README.index("## Five minutes") : README.index("## What it finds")]
 
 
-def steps():
+def steps(text):
     """Files to write, as (name, text), and commands, as (command, exit code, lines it prints)."""
-    for kind, text in BLOCKS:
-        if kind == "python" and (name := re.match(r"# (\w+\.py)\n", text)):
-            yield name[1], text
+    for kind, block in re.findall(
+        r"^```(python|console)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE
+    ):
+        if kind == "python" and (name := re.match(r"# (\w+\.py)\n", block)):
+            yield name[1], block
         elif kind == "console":
-            for part in text.removeprefix("$ ").split("\n$ "):
+            for part in block.removeprefix("$ ").split("\n$ "):
                 command, *printed = part.splitlines()
-                command, _, status = command.partition("  # exit code ")
-                yield command, int(status or 0), printed
+                status = re.search(r"  # exit code (\d)$", command)
+                yield command.partition("  # ")[0], int(status[1]) if status else 0, printed
 
 
 def alike(line):
@@ -30,22 +33,20 @@ def alike(line):
     return re.sub(r"\(.*\)$", "", re.sub(r"\d[\d.,]*", "N", line)).strip()
 
 
-def test_the_guide_is_true(tmp_path):
-    pytest.importorskip("torch")
-    pytest.importorskip("keras")
+def follow(text, folder):
+    """Do every step of ``text`` in ``folder``, and yield each command with what it printed."""
     scripts = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    ran = []
-    for step in steps():
+    for step in steps(text):
         if len(step) == 2:
-            (tmp_path / step[0]).write_text(step[1])
+            (folder / step[0]).write_text(step[1])
             continue
         command, status, printed = step
         done = subprocess.run(
             ["sh", "-c", command],
             capture_output=True,
             text=True,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
             check=False,
         )
@@ -53,15 +54,41 @@ def test_the_guide_is_true(tmp_path):
         if printed:
             assert list(map(alike, done.stdout.splitlines())) == list(map(alike, printed))
             assert done.stderr == ""
+        yield command, done
+
+
+@pytest.fixture(autouse=True)
+def _frameworks():
+    pytest.importorskip("torch")
+    pytest.importorskip("keras")
+
+
+@pytest.mark.slow
+def test_the_tutorial_is_true(tmp_path):
+    commands = []
+    for command, done in follow(TUTORIAL, tmp_path):
+        commands.append(command)
         if "harness.diagnose" in command:
             assert re.search(r"^shortest +time=2, ", done.stdout, re.MULTILINE)
             assert re.search(r"^node +GRU 'gru.l0_forward'", done.stdout, re.MULTILINE)
             assert "looks like gate order (confirmed)" in done.stdout
-        elif status == 1:
+        elif done.returncode == 1:
             assert re.search(r"^fail .*\n +compare: .* first at time=", done.stdout, re.MULTILINE)
-        if status == 2:
+        if done.returncode == 2:
             assert re.fullmatch(r"error: .*model\.onnx was altered: .*\n", done.stderr)
-        ran.append(command.split()[:3])
-    assert len(ran) == 9
+    assert len(commands) == 9
     for name in ("tagger", "reader"):
         assert (tmp_path / name / "MODEL.md").is_file()
+
+
+@pytest.mark.slow
+def test_the_five_minutes_are_true(tmp_path):
+    commands = [command for command, _ in follow(FIVE_MINUTES, tmp_path)]
+    assert [command.split()[:2] for command in commands] == [
+        ["harness", "export"],
+        ["harness", "validate"],
+        ["python", "masked.py"],
+        ["harness", "export"],
+    ]
+    for name in ("tagger", "masked"):
+        assert (tmp_path / name / "model.onnx").is_file()
