@@ -1,4 +1,5 @@
-# make validate: the main job. make test: linters, types and tests. Both set everything up first.
+# make validate: the main job. make test: linters, types and tests. make quick: the tests that are
+# not slow. Each sets everything up first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,13 +8,16 @@ READY := $(VENV)/.ready
 ORT := "onnxruntime-gpu; (sys_platform == 'linux' and platform_machine == 'x86_64') or sys_platform == 'win32'" \
 	"onnxruntime; sys_platform == 'darwin' or (sys_platform == 'linux' and platform_machine != 'x86_64')"
 
-.PHONY: validate test lint web clean
+.PHONY: validate test quick lint web clean
 
 validate: $(READY)
 	$(BIN)/python -m harness.validate --every-step
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+quick: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
 
 lint: $(READY)
 	$(BIN)/ruff check .
