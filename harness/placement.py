@@ -46,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
     opsets = placements.opsets(args.opset or ())
     versions, answers = placements.of_file(args.file, opsets)
     if args.json:
-        told = [answer.as_dict() for answer in answers]
+        placed = [answer.as_dict() for answer in answers]
         about = {"schema": SCHEMA, "file": str(args.file), **versions.as_dict()}
-        print(json.dumps({**about, "placements": told}, indent=1))
+        print(json.dumps({**about, "placements": placed}, indent=1))
     else:
         for answer in answers:
             print(f"{args.file} at opset {answer.opset}, {versions}")
