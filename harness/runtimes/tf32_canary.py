@@ -1,4 +1,4 @@
-"""Does a runtime's TF32 switch do what it says? Models whose right answer TF32 cannot give.
+"""Proof that a runtime's TF32 switch works: models whose right output TF32 cannot give.
 
 float32 has 23 bits of mantissa, TF32 10: ``a * (1 + 2**-12)`` is exact in float32 and ``a`` in
 TF32, whether it rounds or cuts. A product of ``a * (1 + 2**-12), a`` with ``b, -b`` is therefore
@@ -34,7 +34,7 @@ OPEN = np.float32(64)
 
 @dataclass(frozen=True)
 class ProductProbe:
-    """One model, its input, the only output that is looked at, and what it must be.
+    """One model, its inputs, and the values of its first output.
 
     With TF32 off the largest error may be ``allowed``; with TF32 on it must be ``least`` or more.
     """
@@ -47,13 +47,13 @@ class ProductProbe:
     least: float
 
     def error(self, actual: Array) -> float:
-        """The largest absolute error: NaN where a value is, infinite where the shape differs."""
+        """Return the largest absolute error: NaN where a value is, infinite for another shape."""
         if actual.shape != self.exact.shape:
             return float("inf")
         return float(np.abs(actual.astype(np.float64) - self.exact).max())
 
     def verdict(self, off: float, on: float) -> str:
-        """Why the errors with TF32 off and on do not show a working switch; empty where they do."""
+        """Return why the errors show no working switch; empty where they show one."""
         if not off <= self.allowed:
             return f"with TF32 off the error is {off:.3g}, at most {self.allowed:.3g} in float32"
         if not self.least <= on < float("inf"):
@@ -62,13 +62,13 @@ class ProductProbe:
 
 
 def probes() -> list[ProductProbe]:
-    """A matrix product, an LSTM and a GRU."""
+    """Return probes of a matrix product, an LSTM and a GRU."""
     return [_product(), _cell("LSTM"), _cell("GRU")]
 
 
 def run(off: Runtime, on: Runtime) -> dict[str, Any]:
-    """Both errors and a verdict for each probe, by its name; empty verdicts are good."""
-    told: dict[str, dict[str, Any]] = {}
+    """Return both errors and a verdict for each probe, by its name; empty verdicts are good."""
+    results: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory(prefix="canary_") as folder:
         for probe in probes():
             path = Path(folder) / f"{probe.name}.onnx"
@@ -76,12 +76,12 @@ def run(off: Runtime, on: Runtime) -> dict[str, Any]:
             try:
                 errors = [probe.error(_output(runtime, path, probe)) for runtime in (off, on)]
             except StageError as error:
-                told[probe.name] = {"verdict": f"{error.stage}: {error}"}
+                results[probe.name] = {"verdict": f"{error.stage}: {error}"}
                 continue
             shown = [error if np.isfinite(error) else None for error in errors]
             verdict = probe.verdict(*errors)
-            told[probe.name] = {"off": shown[0], "on": shown[1], "verdict": verdict}
-    return told
+            results[probe.name] = {"off": shown[0], "on": shown[1], "verdict": verdict}
+    return results
 
 
 def _output(runtime: Runtime, path: Path, probe: ProductProbe) -> Array:
@@ -89,7 +89,7 @@ def _output(runtime: Runtime, path: Path, probe: ProductProbe) -> Array:
 
 
 def _pairs(rows: int) -> tuple[Array, Array]:
-    """x [rows, SIZE] and w [SIZE, SIZE] with a different product at every place.
+    """Return x [rows, SIZE] and w [SIZE, SIZE] with a different product at every place.
 
     Column ``2 n`` of x holds what column ``2 n + 1`` holds, times ``LOW``. Rows ``2 n`` and
     ``2 n + 1`` of w differ in their sign alone.
@@ -111,13 +111,13 @@ def _product() -> ProductProbe:
 
 
 def _cell(op_type: str) -> ProductProbe:
-    """The final state of a cell that adds (LSTM) or takes (GRU) a candidate of 1 at every step."""
+    """Build a cell that adds (LSTM) or takes (GRU) a candidate of 1 at every step."""
     x, w = _pairs(SIZE)
     gates: Sequence[np.float32]
     gates = (OPEN, OPEN, OPEN) if op_type == "LSTM" else (-OPEN, OPEN)
-    nothing = np.zeros((SIZE, SIZE), np.float32)
+    zeros = np.zeros((SIZE, SIZE), np.float32)
     biases = [np.full(SIZE, bias, np.float32) for bias in (*gates, np.float32(0))]
-    weights = np.concatenate([*(nothing for _ in gates), w.T])[None]
+    weights = np.concatenate([*(zeros for _ in gates), w.T])[None]
     constants = {
         "w": weights,
         "r": np.zeros((1, len(biases) * SIZE, SIZE), np.float32),
@@ -138,15 +138,15 @@ def _cell(op_type: str) -> ProductProbe:
 
 def _model(
     nodes: Sequence[onnx.NodeProto],
-    taken: Sequence[str | int],
-    given: Sequence[str | int],
+    input_shape: Sequence[str | int],
+    output_shape: Sequence[str | int],
     constants: Arrays,
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "canary",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, taken)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, given)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, input_shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     imports = [helper.make_opsetid("", OPSET)]

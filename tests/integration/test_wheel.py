@@ -21,13 +21,14 @@ import onnx
 import pytest
 from packaging.requirements import Requirement
 
-from harness.runtimes.ort import installed_distributions
+from harness.core.environment import installed
+from harness.runtimes.ort import DISTRIBUTIONS
 from tests.support import doubler
 
 pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).parents[2]
 CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich"}
-RUNTIME = next(iter(installed_distributions()))
+RUNTIME = next(iter(installed(DISTRIBUTIONS)))
 PLUGIN = "pytest_onnx_sequence_harness.py"
 FOREIGN = ("torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "openvino", "pytest", "pip")
 PROGRAM = """
