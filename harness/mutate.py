@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
 
     parser = CommandParser(
         "mutate",
-        "Plant one defect at a time in exported models that conform, and tell which"
+        "Plant one defect at a time in exported models that conform, and report which"
         " ones validation catches, at which stage and length, and how small a graded one may be;"
         " the same mutants are judged by the default rules of other tools.",
         examples=("gru_tagger --framework torch", "path/to/bundle --defect 'gate*'"),
@@ -79,17 +79,17 @@ def main(argv: Sequence[str]) -> int:
     studies: list[study.CellStudy] = []
     call = shlex.join(["python", "-m", "harness.mutate", *argv])
     try:
-        for one in study.run(selection, args.defect or (), args.workers):
-            studies.append(one)
+        for cell_study in study.run(selection, args.defect or (), args.workers):
+            studies.append(cell_study)
             if not args.quiet:
-                report.cell(shown, one)
+                report.cell(shown, cell_study)
     except (HarnessError, KeyboardInterrupt):
         if studies:
             path = report.write(studies, call, args.report_dir, partial=True)
             shown.print(f"partial report: {path}", highlight=False, soft_wrap=True)
         raise
-    studies.sort(key=lambda one: one.cell.id)
-    if not any(one.trials for one in studies):
+    studies.sort(key=lambda cell_study: cell_study.cell.id)
+    if not any(cell_study.trials for cell_study in studies):
         raise NothingSelectedError("no selected defect has a place in a selected cell")
     if args.quiet:
         shown.print(report.line(studies), highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``python -m harness.operators``: each runtime in the operator cases of the ONNX standard."""
+"""``python -m harness.operators``: what each runtime makes of the standard's operator cases."""
 
 from __future__ import annotations
 

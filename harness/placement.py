@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
 
     parser = CommandParser(
         "placement",
-        "Tell where every node would run with ONNX Runtime's CUDA provider, by its own"
+        "Show where every node would run with ONNX Runtime's CUDA provider, by its own"
         " partitioner. Needs no GPU, driver or CUDA libraries: onnxruntime-gpu, Linux and, once, a"
         " C compiler.",
         examples=("model.onnx", "model.onnx --opset 18,22"),

@@ -104,23 +104,25 @@ def _check(models: list[str], frameworks: list[str], root: Path) -> int:
 
 
 def _record(models: list[str], framework: str, args: argparse.Namespace) -> None:
-    """Record in a process of the framework's own: their runtimes do not share one well."""
+    """Record in a child process per framework: their runtimes do not share one well."""
     from rich.console import Console
 
     from harness.recording.in_child import Recording, RecordingChild
     from reference_models import catalog
 
     console = Console(stderr=True)
-    known = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
+    specs = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
     recorder = RecordingChild()
     train = not (args.reuse_weights or args.new_cases)
     try:
-        for spec in sorted(known, key=lambda spec: spec.weights != spec.name):
+        for spec in sorted(specs, key=lambda spec: spec.weights != spec.name):
             started = time.monotonic()
-            wanted = Recording(spec.name, framework, args.golden, args.seed, train, args.new_cases)
+            recording = Recording(
+                spec.name, framework, args.golden, args.seed, train, args.new_cases
+            )
             with console.status(f"{spec.name}/{framework}") as status:
                 progress = (lambda text: None) if args.quiet else status.update
-                figures = recorder.record(wanted, progress)
+                figures = recorder.record(recording, progress)
             print(
                 f"recorded {spec.name}/{framework}: score {figures['score']:.4f},"
                 f" oracle against float64 twin {figures['float64']:.1e},"

@@ -36,7 +36,7 @@ ROOMS = {
                 " subjects validation",
     "api": "core shipping subjects validation",
     "testing": "api core frameworks goldens reference_models reports runtimes subjects validation",
-    "commands": "core exporters frameworks runtimes validation",
+    "commands": "core exporters frameworks processes runtimes validation",
 }
 # fmt: on
 """Each room, from the ground up, and the rooms that it may import."""
