@@ -101,7 +101,9 @@ def main(argv: Sequence[str]) -> int:
     from harness.validation.job import Ready
 
     deaths = Deaths(args.artifacts / ".deaths")
-    isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit, deaths)
+    isolation = workers.from_flags(
+        args.isolate, args.workers, args.timeout, args.memory_limit, deaths
+    )
     selection = options.selection(
         args,
         require=args.require,
