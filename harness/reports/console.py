@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.core.schema import CaseResult, CellResult, OutputComparison, Status, lengths_text
+from harness.core.schema import CaseResult, CellResult, OutputComparison, Status, case_text
 
 STYLES = {
     Status.PASS: "green",
@@ -109,11 +109,10 @@ def _output(output: OutputComparison) -> str:
 
 
 def _where(case: CaseResult) -> str:
-    ragged = "" if case.case.raggedness.value == "none" else f", {case.case.raggedness.value}"
-    suffix = f", draw {case.case.draw}" if case.case.draw else ""
-    suffix += ", run again" if case.case.repeat else ""
-    related = f", relation {case.relation}" if case.relation else ""
-    return f"{lengths_text(case.case.lengths)}, batch={case.case.batch}{ragged}{suffix}{related}"
+    text = case_text(case.case)
+    text += f", draw {case.case.draw}" if case.case.draw else ""
+    text += ", run again" if case.case.repeat else ""
+    return text + (f", relation {case.relation}" if case.relation else "")
 
 
 def _worst(result: CellResult) -> tuple[CaseResult, OutputComparison] | None:
