@@ -7,8 +7,12 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.commands.run import CommandParser, command
+
+if TYPE_CHECKING:
+    from harness.validation.selection import Selection
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,15 +63,14 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from harness.commands import options
-    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
-    from harness.mutation import report, study, summary
+    from harness.core.errors import CONFORMS
+    from harness.mutation import report, study
     from harness.runtimes.settings import Settings
     from harness.subjects.resolve import EXPORTED, Kind, resolve
 
     kinds = study.defects(args.defect or ())
-    shown = Console()
     if args.list:
-        report.kinds(shown, kinds)
+        report.kinds(Console(), kinds)
         return CONFORMS
     selection = options.selection(
         args,
@@ -75,9 +78,23 @@ def main(argv: Sequence[str]) -> int:
         every_step=all(resolve(s, EXPORTED).kind is Kind.REFERENCE for s in args.subject),
         settings=Settings(intra_op_threads=None if args.runtime else 1),
     )
+    is_new = not args.report_dir.exists()
     args.report_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        return _study(args, selection, shlex.join(["python", "-m", "harness.mutate", *argv]))
+    finally:
+        if is_new and not any(args.report_dir.iterdir()):
+            args.report_dir.rmdir()
+
+
+def _study(args: argparse.Namespace, selection: Selection, call: str) -> int:
+    from rich.console import Console
+
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
+    from harness.mutation import report, study, summary
+
+    shown = Console()
     studies: list[study.CellStudy] = []
-    call = shlex.join(["python", "-m", "harness.mutate", *argv])
     try:
         for cell_study in study.run(selection, args.defect or (), args.workers):
             studies.append(cell_study)
