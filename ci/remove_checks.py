@@ -202,7 +202,7 @@ CHECKS = [
 
 
 def fails_without(check: Check, copy: Path) -> bool:
-    """Whether the check's test fails once the check is taken out; the copy is put back."""
+    """Return whether the check's test fails without the check; the copy is put back."""
     path = copy / check.file
     kept = path.read_text()
     if (times := kept.count(check.source)) != 1:
