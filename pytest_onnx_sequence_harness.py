@@ -1,7 +1,7 @@
 """The pytest plugin: cells of the matrix as tests, and ``assert_conforms`` as a fixture.
 
-pytest loads it at every start, in folders too that hold a ``harness.py`` of their own: it imports
-nothing of the harness before ``--harness-golden`` or the fixture is used.
+pytest loads it at every start, also in folders with another ``harness.py``: it imports nothing of
+the harness before ``--harness-golden`` or the fixture is used.
 """
 
 from __future__ import annotations

@@ -45,13 +45,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="cells studied at a time (default: one for each core)",
     )
-    parser.add_argument(
-        "--report-dir",
-        type=Path,
-        default=Path("build/mutation"),
-        metavar="DIR",
-        help="where mutation.json goes (default: build/mutation)",
-    )
+    options.add_folder(parser, "--report-dir", Path("build/mutation"), "where mutation.json goes")
     parser.add_argument("--list", action="store_true", help="say what each kind of defect is")
     options.add_output(parser, json=False)
     return parser

@@ -31,13 +31,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"{', '.join(FRAMEWORKS)}; comma-separated, repeatable (default: all)",
     )
-    parser.add_argument(
-        "--golden",
-        type=Path,
-        default=options.GOLDEN,
-        metavar="DIR",
-        help="the folder of goldens (default: golden)",
-    )
+    options.add_folder(parser, "--golden", options.GOLDEN, "the folder of goldens")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     parser.add_argument(
         "--reuse-weights",

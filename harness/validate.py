@@ -40,13 +40,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUNTIME",
         help="exit with 3 where this runtime is not available",
     )
-    parser.add_argument(
-        "--report-dir",
-        type=Path,
-        default=Path("build/report"),
-        metavar="DIR",
-        help="where report.json goes (default: build/report)",
-    )
+    options.add_folder(parser, "--report-dir", Path("build/report"), "where report.json goes")
     parser.add_argument(
         "--every-step",
         action="store_true",

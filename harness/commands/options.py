@@ -219,10 +219,10 @@ def selection(args: argparse.Namespace, **more: Any) -> Selection:
 
 def add_artifacts(parser: argparse.ArgumentParser) -> None:
     """Add where exports are kept."""
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=ARTIFACTS,
-        metavar="DIR",
-        help="where exported models are kept (default: build/artifacts)",
-    )
+    add_folder(parser, "--artifacts", ARTIFACTS, "where exported models are kept")
+
+
+def add_folder(parser: argparse.ArgumentParser, flag: str, default: Path, about: str) -> None:
+    """Add a folder, with its default in the help."""
+    text = f"{about} (default: {default.as_posix()})"
+    parser.add_argument(flag, type=Path, default=default, metavar="DIR", help=text)

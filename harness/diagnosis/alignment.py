@@ -1,4 +1,4 @@
-"""Which node of one graph stands for which of another, by name and by structure."""
+"""Pairs of nodes of two graphs, by name and by structure."""
 
 from __future__ import annotations
 

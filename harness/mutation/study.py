@@ -1,4 +1,4 @@
-"""Every defect planted in every cell of a selection, each cell in a process of its own."""
+"""Every defect planted in every cell of a selection, each cell in a child process."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SECONDS = 600
 
 @dataclass(frozen=True)
 class Versions:
-    """The ONNX Runtime that was asked, and the CUDA it is built for, such as 13.0."""
+    """The ONNX Runtime that places the nodes, and the CUDA it is built for, such as 13.0."""
 
     onnxruntime: str
     cuda: str

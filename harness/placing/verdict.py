@@ -50,8 +50,8 @@ def differences(
     """Return where a CUDA session put nodes that were predicted elsewhere, in one line each.
 
     ``predicted`` holds, by operator and name, whether a node goes to CUDA, and ``sizes`` whether it
-    is shape arithmetic: such that stays on the CPU is no difference, nor is a node without a
-    prediction.
+    is shape arithmetic: shape arithmetic that stays on the CPU is no difference, nor is a node
+    without a prediction.
     """
     lines = []
     for provider, op_type, node in placements:

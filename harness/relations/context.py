@@ -71,10 +71,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ways to the same outputs: a relation says that they agree.
+    """Outputs of two runs that agree where the relation holds.
 
-    ``how`` tells this way from a relation's other ones at the same case. Where ``exact`` is set
-    they agree bit for bit.
+    ``how`` distinguishes the pair from others of the same case. Where ``exact`` is set, the two
+    agree bit for bit.
     """
 
     how: str

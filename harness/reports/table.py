@@ -21,7 +21,7 @@ REASON = 200
 
 @dataclass
 class Matrix:
-    """``rows`` map what was exported to the results by runtime, ``notes`` tell the reasons.
+    """``rows`` map exports to their results by runtime, ``notes`` number the reasons.
 
     Runtimes that are available for no cell stand in ``absent`` with the reason, not in ``columns``.
     """

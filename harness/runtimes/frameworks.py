@@ -1,4 +1,4 @@
-"""The source frameworks as runtimes: the trained twin itself, in a process of its own.
+"""The source frameworks as runtimes: the trained twin itself, in a child process.
 
 They take the folder of a golden, which has the weights, where others take a model file.
 """

@@ -143,7 +143,7 @@ class OrtRuntime:
 
     @property
     def tf32(self) -> bool:
-        """Whether TF32 was asked for."""
+        """Whether TF32 is switched on."""
         return self.provider == CUDA_PROVIDER and self.options.provider.get("use_tf32", "0") != "0"
 
     def configured(self, **settings: Any) -> OrtRuntime:

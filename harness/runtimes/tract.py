@@ -1,7 +1,7 @@
-"""tract on the CPU, in a process of its own: a panic in it ends the process.
+"""tract on the CPU, in a child process: a panic in it ends the process.
 
-Its recurrent layers panic where the batch is not a number, so every batch size gets a plan of its
-own, on which all lengths run: they stay symbols.
+Its recurrent layers panic where the batch is a symbol, so every batch size gets its own plan, on
+which all lengths run: they stay symbols.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class TractSession:
 
 
 class Inside:
-    """tract as the process of its own sees it."""
+    """tract inside the child process."""
 
     def check(self) -> str | None:
         return None if self.version() else f"tract is not installed: {install.line('tract')}"

@@ -14,7 +14,7 @@ from harness.graphs.edit import Edit
 from harness.mutation.defects.defect import Mutant, Specimen, outputs
 
 BAKED = 7
-"""A size that stands for one which should vary."""
+"""A fixed size in the place of one that should vary."""
 TYPES = {"float64": TensorProto.DOUBLE, "float16": TensorProto.FLOAT16}
 STRAY = {"NaN": np.nan, "infinity": np.inf}
 DECIMALS = 1000.0
