@@ -11,7 +11,6 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.core.schema import Arrays, Case, GoldenCase
 from harness.diagnosis.values import Exact
-from harness.goldens.formulas import evaluate
 from harness.goldens.store import Golden
 from harness.graphs.view import Net
 from reference_models import cases, catalog, every_step
@@ -47,11 +46,7 @@ class Reference:
     def _drawn(self, case: Case) -> GoldenCase:
         """Return new inputs, the same ones for the same case."""
         spec, usual = self.golden.spec, self.golden.usual
-        formulas = cases.formulas(spec, case, zlib.crc32(case.id.encode()))
-        inputs = {
-            t.name: evaluate(formulas[t.name], t.shape(case.batch, case.lengths), t.dtype)
-            for t in spec.inputs
-        }
+        inputs = cases.drawn(spec, case, zlib.crc32(case.id.encode()))
         floors = {t.name: usual.noise_floor(t.name, case.lengths) for t in spec.outputs}
         scales = {t.name: usual.scale(t.name, case.lengths) for t in spec.outputs}
         return GoldenCase(case, inputs, {}, None, floors, scales)

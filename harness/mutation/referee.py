@@ -10,7 +10,6 @@ import numpy as np
 
 from harness.core.errors import StageError
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Raggedness, Runtime, Session
-from harness.goldens.formulas import evaluate
 from reference_models import cases
 
 Wrap = Callable[[Session], Session]
@@ -30,12 +29,7 @@ def fresh(spec: ModelSpec) -> Iterator[tuple[str, Arrays]]:
         for kind in spec.raggedness if length > 2 else [Raggedness.NONE]:
             for sizes in (lengths, dict.fromkeys(lengths, length)):
                 case = Case(sizes, batch, kind)
-                formulas = cases.formulas(spec, case, SEED + number)
-                inputs = {
-                    t.name: evaluate(formulas[t.name], t.shape(batch, sizes), t.dtype)
-                    for t in spec.inputs
-                }
-                yield f"fresh-{case.id}", inputs
+                yield f"fresh-{case.id}", cases.drawn(spec, case, SEED + number)
 
 
 class Referee:

@@ -31,7 +31,7 @@ ROOMS = {
     "validation": "core exporters exporting frameworks goldens graphs linting onnx_tests processes"
                   " reference_models relations runtimes subjects typed_json",
     "diagnosis": "core goldens graphs oracle reference_models runtimes typed_json validation",
-    "mutation": "core goldens graphs processes reference_models runtimes typed_json validation",
+    "mutation": "core graphs processes reference_models runtimes typed_json validation",
     "shipping": "core exporters exporting goldens recording reference_models reports runtimes"
                 " subjects validation",
     "api": "core shipping subjects validation",
