@@ -12,7 +12,6 @@ from harness.graphs.interface import read_structure
 from harness.linting import RULES
 from harness.linting.finding import Finding
 
-Findings = Sequence[Finding]
 FIRST = ("external-data", "deprecated-op", "invalid-onnx")
 
 
@@ -54,7 +53,7 @@ def rules() -> dict[str, str]:
     return {name: resolve(target).__doc__.partition("\n")[0] for name, target in RULES.items()}
 
 
-def refuse(findings: Findings) -> None:
+def refuse(findings: Sequence[Finding]) -> None:
     """Raise CheckError, in one line, where one of the findings is an error."""
     if errors := [finding for finding in findings if finding.severity == "error"]:
         more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""

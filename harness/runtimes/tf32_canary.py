@@ -88,48 +88,47 @@ def _output(runtime: Runtime, path: Path, probe: ProductProbe) -> Array:
     return runtime.prepare(str(path)).run(probe.inputs)[0][1]
 
 
-def _pairs(rows: int) -> tuple[Array, Array]:
-    """Return x [rows, SIZE] and w [SIZE, SIZE] with a different product at every place.
+def _pairs() -> tuple[Array, Array]:
+    """Return x and w, both [SIZE, SIZE], with a different product at every place.
 
-    Column ``2 n`` of x holds what column ``2 n + 1`` holds, times ``LOW``. Rows ``2 n`` and
-    ``2 n + 1`` of w differ in their sign alone.
+    Column ``2 n`` of x is column ``2 n + 1`` times ``LOW``. Rows ``2 n`` and ``2 n + 1`` of w
+    differ in their sign alone.
     """
-    a = 1 + np.arange(rows * SIZE // 2, dtype=np.float32).reshape(rows, -1) % 3
-    b = HIGH * (1 + np.arange(SIZE * SIZE // 2, dtype=np.float32).reshape(-1, SIZE) % 2)
-    x, w = np.empty((rows, SIZE), np.float32), np.empty((SIZE, SIZE), np.float32)
+    numbers = np.arange(SIZE * SIZE // 2, dtype=np.float32)
+    a, b = 1 + numbers.reshape(SIZE, -1) % 3, HIGH * (1 + numbers.reshape(-1, SIZE) % 2)
+    x, w = np.empty((SIZE, SIZE), np.float32), np.empty((SIZE, SIZE), np.float32)
     x[:, 0::2], x[:, 1::2] = a * LOW, a
     w[0::2], w[1::2] = b, -b
     return x, w
 
 
 def _product() -> ProductProbe:
-    x, w = _pairs(SIZE)
+    x, w = _pairs()
     exact = x.astype(np.float64) @ w.astype(np.float64)
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
-    model = _model([node], ["batch", SIZE], ["batch", SIZE], {"w": w})
+    model = _model(node, ["batch", SIZE], ["batch", SIZE], {"w": w})
     return ProductProbe("MatMul", model, {"x": x}, exact, 0.0, float(exact.min()) / 2)
 
 
 def _cell(op_type: str) -> ProductProbe:
     """Build a cell that adds (LSTM) or takes (GRU) a candidate of 1 at every step."""
-    x, w = _pairs(SIZE)
-    gates: Sequence[np.float32]
-    gates = (OPEN, OPEN, OPEN) if op_type == "LSTM" else (-OPEN, OPEN)
-    zeros = np.zeros((SIZE, SIZE), np.float32)
-    biases = [np.full(SIZE, bias, np.float32) for bias in (*gates, np.float32(0))]
-    weights = np.concatenate([*(zeros for _ in gates), w.T])[None]
+    x, w = _pairs()
+    gates = [OPEN, OPEN, OPEN] if op_type == "LSTM" else [-OPEN, OPEN]
+    rows = (len(gates) + 1) * SIZE
     constants = {
-        "w": weights,
-        "r": np.zeros((1, len(biases) * SIZE, SIZE), np.float32),
-        "b": np.concatenate([*biases, *(np.zeros_like(bias) for bias in biases)])[None],
+        "w": np.zeros((1, rows, SIZE), np.float32),
+        "r": np.zeros((1, rows, SIZE), np.float32),
+        "b": np.zeros((1, 2 * rows), np.float32),
     }
+    constants["w"][0, -SIZE:] = w.T
+    constants["b"][0, : rows - SIZE] = np.repeat(gates, SIZE)
     outputs = ["", "", "y"] if op_type == "LSTM" else ["", "y"]
     extra: Mapping[str, Any] = {} if op_type == "LSTM" else {"linear_before_reset": 1}
     node = helper.make_node(
         op_type, ["x", *constants], outputs, name="cell", hidden_size=SIZE, **extra
     )
     shape: list[str | int] = [1, "batch", SIZE]
-    model = _model([node], ["sequence", "batch", SIZE], shape, constants)
+    model = _model(node, ["sequence", "batch", SIZE], shape, constants)
     value = float(STEPS if op_type == "LSTM" else 1)
     exact = np.full((1, SIZE, SIZE), value)
     inputs = {"x": np.repeat(x[None], STEPS, axis=0)}
@@ -137,13 +136,13 @@ def _cell(op_type: str) -> ProductProbe:
 
 
 def _model(
-    nodes: Sequence[onnx.NodeProto],
+    node: onnx.NodeProto,
     input_shape: Sequence[str | int],
     output_shape: Sequence[str | int],
     constants: Arrays,
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
-        nodes,
+        [node],
         "canary",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, input_shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from harness.core.schema import (
 )
 from harness.graphs import interface
 from harness.linting import linter
+from harness.linting.finding import Finding
 from harness.relations import judge as relations
 from harness.validation import cases
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
@@ -96,20 +97,20 @@ def _run(
         return replace(lost, status=cases.status(error), stage=Stage.RUN, reason=str(error))
 
 
-def prepare(model: Path, job: Ready, findings: linter.Findings | None = None) -> Session:
+def prepare(model: Path, job: Ready) -> Session:
     """Return the session of a model file that is valid and declares what the job specifies.
 
-    ``findings`` are the lint's, if they are known. CheckError or LoadError, in one line, where the
-    file is not valid, has an error among its findings, or cannot be loaded.
+    CheckError or LoadError, in one line, where the file is not valid, has an error among the lint's
+    findings, or cannot be loaded.
     """
-    _check(model, job, findings)
+    _check(model, job, linter.of_file(model, job.example))
     return job.runtime.prepare(str(job.golden.folder if job.runtime.framework else model))
 
 
-def _check(model: Path, job: Ready, findings: linter.Findings | None) -> None:
+def _check(model: Path, job: Ready, findings: Sequence[Finding]) -> None:
     if job.declared:
         interface.check(interface.read(str(model)), job.golden.spec, job.example)
-    linter.refuse(linter.of_file(model, job.example) if findings is None else findings)
+    linter.refuse(findings)
 
 
 def _failed(cell: Cell, error: StageError, evidence: Mapping[str, Any] | None = None) -> CellResult:
