@@ -1,7 +1,7 @@
 """The pytest plugin: cells of the matrix as tests, and ``assert_conforms`` as a fixture.
 
-pytest loads it at every start, in folders too that hold a ``harness.py`` of their own: it imports
-nothing of the harness before ``--harness-golden`` or the fixture is used.
+pytest loads it at every start, also in folders with another ``harness.py``: it imports nothing of
+the harness before ``--harness-golden`` or the fixture is used.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " test unless one is named; repeatable. A test's id is the cell's",
     )
     for name, about in SELECTORS.items():
-        told = f"{about}; comma-separated, repeatable"
-        add(f"--harness-{name}", action="append", default=[], metavar="NAME", help=told)
+        text = f"{about}; comma-separated, repeatable"
+        add(f"--harness-{name}", action="append", default=[], metavar="NAME", help=text)
     add(
         "--harness-expectations",
         metavar="FILE",
@@ -64,18 +64,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def assert_conforms() -> Callable[..., Any]:
-    """``harness.testing.assertions.assert_conforms``."""
+    """Return ``harness.testing.assertions.assert_conforms``."""
     function: Callable[..., Any] = _ours("assertions").assert_conforms
     return function
 
 
 def _ours(name: str) -> Any:
-    """A module of ``harness.testing``; UsageError where another ``harness`` is in its place."""
+    """Return a module of ``harness.testing``; UsageError where another ``harness`` shadows it."""
     try:
         return import_module(f"harness.testing.{name}")
     except ModuleNotFoundError as error:
         place = getattr(sys.modules.get("harness"), "__file__", None)
         if place is None or not str(error.name).startswith("harness"):
             raise
-        told = f"{place} is imported in place of onnx-sequence-harness: rename it, or run elsewhere"
-    raise pytest.UsageError(told)
+        other = f"{place} is imported in place of onnx-sequence-harness"
+    raise pytest.UsageError(f"{other}: rename it, or run elsewhere")

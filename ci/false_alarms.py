@@ -1,4 +1,4 @@
-"""Does the harness ever cry wolf? Count comparisons and alarms under honest variation.
+"""Count comparisons and false alarms under honest variation.
 
 Usage: python ci/false_alarms.py [MODEL ...] [--quick] [--json FILE]. Ends with 1 on any alarm, with
 4 where nothing was compared. Of a long case those steps are compared that its golden stores. Needs

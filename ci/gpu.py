@@ -44,7 +44,7 @@ AT_MOST = 30 * 1024
 
 @dataclass
 class Job:
-    """What is asked for, and what was found that does not conform."""
+    """The requested job, and the problems that it has come upon."""
 
     runtime: str
     models: Sequence[str]
@@ -95,16 +95,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DOES_NOT_CONFORM if job.problems else CONFORMS
 
 
-def _output(job: Job, asked: Path | None) -> Path | None:
-    if job.rehearsal and (asked is None or EVIDENCE.resolve() in asked.resolve().parents):
+def _output(job: Job, requested: Path | None) -> Path | None:
+    if job.rehearsal and (requested is None or EVIDENCE.resolve() in requested.resolve().parents):
         raise UsageError(
             f"{VARIABLE}={job.runtime} is a rehearsal: it needs --output FILE outside {EVIDENCE}"
         )
-    return asked
+    return requested
 
 
 def measured(job: Job, runtime: GuardedRuntime) -> dict[str, Any]:
-    """Everything but the device, as it stands in the evidence."""
+    """Return everything in the evidence but the device."""
     switched = [] if job.rehearsal else SWITCH
     off, report = _validated(job, job.runtime, [], "off")
     on, _ = _validated(job, job.runtime, switched, "on")
@@ -113,8 +113,8 @@ def measured(job: Job, runtime: GuardedRuntime) -> dict[str, Any]:
     _say("canary")
     turned = runtime if job.rehearsal else runtime.configured(provider={"use_tf32": "1"})
     assert turned is not None
-    told = tf32_canary.run(runtime, turned)
-    job.problems += [f"canary {n}: {p['verdict']}" for n, p in told.items() if p["verdict"]]
+    canary = tf32_canary.run(runtime, turned)
+    job.problems += [f"canary {n}: {p['verdict']}" for n, p in canary.items() if p["verdict"]]
     selection = Selection(subjects=job.models, runtimes=[job.runtime], artifacts=job.artifacts)
     ready = [j for j in pipeline.prepare(selection, _say).jobs if isinstance(j, Ready)]
     _say("placement")
@@ -125,7 +125,7 @@ def measured(job: Job, runtime: GuardedRuntime) -> dict[str, Any]:
         "runtime": job.runtime,
         "environment": report["environment"],
         "validations": {"tf32_off": off, "tf32_on": on, TENSORRT: tensorrt},
-        "canary": told,
+        "canary": canary,
         "placement": where,
         "latency": latency(ready, runtime, job.rounds),
     }
@@ -134,7 +134,7 @@ def measured(job: Job, runtime: GuardedRuntime) -> dict[str, Any]:
 def _validated(
     job: Job, runtime: str, flags: Sequence[str], label: str
 ) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """A validation's digest and its report; an error with its exit code where it has none."""
+    """Return a validation's digest and report; raise its exit code where it has none."""
     folder = job.folder / label
     call = ["-m", "harness.validate", *job.models, "--runtime", runtime, *flags, "-q"]
     call += ["--artifacts", str(job.artifacts), "--report-dir", str(folder / "report")]
@@ -152,21 +152,21 @@ def _validated(
 
 
 def digest(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary and, for each cell, its status, worst ratio and that in noise floors."""
+    """Return the summary and, for each cell, its status, worst ratio and that in noise floors."""
     cells: dict[str, Any] = {}
     rows, tf32 = {}, set()
     for result in report["results"]:
         evidence = result["evidence"]
-        told = {"status": result["status"]}
+        cell = {"status": result["status"]}
         if ratios := [o["ratio"] for case in result["cases"] for o in case["outputs"]]:
             row = evidence["tolerance"]
             rows[row["row"]] = row["k"]
             tf32.add(evidence.get("tf32"))
-            told["ratio"] = _short(max(ratios))
-            told["floors"] = _short(max(ratios) * row["k"])
+            cell["ratio"] = _short(max(ratios))
+            cell["floors"] = _short(max(ratios) * row["k"])
         if result["status"] != "pass":
-            told["reason"] = f"{result['stage']}: {result['reason']}"[:200]
-        cells[result["id"].rpartition("/")[0]] = told
+            cell["reason"] = f"{result['stage']}: {result['reason']}"[:200]
+        cells[result["id"].rpartition("/")[0]] = cell
     return {
         "rows": dict(sorted(rows.items())),
         "tf32": sorted(tf32, key=str),
@@ -176,11 +176,11 @@ def digest(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def placement(jobs: Iterable[Ready], ran: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Where the nodes ran, and where two predictions differ: the stored table and a partition."""
-    there = [j for j in jobs if "nodes_by_provider" in ran[j.cell.id]]
-    counts = {j.cell.id.rpartition("/")[0]: ran[j.cell.id] for j in there}
+    """Return where the nodes ran, and where the stored table and a partition differ."""
+    judged = [j for j in jobs if "nodes_by_provider" in ran[j.cell.id]]
+    counts = {j.cell.id.rpartition("/")[0]: ran[j.cell.id] for j in judged}
     nodes = {cell: evidence["nodes_by_provider"] for cell, evidence in counts.items()}
-    told: dict[str, Any] = {
+    prediction: dict[str, Any] = {
         "nodes_by_provider": nodes,
         "table": {
             "by": sorted({str(e.get("placement_predicted_by")) for e in counts.values()}),
@@ -188,18 +188,18 @@ def placement(jobs: Iterable[Ready], ran: Mapping[str, Mapping[str, Any]]) -> di
         },
     }
     try:
-        versions, placed = partition([j.model for j in there if j.model])
+        versions, placed = partition([j.model for j in judged if j.model])
     except UnavailableError as error:
-        return {**told, "partitioner": {"unavailable": str(error)}}
+        return {**prediction, "partitioner": {"unavailable": str(error)}}
     differs = {}
-    for (cell, here), each in zip(nodes.items(), placed, strict=True):
-        if each.error or each.summary() != here:
+    for (cell, counted), each in zip(nodes.items(), placed, strict=True):
+        if each.error or each.summary() != counted:
             differs[cell] = each.error or "other numbers by provider and operator"
-    return {**told, "partitioner": {**versions.as_dict(), "differs": differs}}
+    return {**prediction, "partitioner": {**versions.as_dict(), "differs": differs}}
 
 
 def latency(jobs: Iterable[Ready], runtime: GuardedRuntime, rounds: int) -> dict[str, Any]:
-    """Microseconds of a run on the CPU and on the device, by cell and length of the longest axis.
+    """Return microseconds of a run on the CPU and on the device, by cell and longest axis.
 
     A run takes its inputs from and leaves its outputs in the machine's memory. Both take turns;
     the third figure is the median of the ratios of runs that follow one another.
@@ -209,12 +209,12 @@ def latency(jobs: Iterable[Ready], runtime: GuardedRuntime, rounds: int) -> dict
         cell = ready.cell.id.rpartition("/")[0]
         _say(f"latency {cell}")
         try:
-            cpu, other = (
+            cpu, device_session = (
                 load("ort-cpu").prepare(str(ready.model)),
                 runtime.prepare(str(ready.model)),
             )
             cells[cell] = {
-                str(length): paired(cpu, other, inputs, rounds)
+                str(length): paired(cpu, device_session, inputs, rounds)
                 for length, inputs in timed(ready).items()
             }
         except StageError as error:
@@ -224,15 +224,15 @@ def latency(jobs: Iterable[Ready], runtime: GuardedRuntime, rounds: int) -> dict
 
 
 def timed(job: Ready) -> dict[int, Arrays]:
-    """The inputs of batch 1 at the lengths nearest to ``LENGTHS``, by length."""
+    """Return the inputs of batch 1 at the lengths nearest to ``LENGTHS``, by length."""
     alone = {max(case.lengths.values()): case for case in job.cases if case.batch == 1}
-    chosen = {min(alone, key=lambda n: abs(n - wanted)) for wanted in LENGTHS if alone}
+    chosen = {min(alone, key=lambda n: abs(n - target)) for target in LENGTHS if alone}
     return {length: job.golden.load(alone[length]).inputs for length in sorted(chosen)}
 
 
-def paired(cpu: Session, other: Session, inputs: Arrays, rounds: int) -> list[float]:
-    """Median microseconds of each, and the median of the ratios of the first to the second."""
-    sessions = {"cpu": cpu, "other": other}
+def paired(cpu: Session, device_session: Session, inputs: Arrays, rounds: int) -> list[float]:
+    """Return median microseconds of each, and the median of the ratios of first to second."""
+    sessions = {"cpu": cpu, "other": device_session}
     for session in sessions.values():
         session.run(inputs)
     pairs = []
@@ -248,17 +248,17 @@ def paired(cpu: Session, other: Session, inputs: Arrays, rounds: int) -> list[fl
 
 
 def device() -> dict[str, Any]:
-    """The GPU and its libraries; UnavailableError where the driver does not name it."""
+    """Return the GPU and its libraries; UnavailableError where the driver does not name it."""
     import onnxruntime
 
-    found = cuda.about(onnxruntime.cuda_version)
-    if found["name"] is None:
+    facts = cuda.about(onnxruntime.cuda_version)
+    if facts["name"] is None:
         raise UnavailableError("the NVIDIA driver does not tell the name of its device")
-    return found
+    return facts
 
 
 def slug(name: str) -> str:
-    """A GPU's name as part of a file's."""
+    """Return a GPU's name as part of a file's."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

@@ -49,7 +49,7 @@ class NotWholeError(Exception):
 
 
 def start(command: str, scratch: Path) -> subprocess.Popen[bytes]:
-    """A command on its way in ``scratch``, the leader of a process group of its own.
+    """Start a command in ``scratch``, the leader of a process group of its own.
 
     The last bits of a sum in float64 depend on the number of threads that share it.
     """
@@ -102,23 +102,23 @@ def kill(command: str, scratch: Path, seconds: float, aimed: bool) -> bool:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every tensor of a golden, as its reader gives it; GoldenError where it refuses."""
+    """Return every tensor of a golden, as its reader gives it; GoldenError where it refuses."""
     read = store.read(folder)
-    found = {f"weight {name}": v.tobytes() for name, v in read.parameters().items()}
+    tensors = {f"weight {name}": v.tobytes() for name, v in read.parameters().items()}
     for case in read.cases:
         loaded = read.load(case)
         for kind, arrays in (("input", loaded.inputs), ("output", loaded.outputs)):
-            found |= {f"{case.id} {kind} {name}": v.tobytes() for name, v in arrays.items()}
-    return found
+            tensors |= {f"{case.id} {kind} {name}": v.tobytes() for name, v in arrays.items()}
+    return tensors
 
 
 def model_of(folder: Path) -> bytes:
-    """The model of a cache entry or a bundle; UsageError where its reader refuses it."""
+    """Return the model of a cache entry or a bundle; UsageError where its reader refuses it."""
     return bundle.read(folder).model.read_bytes()
 
 
 def shipment(folder: Path) -> tuple[bytes, dict[str, bytes]]:
-    """The model of a bundle and the outputs of its golden, which has no weights."""
+    """Return the model of a bundle and the outputs of its golden, which has no weights."""
     read = store.read(folder / bundle.GOLDEN)
     outputs = {
         f"{case.id} {name}": value.tobytes()
@@ -129,17 +129,17 @@ def shipment(folder: Path) -> tuple[bytes, dict[str, bytes]]:
 
 
 def judged(read: Callable[[Path], object], folder: Path, right: object, must: bool = False) -> str:
-    """``whole``, ``absent`` or ``refused``; what ``must`` be there is whole.
+    """Return ``whole``, ``absent`` or ``refused``; what ``must`` be there is whole.
 
     NotWholeError where the reader accepts anything but what is ``right``.
     """
     try:
-        found = read(folder)
+        content = read(folder)
     except (GoldenError, UsageError) as error:
         if must:
             raise NotWholeError(f"{folder} was there and is refused: {error}") from None
         return "refused" if folder.exists() else "absent"
-    if found != right:
+    if content != right:
         raise NotWholeError(f"{folder} is accepted and is not what was written")
     return "whole"
 
@@ -160,25 +160,25 @@ def main() -> int:
                 model_of(scratch / ENTRY),
                 shipment(scratch / SHIPPED),
             )
-            told: Counter[str] = Counter()
+            counts: Counter[str] = Counter()
             number = 0
             while number < times:
                 spoil(command, scratch)
                 if not kill(command, scratch, seconds, aimed=number % 2 == 1):
                     continue
                 number += 1
-                told[f"golden {judged(contents, scratch / GOLDEN, right[0], must=True)}"] += 1
-                told[f"cache entry {judged(model_of, scratch / ENTRY, right[1])}"] += 1
-                told[f"bundle {judged(shipment, scratch / SHIPPED, right[2])}"] += 1
+                counts[f"golden {judged(contents, scratch / GOLDEN, right[0], must=True)}"] += 1
+                counts[f"cache entry {judged(model_of, scratch / ENTRY, right[1])}"] += 1
+                counts[f"bundle {judged(shipment, scratch / SHIPPED, right[2])}"] += 1
             left = [path for path in scratch.rglob(".*-*") if path.is_dir()]
             for path in left:
-                reader, whole = (
+                reader, expected = (
                     (contents, right[0]) if "golden" in path.parts else (model_of, right[1])
                 )
-                told[f"unfinished folder {judged(reader, path, whole)}"] += 1
+                counts[f"unfinished folder {judged(reader, path, expected)}"] += 1
             undisturbed(command, scratch)
-            counts = ", ".join(f"{number} {what}" for what, number in sorted(told.items()))
-            print(f"{command}: {times} kills of a run of {seconds:.1f} s: {counts}", flush=True)
+            listed = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+            print(f"{command}: {times} kills of a run of {seconds:.1f} s: {listed}", flush=True)
     return 0
 
 

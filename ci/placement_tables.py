@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fetched(version: str, target: Path) -> Path:
-    """The packages of one version of onnxruntime-gpu, without what it depends on."""
+    """Install one version of onnxruntime-gpu, without its dependencies, in ``target``."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--target", str(target)]
     done = subprocess.run([*command, f"onnxruntime-gpu=={version}"], check=False)
@@ -99,32 +99,32 @@ def write(
     kernels: dict[str, dict[str, dict[str, bool] | None]] = {}
     for question, answer in zip(questions, placed, strict=False):
         answers = kernels.setdefault(question.op_type, {}).setdefault(str(question.since), {})
-        found = on_cuda(question.model, answer)
-        if found is not None:
-            answers[question.dtype] = answers.get(question.dtype, False) or found
+        placed_on_cuda = on_cuda(question.model, answer)
+        if placed_on_cuda is not None:
+            answers[question.dtype] = answers.get(question.dtype, False) or placed_on_cuda
     for op_type, answers_of in kernels.items():
         every = map(str, versions_of(op_type))
         kernels[op_type] = {since: answers_of.get(since) or None for since in every}
-    told: dict[str, dict[str, bool]] = {}
+    forms_on_cuda: dict[str, dict[str, bool]] = {}
     for question, answer in zip(forms, placed[len(questions) :], strict=True):
-        told.setdefault(question.op_type, {})[question.dtype] = bool(
+        forms_on_cuda.setdefault(question.op_type, {})[question.dtype] = bool(
             on_cuda(question.model, answer)
         )
-    return stored(versions, {"forms": told, "kernels": kernels})
+    return stored(versions, {"forms": forms_on_cuda, "kernels": kernels})
 
 
 def stored(versions: partition.Versions, answers: dict[str, dict[str, Any]]) -> Path:
-    """The file that holds a version's answers now: that of the versions which answer alike."""
+    """Store a version's answers; return the file, which all versions share that answer alike."""
     alike = {versions.onnxruntime: versions.cuda}
     for path in tables.FOLDER.glob("*.json"):
-        held = json.loads(path.read_text())
-        others = {v: cuda for v, cuda in held["versions"].items() if v != versions.onnxruntime}
-        same = {name: held[name] for name in answers} == answers
-        if same or others != held["versions"]:
+        table = json.loads(path.read_text())
+        others = {v: cuda for v, cuda in table["versions"].items() if v != versions.onnxruntime}
+        same = {name: table[name] for name in answers} == answers
+        if same or others != table["versions"]:
             path.unlink()
             alike |= others if same else {}
             if others and not same:
-                _write(others, {name: held[name] for name in answers})
+                _write(others, {name: table[name] for name in answers})
     return _write(alike, answers)
 
 
@@ -139,14 +139,14 @@ def _numbers(version: str) -> list[int]:
 
 
 def on_cuda(model: onnx.ModelProto, placed: partition.PlacedNodes) -> bool | None:
-    """Whether all of the node is on CUDA; None where the model is refused or computed at once."""
+    """Return whether all of the node is on CUDA; None where it is refused or computed at once."""
     if placed.error.startswith(REFUSED) or not (placed.nodes or model.graph.input):
         return None
     return bool(placed.nodes) and all(node.provider == CUDA_PROVIDER for node in placed.nodes)
 
 
 def dumps(versions: dict[str, str], answers: dict[str, dict[str, Any]]) -> str:
-    """The answers as JSON, a line for each operator, and the CUDA that each version is for."""
+    """Return the answers as JSON, a line an operator, and the CUDA of each version."""
     parts = [
         f'"{name}": {{\n'
         + ",\n".join(f'  "{op}": {json.dumps(rows[op])}' for op in sorted(rows))
@@ -157,53 +157,53 @@ def dumps(versions: dict[str, str], answers: dict[str, dict[str, Any]]) -> str:
 
 
 def versions_of(op_type: str) -> list[int]:
-    """The opsets since which an operator is what it is at some opset that is asked about."""
-    found = set()
+    """Return the opsets that define an operator at one of ``OPSETS_ASKED``."""
+    versions = set()
     for opset in OPSETS_ASKED:
         try:
-            found.add(onnx.defs.get_schema(op_type, opset).since_version)
+            versions.add(onnx.defs.get_schema(op_type, opset).since_version)
         except onnx.defs.SchemaError:
             continue
-    return sorted(found)
+    return sorted(versions)
 
 
 def operator_questions() -> Iterator[Question]:
-    """Up to four models for each operator, version and type: those that onnx's checker allows."""
+    """Yield up to four valid models for each operator, version and type."""
     for op_type, cases in operator_cases().items():
         for since in versions_of(op_type):
             for dtype, elem_type in TENSOR_TYPES.items():
-                made = (retyped(model, since, elem_type) for model in cases)
-                for model in islice(filter(valid, made), MOST):
+                candidates = (retyped(model, since, elem_type) for model in cases)
+                for model in islice(filter(valid, candidates), MOST):
                     yield Question(op_type, since, dtype, model)
 
 
 def operator_cases() -> dict[str, list[onnx.ModelProto]]:
-    """The models of one node, of ONNX's own operators, among onnx's operator cases."""
+    """Return the models of one node, of ONNX's own operators, among onnx's operator cases."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cases = collect_testcases(None)
-    found: dict[str, list[onnx.ModelProto]] = {}
+    by_operator: dict[str, list[onnx.ModelProto]] = {}
     for case in cases:
         nodes = case.model.graph.node
         if len(nodes) == 1 and nodes[0].domain == "" and not _bodies(nodes[0]):
-            found.setdefault(nodes[0].op_type, []).append(case.model)
+            by_operator.setdefault(nodes[0].op_type, []).append(case.model)
     plain = {op_type: [recurrent(op_type, PLAIN.get(op_type, {}), set())] for op_type in GATES}
-    return found | plain
+    return by_operator | plain
 
 
 def retyped(model: onnx.ModelProto, since: int, elem_type: int) -> onnx.ModelProto:
-    """A model at another opset, with another type wherever the first input's type stands."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    made.ir_version = 10
-    del made.opset_import[:]
-    made.opset_import.append(helper.make_opsetid("", since))
-    node = made.graph.node[0]
+    """Return a model at another opset, with another type wherever the first input's stands."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = 10
+    del copy.opset_import[:]
+    copy.opset_import.append(helper.make_opsetid("", since))
+    node = copy.graph.node[0]
     schema = onnx.defs.get_schema(node.op_type, since)
-    if not schema.inputs or not made.graph.input:
-        return made
+    if not schema.inputs or not copy.graph.input:
+        return copy
     kind = schema.inputs[0].type_str
     alike = {
         name
@@ -211,10 +211,10 @@ def retyped(model: onnx.ModelProto, since: int, elem_type: int) -> onnx.ModelPro
         for i, name in enumerate(names)
         if formal and formal[min(i, len(formal) - 1)].type_str == kind
     }
-    for value in (*made.graph.input, *made.graph.output):
+    for value in (*copy.graph.input, *copy.graph.output):
         if value.name in alike and value.type.HasField("tensor_type"):
             value.type.tensor_type.elem_type = elem_type
-    return made
+    return copy
 
 
 def valid(model: onnx.ModelProto) -> bool:
@@ -226,7 +226,7 @@ def valid(model: onnx.ModelProto) -> bool:
 
 
 def recurrent_forms(op_type: str) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """One trait each on a node that has a CUDA kernel without it."""
+    """Yield one trait each on a node that has a CUDA kernel without it."""
     plain = PLAIN.get(op_type, {})
     default = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
     attributes: list[dict[str, Any]] = [
@@ -257,7 +257,7 @@ def recurrent_forms(op_type: str) -> Iterator[tuple[str, onnx.ModelProto]]:
 
 
 def recurrent(op_type: str, attributes: dict[str, Any], extra: set[int]) -> onnx.ModelProto:
-    """A recurrent node over graph inputs; ``extra`` are its optional inputs by place."""
+    """Build a recurrent node over graph inputs; ``extra`` are its optional inputs by place."""
     d = 2 if attributes.get("direction") == "bidirectional" else 1
     g = GATES[op_type]
     batch_first = attributes.get("layout") == 1

@@ -23,7 +23,7 @@ EXPORTERS = {
 
 
 def validate(*flags: str) -> tuple[str, dict[str, Any]]:
-    """What a run prints, and its report."""
+    """Return what a run prints, and its report."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "harness.validate", *flags, "--report-dir", folder]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -32,14 +32,14 @@ def validate(*flags: str) -> tuple[str, dict[str, Any]]:
 
 
 def transcript(printed: str) -> str:
-    """The first lines and the last one of what a run prints."""
+    """Return the first lines and the last one of what a run prints."""
     lines = printed.rstrip().splitlines()
     shown = [*lines[:3], "…", *lines[-1:]] if len(lines) > 5 else lines
     return "\n".join(["```console", "$ make validate", *shown, "```"])
 
 
 def table(report: dict[str, Any]) -> str:
-    """One row for each twin, one column for each exporter; below, every failure's reason."""
+    """Return one row for each twin, one column for each exporter; below, the failures' reasons."""
     results = {result["id"]: result for result in report["results"]}
     models = list(dict.fromkeys(name.split("/")[0] for name in results))
     rows: list[str] = []
@@ -47,13 +47,13 @@ def table(report: dict[str, Any]) -> str:
     for framework, exporters in EXPORTERS.items():
         rows += [f"| {framework} | {' | '.join(exporters)} |", "| --- " * 4 + "|"]
         for model in models:
-            found = [
+            cells = [
                 results.get(f"{model}/{framework}/{exporter}/fp32/ort-cpu")
                 for exporter in exporters
             ]
-            if not any(found):
-                continue
-            rows.append(f"| `{model}` | {' | '.join(_square(result, notes) for result in found)} |")
+            if any(cells):
+                squares = " | ".join(_square(cell, notes) for cell in cells)
+                rows.append(f"| `{model}` | {squares} |")
         rows.append("")
     return "\n".join([*rows, *(f"{number}. {note}" for number, note in enumerate(notes, 1))])
 
@@ -71,10 +71,10 @@ def _square(result: dict[str, Any] | None, notes: list[str]) -> str:
 
 
 def replaced(text: str, marker: str, content: str) -> str:
-    """``text`` with ``content`` between the two comments that ``marker`` names."""
+    """Return ``text`` with ``content`` between the two comments that ``marker`` names."""
     begin, end = f"<!-- {marker}: generated -->", f"<!-- {marker}: end -->"
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
+    head, _, after = text.partition(begin)
+    _, _, tail = after.partition(end)
     return f"{head}{begin}\n{content}\n{end}{tail}"
 
 

@@ -180,8 +180,8 @@ CHECKS = [
     Check(
         "the inputs of loaded outputs",
         "harness/validation/outputs/saved.py",
-        "if other := [n for n in sorted({*here, *there}) if here.get(n) != there.get(n)]:",
-        "if other := []:",
+        "if changed := [n for n in sorted({*hashes, *kept}) if hashes.get(n) != kept.get(n)]:",
+        "if changed := []:",
         f"{SAVED}::test_other_inputs_fail_at_the_run_and_are_named",
     ),
     Check(
@@ -202,7 +202,7 @@ CHECKS = [
 
 
 def fails_without(check: Check, copy: Path) -> bool:
-    """Whether the check's test fails once the check is taken out; the copy is put back."""
+    """Return whether the check's test fails without the check; the copy is put back."""
     path = copy / check.file
     kept = path.read_text()
     if (times := kept.count(check.source)) != 1:

@@ -77,7 +77,7 @@ def headline(mutation: dict[str, Any], alarms: dict[str, Any]) -> str:
 
 
 def families(report: dict[str, Any]) -> Iterator[str]:
-    """One row a family of defects: how many are caught, by us and by each peer."""
+    """Yield one row a family of defects: how many are caught, by us and by each peer."""
     peers = sorted({peer for kind in report["kinds"] for peer in kind["peers"]})
     yield f"| defects | kinds | equivalent | **caught** | {' | '.join(peers)} |"
     yield "| --- " + "| ---: " * (3 + len(peers)) + "|"
@@ -102,18 +102,18 @@ def families(report: dict[str, Any]) -> Iterator[str]:
 
 
 def limits(report: dict[str, Any]) -> Iterator[str]:
-    """One row a cell: the smallest graded defects that are caught, and the honest margin."""
-    found: dict[str, dict[str, Any]] = {}
+    """Yield one row a cell: the smallest graded defects that are caught, and the honest margin."""
+    by_cell: dict[str, dict[str, Any]] = {}
     for limit in report["limits"]:
-        found.setdefault(limit["cell"], {})[limit["defect"]] = limit
+        by_cell.setdefault(limit["cell"], {})[limit["defect"]] = limit
     yield (
         "| model | one weight changed, relative: best | median | worst | never caught up to 1e-02"
         " | noise at one step: worst sampled | any value, any sign | honest error |"
     )
     yield "| --- " + "| ---: " * 7 + "|"
     for cell in report["cells"]:
-        weight = found[cell["id"]]["one-weight-changed"]
-        noise = found[cell["id"]]["noise-at-one-step"]
+        weight = by_cell[cell["id"]]["one-weight-changed"]
+        noise = by_cell[cell["id"]]["noise-at-one-step"]
         yield (
             f"| `{'/'.join(cell['id'].split('/')[:2])}` | {_sizes(weight, '.0e')}"
             f" | {weight['never']} of {weight['places']}"
@@ -123,19 +123,19 @@ def limits(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _sizes(limit: dict[str, Any], form: str) -> str:
-    """The smallest sizes caught: the best, the median and the worst place's."""
-    found = (limit[key] for key in ("best", "middle", "worst"))
-    return " | ".join("none" if size is None else format(size, form) for size in found)
+    """Return the smallest sizes caught: the best, the median and the worst place's."""
+    sizes = (limit[key] for key in ("best", "middle", "worst"))
+    return " | ".join("none" if size is None else format(size, form) for size in sizes)
 
 
 def _at_worst(limit: dict[str, Any]) -> str:
-    """The worst place's size, in noise floors, and at how many places none is caught."""
+    """Return the worst place's size, in noise floors, and at how many places none is caught."""
     never = f", never at {limit['never']} of {limit['places']} places" if limit["never"] else ""
     return ("none" if limit["worst"] is None else f"{limit['worst']:g} floors") + never
 
 
 def kinds(report: dict[str, Any]) -> Iterator[str]:
-    """Every kind with its sentence, under its family."""
+    """Yield every kind with its sentence, under its family."""
     family = ""
     for kind in [*report["kinds"], *report["graded"]]:
         if kind["family"] != family:
@@ -153,7 +153,7 @@ def kinds(report: dict[str, Any]) -> Iterator[str]:
 
 
 def variations(report: dict[str, Any]) -> Iterator[str]:
-    """One row an honest variation, then the margin of each runtime."""
+    """Yield one row an honest variation, then the margin of each runtime."""
     yield "| variation | comparisons | alarms | worst error |"
     yield "| --- | ---: | ---: | ---: |"
     for name, count in report["variations"].items():

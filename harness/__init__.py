@@ -47,7 +47,7 @@ class _Package(ModuleType):
 
 
 def __getattr__(name: str) -> Any:
-    """Import a type or an error when it is first asked for: ``import harness`` stays cheap."""
+    """Import a type or an error when it is first used: ``import harness`` stays cheap."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"harness.core.{_MODULES.get(name, 'errors')}"), name)

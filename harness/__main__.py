@@ -35,9 +35,9 @@ def _main(argv: Sequence[str]) -> int:
     from harness import __version__
     from harness.core.errors import CONFORMS, unknown
 
-    name, *rest = argv or [""]
+    name, *arguments = argv or [""]
     if name in COMMANDS:
-        status: int = import_module(f"harness.{name}").main(rest)
+        status: int = import_module(f"harness.{name}").main(arguments)
         return status
     if name == "--version":
         print(f"onnx-sequence-harness {__version__}")

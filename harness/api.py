@@ -36,11 +36,11 @@ def export(
     """Export a model, validate it, and write a bundle to ``output`` if it conforms.
 
     ``subject`` is a live ``keras.Model`` or ``torch.nn.Module``, or what the command takes: a
-    reference model's name (of ``framework``, torch unless told), ``package.module:factory``,
+    reference model's name (of ``framework``, by default torch), ``package.module:factory``,
     ``file.py:factory`` or a ``.keras``, ``.pt2``, TorchScript or ``.onnx`` file. ``inputs``
     describes its inputs: a line such as ``"tokens: int64[batch, sequence] in 0..9999, padding 0"``,
     several, a mapping of names to what follows the colon, or the path of a TOML file; what the
-    model says itself may be left out. ``lengths`` and ``batch`` are the sizes to prove it at,
+    model declares itself may be left out. ``lengths`` and ``batch`` are the sizes to prove it at,
     ``onnx`` a file to judge instead of exporting.
 
     Where the model does not conform, nothing is raised and no bundle is written: ``conforms`` of
@@ -118,8 +118,8 @@ def validate(
     """Judge a bundle, a ``.onnx`` file with its ``golden``, or reference models, in ``runtimes``.
 
     Selectors are those of the command, their defaults too. Nothing is written but exports of
-    reference models, under ``build/``. ``conforms`` of the report says what came of it, its text
-    why, and ``raise_for_status()`` raises that where something does not conform.
+    reference models, under ``build/``. ``conforms`` of the report is the verdict, its text the
+    reasons, and ``raise_for_status()`` raises those where something does not conform.
 
     UsageError, NothingSelectedError or UnavailableError as the command's one line.
     """
@@ -143,7 +143,6 @@ def validate(
 
 
 def _names(names: Names) -> list[str]:
-    """Names as a list."""
     return [names] if isinstance(names, str) else list(names)
 
 

@@ -53,10 +53,11 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(f"{args.source} is converted back whole; no --model, no --lengths")
         number, left_out = convert.from_tests(args.source, args.output), 0
     else:
-        given = convert.source(subject, args.model)
-        number, left_out = convert.to_tests(given, args.output, args.lengths or ())
-    told = f"; left out {left_out}, whose outputs are stored in part and cannot be completed here"
-    print(f"wrote {args.output}: {number} cases{told if left_out else ''}")
+        convertible = convert.source(subject, args.model)
+        number, left_out = convert.to_tests(convertible, args.output, args.lengths or ())
+    why = "whose outputs are stored in part and cannot be completed here"
+    note = f"; left out {left_out}, {why}" if left_out else ""
+    print(f"wrote {args.output}: {number} cases{note}")
     return CONFORMS
 
 

@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     call = shlex.join(["python", "-m", "harness.diagnose", *argv])
     with console.progress(Console(stderr=True), enabled=not args.quiet) as bar:
         task = bar.add_task("exporting", total=None)
-        found = run.diagnose(
+        diagnoses = run.diagnose(
             selection,
             args.against,
             args.output,
@@ -77,11 +77,11 @@ def main(argv: Sequence[str]) -> int:
             lambda text: bar.update(task, description=text),
         )
     if args.json:
-        print(report.dumps(call, pipeline.machine(), found))
+        print(report.dumps(call, pipeline.machine(), diagnoses))
     shown = sys.stderr if args.json else sys.stdout
-    for known, folder in found:
-        print("\n".join(report.lines(known, folder)), file=shown)
-    return CONFORMS if all(known.passes for known, _ in found) else DOES_NOT_CONFORM
+    for diagnosis, folder in diagnoses:
+        print("\n".join(report.lines(diagnosis, folder)), file=shown)
+    return CONFORMS if all(diagnosis.passes for diagnosis, _ in diagnoses) else DOES_NOT_CONFORM
 
 
 if __name__ == "__main__":

@@ -73,7 +73,6 @@ def main(argv: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from harness.commands import options
     from harness.core import summary
     from harness.core.errors import UsageError
     from harness.core.schema import CellResult
@@ -133,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
             args.onnx,
             [name.strip() for name in args.outputs.split(",")] if args.outputs else (),
             args.name,
-            args.timeout or options.SECONDS,
+            args.timeout,
         )
         with console.progress(errors, enabled=not args.quiet) as bar:
             task = bar.add_task("loading", total=None)
@@ -145,8 +144,8 @@ def main(argv: Sequence[str]) -> int:
             )
     if args.json:
         print(json_file.dumps(report))
-    told = f"wrote {args.output}" if written else f"{args.output}: nothing shipped"
-    shown.print(f"{summary.line(report)}; {told}", highlight=False, soft_wrap=True)
+    outcome = f"wrote {args.output}" if written else f"{args.output}: nothing shipped"
+    shown.print(f"{summary.line(report)}; {outcome}", highlight=False, soft_wrap=True)
     return summary.exit_code(report)
 
 

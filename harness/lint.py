@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="AXIS=N,…",
-        help="the sizes that a .onnx file was exported with; a bundle tells its own",
+        help="the sizes that a .onnx file was exported with; a bundle has its own",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
     options.add_output(parser, quiet=False)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     from harness.linting import against, linter
 
     if args.list:
-        print("\n".join(f"{name:<21}{told}" for name, told in linter.rules().items()))
+        print("\n".join(f"{name:<21}{sentence}" for name, sentence in linter.rules().items()))
         return CONFORMS
     if not args.file:
         raise UsageError("nothing to lint: expected .onnx files or bundle folders (see --help)")
@@ -58,37 +58,35 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"--against compares one file with another; there are {len(args.file)}")
     example = _example(args.example)
     all_facts = {file: linter.read(*_place(file, example)) for file in args.file}
-    found = {file: linter.run(facts) for file, facts in all_facts.items()}
+    by_file = {file: linter.run(facts) for file, facts in all_facts.items()}
     if args.against:
         (file,) = args.file
         other = linter.read(*_place(args.against, {}))
-        more = list(against.compare(all_facts[file], other))
-        places = {(finding.rule, finding.place) for finding in more}
-        rest = [each for each in found[file] if (each.rule, each.place) not in places]
-        found[file] = linter.ordered([*more, *rest])
+        baked = list(against.compare(all_facts[file], other))
+        places = {(finding.rule, finding.place) for finding in baked}
+        rest = [each for each in by_file[file] if (each.rule, each.place) not in places]
+        by_file[file] = linter.ordered([*baked, *rest])
+    severities = [finding.severity for findings in by_file.values() for finding in findings]
     if args.json:
         files = [
-            {"file": file, "findings": [finding.as_dict() for finding in each]}
-            for file, each in found.items()
+            {"file": file, "findings": [finding.as_dict() for finding in findings]}
+            for file, findings in by_file.items()
         ]
         print(json.dumps({"schema": SCHEMA, "files": files}, indent=1))
     else:
-        for file, each in found.items():
+        for file, findings in by_file.items():
             print(file)
-            for finding in each:
+            for finding in findings:
                 print(f"  {finding.severity:<8} {finding}")
-    flat = [finding.severity for each in found.values() for finding in each]
-    if not args.json:
-        print(
-            f"{_count(len(found), 'file')}: {_count(flat.count('error'), 'error')},"
-            f" {_count(flat.count('warning'), 'warning')}"
-        )
-    failed = "error" in flat or (args.strict and bool(flat))
+        errors, warnings = (severities.count(kind) for kind in ("error", "warning"))
+        counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        print(f"{_count(len(by_file), 'file')}: {counts}")
+    failed = "error" in severities or (args.strict and bool(severities))
     return DOES_NOT_CONFORM if failed else CONFORMS
 
 
 def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, int]]:
-    """The model file of a subject, and the sizes of its example."""
+    """Return the model file of a subject, and the sizes of its example."""
     from harness.core.errors import UsageError
     from harness.exporting import bundle
     from harness.subjects.resolve import Kind, resolve
@@ -103,7 +101,7 @@ def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, in
 
 
 def _example(texts: Sequence[str]) -> dict[str, int]:
-    """``AXIS=N,…`` as sizes by axis."""
+    """Return the sizes in ``AXIS=N,…`` by axis."""
     from harness.core.errors import UsageError
 
     sizes = {}

@@ -36,17 +36,17 @@ def main(argv: Sequence[str]) -> int:
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
 
-    def show(group: str, ours: Mapping[str, str], tell: Callable[[str], str]) -> None:
-        """The names of a group, ours first, each with what ``tell`` says of it."""
+    def show(group: str, ours: Mapping[str, str], describe: Callable[[str], str]) -> None:
+        """Print the names of a group, ours first, each with its description."""
         console.print(group, style="bold")
         for name in ours:
-            console.print(f"  {name:<26}{tell(name)}".rstrip())
-        for one in added(f"harness.{group}", ours):
-            told = f"refused: {one.refused}" if one.refused else tell(one.name)
-            console.print(f"  {one.name:<26}{told} (from {one.origin})")
+            console.print(f"  {name:<26}{describe(name)}".rstrip())
+        for entry in added(f"harness.{group}", ours):
+            text = f"refused: {entry.refused}" if entry.refused else describe(entry.name)
+            console.print(f"  {entry.name:<26}{text} (from {entry.origin})")
 
     show("models", catalog.OURS, _model)
-    theirs = {one.name: one for one in added("harness.exporters", exporters.OURS)}
+    theirs = {entry.name: entry for entry in added("harness.exporters", exporters.OURS)}
     show("exporters", exporters.OURS, lambda key: _exporter(key, theirs.get(key)))
     show("variants", VARIANTS, lambda name: "")
     show("runtimes", runtimes.OURS, _runtime)
@@ -66,7 +66,7 @@ def _model(name: str) -> str:
 
 
 def _exporter(key: str, theirs: Added | None) -> str:
-    """The versions of the exporter's framework; one of theirs is imported in a child, for it."""
+    """Return the versions of the exporter's framework; one of theirs is imported in a child."""
     from harness.core import install
     from harness.core.registry import import_error
     from harness.exporting.key import installed_versions
@@ -77,8 +77,8 @@ def _exporter(key: str, theirs: Added | None) -> str:
     framework = key.rpartition("/")[2]
     if framework not in FRAMEWORKS:
         return f"unavailable: {framework} is no framework; choose from: {', '.join(FRAMEWORKS)}"
-    found = installed_versions(framework)
-    if not found:
+    versions = installed_versions(framework)
+    if not versions:
         return f"unavailable: {framework} is not installed: {install.line(framework)}"
     if theirs is not None:
         try:
@@ -87,7 +87,7 @@ def _exporter(key: str, theirs: Added | None) -> str:
             reason = f"its process {lost}"
         if reason:
             return f"unavailable: {theirs.target} cannot be imported: {reason}"
-    return ", ".join(f"{library} {version}" for library, version in found.items())
+    return ", ".join(f"{library} {version}" for library, version in versions.items())
 
 
 def _runtime(name: str) -> str:

@@ -7,8 +7,12 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.commands.run import CommandParser, command
+
+if TYPE_CHECKING:
+    from harness.validation.selection import Selection
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
 
     parser = CommandParser(
         "mutate",
-        "Plant one defect at a time in exported models that conform, and tell which"
+        "Plant one defect at a time in exported models that conform, and report which"
         " ones validation catches, at which stage and length, and how small a graded one may be;"
         " the same mutants are judged by the default rules of other tools.",
         examples=("gru_tagger --framework torch", "path/to/bundle --defect 'gate*'"),
@@ -41,13 +45,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="cells studied at a time (default: one for each core)",
     )
-    parser.add_argument(
-        "--report-dir",
-        type=Path,
-        default=Path("build/mutation"),
-        metavar="DIR",
-        help="where mutation.json goes (default: build/mutation)",
-    )
+    options.add_folder(parser, "--report-dir", Path("build/mutation"), "where mutation.json goes")
     parser.add_argument("--list", action="store_true", help="say what each kind of defect is")
     options.add_output(parser, json=False)
     return parser
@@ -59,15 +57,14 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from harness.commands import options
-    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
-    from harness.mutation import report, study, summary
+    from harness.core.errors import CONFORMS
+    from harness.mutation import report, study
     from harness.runtimes.settings import Settings
     from harness.subjects.resolve import EXPORTED, Kind, resolve
 
     kinds = study.defects(args.defect or ())
-    shown = Console()
     if args.list:
-        report.kinds(shown, kinds)
+        report.kinds(Console(), kinds)
         return CONFORMS
     selection = options.selection(
         args,
@@ -75,21 +72,35 @@ def main(argv: Sequence[str]) -> int:
         every_step=all(resolve(s, EXPORTED).kind is Kind.REFERENCE for s in args.subject),
         settings=Settings(intra_op_threads=None if args.runtime else 1),
     )
+    is_new = not args.report_dir.exists()
     args.report_dir.mkdir(parents=True, exist_ok=True)
-    studies: list[study.CellStudy] = []
-    call = shlex.join(["python", "-m", "harness.mutate", *argv])
     try:
-        for one in study.run(selection, args.defect or (), args.workers):
-            studies.append(one)
+        return _study(args, selection, shlex.join(["python", "-m", "harness.mutate", *argv]))
+    finally:
+        if is_new and not any(args.report_dir.iterdir()):
+            args.report_dir.rmdir()
+
+
+def _study(args: argparse.Namespace, selection: Selection, call: str) -> int:
+    from rich.console import Console
+
+    from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, HarnessError, NothingSelectedError
+    from harness.mutation import report, study, summary
+
+    shown = Console()
+    studies: list[study.CellStudy] = []
+    try:
+        for cell_study in study.run(selection, args.defect or (), args.workers):
+            studies.append(cell_study)
             if not args.quiet:
-                report.cell(shown, one)
+                report.cell(shown, cell_study)
     except (HarnessError, KeyboardInterrupt):
         if studies:
             path = report.write(studies, call, args.report_dir, partial=True)
             shown.print(f"partial report: {path}", highlight=False, soft_wrap=True)
         raise
-    studies.sort(key=lambda one: one.cell.id)
-    if not any(one.trials for one in studies):
+    studies.sort(key=lambda cell_study: cell_study.cell.id)
+    if not any(cell_study.trials for cell_study in studies):
         raise NothingSelectedError("no selected defect has a place in a selected cell")
     if args.quiet:
         shown.print(report.line(studies), highlight=False, soft_wrap=True)

@@ -21,8 +21,8 @@ def parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         "operators",
         "Run the cases that onnx generates for every operator of the standard in one"
-        " or several runtimes, each in a child process, and tell what each gets right. What"
-        " a runtime refuses is told, and is no failure.",
+        " or several runtimes, each in a child process, and report what each gets right. What"
+        " a runtime refuses is reported, and is no failure.",
         examples=("-k 'lstm or gru'", "--runtime tract --known known.txt --report-dir reports"),
         passes="no output is wrong and no case crashes, but for those in --known",
         fails="one is or does, or one in --known no longer",
@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
 
     names = _runtimes(args.runtime or DEFAULT)
     cases = operator_cases.collect()
-    known = report.known(args.known, names, [case.name for case in cases]) if args.known else set()
+    every = [case.name for case in cases]
+    known_bad = report.known_bad(args.known, names, every) if args.known else set()
     if args.keyword is not None:
         expression = selectors.Expression(args.keyword)
         cases = [case for case in cases if expression.matches(case.name)]
@@ -80,31 +81,28 @@ def main(argv: Sequence[str]) -> int:
     surveys = {name: survey(name, cases, args.timeout or SECONDS, show) for name in names}
     if terminal:
         print("\r\033[K", end="", file=sys.stderr)
-    written = report.report(surveys, cases)
+    text = json.dumps(report.report(surveys, cases), indent=1)
     if args.report_dir:
         args.report_dir.mkdir(parents=True, exist_ok=True)
-        (args.report_dir / report.NAME).write_text(json.dumps(written, indent=1) + "\n")
-    print(
-        json.dumps(written, indent=1) if args.json else report.table(surveys, cases, args.verbose)
-    )
-    if all(one.unavailable for one in surveys.values()):
-        reasons = "; ".join(f"{name}: {one.unavailable}" for name, one in surveys.items())
+        (args.report_dir / report.NAME).write_text(text + "\n")
+    print(text if args.json else report.table(surveys, cases, args.verbose))
+    if all(each.unavailable for each in surveys.values()):
+        reasons = "; ".join(f"{name}: {each.unavailable}" for name, each in surveys.items())
         raise UnavailableError(f"none of the runtimes is available here: {reasons}")
-    bad = {
-        (n, c) for n, one in surveys.items() for c, v in one.verdicts.items() if report.is_bad(v)
-    }
-    ran = {(n, c) for n, one in surveys.items() for c in one.verdicts}
-    for name, case in sorted((known & ran) - bad):
+    kinds = {(n, c): v.kind for n, each in surveys.items() for c, v in each.verdicts.items()}
+    bad = {pair for pair, kind in kinds.items() if kind in report.BAD}
+    expected = known_bad & set(kinds)
+    for name, case in sorted(expected - bad):
         print(f"{name} {case} is known to be wrong, and is not", file=sys.stderr)
-    if bad ^ (known & ran):
+    if bad != expected:
         return DOES_NOT_CONFORM
-    if not any(report.is_compared(v) for one in surveys.values() for v in one.verdicts.values()):
+    if not set(kinds.values()) & {operator_cases.AGREED, operator_cases.WRONG}:
         raise NothingSelectedError("nothing was compared: no case gave outputs")
     return CONFORMS
 
 
 def _runtimes(texts: Sequence[str]) -> list[str]:
-    """The runtimes asked for; UsageError for one that runs no ONNX, which ``all`` passes over."""
+    """Return the runtimes in ``texts``; UsageError for a framework, which ``all`` leaves out."""
     from harness.core import selectors
     from harness.core.errors import UsageError
     from harness.runtimes import RUNTIMES, load

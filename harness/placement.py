@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
 
     parser = CommandParser(
         "placement",
-        "Tell where every node would run with ONNX Runtime's CUDA provider, by its own"
+        "Show where every node would run with ONNX Runtime's CUDA provider, by its own"
         " partitioner. Needs no GPU, driver or CUDA libraries: onnxruntime-gpu, Linux and, once, a"
         " C compiler.",
         examples=("model.onnx", "model.onnx --opset 18,22"),
@@ -46,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
     opsets = placements.opsets(args.opset or ())
     versions, answers = placements.of_file(args.file, opsets)
     if args.json:
-        told = [answer.as_dict() for answer in answers]
+        placed = [answer.as_dict() for answer in answers]
         about = {"schema": SCHEMA, "file": str(args.file), **versions.as_dict()}
-        print(json.dumps({**about, "placements": told}, indent=1))
+        print(json.dumps({**about, "placements": placed}, indent=1))
     else:
         for answer in answers:
             print(f"{args.file} at opset {answer.opset}, {versions}")

@@ -31,13 +31,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"{', '.join(FRAMEWORKS)}; comma-separated, repeatable (default: all)",
     )
-    parser.add_argument(
-        "--golden",
-        type=Path,
-        default=options.GOLDEN,
-        metavar="DIR",
-        help="the folder of goldens (default: golden)",
-    )
+    options.add_folder(parser, "--golden", options.GOLDEN, "the folder of goldens")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     parser.add_argument(
         "--reuse-weights",
@@ -104,23 +98,25 @@ def _check(models: list[str], frameworks: list[str], root: Path) -> int:
 
 
 def _record(models: list[str], framework: str, args: argparse.Namespace) -> None:
-    """Record in a process of the framework's own: their runtimes do not share one well."""
+    """Record in a child process per framework: their runtimes do not share one well."""
     from rich.console import Console
 
     from harness.recording.in_child import Recording, RecordingChild
     from reference_models import catalog
 
     console = Console(stderr=True)
-    known = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
+    specs = [spec for spec in map(catalog.load, models) if framework in spec.frameworks]
     recorder = RecordingChild()
     train = not (args.reuse_weights or args.new_cases)
     try:
-        for spec in sorted(known, key=lambda spec: spec.weights != spec.name):
+        for spec in sorted(specs, key=lambda spec: spec.weights != spec.name):
             started = time.monotonic()
-            wanted = Recording(spec.name, framework, args.golden, args.seed, train, args.new_cases)
+            recording = Recording(
+                spec.name, framework, args.golden, args.seed, train, args.new_cases
+            )
             with console.status(f"{spec.name}/{framework}") as status:
                 progress = (lambda text: None) if args.quiet else status.update
-                figures = recorder.record(wanted, progress)
+                figures = recorder.record(recording, progress)
             print(
                 f"recorded {spec.name}/{framework}: score {figures['score']:.4f},"
                 f" oracle against float64 twin {figures['float64']:.1e},"

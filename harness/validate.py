@@ -40,13 +40,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUNTIME",
         help="exit with 3 where this runtime is not available",
     )
-    parser.add_argument(
-        "--report-dir",
-        type=Path,
-        default=Path("build/report"),
-        metavar="DIR",
-        help="where report.json goes (default: build/report)",
-    )
+    options.add_folder(parser, "--report-dir", Path("build/report"), "where report.json goes")
     parser.add_argument(
         "--every-step",
         action="store_true",
@@ -101,7 +95,9 @@ def main(argv: Sequence[str]) -> int:
     from harness.validation.job import Ready
 
     deaths = Deaths(args.artifacts / ".deaths")
-    isolation = workers.asked(args.isolate, args.workers, args.timeout, args.memory_limit, deaths)
+    isolation = workers.from_flags(
+        args.isolate, args.workers, args.timeout, args.memory_limit, deaths
+    )
     selection = options.selection(
         args,
         require=args.require,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.schema import BATCH, Array, Case, ModelSpec, Raggedness
-from harness.goldens.formulas import Formula, bits
+from harness.core.schema import BATCH, Array, Arrays, Case, ModelSpec, Raggedness
+from harness.goldens.formulas import Formula, bits, evaluate
 
 LENGTHS = (
     *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 20, 23, 31, 32, 33, 50, 60, 63, 64, 65),
@@ -55,6 +55,13 @@ def plan(spec: ModelSpec) -> list[Case]:
     ]
     ragged += [Case({axis: length}, batch, Raggedness.RIGHT) for length, batch in CROWDED]
     return _distinct(ragged)
+
+
+def drawn(spec: ModelSpec, case: Case, seed: int) -> Arrays:
+    """Return the inputs of a case, as its ``formulas`` have them for a seed."""
+    chosen = formulas(spec, case, seed)
+    shapes = {t.name: t.shape(case.batch, case.lengths) for t in spec.inputs}
+    return {t.name: evaluate(chosen[t.name], shapes[t.name], t.dtype) for t in spec.inputs}
 
 
 def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:

@@ -78,7 +78,7 @@ class SpeedUp:
 
 
 def inputs_of(spec: ModelSpec, batch: int, steps: int) -> Arrays:
-    """Random valid inputs; in the padded one each row ends with up to a quarter of padding."""
+    """Return random valid inputs; up to a quarter of each row of the padded one is padding."""
     rng = np.random.default_rng(steps + batch)
     sizes = dict.fromkeys(spec.axes, steps)
     inputs: Arrays = {}
@@ -99,7 +99,7 @@ def inputs_of(spec: ModelSpec, batch: int, steps: int) -> Arrays:
 
 
 def graphs(spec: ModelSpec, framework: str, source: store.Golden) -> dict[str, bytes | str]:
-    """Every exporter's graph of a twin, or why there is none, and the one by hand."""
+    """Return every exporter's graph of a twin, or why there is none, and the one by hand."""
     cells = {e: Cell(spec.name, framework, e, "fp32", "ort-cpu") for e in EXPORTERS[framework]}
     jobs = [
         cache.ExportJob(
@@ -109,21 +109,21 @@ def graphs(spec: ModelSpec, framework: str, source: store.Golden) -> dict[str, b
         )
         for name, cell in cells.items()
     ]
-    found: dict[str, bytes | str] = {}
+    models: dict[str, bytes | str] = {}
     for job, stored in zip(jobs, cache.ensure(jobs, lambda _: None).values(), strict=True):
         if isinstance(stored, str):
-            found[job.exporter] = stored
+            models[job.exporter] = stored
         elif stored.failure is not None:
-            found[job.exporter] = str(stored.failure)
+            models[job.exporter] = str(stored.failure)
         else:
-            found[job.exporter] = stored.model.read_bytes()
+            models[job.exporter] = stored.model.read_bytes()
     padded = spec.padded_steps.get(framework, "repeat")
     model = handwritten.build(spec, source.parameters(), padded)
-    return {**found, HAND: model.SerializeToString()}
+    return {**models, HAND: model.SerializeToString()}
 
 
 def wrong(session: onnxruntime.InferenceSession, inputs: Arrays, expected: Arrays) -> str:
-    """Why a graph's outputs are not the oracle's, or nothing."""
+    """Return why a graph's outputs are not the oracle's; empty where they are."""
     try:
         names = [output.name for output in session.get_outputs()]
         outputs = dict(zip(names, session.run(None, inputs), strict=True))
@@ -138,11 +138,11 @@ def wrong(session: onnxruntime.InferenceSession, inputs: Arrays, expected: Array
 
 
 def rows_of(spec: ModelSpec, framework: str, seconds: float) -> Iterable[Row]:
-    """One row for each shape, all graphs that are right measured together."""
+    """Yield one row for each shape; all right graphs are measured together."""
     source = store.read(ROOT / "golden" / spec.name / framework)
-    found = graphs(spec, framework, source)
-    absent = {name: "no export" for name, model in found.items() if isinstance(model, str)}
-    sessions = {n: paired.load(model) for n, model in found.items() if isinstance(model, bytes)}
+    models = graphs(spec, framework, source)
+    absent = {name: "no export" for name, model in models.items() if isinstance(model, str)}
+    sessions = {n: paired.load(model) for n, model in models.items() if isinstance(model, bytes)}
     padded = spec.padded_steps.get(framework, "repeat")
     oracle: Callable[..., Arrays] = catalog.part(spec, "oracle").run
     for batch, steps in SHAPES:
@@ -152,7 +152,7 @@ def rows_of(spec: ModelSpec, framework: str, seconds: float) -> Iterable[Row]:
         for needed in ("native", HAND):
             if reason := absent.get(needed) or judged[needed]:
                 raise SystemExit(
-                    f"{spec.name}/{framework}: {needed}: {reason}: {found[needed]!s:.200}"
+                    f"{spec.name}/{framework}: {needed}: {reason}: {models[needed]!s:.200}"
                 )
         right = {name: sessions[name] for name, reason in judged.items() if not reason}
         timings = paired.measure(right, inputs, seconds)
@@ -180,7 +180,7 @@ def quiet() -> Iterator[None]:
 
 
 def speed_ups(seconds: float) -> Iterable[SpeedUp]:
-    """The masked Keras layers at ``SYNTHETIC_SHAPE``."""
+    """Measure the masked Keras layers at ``SYNTHETIC_SHAPE``."""
     with quiet():
         from ci.bench import synthetic
 
@@ -206,7 +206,7 @@ def speed_ups(seconds: float) -> Iterable[SpeedUp]:
 
 
 def tables(rows: list[Row], layers: list[SpeedUp]) -> str:
-    """Both tables in Markdown: milliseconds, ratios in parentheses."""
+    """Return both tables in Markdown: milliseconds, ratios in parentheses."""
     threads = f"{paired.THREADS} thread{'s' * (paired.THREADS > 1)}"
     lines = [f"ONNX Runtime {onnxruntime.__version__} on the CPU, {threads}; milliseconds.", ""]
     for framework, exporters in EXPORTERS.items():

@@ -31,11 +31,11 @@ State = tuple[str, str]
 
 @dataclass(frozen=True)
 class Valid:
-    """The valid steps of ids [B, T]; ``seen``, ``order`` are in the order of processing."""
+    """The valid steps of ids [B, T]; ``visible``, ``order`` are in the order of processing."""
 
     mask: str
     """[B, T] int64, 1 where valid."""
-    seen: str
+    visible: str
     """[B, T]: how many valid steps up to and including this one."""
     order: str
     """[B, T]: the valid steps' positions first, then any others."""
@@ -52,13 +52,13 @@ class Graph:
         self.constants: dict[str, onnx.TensorProto] = {}
 
     def op(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
-        """All outputs of a new node."""
+        """Add a node; return all its outputs."""
         name = f"{op.lower()}_{len(self.nodes)}"
         names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
         return names
 
-    def one(self, op: str, *inputs: str, **attributes: Any) -> str:
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         return self.op(op, *inputs, **attributes)[0]
 
     def constant(self, value: Array) -> str:
@@ -92,42 +92,42 @@ class Graph:
         return model
 
     def embedding(self, layer: str, ids: str, valid: Valid | None = None) -> str:
-        """Ids [B, T] to [T, B, F], the valid steps of each row first."""
+        """Look up ids [B, T] as [T, B, F], the valid steps of each row first."""
         if valid is not None:
-            ids = self.one("GatherElements", ids, valid.order, axis=1)
+            ids = self.node("GatherElements", ids, valid.order, axis=1)
         table = self.constant(self.params[f"{layer}.table"])
-        return self.one("Gather", table, self.one("Transpose", ids, perm=[1, 0]))
+        return self.node("Gather", table, self.node("Transpose", ids, perm=[1, 0]))
 
     def dense(self, layer: str, x: str, activation: str | None = None) -> str:
-        """[…, F] to […, units]."""
+        """Add a dense layer from […, F] to […, units]."""
         kernel, bias = (self.constant(self.params[f"{layer}.{p}"]) for p in ("kernel", "bias"))
-        y = self.one("Add", self.one("MatMul", x, kernel), bias)
+        y = self.node("Add", self.node("MatMul", x, kernel), bias)
         if activation is None:
             return y
-        return self.one(activation, y, **({"axis": -1} if activation == "Softmax" else {}))
+        return self.node(activation, y, **({"axis": -1} if activation == "Softmax" else {}))
 
     def valid(self, ids: str, backwards: bool = False) -> Valid:
-        """Where ids [B, T] are not zero."""
-        mask = self.one("Cast", self.one("Cast", ids, to=TensorProto.BOOL), to=TensorProto.INT64)
+        """Find where ids [B, T] are not zero."""
+        mask = self.node("Cast", self.node("Cast", ids, to=TensorProto.BOOL), to=TensorProto.INT64)
         axis = self.constant(np.array(1, np.int64))
-        seen, left = (
-            self.one("CumSum", mask, axis, reverse=int(r)) for r in (backwards, not backwards)
+        visible, left = (
+            self.node("CumSum", mask, axis, reverse=int(r)) for r in (backwards, not backwards)
         )
-        steps = self.one("Shape", ids, start=1, end=2)
-        ranked = self.one("Mul", mask, left)
+        steps = self.node("Shape", ids, start=1, end=2)
+        ranked = self.node("Mul", mask, left)
         _, order = self.op("TopK", ranked, steps, axis=1, sorted=1, outputs=2)
-        count = self.one("ReduceMax", seen, self.ints(1), keepdims=1)
-        return Valid(mask, seen, order, count)
+        count = self.node("ReduceMax", visible, self.ints(1), keepdims=1)
+        return Valid(mask, visible, order, count)
 
     def lstm(
         self, layer: str, x: str, state: State | None = None, lens: str = "", outputs: int = 3
     ) -> list[str]:
-        """Of [T, B, F]: every step [T, B, H], then the final h and c, each [B, H]."""
-        initial = [self.one("Unsqueeze", s, self.ints(0)) for s in state or ()]
+        """Add an LSTM over [T, B, F]: every step [T, B, H], then the final h and c, each [B, H]."""
+        initial = [self.node("Unsqueeze", s, self.ints(0)) for s in state or ()]
         return self._recurrent("LSTM", layer, x, [lens, *initial], _LSTM_GATES, outputs)
 
     def gru(self, layer: str, x: str, reset_after: bool) -> str:
-        """Of [T, B, F]: every step [T, B, H]."""
+        """Add a GRU over [T, B, F]: every step [T, B, H]."""
         order = (0, 1, 2)
         after = int(reset_after)
         return self._recurrent("GRU", layer, x, [], order, 1, linear_before_reset=after)[0]
@@ -137,7 +137,7 @@ class Graph:
         op: str,
         layer: str,
         x: str,
-        rest: Sequence[str],
+        more_inputs: Sequence[str],
         order: Sequence[int],
         outputs: int,
         **attributes: int,
@@ -151,50 +151,50 @@ class Graph:
         b = np.concatenate([bias, gates("recurrent_bias") if second else 0 * bias], axis=1)
         weights = [self.constant(value) for value in (w, r, b)]
         attributes["hidden_size"] = r.shape[-1]
-        results = self.op(op, x, *weights, *rest, outputs=outputs, **attributes)
-        return [self.one("Squeeze", y, self.ints(int(i == 0))) for i, y in enumerate(results)]
+        results = self.op(op, x, *weights, *more_inputs, outputs=outputs, **attributes)
+        return [self.node("Squeeze", y, self.ints(int(i == 0))) for i, y in enumerate(results)]
 
     def batch_major(self, y: str) -> str:
-        """[T, B, H] to [B, T, H]."""
-        return self.one("Transpose", y, perm=[1, 0, 2])
+        """Turn [T, B, H] into [B, T, H]."""
+        return self.node("Transpose", y, perm=[1, 0, 2])
 
     def frames(self, y: str) -> str:
-        """[T, B, H] to [B, 1 + T, H]: zeros, for no valid step yet, before the outputs."""
-        return self.batch_major(self.one("Pad", y, self.ints(1, 0, 0, 0, 0, 0)))
+        """Turn [T, B, H] into [B, 1 + T, H]: zeros, for no valid step yet, before the outputs."""
+        return self.batch_major(self.node("Pad", y, self.ints(1, 0, 0, 0, 0, 0)))
 
     def spread(self, frames: str, valid: Valid) -> str:
-        """Outputs [B, T, H] at their own steps; a padded one repeats the last or is zero."""
-        seen = valid.seen
+        """Return outputs [B, T, H] at their steps; a padded one repeats the last or is zero."""
+        visible = valid.visible
         if self.padded == "zero":
-            seen = self.one("Mul", seen, valid.mask)
-        index = self.one("Unsqueeze", seen, self.ints(2))
-        return self.one("GatherND", frames, index, batch_dims=1)
+            visible = self.node("Mul", visible, valid.mask)
+        index = self.node("Unsqueeze", visible, self.ints(2))
+        return self.node("GatherND", frames, index, batch_dims=1)
 
     def last(self, frames: str, valid: Valid) -> str:
-        """The output [B, H] at each row's last valid step; zero for a row without one."""
-        return self.one("GatherND", frames, valid.count, batch_dims=1)
+        """Return the output [B, H] at each row's last valid step; zero for a row without one."""
+        return self.node("GatherND", frames, valid.count, batch_dims=1)
 
     def final(self, frames: str, c: str, valid: Valid, initial: State | None) -> State:
-        """h and c, each [B, H], after the last valid step; the initial ones of an empty row."""
-        any_valid = self.one("Cast", valid.count, to=TensorProto.BOOL)
+        """Return h and c, each [B, H], after the last valid step; an empty row's initial ones."""
+        any_valid = self.node("Cast", valid.count, to=TensorProto.BOOL)
         zero = self.constant(np.zeros((), np.float32))
         h0, c0 = initial or (zero, zero)
         h = self.last(frames, valid)
-        return self.one("Where", any_valid, h, h0), self.one("Where", any_valid, c, c0)
+        return self.node("Where", any_valid, h, h0), self.node("Where", any_valid, c, c0)
 
     def lengths(self, valid: Valid) -> str:
-        """Valid steps per row, [B] int32, at least 1."""
-        count = self.one("Squeeze", self.one("Max", valid.count, self.ints(1)), self.ints(1))
-        return self.one("Cast", count, to=TensorProto.INT32)
+        """Count the valid steps per row, [B] int32, at least 1."""
+        count = self.node("Squeeze", self.node("Max", valid.count, self.ints(1)), self.ints(1))
+        return self.node("Cast", count, to=TensorProto.INT32)
 
     def repeat(self, x: str, steps: str) -> str:
-        """[B, F] to [T, B, F] for ``steps``, [1] int64, that holds T."""
-        shape = self.one("Concat", steps, self.ints(1, 1), axis=0)
-        return self.one("Expand", self.one("Unsqueeze", x, self.ints(0)), shape)
+        """Repeat [B, F] as [T, B, F] for ``steps``, [1] int64, that holds T."""
+        shape = self.node("Concat", steps, self.ints(1, 1), axis=0)
+        return self.node("Expand", self.node("Unsqueeze", x, self.ints(0)), shape)
 
 
 def build(spec: ModelSpec, params: Arrays, padded: PaddedSteps = "repeat") -> onnx.ModelProto:
-    """The model of ``spec`` by hand, checked; ``params`` as ``reference_models.numerics`` says."""
+    """Build the model of ``spec`` by hand, from the parameters of ``reference_models.numerics``."""
     graph = Graph(spec, params, padded)
     MODELS[spec.name](graph)
     return graph.model()
@@ -205,17 +205,17 @@ def _two_input_qa(g: Graph) -> None:
         g.lstm(f"{part}_lstm", g.embedding(f"{part}_embedding", part), outputs=2)[1]
         for part in ("text", "question")
     ]
-    g.output("answer", g.dense("answer", g.one("Concat", *ends, axis=-1), "Softmax"))
+    g.output("answer", g.dense("answer", g.node("Concat", *ends, axis=-1), "Softmax"))
 
 
 def _stacked_classifier(g: Graph) -> None:
-    [x] = g.lstm("lstm_1", g.one("Transpose", "features", perm=[1, 0, 2]), outputs=1)
+    [x] = g.lstm("lstm_1", g.node("Transpose", "features", perm=[1, 0, 2]), outputs=1)
     _, h = g.lstm("lstm_2", x, outputs=2)
     g.output("label", g.dense("label", h, "Softmax"))
 
 
 def _streaming_classifier(g: Graph) -> None:
-    x = g.one("Transpose", "features", perm=[1, 0, 2])
+    x = g.node("Transpose", "features", perm=[1, 0, 2])
     for layer in ("1", "2"):
         x, h, c = g.lstm(f"lstm_{layer}", x, (f"h0_{layer}", f"c0_{layer}"))
         g.output(f"h_{layer}", h)
@@ -225,7 +225,7 @@ def _streaming_classifier(g: Graph) -> None:
 
 def _sequence_autoencoder(g: Graph) -> None:
     _, code = g.lstm("encoder_lstm", g.embedding("embedding", "tokens"), outputs=2)
-    _decode(g, code, g.one("Shape", "tokens", start=1, end=2))
+    _decode(g, code, g.node("Shape", "tokens", start=1, end=2))
 
 
 def _sequence_encoder(g: Graph) -> None:
@@ -234,8 +234,8 @@ def _sequence_encoder(g: Graph) -> None:
 
 
 def _sequence_decoder(g: Graph) -> None:
-    length = g.one("Cast", "length", to=TensorProto.INT64)
-    _decode(g, "code", g.one("Unsqueeze", length, g.ints(0)))
+    length = g.node("Cast", "length", to=TensorProto.INT64)
+    _decode(g, "code", g.node("Unsqueeze", length, g.ints(0)))
 
 
 def _decode(g: Graph, code: str, steps: str) -> None:
@@ -283,7 +283,7 @@ def _bidirectional_tagger(g: Graph) -> None:
         valid = g.valid("tokens", backwards)
         [x] = g.lstm(f"lstm_{direction}", g.embedding("embedding", "tokens", valid), outputs=1)
         sides.append(g.spread(g.frames(x), valid))
-    both = g.one("Concat", *sides, axis=-1)
+    both = g.node("Concat", *sides, axis=-1)
     g.output("probabilities", g.dense("probabilities", both, "Softmax"))
 
 

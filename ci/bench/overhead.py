@@ -24,7 +24,7 @@ RESULT = "HARNESS_OVERHEAD_RESULT"
 
 
 def timed(method: Callable[..., Any], name: str, spent: Counter[str]) -> Callable[..., Any]:
-    """A method whose seconds are added to those of ``name``."""
+    """Return a method whose seconds are added to those of ``name``."""
 
     @wraps(method)
     def inner(*args: Any, **options: Any) -> Any:
@@ -38,7 +38,7 @@ def timed(method: Callable[..., Any], name: str, spent: Counter[str]) -> Callabl
 
 
 def child(arguments: list[str]) -> int:
-    """``validate`` in this process, with ONNX Runtime's loads and runs timed."""
+    """Run ``validate`` in this process, with ONNX Runtime's loads and runs timed."""
     from harness.commands.run import ended
     from harness.runtimes.ort import OrtRuntime, OrtSession
     from harness.validate import main as validate
@@ -52,7 +52,7 @@ def child(arguments: list[str]) -> int:
 
 
 def measured(arguments: list[str], scratch: Path) -> tuple[float, float, float]:
-    """The wall time of a whole process, and its loads and runs, in seconds."""
+    """Return the wall time of a whole process, and its loads and runs, in seconds."""
     result = scratch / "seconds"
     command = [sys.executable, __file__, "--child", "--report-dir", str(scratch), "-q", *arguments]
     started = time.perf_counter()

@@ -27,13 +27,13 @@ class Timings:
         return statistics.median(self.best[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """How much longer ``name`` takes than ``to``: the median over the rounds."""
+        """Return how much longer ``name`` takes than ``to``: the median over the rounds."""
         pairs = zip(self.best[name], self.best[to], strict=True)
         return statistics.median(a / b for a, b in pairs)
 
 
 def load(model: bytes) -> onnxruntime.InferenceSession:
-    """``model`` in ONNX Runtime on the CPU with ``THREADS`` threads."""
+    """Load ``model`` in ONNX Runtime on the CPU with ``THREADS`` threads."""
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = THREADS
@@ -43,7 +43,7 @@ def load(model: bytes) -> onnxruntime.InferenceSession:
 def measure(
     sessions: Mapping[str, onnxruntime.InferenceSession], inputs: Arrays, budget: float
 ) -> Timings:
-    """Up to ``ROUNDS`` rounds, fewer once ``budget`` seconds are spent, at least ``AT_LEAST``.
+    """Run up to ``ROUNDS`` rounds within ``budget`` seconds, and at least ``AT_LEAST``.
 
     In a round each model runs ``PASSES`` times, one after the other, and its best time counts.
     """

@@ -25,7 +25,7 @@ OPSET = 18
 
 
 def models() -> Iterator[tuple[str, int, dict[str, bytes]]]:
-    """Layer, units, and the ONNX of native, stock tf2onnx and the bare node."""
+    """Yield layer, units, and the ONNX of native, stock tf2onnx and the bare node."""
     for layer in LAYERS:
         for units in UNITS:
             model, spec = _keras(layer, units), _spec(units)
@@ -39,7 +39,7 @@ def models() -> Iterator[tuple[str, int, dict[str, bytes]]]:
 
 
 def bare(layer: str, units: int) -> onnx.ModelProto:
-    """Tokens, an embedding and the recurrent node over it, without a mask: the least there is."""
+    """Build tokens, an embedding and the recurrent node over it, without a mask."""
     rng = np.random.default_rng(units)
     op, gates = ("GRU", 3) if layer == "GRU" else ("LSTM", 4)
     weights: dict[str, tuple[int, ...]] = {"table": (WORDS, FEATURES)}
@@ -55,9 +55,9 @@ def bare(layer: str, units: int) -> onnx.ModelProto:
             f"r{i}": (1, gates * units, units),
             f"b{i}": (1, 2 * gates * units),
         }
-        given = [f"x{i}", f"w{i}", f"r{i}", f"b{i}"]
+        inputs = [f"x{i}", f"w{i}", f"r{i}", f"b{i}"]
         extra = {"linear_before_reset": 1} if op == "GRU" else {}
-        nodes.append(helper.make_node(op, given, [f"y{i}"], hidden_size=units, **extra))
+        nodes.append(helper.make_node(op, inputs, [f"y{i}"], hidden_size=units, **extra))
         nodes.append(helper.make_node("Squeeze", [f"y{i}", "one"], [f"x{i + 1}"]))
     nodes.append(helper.make_node("Transpose", [f"x{depth}"], ["y"], perm=[1, 0, 2]))
     constants = [numpy_helper.from_array(np.array([1]), "one")]

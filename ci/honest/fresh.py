@@ -58,20 +58,20 @@ def ensure(
     Returns the model and framework of each twin that could not be measured; why is on standard
     error.
     """
-    asked = list(draws)
+    wanted_draws = list(draws)
     missing = []
     for framework in FRAMEWORKS:
         names = [name for name in models if framework in catalog.load(name).frameworks]
-        todo = [name for name in names if _stale(name, framework, asked, root)]
-        if todo:
+        stale = [name for name in names if _stale(name, framework, wanted_draws, root)]
+        if stale:
             progress(f"measuring the noise floors of fresh inputs: {framework}")
             subprocess.run(
                 [sys.executable, "-m", "ci.honest.fresh", str(root), framework],
-                input=json.dumps([todo, [asdict(draw) for draw in asked]]),
+                input=json.dumps([stale, [asdict(draw) for draw in wanted_draws]]),
                 text=True,
                 check=True,
             )
-        missing += [(n, framework) for n in todo if _stale(n, framework, asked, root)]
+        missing += [(n, framework) for n in stale if _stale(n, framework, wanted_draws, root)]
     return missing
 
 
@@ -87,8 +87,8 @@ def measure(model: str, framework: str, draws: Iterable[Draw], root: Path) -> No
         catalog.part(spec, f"{framework}_twin"),
         lambda text: None,
     )
-    drawn = [(draw, one) for draw in draws for one in _drawn(spec, draw)]
-    recorded = reference_model.measured(subject, [one for _, one in drawn])
+    drawn = [(draw, drawn_case) for draw in draws for drawn_case in _drawn(spec, draw)]
+    recorded = reference_model.measured(subject, [drawn_case for _, drawn_case in drawn])
     kept: dict[Draw, list[store.RecordedCase]] = {}
     for (draw, _), case in zip(drawn, recorded, strict=True):
         kept.setdefault(draw, []).append(case)
@@ -124,15 +124,15 @@ def _folder(model: str, framework: str, draw: Draw, root: Path) -> Path:
 
 def main() -> None:
     root, framework = Path(sys.argv[1]), sys.argv[2]
-    models, asked = json.load(sys.stdin)
-    draws = [Draw(**entry) for entry in asked]
+    models, entries = json.load(sys.stdin)
+    draws = [Draw(**entry) for entry in entries]
     for model in models:
         try:
             measure(model, framework, draws, root)
-            told = "measured"
+            outcome = "measured"
         except Exception as error:
-            told = f"cannot be measured: {one_line(error)}"
-        print(f"{model}/{framework} {told}", file=sys.stderr, flush=True)
+            outcome = f"cannot be measured: {one_line(error)}"
+        print(f"{model}/{framework} {outcome}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Worst:
 
 @dataclass
 class Count:
-    """What one group of comparisons came to; ``over`` counts the errors above so many floors."""
+    """Counts of one group of comparisons; ``over`` counts the errors above so many floors."""
 
     comparisons: int = 0
     alarms: int = 0
@@ -80,7 +80,7 @@ class Tally:
             self.alarms.append(f"{variation}: {cell.id}: {reason}")
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, with the margin of each runtime: ``k`` and its worst honest error."""
+        """Return everything, with the margin of each runtime: ``k`` and its worst honest error."""
         margins = {
             name: {"k": row(name).k, "worst_floors": count.worst.floors, **asdict(count)}
             for name, count in self.runtimes.items()
@@ -99,7 +99,7 @@ class Tally:
         }
 
     def lines(self) -> Iterator[str]:
-        """The table, the margins and the total, for people."""
+        """Yield the table, the margins and the total, for people."""
         yield f"{'variation':<32}{'comparisons':>12}{'alarms':>8}{'ratio':>8}  worst at"
         for name, count in self.variations.items():
             yield _row(name, count)

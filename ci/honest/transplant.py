@@ -22,7 +22,7 @@ SECOND = ".recurrent_bias"
 
 
 def folder(root: Path, weights: str) -> Path:
-    """Where the goldens lie whose weights are those of the framework ``weights``."""
+    """Return the folder of goldens whose weights are those of the framework ``weights``."""
     return root / f"{weights}_weights"
 
 
@@ -47,22 +47,22 @@ def write(source: Golden, host: Golden, root: Path) -> Path:
     return target
 
 
-def laid_out(given: Arrays, names: Collection[str]) -> Arrays:
-    """Parameters under ``names``: a second bias is added to the first, or zero, as they ask.
+def laid_out(parameters: Arrays, names: Collection[str]) -> Arrays:
+    """Return parameters under ``names``: a second bias is added to the first, or zero.
 
     Only an LSTM's two biases are a sum; where both frameworks have two, both are kept. ValueError
     where other parameters than second biases differ.
     """
-    result = {name: value for name, value in given.items() if name in names}
-    for name in sorted(set(given) - set(names)):
+    result = {name: value for name, value in parameters.items() if name in names}
+    for name in sorted(set(parameters) - set(names)):
         first = name.removesuffix(SECOND) + ".bias"
         if not name.endswith(SECOND) or first not in result:
             raise ValueError(f"parameter {name} has no place among {', '.join(sorted(names))}")
-        result[first] = result[first] + given[name]
-    for name in sorted(set(names) - set(given)):
+        result[first] = result[first] + parameters[name]
+    for name in sorted(set(names) - set(parameters)):
         first = name.removesuffix(SECOND) + ".bias"
         if not name.endswith(SECOND) or first not in result:
-            raise ValueError(f"parameter {name} is not among {', '.join(sorted(given))}")
+            raise ValueError(f"parameter {name} is not among {', '.join(sorted(parameters))}")
         result[name] = np.zeros_like(result[first])
     return result
 

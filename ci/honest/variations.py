@@ -72,7 +72,7 @@ QUICK = Scope(
 def trials(
     models: Sequence[str], scope: Scope, progress: Progress
 ) -> Iterator[tuple[str, CellResult]]:
-    """The variation and the result of every trial; exports and measures first."""
+    """Yield the variation and the result of every trial; export and measure first."""
     names = selectors.names("model", models or scope.models or [selectors.ALL], catalog.MODELS)
     usual = Selection(names, runtimes=(CPU,), lengths=scope.lengths)
     missing = fresh.ensure(names, scope.draws, BUILD / "fresh", progress)
@@ -83,8 +83,8 @@ def trials(
     inputs = {"golden inputs": pipeline.prepare(usual, progress)}
     for draw in scope.draws:
         about = "fresh inputs" if draw.batch is None else f"fresh inputs, batch {draw.batch}"
-        asked = replace(usual, golden=BUILD / "fresh" / draw.name, lengths=(), keyword=without)
-        inputs[f"{about} (seed {draw.seed})"] = pipeline.prepare(asked, progress)
+        selection = replace(usual, golden=BUILD / "fresh" / draw.name, lengths=(), keyword=without)
+        inputs[f"{about} (seed {draw.seed})"] = pipeline.prepare(selection, progress)
     others = list(_other_exports(usual, scope, progress))
     reference = replace(usual, runtimes=("onnx-reference",), lengths=scope.reference_lengths)
     others.append(("onnx-reference, short lengths", pipeline.prepare(reference, progress)))
@@ -124,11 +124,11 @@ def _other_exports(
 ) -> Iterator[tuple[str, Prepared]]:
     for opset in scope.opsets:
         folder = BUILD / f"opset{opset}"
-        asked = replace(usual, opset=opset, artifacts=folder)
-        yield f"opset {opset}", pipeline.prepare(asked, progress)
+        selection = replace(usual, opset=opset, artifacts=folder)
+        yield f"opset {opset}", pipeline.prepare(selection, progress)
     for exporter in scope.exporters:
-        asked = replace(usual, exporters=(exporter,))
-        yield f"exporter {exporter}", pipeline.prepare(asked, progress)
+        selection = replace(usual, exporters=(exporter,))
+        yield f"exporter {exporter}", pipeline.prepare(selection, progress)
     if scope.transplants:
         for (weights, twin), prepared in transplanted(usual.subjects, progress).items():
             if weights != twin:
@@ -138,7 +138,7 @@ def _other_exports(
 def transplanted(
     models: Sequence[str], progress: Progress, goldens: Path = Path("golden")
 ) -> Mapping[tuple[str, str], Prepared]:
-    """What judges each framework's weights in each framework's twin, by (weights, twin).
+    """Return what judges each framework's weights in each framework's twin.
 
     Models that have but one twin are left out; nothing where no other is selected.
     """
@@ -157,10 +157,10 @@ def transplanted(
                 for name in _progressing(names, f"{weights} weights in {twin}", progress):
                     source, host = (store.read(goldens / name / f) for f in (weights, twin))
                     transplant.write(source, host, BUILD / "transplants")
-            asked = Selection(
+            selection = Selection(
                 names, frameworks=(twin,), runtimes=(CPU,), golden=folder, artifacts=artifacts
             )
-            result[weights, twin] = pipeline.prepare(asked, progress)
+            result[weights, twin] = pipeline.prepare(selection, progress)
     return result
 
 

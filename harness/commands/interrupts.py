@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM end a command with 130 and one word, at its imports too.
 
-A command calls ``begin`` before it imports what takes long. In any other program nothing changes
-until a command is called.
+A command calls ``begin`` before imports that take long. In any other program nothing changes until
+a command is called.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _is_command = False
 
 
 def begin() -> None:
-    """Take this process as the command's own: it ends at once on a signal, until ``heed``."""
+    """Mark this process as a command's: it ends at once on a signal, until ``heed``."""
     global _is_command
     _is_command = True
     _set(leave)
@@ -38,10 +38,10 @@ def leave(number: int, frame: object) -> NoReturn:
 
 
 def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Have the command clean up and tell what it has.
+    """Raise KeyboardInterrupt, so that the command cleans up and reports what it has.
 
-    In the middle of an import a command's process leaves instead: extension modules in C++ abort
-    on an exception there.
+    In the middle of an import a command's process ends at once: extension modules in C++ abort on
+    an exception there.
     """
     global _heard
     while _is_command and frame is not None:
@@ -53,7 +53,7 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def heed(handler: Any) -> dict[int, Any]:
-    """Set a handler of the signals that are not ignored; the handlers before.
+    """Set a handler of the signals that are not ignored; return the handlers before.
 
     None is set where this is not the main thread, which alone can have one.
     """
@@ -72,15 +72,15 @@ def restore(before: dict[int, Any]) -> None:
 
 
 def heard() -> bool:
-    """Whether a signal came since ``heed``: a library may lose the exception."""
+    """Return whether a signal came since ``heed``: a library may lose the exception."""
     return _heard
 
 
 def end() -> int:
-    """The exit code of a command that was interrupted and has cleaned up.
+    """Return the exit code of a command that was interrupted and has cleaned up.
 
-    A command's own process ends here: Python would give it another exit code where the signal came
-    in code that was made from text.
+    A command's process ends here: Python would give it another exit code where the signal came in
+    code that was compiled from text.
     """
     if _is_command:
         from contextlib import suppress
@@ -92,5 +92,5 @@ def end() -> int:
 
 
 def _set(handler: Any) -> dict[int, Any]:
-    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    return {number: signal.signal(number, handler) for number in heard}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heeded}

@@ -1,4 +1,4 @@
-"""What the commands share of their command line: selectors, and errors in one line."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.exporters import DEFAULT_OPSET, EXPORTERS, OPSETS
 from harness.exporters.variants import VARIANTS
 from harness.frameworks import FRAMEWORKS
+from harness.processes.limits import SECONDS
 from harness.runtimes import RUNTIMES
 from harness.runtimes.ort_options import LEVELS
 
@@ -17,16 +18,15 @@ if TYPE_CHECKING:
 
 GOLDEN = Path("golden")
 ARTIFACTS = Path("build/artifacts")
-SECONDS = 1800
 
 
 def exporters() -> list[str]:
-    """The exporters by name, whichever framework they take."""
+    """Return the exporters by name, whichever framework they take."""
     return list(dict.fromkeys(key.rpartition("/")[0] for key in EXPORTERS))
 
 
 def add_subjects(parser: argparse.ArgumentParser) -> None:
-    """What to judge: any number of subjects, every reference model where there is none."""
+    """Add the subjects to judge, by default every reference model."""
     parser.add_argument(
         "subject",
         nargs="*",
@@ -39,25 +39,19 @@ WITH_CUDA = "ort-cpu, and ort-cuda where there is a CUDA device"
 
 
 def add_matrix(parser: argparse.ArgumentParser, runtimes: str = WITH_CUDA) -> None:
-    """The selectors of the matrix: comma-separated, repeatable, ``all`` and globs allowed."""
+    """Add the selectors of the matrix: comma-separated, repeatable, ``all`` and globs allowed."""
     group = parser.add_argument_group(
         "selectors", "comma-separated names or globs, repeatable, or 'all'"
     )
     add = group.add_argument
-    add("--framework", action="append", metavar="NAME", help=f"{', '.join(FRAMEWORKS)}")
-    add(
-        "--exporter",
-        action="append",
-        metavar="NAME",
-        help=f"{', '.join(exporters())} (default: native)",
-    )
-    add("--variant", action="append", metavar="NAME", help=f"{', '.join(VARIANTS)} (default: fp32)")
-    add(
-        "--runtime",
-        action="append",
-        metavar="NAME",
-        help=f"{', '.join(RUNTIMES)} (default: {runtimes})",
-    )
+    for name, choices, default in (
+        ("framework", FRAMEWORKS, ""),
+        ("exporter", exporters(), " (default: native)"),
+        ("variant", VARIANTS, " (default: fp32)"),
+        ("runtime", RUNTIMES, f" (default: {runtimes})"),
+    ):
+        about = f"{', '.join(choices)}{default}"
+        add(f"--{name}", action="append", metavar="NAME", help=about)
     add("--lengths", action="append", metavar="N,A..B", help="lengths of a case's longest axis")
     add("--batch", action="append", metavar="N,A..B", help="batch sizes")
     add("-k", dest="keyword", metavar="EXPRESSION", help="parts of cell ids, and, or, not, ( )")
@@ -65,7 +59,7 @@ def add_matrix(parser: argparse.ArgumentParser, runtimes: str = WITH_CUDA) -> No
 
 
 def add_ort_options(parser: argparse.ArgumentParser) -> None:
-    """Settings of ONNX Runtime's sessions; each is None, or empty, where it is not given."""
+    """Add settings of ONNX Runtime's sessions, None or empty by default."""
     group = parser.add_argument_group("ONNX Runtime", "refused where another runtime is selected")
     group.add_argument(
         "--optimization",
@@ -90,7 +84,7 @@ def add_ort_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_isolation(parser: argparse.ArgumentParser) -> None:
-    """Which cells run in processes of their own, how many at a time, and what they may use."""
+    """Add which cells run in child processes, how many at a time, and their limits."""
     group = parser.add_argument_group("processes")
     group.add_argument(
         "--isolate",
@@ -119,7 +113,7 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
 def add_timeout(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, what: str, default: float = SECONDS
 ) -> None:
-    """How long one child process may take; None where it is not given."""
+    """Add the time that one child process may take, None by default."""
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -131,7 +125,7 @@ def add_timeout(
 def add_output(
     parser: argparse.ArgumentParser, *, quiet: bool = True, verbose: str = "", json: bool = True
 ) -> None:
-    """How a command tells what comes of it, in the same words for all; ``-v`` for ``verbose``."""
+    """Add how a command reports, in the same words for all; ``-v`` shows ``verbose``."""
     if json:
         parser.add_argument(
             "--json",
@@ -147,7 +141,7 @@ def add_output(
 
 
 def _seconds(text: str) -> float:
-    """A time-out: above 0, and no longer than anyone waits."""
+    """Return a time-out: above 0, and no longer than anyone waits."""
     return _above_zero(text, "number of seconds", 1_000_000)
 
 
@@ -162,7 +156,7 @@ def _above_zero(text: str, kind: str = "number", most: int = 1_000_000_000) -> f
 
 
 def at_least_one(text: str) -> int:
-    """A whole number from 1."""
+    """Return a whole number from 1."""
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1")
     return int(text)
@@ -176,7 +170,7 @@ def _key_value(text: str) -> tuple[str, str]:
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
-    """Where goldens are, and the opset to export at."""
+    """Add where goldens are, and the opset to export at."""
     parser.add_argument(
         "--golden",
         type=Path,
@@ -196,14 +190,14 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def selection(args: argparse.Namespace, **more: Any) -> Selection:
-    """What the selectors, the places and the settings of a parsed command line select.
+    """Return the selection of a parsed command line.
 
     ``more`` are fields of the selection that the command has besides, or has otherwise.
     """
     from harness.runtimes.settings import Settings
     from harness.validation.selection import Selection
 
-    asked = {
+    fields = {
         "subjects": args.subject,
         "frameworks": args.framework or (),
         "exporters": args.exporter or (),
@@ -219,16 +213,16 @@ def selection(args: argparse.Namespace, **more: Any) -> Selection:
     }
     if "optimization" in args:
         options = dict(args.provider_option)
-        asked["settings"] = Settings(args.optimization, args.intra_op_threads, options)
-    return Selection(**{**asked, **more})
+        fields["settings"] = Settings(args.optimization, args.intra_op_threads, options)
+    return Selection(**{**fields, **more})
 
 
 def add_artifacts(parser: argparse.ArgumentParser) -> None:
-    """Where exports are kept."""
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=ARTIFACTS,
-        metavar="DIR",
-        help="where exported models are kept (default: build/artifacts)",
-    )
+    """Add where exports are kept."""
+    add_folder(parser, "--artifacts", ARTIFACTS, "where exported models are kept")
+
+
+def add_folder(parser: argparse.ArgumentParser, flag: str, default: Path, about: str) -> None:
+    """Add a folder, with its default in the help."""
+    text = f"{about} (default: {default.as_posix()})"
+    parser.add_argument(flag, type=Path, default=default, metavar="DIR", help=text)

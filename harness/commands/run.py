@@ -1,6 +1,6 @@
 """How a command runs: its parser, its errors in one line, and how it ends.
 
-What takes long to import is left to the command itself, which may be interrupted then.
+Imports that take long are left to the command, which may be interrupted during them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Main = Callable[[Sequence[str]], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage, and ends with exit code 2."""
+    """Prints what is wrong in one line, without the usage, and ends with exit code 2."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -32,8 +32,8 @@ class Parser(argparse.ArgumentParser):
 class CommandParser(Parser):
     """The parser of one command: with whole examples, the exit codes and ``--version``.
 
-    ``examples`` are what follows the command's name. ``passes``, ``fails`` and ``nothing`` say what
-    exit codes 0, 1 and 4 mean where that is not the usual; empty where there is no such end.
+    ``examples`` are arguments of the command. ``passes``, ``fails`` and ``nothing`` are the
+    meanings of exit codes 0, 1 and 4; empty where the command has no such exit code.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class CommandParser(Parser):
 
 
 def called(name: str = "") -> str:
-    """A command as it is called: by the console script where that is what runs, else by Python."""
+    """Return how a command is called: by the console script where that runs, else by Python."""
     if Path(sys.argv[0]).stem == "harness":
         return f"harness {name}".rstrip()
     return f"python -m harness.{name}".rstrip(".")
@@ -85,8 +85,8 @@ def command(main: Main) -> NoReturn:
 def ended(main: Main, argv: Sequence[str] | None = None) -> int:
     """Run a command with ``argv``, else this process's arguments, and return its exit code.
 
-    An error is one line on standard error. A request to terminate (SIGTERM) is taken as Ctrl-C is.
-    A reader of the output that leaves changes nothing.
+    An error is one line on standard error. SIGTERM has the effect of Ctrl-C. That a reader of the
+    output leaves changes nothing.
     """
     with streams.unheard() as heard:
         status = _ended(main, sys.argv[1:] if argv is None else argv)
@@ -115,6 +115,6 @@ def _ended(main: Main, argv: Sequence[str]) -> int:
         print("interrupted", file=sys.stderr)
         return interrupts.end()
     except OSError as error:
-        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"error: {told}", file=sys.stderr)
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {message}", file=sys.stderr)
         return UNUSABLE

@@ -1,7 +1,7 @@
 """Standard streams that may fail: the work and its verdict stay.
 
 A reader may leave, as ``head`` does: what is written then goes nowhere. So it does where a stream
-cannot be written to, as on a full disk, but that is told at the end.
+cannot be written to, as on a full disk, but that is reported at the end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Unheard:
-    """A text stream whose writes never raise; ``failed`` is the first reason but a lost reader."""
+    """A text stream whose writes never raise; ``failed`` is the first error but a lost reader."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -46,7 +46,7 @@ class Unheard:
 
 @contextmanager
 def unheard() -> Iterator[list[Unheard]]:
-    """Standard output and error as ``Unheard`` streams, flushed at the end; those there are.
+    """Make standard output and error ``Unheard`` streams, flushed at the end; yield those open.
 
     A standard descriptor that is closed leads nowhere, so that no other file gets its number.
     """

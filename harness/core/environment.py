@@ -20,6 +20,11 @@ def installed(names: Iterable[str]) -> dict[str, str]:
     return versions
 
 
+def version_of(distribution: str) -> str:
+    """Return the version of a distribution; empty where it is not installed."""
+    return installed([distribution]).get(distribution, "")
+
+
 def machine(distributions: Iterable[str]) -> dict[str, str | int]:
     """Return the platform and the versions of what is installed of some distributions."""
     return {**_platform(), "cores": os.cpu_count() or 0, **installed(["numpy", *distributions])}

@@ -78,6 +78,15 @@ class RunError(StageError):
     stage = Stage.RUN
 
 
+def check_input_names(given: Iterable[str], expected: Iterable[str], taker: str = "model") -> None:
+    """Raise RunError, which lists both, where other inputs are given than the ``taker`` takes."""
+    if set(given) != set(expected):
+        raise RunError(
+            f"inputs given: {', '.join(sorted(given)) or 'none'}; "
+            f"the {taker} takes: {', '.join(sorted(expected)) or 'none'}"
+        )
+
+
 def unknown(kind: str, given: str, choices: Iterable[str]) -> UsageError:
     """The one-line error for a name that is not one of ``choices``, which it lists."""
     names = sorted(choices)

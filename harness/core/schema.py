@@ -309,6 +309,12 @@ def lengths_text(lengths: Lengths) -> str:
     return ", ".join(f"{axis}={length}" for axis, length in lengths.items()) or "one step"
 
 
+def case_text(case: Case) -> str:
+    """Return a case for a sentence: its lengths, its batch and its padding, if it has any."""
+    ragged = "" if case.raggedness is Raggedness.NONE else f", {case.raggedness.value}"
+    return f"{lengths_text(case.lengths)}, batch={case.batch}{ragged}"
+
+
 class Runtime(Protocol):
     """Something that runs ONNX; ``check`` and ``version`` are cheap and start nothing."""
 

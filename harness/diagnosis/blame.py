@@ -1,4 +1,4 @@
-"""What a search for the first wrong node found."""
+"""The first wrong node, and how it departs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.core.schema import Arrays
+from harness.graphs.view import Net
 
 Fault = Literal["graph", "runtime", "session", "unknown"]
 
@@ -14,12 +15,11 @@ Fault = Literal["graph", "runtime", "session", "unknown"]
 class Blame:
     """The first node whose output departs though its inputs do not.
 
-    ``node`` is its number in the file, ``label`` what it is called, ``tensor`` what it makes that
-    departs, by ``error``, the largest magnitude that is expected there being ``scale``. ``nodes``
-    are all those to look at: itself, or with it others that the good graph lacks. ``fed`` and
-    ``due`` are what the cut-out ``nodes`` take and should give, in float64, ``given`` what a
-    runtime at fault gave instead. ``step`` is the first
-    one at which the Y of a recurrent node departs.
+    ``node`` is its number in the file, ``tensor`` the output that departs, by ``error``, where
+    ``scale`` is the largest expected magnitude. ``nodes`` are all those to look at: itself, or with
+    it others that the good graph lacks. ``inputs`` and ``expected`` are what the cut-out ``nodes``
+    read and should make, in float64, ``actual`` what a runtime at fault makes instead. ``step`` is
+    the first one at which the Y of a recurrent node departs.
     """
 
     node: int
@@ -31,11 +31,18 @@ class Blame:
     counterpart: str = ""
     differences: tuple[str, ...] = ()
     nodes: tuple[int, ...] = ()
-    fed: Arrays = field(default_factory=dict)
-    due: Arrays = field(default_factory=dict)
-    given: Arrays = field(default_factory=dict)
+    inputs: Arrays = field(default_factory=dict)
+    expected: Arrays = field(default_factory=dict)
+    actual: Arrays = field(default_factory=dict)
     certain: bool = True
     step: int | None = None
+
+    @classmethod
+    def of(cls, net: Net, number: int, words: str, **fields: Any) -> Blame:
+        """Return the blame of one node, by default for all of its first output."""
+        tensor = next(iter(net.makes(number)), "")
+        defaults = {"tensor": tensor, "error": float("inf"), "scale": 1.0, "nodes": (number,)}
+        return cls(number, net.label(number), words=words, **{**defaults, **fields})
 
     def as_dict(self) -> dict[str, Any]:
         finite = self.error != float("inf")

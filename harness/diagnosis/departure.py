@@ -19,8 +19,8 @@ Outputs = list[tuple[str, Array]]
 class Along:
     """The largest error of one output at each of ``steps``; infinite where a value is not finite.
 
-    ``whole`` says that these are all the ``length`` steps there are; an output without a time axis
-    has one, and no ``axis``.
+    ``whole`` is set where these are all of the ``length`` steps; an output without a time axis has
+    one step, and no ``axis``.
     """
 
     case: Case
@@ -45,12 +45,12 @@ class Along:
         return self.beyond[0] if self.beyond and self.axis is not None else None
 
     def as_dict(self) -> dict[str, Any]:
-        told = plain(self)
-        case = told.pop("case")
-        del told["axis"]
+        entries = plain(self)
+        case = entries.pop("case")
+        del entries["axis"]
         return {
             **{name: case[name] for name in ("lengths", "batch", "raggedness")},
-            **told,
+            **entries,
             "first_step": self.first,
             "steps_beyond": len(self.beyond),
             "errors": [e if np.isfinite(e) else None for e in self.errors],
@@ -58,18 +58,17 @@ class Along:
 
 
 def along(spec: ModelSpec, golden: GoldenCase, actual: Outputs, row: Row) -> list[Along]:
-    """Every output that departs, along time; none where names, dtypes or shapes do.
-
-    The one that departs first comes first.
-    """
+    """Return every output that departs, the earliest first; none where names or shapes do."""
     if compare.structure(spec, golden, actual, row):
         return []
-    arrays, found = dict(actual), []
-    for told in compare.compare(spec, golden, actual, row):
-        if told.reason:
-            axis = spec.output(told.name).step_axis
-            found.append(_along(golden, told.name, arrays[told.name], axis, told.tolerance))
-    return sorted(found, key=lambda one: (one.first is None, one.first))
+    arrays, departures = dict(actual), []
+    for comparison in compare.compare(spec, golden, actual, row):
+        if comparison.reason:
+            axis = spec.output(comparison.name).step_axis
+            departures.append(
+                _along(golden, comparison.name, arrays[comparison.name], axis, comparison.tolerance)
+            )
+    return sorted(departures, key=lambda departure: (departure.first is None, departure.first))
 
 
 def _along(
@@ -79,11 +78,11 @@ def _along(
     steps = golden.steps if axis is not None else None
     length = 1 if axis is None else actual.shape[axis]
     chosen = np.arange(length) if steps is None else steps
-    given = actual.astype(np.float64)
-    given = given if steps is None or axis is None else given.take(steps, axis=axis)
+    values = actual.astype(np.float64)
+    values = values if steps is None or axis is None else values.take(steps, axis=axis)
     with np.errstate(invalid="ignore"):
-        same = (given == expected) | (np.isnan(given) & np.isnan(expected))
-        error = np.where(same, 0.0, np.abs(given - expected))
+        same = (values == expected) | (np.isnan(values) & np.isnan(expected))
+        error = np.where(same, 0.0, np.abs(values - expected))
     error = np.where(np.isnan(error), np.inf, error)
     rows = error.reshape(1, -1) if axis is None else np.moveaxis(error, axis, 0)
     errors = rows.reshape(len(rows), -1).max(axis=1, initial=0.0)
@@ -102,7 +101,7 @@ def _along(
 
 
 def only_padded(along: Along, golden: GoldenCase, actual: Array, spec: ModelSpec) -> bool | None:
-    """Whether every place that departs is a padded step; None where that cannot be told."""
+    """Return whether every place that departs is a padded step; None where that is unknown."""
     valid = spec.valid_steps(golden.inputs)
     if valid is None or along.axis != 1 or not along.whole:
         return None

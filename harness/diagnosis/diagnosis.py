@@ -1,4 +1,4 @@
-"""What is known of why one cell fails."""
+"""Why one cell fails, as far as it is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.diagnosis.shortest import Shortest
 
 @dataclass(frozen=True)
 class Guess:
-    """A known mistake that fits: its short name, in words, and what that rests on.
+    """A known mistake that fits: its short name, in words, and the evidence.
 
     It is ``confirmed`` where undoing the mistake, or making it on purpose, gave what it explains.
     """

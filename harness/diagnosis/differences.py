@@ -15,42 +15,48 @@ from harness.graphs.view import Net
 from harness.graphs.walk import input_at
 
 
-def told(net: Net, number: int, good: Net, counterpart: int) -> list[str]:
-    """Every difference in operator, attributes, bodies and constants, one sentence each."""
-    node, other = net.nodes[number], good.nodes[counterpart]
-    found = []
-    if node.op_type != other.op_type:
-        found.append(f"operator is {node.op_type}, the good graph has {other.op_type}")
-    ours, theirs = attributes(node), attributes(other)
+def differences(net: Net, number: int, good: Net, counterpart: int) -> list[str]:
+    """Return every difference in operator, attributes, bodies and constants, a sentence each."""
+    node, counterpart_node = net.nodes[number], good.nodes[counterpart]
+    sentences = []
+    if node.op_type != counterpart_node.op_type:
+        sentences.append(
+            f"operator is {node.op_type}, the good graph has {counterpart_node.op_type}"
+        )
+    ours, theirs = attributes(node), attributes(counterpart_node)
     for name in sorted(ours.keys() | theirs.keys()):
-        one, two = ours.get(name, "absent"), theirs.get(name, "absent")
-        if node.op_type == other.op_type and repr(one) != repr(two):
-            found.append(f"attribute {name} is {one}, the good graph has {two}")
-    nested = [{a.name for a in each.attribute if a.HasField("g")} for each in (node, other)]
+        value, other_value = ours.get(name, "absent"), theirs.get(name, "absent")
+        if node.op_type == counterpart_node.op_type and repr(value) != repr(other_value):
+            sentences.append(f"attribute {name} is {value}, the good graph has {other_value}")
+    nested = [
+        {a.name for a in each.attribute if a.HasField("g")} for each in (node, counterpart_node)
+    ]
     for name in sorted(nested[0] & nested[1]):
-        inner, outer = ([n.op_type for n in attribute(e, name).node] for e in (node, other))
+        inner, outer = (
+            [n.op_type for n in attribute(e, name).node] for e in (node, counterpart_node)
+        )
         if inner != outer:
-            found.append(f"{name} has other operators than in the good graph")
-    return found + list(_constants(net, number, good, counterpart))
+            sentences.append(f"{name} has other operators than in the good graph")
+    return sentences + list(_constants(net, number, good, counterpart))
 
 
 def _constants(net: Net, number: int, good: Net, counterpart: int) -> Iterator[str]:
     node, other = net.nodes[number], good.nodes[counterpart]
     pairs = {}
     for slot in range(max(len(node.input), len(other.input))):
-        one, two = input_at(node, slot), input_at(other, slot)
+        name, other_name = input_at(node, slot), input_at(other, slot)
         role = net.role(number, slot)
-        ours, theirs = net.constants.get(one), good.constants.get(two)
+        ours, theirs = net.constants.get(name), good.constants.get(other_name)
         if ours is not None and theirs is not None:
             if ours.shape != theirs.shape:
-                yield f"{role} {one!r} has shape {ours.shape}, the good graph's {theirs.shape}"
+                yield f"{role} {name!r} has shape {ours.shape}, the good graph's {theirs.shape}"
             elif ours.dtype != theirs.dtype:
-                yield f"{role} {one!r} is {ours.dtype}, the good graph's {theirs.dtype}"
+                yield f"{role} {name!r} is {ours.dtype}, the good graph's {theirs.dtype}"
             elif not np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"):
                 pairs[slot] = ours, theirs
-        elif bool(one) != bool(two):
-            yield f"{role} is {'given' if one else 'absent'}, in the good graph it is" + (
-                f" {two!r}" if two else " absent"
+        elif bool(name) != bool(other_name):
+            yield f"{role} is {'given' if name else 'absent'}, in the good graph it is" + (
+                f" {other_name!r}" if other_name else " absent"
             )
         elif (ours is None) != (theirs is None):
             kinds = ["computed" if value is None else "a constant" for value in (ours, theirs)]
@@ -62,7 +68,7 @@ def _constants(net: Net, number: int, good: Net, counterpart: int) -> Iterator[s
 
 
 def _how(ours: Array, theirs: Array, gates: str, parts: int) -> str:
-    """One constant against its counterpart of the same shape and dtype."""
+    """Return how a constant differs from its counterpart of the same shape and dtype."""
     if gates and parts and ours.ndim > 1:
         if order := gate_order(ours, theirs, gates, parts):
             return f"gates come in the order {' '.join(order)} instead of {' '.join(gates)}" + (
@@ -73,8 +79,12 @@ def _how(ours: Array, theirs: Array, gates: str, parts: int) -> str:
     if ours.dtype.kind == "f":
         for words, change in _CHANGES.items():
             with np.errstate(all="ignore"):
-                made = change(theirs)
-            if made is not None and made.shape == ours.shape and np.array_equal(made, ours):
+                changed = change(theirs)
+            if (
+                changed is not None
+                and changed.shape == ours.shape
+                and np.array_equal(changed, ours)
+            ):
                 return words
     wrong = ours != theirs
     first = tuple(int(i) for i in np.argwhere(wrong)[0]) if ours.ndim else ()
@@ -85,7 +95,7 @@ def _how(ours: Array, theirs: Array, gates: str, parts: int) -> str:
 
 
 def gate_order(ours: Array, theirs: Array, gates: str, parts: int) -> str:
-    """The order of the gates in ``ours``, where ``theirs`` has ``gates``; empty if there is none.
+    """Return the order of the gates in ``ours``, where ``theirs`` has ``gates``; empty if none.
 
     Axis 1 stacks the gates ``parts`` times over.
     """
@@ -101,12 +111,14 @@ def _exchanged(order: str, gates: str) -> str:
 
 
 def _halves(ours: Array, theirs: Array) -> str:
-    """The input's and the recurrent half of a bias, each kept, dropped or doubled."""
-    one, two = (np.split(a, 2, axis=1) for a in (ours, theirs))
-    if np.array_equal(one[0], two[1]) and np.array_equal(one[1], two[0]):
+    """Return how the input's and the recurrent half of a bias are dropped, doubled or exchanged."""
+    our_halves, their_halves = (np.split(a, 2, axis=1) for a in (ours, theirs))
+    if np.array_equal(our_halves[0], their_halves[1]) and np.array_equal(
+        our_halves[1], their_halves[0]
+    ):
         return "the input bias and the recurrent bias have changed places"
     words = []
-    for name, a, b in zip(("input", "recurrent"), one, two, strict=True):
+    for name, a, b in zip(("input", "recurrent"), our_halves, their_halves, strict=True):
         if np.array_equal(a, b):
             continue
         if not a.any():

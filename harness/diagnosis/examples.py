@@ -21,30 +21,30 @@ from harness.graphs import extract
 from harness.graphs.view import Net
 
 
-def smallest(known: Diagnosis, probe: Probe, net: Net, folder: Path) -> Example | None:
-    """The nodes at fault alone, else the graph up to them, else all of it; None if none departs.
+def smallest(diagnosis: Diagnosis, probe: Probe, net: Net, folder: Path) -> Example | None:
+    """Return the nodes at fault alone, else the graph up to them, else all of it.
 
-    Each is run in the cell's runtime before it is believed.
+    Each is run in the cell's runtime; None where none departs.
     """
-    assert known.shortest is not None
-    case = known.shortest.case
-    candidates: list[Iterator[Example]] = []
-    if known.blame is not None and known.fault in ("graph", "runtime"):
-        candidates.append(_parts(known.blame, probe, net, case))
-    candidates.append(whole(known, probe, net))
-    judged = probe.judge(case)
+    assert diagnosis.shortest is not None
+    judged = probe.judge(diagnosis.shortest.case)
     reason = judged.reason if judged.stage in (Stage.LOAD, Stage.RUN) else ""
-    for group in candidates:
-        for example in group:
-            if departs(example, probe.job.runtime, folder, reason):
-                return example
+    for example in _candidates(diagnosis, probe, net, diagnosis.shortest.case):
+        if departs(example, probe.job.runtime, folder, reason):
+            return example
     return None
 
 
-def departs(example: Example, runtime: Runtime, folder: Path, reason: str = "") -> bool:
-    """Whether an example shows what the whole model does.
+def _candidates(diagnosis: Diagnosis, probe: Probe, net: Net, case: Case) -> Iterator[Example]:
+    if diagnosis.blame is not None and diagnosis.fault in ("graph", "runtime"):
+        yield from _parts(diagnosis.blame, probe, net, case)
+    yield whole(diagnosis, probe, net)
 
-    That is a departure, or failing to run for a ``reason`` in much the same words.
+
+def departs(example: Example, runtime: Runtime, folder: Path, reason: str = "") -> bool:
+    """Return whether an example departs, or fails to run as the whole model does.
+
+    The latter is a message that shares most of its words with ``reason``.
     """
     assert example.model is not None
     path = folder / "example.onnx"
@@ -53,25 +53,24 @@ def departs(example: Example, runtime: Runtime, folder: Path, reason: str = "") 
         session = runtime.prepare(str(path))
         if example.before is not None:
             session.run(example.before)
-        actual = dict(session.run(example.inputs))
-        found = errors(example, actual)
+        largest = errors(example, dict(session.run(example.inputs)))
     except StageError as error:
         return alike(str(error), reason)
     except KeyError:
         return True
-    return any(not error <= example.tolerance[name] for name, error in found.items())
+    return any(not error <= example.tolerance[name] for name, error in largest.items())
 
 
-def alike(told: str, reason: str) -> bool:
-    """Whether two messages share most of their words, whatever their numbers."""
-    one, two = (set(re.findall(r"[A-Za-z_]{4,}", text)) for text in (told, reason))
-    return 2 * len(one & two) > min(len(one), len(two))
+def alike(message: str, reason: str) -> bool:
+    """Return whether two messages share most of their words, whatever their numbers."""
+    words, other_words = (set(re.findall(r"[A-Za-z_]{4,}", text)) for text in (message, reason))
+    return 2 * len(words & other_words) > min(len(words), len(other_words))
 
 
 def unloadable(
     net: Net, failed: Failure | None, reason: str, runtime: Runtime, folder: Path
 ) -> Example | None:
-    """A model that a runtime refuses to load: the node that it names alone, else all of it."""
+    """Return a model that a runtime does not load: the failed node alone, else all of it."""
     whole = Example(net.model, {}, {}, {}, "the model as it is: it does not load")
     if failed is None:
         return whole
@@ -88,42 +87,46 @@ def unloadable(
 
 
 def _parts(blame: Blame, probe: Probe, net: Net, case: Case) -> Iterator[Example]:
+    """Yield the nodes at fault alone, then the graph up to them."""
     inputs = probe.golden(case).inputs
     try:
-        held, _failed = Exact(net).all(inputs)
+        tensors, _ = Exact(net).all(inputs)
     except Exception:
         return
-    listed = ", ".join(net.label(i) for i in blame.nodes)
-    fails = not blame.due
-    if blame.nodes and (fed := blame.fed or _fed(net, blame.nodes, held)):
-        due = blame.due or _due(net, blame.nodes[-1], held)
-        outputs = list(blame.due) or net.makes(blame.nodes[-1])
-        told = f"{listed} alone, at {case.id}" + (": it does not run" if fails else "")
-        yield from _cut(net, blame.nodes, outputs, {**held, **fed}, due, told)
-    tensor = next(iter(blame.due), blame.tensor)
-    if tensor:
-        due = blame.due or _due(net, blame.node, held)
-        told = f"the graph up to {net.label(blame.node)}, at {case.id}"
-        yield from _cut(net, net.ancestors([tensor]), [tensor], {**held, **inputs}, due, told)
+    expected = blame.expected or tensors
+    if blame.nodes and (blame.inputs or any(name in tensors for name in net.needs(blame.nodes))):
+        outputs = list(blame.expected) or net.makes(blame.nodes[-1])
+        what = f"{', '.join(net.label(i) for i in blame.nodes)} alone, at {case.id}"
+        what += "" if blame.expected else ": it does not run"
+        yield from _cut(net, blame.nodes, outputs, {**tensors, **blame.inputs}, expected, what)
+    if tensor := next(iter(blame.expected), blame.tensor):
+        nodes = net.ancestors([tensor])
+        what = f"the graph up to {net.label(blame.node)}, at {case.id}"
+        yield from _cut(net, nodes, [tensor], {**tensors, **inputs}, expected, what)
 
 
 def _cut(
-    net: Net, nodes: Sequence[int], outputs: Sequence[str], values: Arrays, due: Arrays, told: str
+    net: Net,
+    nodes: Sequence[int],
+    outputs: Sequence[str],
+    values: Arrays,
+    expected: Arrays,
+    what: str,
 ) -> Iterator[Example]:
     try:
         model = extract.part(net, nodes, outputs, values)
         inputs = extract.fed(model, values)
     except (KeyError, ValueError, TypeError):
         return
-    expected = {n: np.asarray(due[n]) for n in outputs if n in due}
+    expected = {name: np.asarray(expected[name]) for name in outputs if name in expected}
     allowed = {name: ROUNDING * scale(value) for name, value in expected.items()}
-    yield Example(model, inputs, expected, allowed, told)
+    yield Example(model, inputs, expected, allowed, what)
 
 
-def whole(known: Diagnosis, probe: Probe, net: Net) -> Iterator[Example]:
-    """The model as it is, at the shortest failing case."""
-    assert known.shortest is not None
-    case = known.shortest.case
+def whole(diagnosis: Diagnosis, probe: Probe, net: Net) -> Example:
+    """Return the model as it is, at the shortest failing case."""
+    assert diagnosis.shortest is not None
+    case = diagnosis.shortest.case
     golden, row = probe.golden(case), probe.job.runtime.row
     allowed: dict[str, float] = {}
     steps: dict[str, tuple[int, Array]] = {}
@@ -134,14 +137,7 @@ def whole(known: Diagnosis, probe: Probe, net: Net) -> Iterator[Example]:
         allowed[t.name] = tolerance(row, golden.noise_floor[t.name], size) if inexact else 0.0
         if golden.steps is not None and t.step_axis is not None:
             steps[t.name] = t.step_axis, golden.steps
-    before = probe.golden(known.after).inputs if known.after else None
-    told = f"the whole model, at {case.id}" + (f", after {known.after.id}" if known.after else "")
-    yield Example(net.model, golden.inputs, golden.outputs, allowed, told, before, steps)
-
-
-def _due(net: Net, number: int, held: Arrays) -> Arrays:
-    return {name: held[name] for name in net.makes(number) if name in held}
-
-
-def _fed(net: Net, nodes: Sequence[int], held: Arrays) -> Arrays:
-    return {name: held[name] for name in net.needs(nodes) if name in held}
+    before = probe.golden(diagnosis.after).inputs if diagnosis.after else None
+    after = f", after {diagnosis.after.id}" if diagnosis.after else ""
+    what = f"the whole model, at {case.id}{after}"
+    return Example(net.model, golden.inputs, golden.outputs, allowed, what, before, steps)

@@ -1,4 +1,4 @@
-"""What a session must have run before for a case to fail."""
+"""The case that a session must have run before for another to fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.diagnosis.probing import Probe
 
 
 def alone(failing: Sequence[Case], probe: Probe) -> Case | None:
-    """The first of some cases that fails on a session of its own; None if none does."""
+    """Return the first of some cases that fails on a fresh session; None if none does."""
     for case in failing:
         if probe.judge(case, probe.fresh()).status is not Status.PASS:
             return case
@@ -18,10 +18,10 @@ def alone(failing: Sequence[Case], probe: Probe) -> Case | None:
 
 
 def earlier(case: Case, before: Sequence[Case], probe: Probe) -> Case | None:
-    """The first of the cases that ran ``before`` after which ``case`` fails; None if none does."""
-    for one in {c.id: replace(c, repeat=False) for c in before}.values():
+    """Return the first of the cases ``before`` after which ``case`` fails; None if none is."""
+    for candidate in {c.id: replace(c, repeat=False) for c in before}.values():
         session = probe.fresh()
-        probe.judge(one, session)
+        probe.judge(candidate, session)
         if probe.judge(case, session).status is not Status.PASS:
-            return one
+            return candidate
     return None

@@ -1,4 +1,4 @@
-"""Whether a node computes as if what it takes were rounded to a narrow type."""
+"""Nodes that compute as if their inputs or weights were rounded to a narrow type."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ NARROW: dict[str, Callable[[Array], Array]] = {
     "TF32": tf32,
 }
 EXPLAINED = 8
-"""What is rounded explains an error of which less than this part is left."""
+"""Rounding explains an error of which less than one part in so many is left."""
 
 
 def guesses(blame: Blame, net: Net) -> Iterator[Guess]:
-    """The type, and what is rounded to it, that leave least of a node's error, if they do."""
+    """Yield the type, and what is rounded to it, that explain most of a node's error."""
     reads = [name for name in net.reads(blame.node) if name in net.constants]
     floats = [name for name in reads if net.constants[name].dtype == np.float32]
-    found = []
+    trials = []
     for kind, rounded in NARROW.items():
         model = deepcopy(net.model)
         for tensor in model.graph.initializer:
             if tensor.name in floats:
                 value = rounded(net.constants[tensor.name])
                 tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-        fed = {name: _narrow(value, rounded) for name, value in blame.fed.items()}
+        narrowed = {name: _narrow(value, rounded) for name, value in blame.inputs.items()}
         plain, weighty = Exact(net), Exact(Net(model))
-        for what, exact, given in (
-            ("its weights were", weighty, blame.fed),
-            ("what it reads were", plain, fed),
-            ("its weights and what it reads were", weighty, fed),
+        for what, exact, inputs in (
+            ("its weights were", weighty, blame.inputs),
+            ("what it reads were", plain, narrowed),
+            ("its weights and what it reads were", weighty, narrowed),
         ):
-            left = _left(blame, exact, given)
-            found.append((left, f"{blame.label} computes as if {what} rounded to {kind}"))
-    left, words = min(found)
+            left = _left(blame, exact, inputs)
+            trials.append((left, f"{blame.label} computes as if {what} rounded to {kind}"))
+    left, words = min(trials)
     if left * EXPLAINED < blame.error:
-        told = f"with that in float64 its error falls from {blame.error:.2g} to {left:.2g}"
-        yield Guess("reduced precision", words, told, True)
+        rests = f"with that in float64 its error falls from {blame.error:.2g} to {left:.2g}"
+        yield Guess("reduced precision", words, rests, True)
 
 
-def _left(blame: Blame, exact: Exact, fed: Arrays) -> float:
-    """The node's error against what it gives for rounded inputs or weights."""
+def _left(blame: Blame, exact: Exact, inputs: Arrays) -> float:
+    """Return the node's error against its outputs for rounded inputs or weights."""
     try:
-        due = exact.node(blame.node, fed)
+        expected = exact.node(blame.node, inputs)
     except Exception:
         return float("inf")
-    return max(apart(value, due.get(name)) for name, value in blame.given.items())
+    return max(apart(value, expected.get(name)) for name, value in blame.actual.items())
 
 
 def _narrow(value: Array, rounded: Callable[[Array], Array]) -> Array:
-    """A tensor of floats through a narrow type; any other as it is."""
+    """Return a tensor of floats rounded to a narrow type; any other as it is."""
     array = np.asarray(value)
     if array.dtype.kind != "f":
         return array

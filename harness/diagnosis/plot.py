@@ -12,10 +12,10 @@ EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
 def lines(along: Along) -> list[str]:
-    """Rows from the largest error down, the tolerance drawn through them, then the axis.
+    """Return rows from the largest error down, the tolerance drawn through them, then the axis.
 
     Where there are more steps than columns, a column shows the largest error of some. Errors that
-    are not finite reach the top; those below a hundredth of the tolerance are not seen.
+    are not finite reach the top; those below a hundredth of the tolerance do not show.
     """
     columns = _columns(along)
     finite = [e for e in along.errors if 0 < e < math.inf]
@@ -30,8 +30,8 @@ def lines(along: Along) -> list[str]:
         through = row <= level < row + 1
         cells = (_cell(error, low, unit, row) for error in columns)
         drawn = "".join("─" if cell == " " and through else cell for cell in cells)
-        told = f" ─ tolerance {along.tolerance:.2g}" if through else ""
-        rows.append(f"{edge:8.1e} ┤{drawn}{told}")
+        note = f" ─ tolerance {along.tolerance:.2g}" if through else ""
+        rows.append(f"{edge:8.1e} ┤{drawn}{note}")
     rows.append(f"{'':8} └{'─' * len(columns)}")
     first, last = along.steps[0], along.steps[-1]
     wide = f"{first}{str(last).rjust(len(columns) - len(str(first)))}" if last > first else "0"
@@ -46,7 +46,7 @@ def _columns(along: Along) -> list[float]:
 
 
 def _cell(error: float, low: float, unit: float, row: int) -> str:
-    """One character: how far the column reaches into a row."""
+    """Return one character: how far the column reaches into a row."""
     if error <= 0 or math.isnan(error):
         return " "
     height = math.inf if math.isinf(error) else (math.log10(error) - low) / unit

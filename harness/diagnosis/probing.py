@@ -1,4 +1,4 @@
-"""Judging one case at a time, at golden cases and at new ones."""
+"""One case judged at a time: a golden case or a new one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from harness.validation.job import Ready
 
 @dataclass
 class Probe:
-    """One session of a job that judges any case that ``reference`` knows; ``tried`` counts."""
+    """One session of a job that judges any case of ``reference``; ``tried`` counts them."""
 
     job: Ready
     reference: Reference
     tried: int = 0
     _store: dict[str, GoldenCase] = field(default_factory=dict)
-    _known: dict[str, CaseResult] = field(default_factory=dict)
+    _results: dict[str, CaseResult] = field(default_factory=dict)
 
     @cached_property
     def session(self) -> Session:
@@ -31,7 +31,7 @@ class Probe:
         return self.fresh()
 
     def fresh(self) -> Session:
-        """Another session of the same model; LoadError where there is none."""
+        """Return another session of the same model; LoadError where there is none."""
         return self.job.runtime.prepare(str(self.job.model))
 
     def golden(self, case: Case) -> GoldenCase:
@@ -40,38 +40,37 @@ class Probe:
         return self._store[case.id]
 
     def judge(self, case: Case, session: Session | None = None) -> CaseResult:
-        """How a case is judged, on the one session (once) or on another."""
+        """Return how a case is judged, on the one session (once) or on another."""
+        self.golden(case)
         if session is not None:
-            self.golden(case)
             return cases.judge_case(self.job, case, session, self._store)
-        if case.id not in self._known:
-            self.golden(case)
+        if case.id not in self._results:
             self.tried += 1
-            self._known[case.id] = cases.judge_case(self.job, case, self.session, self._store)
-        return self._known[case.id]
+            self._results[case.id] = cases.judge_case(self.job, case, self.session, self._store)
+        return self._results[case.id]
 
     def fails(self, case: Case) -> bool:
-        """False, too, where nothing is known of the case."""
+        """Return whether a case fails; False where there is no reference for it."""
         try:
             return self.judge(case).status is not Status.PASS
         except KeyError:
             return False
 
     def departing(self, case: Case, actual: Arrays, expected: Arrays | None = None) -> list[str]:
-        """Which outputs do not conform, as the cell's runtime would be judged.
+        """Return the outputs that do not conform, judged as the cell's runtime is.
 
-        They are taken in the dtype that is due, so that a float64 evaluation can be judged, too;
-        ``expected`` are complete outputs in place of the reference's.
+        They are converted to the dtype of the specification, so that a float64 evaluation can be
+        judged, too; ``expected`` are complete outputs in place of the reference's.
         """
         golden, spec = self.golden(case), self.job.golden.spec
         if expected is not None:
             golden = replace(golden, outputs=expected, steps=None)
         row = self.job.runtime.row
-        given = [
+        outputs = [
             (t.name, np.asarray(actual[t.name], output_dtype(row, t.dtype)))
             for t in spec.outputs
             if t.name in actual
         ]
-        if compare.structure(spec, golden, given, row):
+        if compare.structure(spec, golden, outputs, row):
             return [t.name for t in spec.outputs]
-        return [o.name for o in compare.compare(spec, golden, given, row) if o.reason]
+        return [o.name for o in compare.compare(spec, golden, outputs, row) if o.reason]

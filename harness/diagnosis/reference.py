@@ -1,4 +1,4 @@
-"""What is expected at any case: where the complete outputs come from."""
+"""Expected outputs at any case, and where they come from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.core.schema import Arrays, Case, GoldenCase, ModelSpec
+from harness.core.schema import Arrays, Case, GoldenCase
 from harness.diagnosis.values import Exact
-from harness.goldens.formulas import evaluate
 from harness.goldens.store import Golden
 from harness.graphs.view import Net
 from reference_models import cases, catalog, every_step
@@ -21,21 +20,21 @@ STORED = "the golden's stored cases and steps alone"
 
 @dataclass(frozen=True)
 class Reference:
-    """A golden, and what derives the outputs of any inputs, if anything does; ``told`` says what.
+    """A golden, and what derives the outputs of any inputs, if anything does, by its ``source``.
 
-    ``complete`` takes a case whose outputs do not count and gives it with all of them.
+    ``complete`` takes a case whose outputs do not count and returns it with all of them.
     """
 
     golden: Golden
     complete: Callable[[GoldenCase], GoldenCase] | None = None
-    told: str = STORED
+    source: str = STORED
 
     def case(self, case: Case) -> GoldenCase:
-        """A golden case, or a new one, with every step where that can be derived.
+        """Return a golden case, or a new one, with every step where that can be derived.
 
         KeyError for a new one where it cannot.
         """
-        if any(case.id == known.id for known in self.golden.cases):
+        if case.id in {stored_case.id for stored_case in self.golden.cases}:
             stored = self.golden.load(case)
             if self.complete is None or stored.steps is None:
                 return stored
@@ -45,24 +44,20 @@ class Reference:
         return self.complete(self._drawn(case))
 
     def _drawn(self, case: Case) -> GoldenCase:
-        """New inputs, the same ones for the same case."""
+        """Return new inputs, the same ones for the same case."""
         spec, usual = self.golden.spec, self.golden.usual
-        formulas = cases.formulas(spec, case, zlib.crc32(case.id.encode()))
-        inputs = {
-            t.name: evaluate(formulas[t.name], t.shape(case.batch, case.lengths), t.dtype)
-            for t in spec.inputs
-        }
+        inputs = cases.drawn(spec, case, zlib.crc32(case.id.encode()))
         floors = {t.name: usual.noise_floor(t.name, case.lengths) for t in spec.outputs}
         scales = {t.name: usual.scale(t.name, case.lengths) for t in spec.outputs}
         return GoldenCase(case, inputs, {}, None, floors, scales)
 
 
 def of(golden: Golden) -> Reference:
-    """By the model's NumPy oracle, where the catalog has it and the weights are stored."""
+    """Return the reference by the model's NumPy oracle, where the catalog and the weights are."""
     name = golden.spec.name
     try:
-        known = name in catalog.MODELS and catalog.load(name) == golden.spec
-        if not known or not golden.has_weights:
+        ours = name in catalog.MODELS and catalog.load(name) == golden.spec
+        if not ours or not golden.has_weights:
             return Reference(golden)
         complete = every_step.of(golden)
     except HarnessError:
@@ -70,21 +65,15 @@ def of(golden: Golden) -> Reference:
     return Reference(golden, complete, "the model's NumPy oracle with the golden's weights")
 
 
-@dataclass(frozen=True)
-class ByGraph:
-    """Derives outputs by a graph in float64."""
+def by_graph(golden: Golden, net: Net, name: str) -> Reference:
+    """Return the reference by a graph, evaluated in float64, that meets the golden."""
+    exact = Exact(net)
 
-    spec: ModelSpec
-    exact: Exact
-
-    def __call__(self, case: GoldenCase) -> GoldenCase:
-        values, failed = self.exact.all(case.inputs)
+    def complete(case: GoldenCase) -> GoldenCase:
+        values, failed = exact.all(case.inputs)
         if failed:
             raise KeyError(case.case.id)
-        outputs: Arrays = {t.name: np.asarray(values[t.name]) for t in self.spec.outputs}
+        outputs: Arrays = {t.name: np.asarray(values[t.name]) for t in golden.spec.outputs}
         return replace(case, outputs=outputs, steps=None)
 
-
-def by_graph(golden: Golden, net: Net, called: str) -> Reference:
-    """By a graph that computes what the golden holds."""
-    return Reference(golden, ByGraph(golden.spec, Exact(net)), f"{called} in float64")
+    return Reference(golden, complete, f"{name} in float64")

@@ -1,4 +1,4 @@
-"""A diagnosis for people, for machines, and as a text to send upstream."""
+"""A diagnosis as text, as JSON, and as an issue to send upstream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import runtimes
-from harness.core.schema import Case, lengths_text
+from harness.core.schema import Case, case_text
 from harness.diagnosis import plot
 from harness.diagnosis.departure import Along
 from harness.diagnosis.diagnosis import Diagnosis
@@ -24,138 +24,139 @@ FAULTS = {
 }
 
 
-def lines(known: Diagnosis, folder: Path | None = None) -> list[str]:
-    """The diagnosis as text, a finding to a line, with a plot along time."""
-    if known.passes:
-        return [f"{known.cell.id} passes: {len(known.judged)} cases, nothing to diagnose"]
-    told = [f"{known.cell.id} fails at stage {known.stage.value}: {known.reason}"]
-    if known.failing:
-        told.append(f"cases      {len(known.failing)} of {len(known.judged)} golden cases fail")
-    if known.shortest:
-        told.append(f"shortest   {where(known.shortest.case)} ({known.shortest.told})")
-    if known.after:
-        told.append(f"after      {where(known.after)}, run before it on the same session")
-    if known.at:
-        told.append(f"step       {_step(known.at)}")
-    if known.along and known.at and known.along.case.id != known.at.case.id:
-        told.append(f"           at {where(known.along.case)}: {_step(known.along)}")
-    told.append(f"fault      {FAULTS[known.fault]}{': ' + known.why if known.why else ''}")
-    if blame := known.blame:
+def lines(diagnosis: Diagnosis, folder: Path | None = None) -> list[str]:
+    """Return the diagnosis as text, a finding to a line, with a plot along time."""
+    if diagnosis.passes:
+        return [f"{diagnosis.cell.id} passes: {len(diagnosis.judged)} cases, nothing to diagnose"]
+    along, at, why = diagnosis.along, diagnosis.at, diagnosis.why
+    rows = []
+    if diagnosis.failing:
+        counts = f"{len(diagnosis.failing)} of {len(diagnosis.judged)}"
+        rows.append(("cases", f"{counts} golden cases fail"))
+    if diagnosis.shortest:
+        rows.append(
+            ("shortest", f"{case_text(diagnosis.shortest.case)} ({diagnosis.shortest.how})")
+        )
+    if diagnosis.after:
+        rows.append(("after", f"{case_text(diagnosis.after)}, run before it on the same session"))
+    if at:
+        rows.append(("step", _step(at)))
+    if along and at and along.case.id != at.case.id:
+        rows.append(("", f"at {case_text(along.case)}: {_step(along)}"))
+    rows.append(("fault", f"{FAULTS[diagnosis.fault]}{why and f': {why}'}"))
+    if blame := diagnosis.blame:
         sure = "" if blame.certain else " (uncertain)"
-        told.append(f"node       {blame.label}{sure}: {blame.words}")
+        rows.append(("node", f"{blame.label}{sure}: {blame.words}"))
         if 0 < blame.error < float("inf"):
             size = f"off by {blame.error:.3g} where the largest value is {blame.scale:.3g}"
-            told.append(f"           {blame.tensor!r} is {size}")
+            rows.append(("", f"{blame.tensor!r} is {size}"))
         if blame.step is not None:
-            told.append(f"           its Y departs first at step {blame.step}")
-        told += [f"           {difference}" for difference in blame.differences]
-    for guess in known.guesses:
+            rows.append(("", f"its Y departs first at step {blame.step}"))
+        rows += [("", difference) for difference in blame.differences]
+    for guess in diagnosis.guesses:
         sure = "confirmed" if guess.confirmed else "a guess"
-        told.append(f"looks like {guess.pattern} ({sure}): {guess.words}")
-        told.append(f"           rests on: {guess.rests_on}")
-    told += [f"note       {note}" for note in known.notes]
-    if known.along and len(known.along.steps) > 1:
-        told += ["", f"largest error at each step, {where(known.along.case)}:"]
-        told += plot.lines(known.along)
+        rows.append(("looks like", f"{guess.pattern} ({sure}): {guess.words}"))
+        rows.append(("", f"rests on: {guess.rests_on}"))
+    rows += [("note", note) for note in diagnosis.notes]
+    texts = [f"{diagnosis.cell.id} fails at stage {diagnosis.stage.value}: {diagnosis.reason}"]
+    texts += [f"{label:<11}{text}" for label, text in rows]
+    if along and len(along.steps) > 1:
+        texts += ["", f"largest error at each step, {case_text(along.case)}:", *plot.lines(along)]
     if folder is not None:
-        shown = f"reproduced in {folder}: {known.example.told}" if known.example else ""
-        told += ["", shown or f"report in {folder}; it holds nothing that departs alone"]
-    return told
+        shown = f"reproduced in {folder}: {diagnosis.example.what}" if diagnosis.example else ""
+        texts += ["", shown or f"report in {folder}; it holds nothing that departs alone"]
+    return texts
 
 
-def where(case: Case) -> str:
-    ragged = "" if case.raggedness.value == "none" else f", {case.raggedness.value}"
-    return f"{lengths_text(case.lengths)}, batch={case.batch}{ragged}"
-
-
-def as_dict(known: Diagnosis, folder: Path | None) -> dict[str, Any]:
+def as_dict(diagnosis: Diagnosis, folder: Path | None) -> dict[str, Any]:
+    shortest = diagnosis.shortest
     return {
-        "id": known.cell.id,
-        "status": known.status.value,
-        "stage": known.stage.value,
-        "reason": known.reason,
-        "cases": {"judged": len(known.judged), "failing": [c.id for c in known.failing]},
-        "shortest": known.shortest and {**_case(known.shortest.case), "told": known.shortest.told},
-        "after": known.after and _case(known.after),
-        "reference": known.reference,
-        "departure": known.at and known.at.as_dict(),
-        "along": known.along and known.along.as_dict(),
-        "fault": known.fault,
-        "why": known.why,
-        "node": known.blame and known.blame.as_dict(),
-        "guesses": plain(known.guesses),
-        "notes": list(known.notes),
-        "reproduces": known.example and known.example.told,
+        "id": diagnosis.cell.id,
+        "status": diagnosis.status.value,
+        "stage": diagnosis.stage.value,
+        "reason": diagnosis.reason,
+        "cases": {"judged": len(diagnosis.judged), "failing": [c.id for c in diagnosis.failing]},
+        "shortest": shortest and {**_case(shortest.case), "told": shortest.how},
+        "after": diagnosis.after and _case(diagnosis.after),
+        "reference": diagnosis.reference,
+        "departure": diagnosis.at and diagnosis.at.as_dict(),
+        "along": diagnosis.along and diagnosis.along.as_dict(),
+        "fault": diagnosis.fault,
+        "why": diagnosis.why,
+        "node": diagnosis.blame and diagnosis.blame.as_dict(),
+        "guesses": plain(diagnosis.guesses),
+        "notes": list(diagnosis.notes),
+        "reproduces": diagnosis.example and diagnosis.example.what,
         "folder": folder and str(folder),
-        "replay": known.replay,
+        "replay": diagnosis.replay,
     }
 
 
 def dumps(
-    command: str, environment: Mapping[str, Any], found: Sequence[tuple[Diagnosis, Path | None]]
+    command: str, environment: Mapping[str, Any], diagnoses: Sequence[tuple[Diagnosis, Path | None]]
 ) -> str:
-    """Every diagnosis as strict JSON."""
-    diagnoses = [as_dict(known, folder) for known, folder in found]
-    whole = {
+    """Return every diagnosis, with its folder, as strict JSON."""
+    document = {
         "schema": SCHEMA,
         "command": command,
         "environment": dict(environment),
-        "diagnoses": diagnoses,
+        "diagnoses": [as_dict(diagnosis, folder) for diagnosis, folder in diagnoses],
     }
-    return json.dumps(whole, indent=1, allow_nan=False)
+    return json.dumps(document, indent=1, allow_nan=False)
 
 
-def markdown(known: Diagnosis) -> str:
-    text = "\n".join(lines(known))
-    return f"# {known.cell.id}\n\n```text\n{text}\n```\n"
+def markdown(diagnosis: Diagnosis) -> str:
+    text = "\n".join(lines(diagnosis))
+    return f"# {diagnosis.cell.id}\n\n```text\n{text}\n```\n"
 
 
-def issue(known: Diagnosis, environment: Mapping[str, Any], library: str) -> str:
-    """A text ready to paste: what happens, how to see it, what was found, versions."""
-    blame = known.blame
-    what = blame.label if blame else f"{known.cell.exporter} export"
-    who = known.cell.runtime if known.fault in ("runtime", "session") else known.cell.exporter
-    parts = [f"# {who}: {_title(known, what)}", ""]
-    if known.example:
+def issue(diagnosis: Diagnosis, environment: Mapping[str, Any], library: str) -> str:
+    """Return a text ready to paste: what happens, how to reproduce it, findings, versions."""
+    blame, example = diagnosis.blame, diagnosis.example
+    what = blame.label if blame else f"{diagnosis.cell.exporter} export"
+    by_runtime = diagnosis.fault in ("runtime", "session")
+    who = diagnosis.cell.runtime if by_runtime else diagnosis.cell.exporter
+    parts = [f"# {who}: {_title(diagnosis, what)}", ""]
+    if example:
         parts += [
-            f"The attached `{SCRIPT}` runs `model.onnx` ({known.example.told}) on `inputs.npz` and"
+            f"The attached `{SCRIPT}` runs `model.onnx` ({example.what}) on `inputs.npz` and"
             " compares with `expected.npz`, computed in float64. It exits with 1 while the outputs"
             " depart."
-            if known.example.inputs
+            if example.inputs
             else "The attached `model.onnx` does not load.",
             "",
         ]
     parts += ["## What happens", ""]
-    if known.shortest:
-        parts.append(f"- shortest case that fails: {where(known.shortest.case)}")
-    if known.at:
-        parts.append(f"- {_step(known.at)}")
+    if diagnosis.shortest:
+        parts.append(f"- shortest case that fails: {case_text(diagnosis.shortest.case)}")
+    if diagnosis.at:
+        parts.append(f"- {_step(diagnosis.at)}")
     if blame:
         parts.append(f"- {blame.label}: {blame.words}")
         parts += [f"- {difference}" for difference in blame.differences]
-    elif known.reason:
-        parts.append(f"- {known.reason}")
-    parts += [f"- {g.words} (confirmed: {g.rests_on})" for g in known.guesses if g.confirmed]
-    parts += ["", "## Versions", "", f"- {known.cell.runtime}: {library}"]
-    others = _others(known)
+    elif diagnosis.reason:
+        parts.append(f"- {diagnosis.reason}")
+    parts += [f"- {g.words} (confirmed: {g.rests_on})" for g in diagnosis.guesses if g.confirmed]
+    parts += ["", "## Versions", "", f"- {diagnosis.cell.runtime}: {library}"]
+    others = _others(diagnosis)
     parts += [f"- {name}: {about}" for name, about in environment.items() if name not in others]
     return "\n".join(parts) + "\n"
 
 
-def _others(known: Diagnosis) -> set[str]:
-    """The distributions of other runtimes and frameworks, whose versions do not matter."""
-    used = {known.cell.framework, known.cell.runtime} & set(runtimes.RUNTIMES)
+def _others(diagnosis: Diagnosis) -> set[str]:
+    """Return the distributions of other runtimes and frameworks, whose versions do not matter."""
+    used = {diagnosis.cell.framework, diagnosis.cell.runtime} & set(runtimes.RUNTIMES)
     own = {"onnx", *(d for name in used for d in runtimes.load(name).distributions)}
     return set(runtimes.distributions()) - own
 
 
-def _title(known: Diagnosis, what: str) -> str:
-    confirmed = [g.pattern for g in known.guesses if g.confirmed]
+def _title(diagnosis: Diagnosis, what: str) -> str:
+    confirmed = [g.pattern for g in diagnosis.guesses if g.confirmed]
     if confirmed:
         return f"{what}: {confirmed[0]}"
-    if known.at:
-        return f"{what} departs by {max(known.at.errors):.2g}"
-    return f"{what} fails at stage {known.stage.value}"
+    if diagnosis.at:
+        return f"{what} departs by {max(diagnosis.at.errors):.2g}"
+    return f"{what} fails at stage {diagnosis.stage.value}"
 
 
 def _case(case: Case) -> dict[str, Any]:

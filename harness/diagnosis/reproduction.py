@@ -1,10 +1,10 @@
-"""A folder that shows a departure alone: a cut-down model, its inputs, a short script, a text."""
+"""A folder that reproduces a departure alone: a cut-down model, inputs, a short script, a text."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,23 +50,24 @@ sys.exit(departs)
 
 @dataclass(frozen=True)
 class Example:
-    """A model that departs: what it takes, what it should give, and how near.
+    """A model that departs: inputs, expected outputs and the tolerance of each.
 
-    ``before`` are the inputs of an earlier run on the same session, where it takes one; ``steps``
-    the steps of an output that are expected, where not all are known.
+    ``what`` says which part of which model it is. ``before`` are the inputs of an earlier run on
+    the same session, where it needs one; ``steps`` the axis and the steps of an output that are
+    expected, where not all are known.
     """
 
     model: onnx.ModelProto | None
     inputs: Arrays
     expected: Arrays
     tolerance: Mapping[str, float]
-    told: str
+    what: str
     before: Arrays | None = None
     steps: Mapping[str, tuple[int, Array]] = field(default_factory=dict)
 
 
 def script(loader: Loader, example: Example) -> str:
-    """The text of ``reproduce.py``, which runs the example as ``loader`` says."""
+    """Return the text of ``reproduce.py``, which runs the example with ``loader``."""
     steps = ""
     if example.steps:
         kept = {name: (axis, at.tolist()) for name, (axis, at) in example.steps.items()}
@@ -99,31 +100,26 @@ def write(folder: Path, loader: Loader, example: Example | None, texts: Mapping[
             (new / name).write_text(text)
 
 
-def first_that(examples: Iterator[Example], departs: Callable[[Example], bool]) -> Example | None:
-    """The first of some examples, the smallest first, that departs when it runs alone."""
-    return next((example for example in examples if departs(example)), None)
-
-
 def errors(example: Example, actual: Arrays) -> dict[str, float]:
-    """What the script computes: the largest error of every expected output."""
-    found = {}
+    """Return the largest error of every expected output, as the script computes it."""
+    largest = {}
     for name, expected in example.expected.items():
         value = np.asarray(actual[name])
         if name in example.steps:
             axis, steps = example.steps[name]
             value = value.take(steps, axis=axis) if value.ndim > axis else value
         if value.shape != expected.shape:
-            found[name] = float("inf")
+            largest[name] = float("inf")
         else:
             error = np.abs(value.astype(np.float64) - expected).max(initial=0.0)
-            found[name] = float(error)
-    return found
+            largest[name] = float(error)
+    return largest
 
 
 def _save(path: Path, arrays: Arrays) -> None:
-    """Arrays by any names, as ``numpy.load`` reads them."""
+    """Save arrays by any names, which ``numpy.savez`` does not take, for ``numpy.load``."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in arrays.items():
-            held = io.BytesIO()
-            np.lib.format.write_array(held, np.asarray(value), allow_pickle=False)
-            archive.writestr(f"{name}.npy", held.getvalue())
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.asarray(value), allow_pickle=False)
+            archive.writestr(f"{name}.npy", buffer.getvalue())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from harness.core.errors import CheckError, HarnessError, UsageError
+from harness.core.schema import Progress
 from harness.diagnosis import examine, report, reproduction
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.goldens import store
@@ -22,18 +22,21 @@ from harness.validation.selection import Selection
 from reference_models import catalog
 
 FOLDER = Path("build/diagnosis")
-Tell = Callable[[str], None]
 
 
 def diagnose(
-    selection: Selection, against: Path | None, output: Path | None, command: str, tell: Tell
+    selection: Selection,
+    against: Path | None,
+    output: Path | None,
+    command: str,
+    progress: Progress,
 ) -> list[tuple[Diagnosis, Path | None]]:
     """Examine every cell of a selection; those that fail get a folder each.
 
     ``against`` is a good graph of the same model, ``output`` the folder of the one cell. UsageError
     for a runtime that runs no graph, or one folder for several cells.
     """
-    prepared = pipeline.prepare(selection, tell)
+    prepared = pipeline.prepare(selection, progress)
     cells = [job.cell for job in prepared.jobs]
     if len(cells) > 1 and (output or against):
         flag = "-o" if output else "--against"
@@ -42,40 +45,40 @@ def diagnose(
             f" {', '.join(cell.id for cell in cells)} (-k, --framework and --runtime narrow it)"
         )
     if against is not None:
-        _readable(against)
-    found = []
+        _check_readable(against)
+    diagnoses = []
     for job in prepared.jobs:
         if framework := job.runtime.framework:
             raise UsageError(f"--runtime {framework}: it runs no graph to look into")
-        good, given = (against, True) if against else (good_graph(job, selection, tell), False)
-        tell(f"{job.cell.id}: every case")
+        good = against or good_graph(job, selection, progress)
+        progress(f"{job.cell.id}: every case")
         with closing(workers.run([job], Isolation(True), lambda job, event: None)) as judged:
-            known = examine.cell(job, good, tell, given, next(judged))
+            diagnosis = examine.cell(job, good, progress, against is not None, next(judged))
         folder = None
-        if not known.passes:
+        if not diagnosis.passes:
             folder = output or FOLDER / job.cell.id.replace("/", "-")
-            _write(known, folder, command, job.runtime, selection.settings)
-        found.append((known, folder))
-    return found
+            _write(diagnosis, folder, command, job.runtime, selection.settings)
+        diagnoses.append((diagnosis, folder))
+    return diagnoses
 
 
-def _readable(against: Path) -> None:
-    """UsageError where the file of a good graph is none."""
+def _check_readable(against: Path) -> None:
+    """Raise UsageError where the file of a good graph is none."""
     if not against.is_file():
         raise UsageError(f"--against {against}: no such file; expected a .onnx file")
     try:
-        read = interface.read(str(against))
+        model = interface.read(str(against))
     except CheckError as error:
         raise UsageError(f"--against: {error}") from None
-    if not read.graph.output:
+    if not model.graph.output:
         raise UsageError(f"--against {against}: no graph with an output; expected a .onnx file")
 
 
-def good_graph(job: Job, selection: Selection, tell: Tell) -> Path | None:
-    """The native export of the same golden, where it is not the cell's own model.
+def good_graph(job: Job, selection: Selection, progress: Progress) -> Path | None:
+    """Return the native export of the same golden, exported now if it is not yet.
 
-    It is exported now if it is not there. None where the model is none of the catalog, has other
-    weights there, or cannot be exported here.
+    None where that is the cell's own model, or the model is none of the catalog, has other weights
+    there, or cannot be exported here.
     """
     name, framework = job.golden.spec.name, job.golden.framework
     if name not in catalog.MODELS or not isinstance(job, Ready) or job.model is None:
@@ -91,7 +94,7 @@ def good_graph(job: Job, selection: Selection, tell: Tell) -> Path | None:
         folder = (native.golden or catalog.goldens(catalog.load(name))) / name / framework
         if store.read(folder).weights_sha256 != job.golden.weights_sha256:
             return None
-        (good,) = from_catalog.exported([name], native, {"oracle": load("oracle")}, tell)
+        (good,) = from_catalog.exported([name], native, {"oracle": load("oracle")}, progress)
     except HarnessError:
         return None
     if not isinstance(good.model, Path) or good.model.read_bytes() == job.model.read_bytes():
@@ -100,15 +103,15 @@ def good_graph(job: Job, selection: Selection, tell: Tell) -> Path | None:
 
 
 def _write(
-    known: Diagnosis, folder: Path, command: str, runtime: JudgedRuntime, settings: Settings
+    diagnosis: Diagnosis, folder: Path, command: str, runtime: JudgedRuntime, settings: Settings
 ) -> None:
     environment = pipeline.machine()
     if folder.exists() and not (folder / reproduction.JSON).is_file() and any(folder.iterdir()):
         raise UsageError(f"-o {folder}: it holds something else than a diagnosis; name another")
     texts = {
-        reproduction.JSON: report.dumps(command, environment, [(known, folder)]) + "\n",
-        reproduction.TEXT: report.markdown(known),
-        reproduction.ISSUE: report.issue(known, environment, runtime.version()),
+        reproduction.JSON: report.dumps(command, environment, [(diagnosis, folder)]) + "\n",
+        reproduction.TEXT: report.markdown(diagnosis),
+        reproduction.ISSUE: report.issue(diagnosis, environment, runtime.version()),
     }
     assert isinstance(runtime, GuardedRuntime)
-    reproduction.write(folder, runtime.loader(settings), known.example, texts)
+    reproduction.write(folder, runtime.loader(settings), diagnosis.example, texts)

@@ -1,4 +1,4 @@
-"""What a runtime computes with other settings: does the departure go away?"""
+"""Settings of a runtime with which a departure goes away."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from harness.runtimes.guard import GuardedRuntime
 from harness.runtimes.ort_options import LEVELS
 
 
-def guesses(known: Diagnosis, probe: Probe) -> Iterator[Guess]:
-    """Settings with which the shortest failing case passes, each tried."""
-    assert known.shortest is not None
-    case, runtime = known.shortest.case, probe.job.runtime
+def guesses(diagnosis: Diagnosis, probe: Probe) -> Iterator[Guess]:
+    """Yield settings with which the shortest failing case passes, each tried."""
+    assert diagnosis.shortest is not None
+    case, runtime = diagnosis.shortest.case, probe.job.runtime
     assert isinstance(runtime, GuardedRuntime)
     judged = probe.judge(case)
     if re.search(r"\d+ of \d+ nodes not on \w+ExecutionProvider", judged.reason):
         words = "some nodes run on the CPU, not on the device that was asked for"
         yield Guess("CPU fallback", words, judged.reason, True)
         return
-    if (other := runtime.precise) and _passes(load(other), case, probe):
-        evidence = _evidence(probe)
+    if (precise := runtime.precise) and _passes(load(precise), case, probe):
+        precision = probe.session.evidence().get("inference_precision")
         words = "the runtime computes in less than float32 by default"
-        told = f"{other}, the same in full precision, passes at {case.id}{evidence}"
-        yield Guess("reduced precision", words, told, True)
+        rests = f"{precise}, the same in full precision, passes at {case.id}"
+        rests += f"; this one tells its precision as {precision}" if precision else ""
+        yield Guess("reduced precision", words, rests, True)
 
     def passes(**settings: Any) -> bool:
         changed = runtime.configured(**settings)
@@ -40,13 +41,11 @@ def guesses(known: Diagnosis, probe: Probe) -> Iterator[Guess]:
         yield Guess("TF32", words, f"with use_tf32=0 {case.id} passes", True)
         return
     if passes(optimization="none"):
-        fails = next(
-            (level for level in list(LEVELS)[1:] if not passes(optimization=level)),
-            "all",
-        )
+        above = list(LEVELS)[1:]
+        fails = next((level for level in above if not passes(optimization=level)), "all")
         words = "an optimisation of the graph changes what it computes"
-        told = f"{case.id} passes without optimisation, and fails from level {fails!r} on"
-        yield Guess("graph optimisation", words, told, True)
+        rests = f"{case.id} passes without optimisation, and fails from level {fails!r} on"
+        yield Guess("graph optimisation", words, rests, True)
 
 
 def _passes(runtime: GuardedRuntime, case: Case, probe: Probe) -> bool:
@@ -57,8 +56,3 @@ def _passes(runtime: GuardedRuntime, case: Case, probe: Probe) -> bool:
     except HarnessError:
         return False
     return probe.judge(case, session).status is Status.PASS
-
-
-def _evidence(probe: Probe) -> str:
-    told = probe.session.evidence().get("inference_precision")
-    return f"; this one tells its precision as {told}" if told else ""

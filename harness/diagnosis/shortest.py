@@ -16,27 +16,33 @@ BATCHES = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Shortest:
-    """The case, and in words what was tried to find it."""
+    """The case, and in words how it was found."""
 
     case: Case
-    told: str
+    how: str
 
 
 def search(failing: Sequence[Case], probe: Probe) -> Shortest:
-    """The shortest failing case that golden and new ones show; ``failing`` are golden ones.
+    """Return the shortest failing case among golden and new ones; ``failing`` are golden ones.
 
     A case is as long as its longest axis. Up to ``EACH`` every length is tried with several
-    batches and every raggedness; between there and the shortest golden one the search takes it
-    that what fails at a length fails at every greater one.
+    batches and every raggedness; between there and the shortest golden one the search assumes that
+    what fails at a length fails at every greater one.
     """
     start = min(failing, key=size)
     if probe.reference.complete is None:
-        told = f"among golden cases only: nothing here derives outputs ({probe.reference.told})"
-        return Shortest(start, told)
+        source = probe.reference.source
+        return Shortest(start, f"among golden cases only: nothing here derives outputs ({source})")
+
+    def shrunk(case: Case, how: str) -> Shortest:
+        smallest = _smaller(case, probe)
+        count = f"{probe.tried} new and golden cases judged by {probe.reference.source}"
+        return Shortest(smallest, f"{how}, {count}")
+
     limit = start.longest
     for length in range(1, min(limit, EACH + 1)):
         if case := first(length, start, probe):
-            return Shortest(_smaller(case, probe), _told(probe, f"every length up to {length}"))
+            return shrunk(case, f"every length up to {length}")
     how = f"every length up to {min(limit, EACH)}"
     passes, fails = min(limit, EACH), limit
     while fails - passes > 1:
@@ -47,15 +53,15 @@ def search(failing: Sequence[Case], probe: Probe) -> Shortest:
         else:
             passes = middle
         how = f"every length up to {EACH}, then by bisection up to {limit}"
-    found = first(fails, start, probe)
-    if found is None:
-        found = start if fails == limit else Case(_scaled(start, fails), start.batch)
-        found = Case(found.lengths, found.batch, start.raggedness)
-    return Shortest(_smaller(found, probe), _told(probe, how))
+    case = first(fails, start, probe)
+    if case is None:
+        lengths = start.lengths if fails == limit else _scaled(start, fails)
+        case = Case(lengths, start.batch, start.raggedness)
+    return shrunk(case, how)
 
 
 def first(length: int, like: Case, probe: Probe) -> Case | None:
-    """The failing case of a length with the smallest batch, without padding if there is one."""
+    """Return the failing case of a length with the smallest batch, without padding if possible."""
     return next((case for case in _at(length, like, probe) if probe.fails(case)), None)
 
 
@@ -76,13 +82,13 @@ def _at(length: int, like: Case, probe: Probe) -> Iterator[Case]:
 
 
 def _scaled(case: Case, length: int) -> dict[str, int]:
-    """The case's lengths, none longer than ``length`` and its longest one that long."""
-    whole = case.longest
-    return {a: length if n == whole else min(n, length) for a, n in case.lengths.items()}
+    """Return the case's lengths, none longer than ``length`` and its longest one that long."""
+    longest = case.longest
+    return {a: length if n == longest else min(n, length) for a, n in case.lengths.items()}
 
 
 def _smaller(case: Case, probe: Probe) -> Case:
-    """The other lengths of a case, and its batch, as small as they still fail."""
+    """Return the case with its other lengths and its batch as small as it still fails."""
     for axis, count in case.lengths.items():
         if count == case.longest and list(case.lengths.values()).count(count) == 1:
             continue
@@ -96,7 +102,3 @@ def _smaller(case: Case, probe: Probe) -> Case:
         if probe.fails(smaller):
             return smaller
     return case
-
-
-def _told(probe: Probe, how: str) -> str:
-    return f"{how}, {probe.tried} new and golden cases judged by {probe.reference.told}"

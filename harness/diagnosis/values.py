@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ SAME = 1e-10
 """Two float64 evaluations of one formula differ by less than this part of its scale."""
 
 ROUNDING = 32 * float(np.finfo(np.float32).eps)
-"""No node of float32 errs by more than this part of its output's scale, other than by a fault."""
+"""A node of float32 errs by more than this part of its output's scale only by a fault."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Failure:
 class Exact:
     """A graph whose tensors are all evaluated in float64; it may fail at a node.
 
-    Raises what the evaluator raises where the graph cannot be evaluated in float64 at all.
+    Any exception of the evaluator where the graph cannot be evaluated in float64 at all.
     """
 
     def __init__(self, net: Net) -> None:
@@ -48,47 +48,56 @@ class Exact:
         self._constants = {n: _wide(v) for n, v in net.constants.items()}
 
     def all(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Failure | None]:
-        """Every tensor's value; where a node fails, those of the nodes before it."""
-        fed = {name: _wide(value) for name, value in inputs.items()}
-        count = len(self._nodes)
-        try:
-            return self._known(fed, self._first(count, fed)), None
-        except Exception as error:
-            reason = one_line(error)
-        runs, fails = 0, count
+        """Return every tensor, or those before the first node that fails, and that failure."""
+        wide = {name: _wide(value) for name, value in inputs.items()}
         values: Arrays = {}
-        while fails - runs > 1:
-            middle = (runs + fails) // 2
+
+        def reason(count: int) -> str:
+            nonlocal values
+            names = [name for outputs in self._names[:count] for name in outputs]
             try:
-                values = self._first(middle, fed)
-                runs = middle
+                values = self._run(self._nodes[:count], names, wide)
             except Exception as error:
-                fails, reason = middle, one_line(error)
-        return self._known(fed, values), Failure(fails - 1, reason)
+                return one_line(error)
+            return ""
+
+        count = len(self._nodes)
+        why = reason(count)
+        failure = _first_failure(count, why, reason) if why else None
+        return {**self._constants, **wide, **values}, failure
 
     def node(self, number: int, values: Mapping[str, Array]) -> Arrays:
-        """What one node gives for the tensors that it reads."""
-        fed = {name: _wide(value) for name, value in values.items()}
-        return self._run(self._nodes[number : number + 1], self._names[number], fed)
+        """Return the outputs of one node for the tensors that it reads."""
+        wide = {name: _wide(value) for name, value in values.items()}
+        return self._run(self._nodes[number : number + 1], self._names[number], wide)
 
-    def _first(self, count: int, fed: Arrays) -> Arrays:
-        names = [name for made in self._names[:count] for name in made]
-        return self._run(self._nodes[:count], names, fed)
-
-    def _run(self, nodes: Sequence[Any], names: Sequence[str], fed: Arrays) -> Arrays:
+    def _run(self, nodes: Sequence[Any], names: Sequence[str], inputs: Arrays) -> Arrays:
         self._evaluator.rt_nodes_ = list(nodes)
         with np.errstate(all="ignore"):
-            values = self._evaluator.run(names, fed) if names else []
+            values = self._evaluator.run(names, inputs) if names else []
         return dict(zip(names, values, strict=True))
 
-    def _known(self, fed: Arrays, values: Arrays) -> Arrays:
-        return {**self._constants, **fed, **values}
+
+def _first_failure(count: int, why: str, reason: Callable[[int], str]) -> Failure:
+    """Bisect for the first node that fails among ``count``, which fail together for ``why``.
+
+    ``reason`` returns why the first so many nodes do not run, empty where they do. The last call
+    that succeeds is the one with all nodes before the failure.
+    """
+    runs, fails = 0, count
+    while fails - runs > 1:
+        middle = (runs + fails) // 2
+        if middle_reason := reason(middle):
+            fails, why = middle, middle_reason
+        else:
+            runs = middle
+    return Failure(fails - 1, why)
 
 
-def observed(
+def observe(
     net: Net, tensors: Sequence[str], runtime: Runtime, inputs: Arrays, folder: Path
 ) -> Arrays:
-    """The named tensors, and the graph's outputs, as a runtime computes them.
+    """Return the named tensors, and the graph's outputs, as a runtime computes them.
 
     They become outputs of a copy of the model, which a runtime that optimises may run in another
     way than the model itself. StageError where it does not load or run.
@@ -99,29 +108,29 @@ def observed(
 
 
 def exposed(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    """A copy with more outputs, typed as far as inference tells."""
+    """Return a copy with more outputs, typed as far as they can be inferred."""
     shown = deepcopy(model)
-    known = declared_types(model)
+    types = declared_types(model)
     for name in tensors:
-        shown.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
+        shown.graph.output.append(types.get(name, onnx.ValueInfoProto(name=name)))
     return shown
 
 
 def runs_up_to(net: Net, runtime: Runtime, inputs: Arrays | None, folder: Path) -> Failure | None:
-    """The first node with which a runtime fails to load the graph, or to run it at ``inputs``.
+    """Return the first node with which a runtime does not load the graph, or run it at ``inputs``.
 
     It is the one that the runtime names, if it does; else the graph is cut after each of some
-    nodes, which a bisection chooses. None where the whole runs.
+    nodes, which a bisection chooses. None where all of it runs.
     """
 
-    def reason(count: int) -> str | None:
+    def reason(count: int) -> str:
         cut = deepcopy(net.model)
         del cut.graph.node[count:], cut.graph.output[:]
-        made = [name for i in range(count) for name in net.makes(i)]
+        names = [name for i in range(count) for name in net.makes(i)]
         read = {name for i in range(count) for name in net.reads(i)}
-        known = declared_types(net.model)
-        for name in [n for n in made if n not in read or n in net.outputs]:
-            cut.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
+        types = declared_types(net.model)
+        for name in [n for n in names if n not in read or n in net.outputs]:
+            cut.graph.output.append(types.get(name, onnx.ValueInfoProto(name=name)))
         path = folder / "cut.onnx"
         onnx.save_model(cut, path)
         try:
@@ -129,46 +138,35 @@ def runs_up_to(net: Net, runtime: Runtime, inputs: Arrays | None, folder: Path) 
             if inputs is not None:
                 session.run(inputs)
         except StageError as error:
-            return str(error)
-        return None
+            return str(error) or type(error).__name__
+        return ""
 
-    told = reason(len(net.nodes))
-    if told is None:
-        return None
-    named = [i for i, node in enumerate(net.nodes) if len(node.name) > 3 and node.name in told]
+    message = reason(len(net.nodes))
+    named = [i for i, node in enumerate(net.nodes) if len(node.name) > 3 and node.name in message]
     if named:
-        return Failure(max(named, key=lambda i: len(net.nodes[i].name)), told)
-    runs, fails = 0, len(net.nodes)
-    while fails - runs > 1:
-        middle = (runs + fails) // 2
-        found = reason(middle)
-        if found is None:
-            runs = middle
-        else:
-            fails, told = middle, found
-    return Failure(fails - 1, told)
+        return Failure(max(named, key=lambda i: len(net.nodes[i].name)), message)
+    return _first_failure(len(net.nodes), message, reason) if message else None
 
 
 def apart(actual: Array | None, expected: Array | None) -> float:
-    """The largest absolute difference; infinite where the two cannot be subtracted."""
+    """Return the largest absolute difference; infinite where the two cannot be subtracted."""
     if actual is None or expected is None:
         return 0.0 if actual is expected else float("inf")
     actual, expected = np.asarray(actual), np.asarray(expected)
-    if actual.shape != expected.shape or (actual.dtype.kind in "bOSU") != (
-        expected.dtype.kind in "bOSU"
-    ):
+    discrete = [array.dtype.kind in "bOSU" for array in (actual, expected)]
+    if actual.shape != expected.shape or discrete[0] != discrete[1]:
         return float("inf")
-    if actual.dtype.kind in "bOSU":
+    if discrete[0]:
         return float((actual != expected).any())
-    one, other = actual.astype(np.float64), expected.astype(np.float64)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
-        error = np.where(same, 0.0, np.abs(one - other))
+        error = np.where(same, 0.0, np.abs(actual - expected))
     return float(np.nan_to_num(error, nan=np.inf).max(initial=0.0))
 
 
 def scale(value: Array | None) -> float:
-    """The largest finite magnitude of a tensor, at least the smallest normal float32."""
+    """Return the largest finite magnitude of a tensor, at least the smallest normal float32."""
     smallest = float(np.finfo(np.float32).tiny)
     if value is None or np.asarray(value).dtype.kind in "OSU":
         return smallest
@@ -177,24 +175,24 @@ def scale(value: Array | None) -> float:
 
 
 def agree(actual: Array | None, expected: Array | None) -> bool:
-    """Whether two tensors in float64 are the same but for rounding in float64."""
+    """Return whether two tensors in float64 are the same but for rounding in float64."""
     return apart(actual, expected) <= SAME * scale(expected)
 
 
 def first_step(
     net: Net, number: int, actual: Arrays, expected: Arrays, beyond: float = ROUNDING
 ) -> int | None:
-    """The first step, along axis 0, at which Y of a recurrent node departs by a part of its scale.
+    """Return the first step (axis 0) at which a recurrent node's Y departs by ``beyond`` its scale.
 
-    None where the node is no recurrent one, its Y does not depart, or it is not known.
+    None where the node is not recurrent, or its Y does not depart or is not known.
     """
     node = net.nodes[number]
     name = node.output[Y] if is_recurrent(node) and node.output else ""
-    one, two = actual.get(name), expected.get(name)
-    if one is None or two is None or one.shape != two.shape or not one.size:
+    y, y_expected = actual.get(name), expected.get(name)
+    if y is None or y_expected is None or y.shape != y_expected.shape or not y.size:
         return None
-    error = np.abs(np.asarray(one, np.float64) - two).reshape(len(one), -1).max(axis=1)
-    wrong = ~(error <= beyond * scale(two))
+    error = np.abs(np.asarray(y, np.float64) - y_expected).reshape(len(y), -1).max(axis=1)
+    wrong = ~(error <= beyond * scale(y_expected))
     return int(wrong.argmax()) if wrong.any() else None
 
 

@@ -23,7 +23,7 @@ ENOUGH = 0.5
 
 
 def first(net: Net, good: Net, outputs: Sequence[str], inputs: Arrays) -> Blame | None:
-    """The first node that ``outputs`` depend on and that departs by itself; None if none does.
+    """Return the first node that departs by itself and that ``outputs`` depend on; None if none.
 
     ``outputs`` are those of the graph that depart. A constant that differs is its reader's fault.
     """
@@ -33,16 +33,16 @@ def first(net: Net, good: Net, outputs: Sequence[str], inputs: Arrays) -> Blame 
     if len(search.pairs) < ENOUGH * len(good.computing):
         return search.frontier(computing)
     for number in computing:
-        if number in search.pairs and (found := search.at(number)):
-            return found
+        if number in search.pairs and (blame := search.at(number)):
+            return blame
     for name in outputs:
-        if name in good.outputs and (found := search.read(name, name, "graph output")):
-            return found
+        if name in good.outputs and (blame := search.read(name, name, "graph output")):
+            return blame
     return search.failing(search.failed, None) if search.failed else None
 
 
 def interface(net: Net, good: Net) -> Blame | None:
-    """The node that makes the first output whose name or declared type the good graph has not."""
+    """Return the maker of the first output whose name or declared type the good graph lacks."""
     theirs = {v.name: v.SerializeToString() for v in good.model.graph.output}
     names = [v.name for v in net.model.graph.output]
     for number, value in enumerate(net.model.graph.output):
@@ -50,12 +50,13 @@ def interface(net: Net, good: Net) -> Blame | None:
         twice = value.name in names[:number]
         if maker is not None and (twice or theirs.get(value.name) != value.SerializeToString()):
             words = f"the graph's output {value.name!r}, which it makes, is not declared so there"
-            label = net.label(maker)
-            return Blame(maker, label, value.name, 0.0, 1.0, words, nodes=())
+            return Blame.of(net, maker, words, tensor=value.name, error=0.0, nodes=())
     return None
 
 
 class _Search:
+    """Two graphs, the pairs of their nodes, and their tensors: ``ours`` and the good graph's."""
+
     def __init__(self, net: Net, good: Net, inputs: Arrays) -> None:
         self.net, self.good = net, good
         self.pairs: Pairs = align(net, good)
@@ -68,34 +69,35 @@ class _Search:
                 self._groups.setdefault(_kind(value), []).append(np.asarray(value))
 
     def at(self, number: int) -> Blame | None:
-        """A paired node: is what it reads another thing, or what it makes of the same?
+        """Blame a paired node that reads other values, or makes others of the same.
 
-        An input that one of the two does without may be what it is by default, such as an initial
-        state of zeros: then what is made tells.
+        An input that one of the two lacks may have its default value, such as an initial state of
+        zeros: then the outputs decide.
         """
         net, counterpart = self.net, self.pairs[number]
-        node, other = net.nodes[number], self.good.nodes[counterpart]
-        for slot in range(max(len(node.input), len(other.input))):
-            one, two = input_at(node, slot), input_at(other, slot)
-            optional = not one or not two
-            if optional or (one in net.constants and two in self.good.constants):
+        node, twin = net.nodes[number], self.good.nodes[counterpart]
+        for slot in range(max(len(node.input), len(twin.input))):
+            name, good_name = input_at(node, slot), input_at(twin, slot)
+            optional = not name or not good_name
+            if optional or (name in net.constants and good_name in self.good.constants):
                 continue
-            if self._differ(one, two):
+            if self._differ(name, good_name):
                 what = f"{net.label(number)} {net.role(number, slot)}"
-                return self.read(one, two, what) or self._own(number, counterpart, what)
+                return self.read(name, good_name, what) or self._own(number, counterpart, what)
         if self.failed and self.failed.node == number:
             return self.failing(self.failed, counterpart)
-        for one, two in zip(node.output, other.output, strict=False):
-            if one and two and one in self.ours and not agree(self.ours[one], self.theirs[two]):
+        for name, good_name in zip(node.output, twin.output, strict=False):
+            both = name and good_name and name in self.ours
+            if both and not agree(self.ours[name], self.theirs[good_name]):
                 return self._own(number, counterpart, "")
         return None
 
-    def read(self, one: str, two: str, what: str) -> Blame | None:
-        """What departs where ``one`` is read though paired nodes agree: nodes without a pair."""
-        if not self._differ(one, two):
+    def read(self, name: str, good_name: str, what: str) -> Blame | None:
+        """Blame the nodes without a pair that make ``name``, where paired nodes agree."""
+        if not self._differ(name, good_name):
             return None
         extra: set[int] = set()
-        waiting = [one]
+        waiting = [name]
         while waiting:
             maker = self.net.maker.get(waiting.pop())
             if maker is not None and maker in self.computing - self.pairs.keys() - extra:
@@ -104,38 +106,33 @@ class _Search:
         if not extra:
             return None
         chain = sorted(extra)
-        wanted = self.theirs.get(two)
-        number = next((i for i in chain if self._new(i, wanted)), chain[-1])
-        tensor = self.net.makes(number)[0]
-        listed = ", ".join(self.net.label(i) for i in chain)
+        expected = self.theirs.get(good_name)
+        labels = ", ".join(self.net.label(i) for i in chain)
         words = (
-            f"{what} reads {one!r}, which departs; it is made by {listed}, of which the good graph"
-            f" knows nothing: there it reads {two!r}"
+            f"{what} reads {name!r}, which departs; it is made by {labels}, of which the good graph"
+            f" knows nothing: there it reads {good_name!r}"
         )
-        error, size = apart(self.ours.get(one), wanted), scale(wanted)
-        fed = self._fed(chain)
-        due = {one: wanted} if wanted is not None else {}
-        return Blame(
-            number,
-            self.net.label(number),
-            tensor,
-            error,
-            size,
+        return Blame.of(
+            self.net,
+            next((i for i in chain if self._new(i, expected)), chain[-1]),
             words,
-            "",
-            (f"{listed}: not in the good graph",),
-            tuple(chain),
-            fed,
-            due,
+            error=apart(self.ours.get(name), expected),
+            scale=scale(expected),
+            differences=(f"{labels}: not in the good graph",),
+            nodes=tuple(chain),
+            inputs=self._inputs(chain),
+            expected={} if expected is None else {name: expected},
         )
 
     def frontier(self, needed: Sequence[int]) -> Blame | None:
-        """Graphs of other structure: the first node all of whose inputs hold values that the good
-        graph computes, too, in whatever order they lie, while its own does not."""
+        """Blame the first node of a graph of another structure whose output the good graph lacks.
+
+        The good graph computes the values of all its inputs, too, in whatever order they lie.
+        """
         for number in needed:
-            known = all(self._known(name) for name in self.net.reads(number))
+            shared = all(self._is_shared(name) for name in self.net.reads(number))
             name = next(iter(self.net.makes(number)), "")
-            if known and not self._known(name):
+            if shared and not self._is_shared(name):
                 words = (
                     f"the graphs are built in other ways ({len(self.pairs)} of the good"
                     f" one's {len(self.good.computing)} nodes have a"
@@ -143,102 +140,87 @@ class _Search:
                     " compute from what it does, which may be no fault"
                 )
                 value = self.ours.get(name)
-                return Blame(
-                    number,
-                    self.net.label(number),
-                    name,
-                    float("inf") if value is None else 0.0,
-                    scale(value),
-                    words,
-                    certain=False,
-                    nodes=(number,),
+                error = float("inf") if value is None else 0.0
+                return Blame.of(
+                    self.net, number, words, error=error, scale=scale(value), certain=False
                 )
         return None
 
     def _own(self, number: int, counterpart: int, what: str) -> Blame:
+        """Blame a paired node itself; ``what`` names the input that it reads elsewhere, if any."""
         net = self.net
-        node, other = net.nodes[number], self.good.nodes[counterpart]
-        told = differences.told(net, number, self.good, counterpart)
+        sentences = differences.differences(net, number, self.good, counterpart)
+        words = "what it reads agrees with the good graph, what it makes does not"
         if what:
             words = f"{what} is read from another place than in the good graph"
-            told = [words, *told]
-        else:
-            words = "what it reads agrees with the good graph, what it makes does not"
-        outputs = [
-            (one, two)
-            for one, two in zip(node.output, other.output, strict=False)
-            if one and two and not agree(self.ours.get(one), self.theirs.get(two))
+            sentences = [words, *sentences]
+        outputs = net.nodes[number].output, self.good.nodes[counterpart].output
+        pairs = list(zip(*outputs, strict=False))
+        departing = [
+            (a, b) for a, b in pairs if a and b and not agree(self.ours.get(a), self.theirs.get(b))
         ]
-        (one, two) = (outputs or [(node.output[0], other.output[0])])[0]
-        due = {one: self.theirs[two]} if two in self.theirs else {}
-        theirs = {
-            a: self.theirs[b]
-            for a, b in zip(node.output, other.output, strict=False)
-            if b in self.theirs
-        }
-        return Blame(
+        name, good_name = (departing or pairs)[0]
+        theirs = {a: self.theirs[b] for a, b in pairs if b in self.theirs}
+        return Blame.of(
+            net,
             number,
-            net.label(number),
-            one,
-            apart(self.ours.get(one), self.theirs.get(two)),
-            scale(self.theirs.get(two)),
             words,
-            self.good.label(counterpart),
-            tuple(told),
-            () if what else (number,),
-            self._fed([number]),
-            due,
+            tensor=name,
+            error=apart(self.ours.get(name), self.theirs.get(good_name)),
+            scale=scale(self.theirs.get(good_name)),
+            counterpart=self.good.label(counterpart),
+            differences=tuple(sentences),
+            nodes=() if what else (number,),
+            inputs=self._inputs([number]),
+            expected={name: self.theirs[good_name]} if good_name in self.theirs else {},
             step=first_step(net, number, self.ours, theirs, SAME),
         )
 
     def failing(self, failed: Failure, counterpart: int | None) -> Blame:
-        """The node that does not run at all."""
-        net, told, label = self.net, [], ""
+        """Blame the node that does not run at all."""
+        sentences, label = [], ""
         if counterpart is not None:
-            told = differences.told(net, failed.node, self.good, counterpart)
+            sentences = differences.differences(self.net, failed.node, self.good, counterpart)
             label = self.good.label(counterpart)
-        return Blame(
+        return Blame.of(
+            self.net,
             failed.node,
-            net.label(failed.node),
-            next(iter(net.makes(failed.node)), ""),
-            float("inf"),
-            1.0,
             f"it fails: {failed.reason}",
-            label,
-            tuple(told),
-            (failed.node,),
-            self._fed([failed.node]),
+            counterpart=label,
+            differences=tuple(sentences),
+            inputs=self._inputs([failed.node]),
         )
 
-    def _differ(self, one: str, two: str) -> bool:
-        if one and one not in self.ours:
+    def _differ(self, name: str, good_name: str) -> bool:
+        if name and name not in self.ours:
             return False
-        return not agree(self.ours.get(one), self.theirs.get(two))
+        return not agree(self.ours.get(name), self.theirs.get(good_name))
 
-    def _new(self, number: int, wanted: Array | None) -> bool:
-        """Whether a node makes something like what is wanted that the good graph nowhere has."""
+    def _new(self, number: int, expected: Array | None) -> bool:
+        """Return whether a node makes a tensor like the expected one that the good graph lacks."""
         for name in self.net.nodes[number].output:
             value = self.ours.get(name)
-            if value is not None and wanted is not None and _kind(value) == _kind(wanted):
-                held = np.asarray(value)
-                return not any(agree(held, known) for known in self._groups[_kind(wanted)])
+            if value is not None and expected is not None and _kind(value) == _kind(expected):
+                alike = self._groups[_kind(expected)]
+                return not any(agree(np.asarray(value), theirs) for theirs in alike)
         return False
 
-    def _known(self, name: str) -> bool:
-        """Whether the good graph has a tensor's values, in whatever order and shape."""
+    def _is_shared(self, name: str) -> bool:
+        """Return whether the good graph has a tensor's values, in whatever order and shape."""
         value = self.ours.get(name)
         if name in self.net.inputs or name in self.net.constants or value is None:
             return value is not None
-        held = np.sort(np.asarray(value), axis=None)
+        ordered = np.sort(np.asarray(value), axis=None)
+        is_float = ordered.dtype.kind == "f"
         return any(
-            agree(held, np.sort(known, axis=None))
+            agree(ordered, np.sort(theirs, axis=None))
             for group in self._groups.values()
-            for known in group
-            if known.size == held.size and (known.dtype.kind == "f") == (held.dtype.kind == "f")
+            for theirs in group
+            if theirs.size == ordered.size and (theirs.dtype.kind == "f") == is_float
         )
 
-    def _fed(self, nodes: Sequence[int]) -> Arrays:
-        """What some nodes read that they do not make."""
+    def _inputs(self, nodes: Sequence[int]) -> Arrays:
+        """Return what some nodes read that they do not make."""
         read = [n for n in self.net.needs(nodes) if n not in self.net.constants]
         return {name: self.ours[name] for name in read if name in self.ours}
 

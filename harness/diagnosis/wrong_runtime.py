@@ -1,7 +1,7 @@
-"""The first node that a runtime computes wrongly, told from those that inherit its error.
+"""The first node that a runtime computes wrongly, apart from those that inherit its error.
 
-Every tensor of the graph becomes an output. Then each node is given, in float64, exactly what the
-runtime gave it: what differs is the node's own error, whatever came before.
+Every tensor of the graph becomes an output. Then each node is evaluated in float64 on exactly the
+inputs that it had in the runtime: the difference is the node's own error, whatever came before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.core.errors import StageError
 from harness.core.schema import Arrays, Runtime
 from harness.diagnosis.blame import Blame
-from harness.diagnosis.values import ROUNDING, Exact, Failure, apart, first_step, observed, scale
+from harness.diagnosis.values import ROUNDING, Exact, Failure, apart, first_step, observe, scale
 from harness.graphs import extract
 from harness.graphs.view import Net
 
@@ -29,20 +29,20 @@ class Search:
     folder: Path
 
     def first(self, outputs: Sequence[str]) -> tuple[Blame | None, list[str]]:
-        """The first node that errs by itself beyond rounding, and what was noted on the way.
+        """Return the first node that errs by itself beyond rounding, and notes for the report.
 
-        Where none does, it is the one that errs most, which is told as uncertain.
+        Where none does, it is the one that errs most, marked as uncertain.
         """
         needed = [i for i in self.net.ancestors(outputs) if i in set(self.net.computing)]
         names = [name for i in needed for name in self.net.makes(i)]
         exact = Exact(self.net)
-        known, failed = exact.all(self.inputs)
+        exact_tensors, failed = exact.all(self.inputs)
         if failed:
             return None, [f"float64 evaluation fails at {self.net.label(failed.node)}"]
         notes: list[str] = []
-        seen = self._seen(names, notes)
-        values = {**known, **seen}
-        blames = [b for i in needed if (b := self._local(i, exact, values, seen)) is not None]
+        observed = self._observed(names, notes)
+        values = {**exact_tensors, **observed}
+        blames = [b for i in needed if (b := self._local(i, exact, values, observed)) is not None]
         wrong = [b for b in blames if b.error > ROUNDING * b.scale]
         if wrong:
             return wrong[0], notes
@@ -56,9 +56,9 @@ class Search:
         return replace(most, words=words, certain=False), notes
 
     def before(self, failed: Failure) -> Blame | None:
-        """A node before the one that fails, and that it needs, that errs by itself.
+        """Return a node that errs by itself and that the failing one depends on; None if none does.
 
-        Then the failure is what came of it, as where a shape is not what it should be.
+        Then the failure follows from it, as where a shape is wrong.
         """
         reads = [name for name in self.net.reads(failed.node) if name in self.net.maker]
         nodes = self.net.ancestors(reads)
@@ -79,74 +79,64 @@ class Search:
             words=words + failed.reason,
         )
 
-    def _local(self, number: int, exact: Exact, values: Arrays, seen: Arrays) -> Blame | None:
-        """A node's own error, on the runtime's own inputs to it."""
+    def _local(self, number: int, exact: Exact, values: Arrays, observed: Arrays) -> Blame | None:
+        """Return a node's own error, on the inputs that it had in the runtime."""
         try:
-            due = exact.node(number, values)
+            expected = exact.node(number, values)
         except Exception:
             return None
-        errors = {n: apart(seen[n], v) for n, v in due.items() if n in seen}
+        errors = {n: apart(observed[n], v) for n, v in expected.items() if n in observed}
         used = {n: e for n, e in errors.items() if n in self.net.outputs or self.net.readers(n)}
         if not used:
             return None
-        worst = max(used, key=lambda name: used[name] / scale(due[name]))
+        worst = max(used, key=lambda name: used[name] / scale(expected[name]))
         reads = [n for n in self.net.reads(number) if n not in self.net.constants]
-        hidden = [n for n in reads if n not in seen and n not in self.net.inputs]
+        hidden = [n for n in reads if n not in observed and n not in self.net.inputs]
         words = "on the very inputs that the runtime gave it, it errs by itself"
         if hidden:
             words = (
                 f"what it makes is wrong, or what it reads ({', '.join(hidden)}), which cannot be"
                 " made an output without hiding the departure"
             )
-        return Blame(
+        return Blame.of(
+            self.net,
             number,
-            self.net.label(number),
-            worst,
-            errors[worst],
-            scale(due[worst]),
             words,
-            nodes=(number,),
-            fed={name: values[name] for name in reads},
-            due={worst: due[worst]},
-            given={worst: seen[worst]},
-            step=first_step(self.net, number, seen, due),
+            tensor=worst,
+            error=errors[worst],
+            scale=scale(expected[worst]),
+            inputs={name: values[name] for name in reads},
+            expected={worst: expected[worst]},
+            actual={worst: observed[worst]},
+            step=first_step(self.net, number, observed, expected),
             certain=not hidden,
         )
 
-    def _seen(self, names: Sequence[str], notes: list[str]) -> Arrays:
-        """The runtime's tensors: all in one run, or one in each where that hides the departure."""
+    def _observed(self, names: Sequence[str], notes: list[str]) -> Arrays:
+        """Return the runtime's tensors: all of one run, or one a run where that hides the fault."""
         try:
-            seen = observed(self.net, names, self.runtime, self.inputs, self.folder)
-            if self.departs(seen):
+            tensors = observe(self.net, names, self.runtime, self.inputs, self.folder)
+            if self.departs(tensors):
                 notes.append("with every tensor an output it departs, too")
-                return seen
+                return tensors
             notes.append("with every tensor an output it does not depart: an optimisation is lost")
         except StageError as error:
             notes.append(f"not all tensors can be outputs at once: {error}")
-        found: Arrays = {}
-        vanishing = []
+        tensors, vanishing = {}, []
         for name in names:
             try:
-                one = observed(self.net, [name], self.runtime, self.inputs, self.folder)
+                run = observe(self.net, [name], self.runtime, self.inputs, self.folder)
             except StageError:
                 continue
-            if self.departs(one):
-                found[name] = one[name]
+            if self.departs(run):
+                tensors[name] = run[name]
             else:
                 vanishing.append(name)
         if vanishing:
             notes.append(f"it vanishes where one of these is an output: {', '.join(vanishing[:5])}")
-        return found
+        return tensors
 
 
 def refused(net: Net, failed: Failure) -> Blame:
-    """The node that a runtime does not load, or does not run."""
-    return Blame(
-        failed.node,
-        net.label(failed.node),
-        next(iter(net.makes(failed.node)), ""),
-        float("inf"),
-        1.0,
-        f"the runtime refuses it: {failed.reason}",
-        nodes=(failed.node,),
-    )
+    """Blame the node that a runtime does not load, or does not run."""
+    return Blame.of(net, failed.node, f"the runtime refuses it: {failed.reason}")

@@ -1,7 +1,7 @@
 """Rules of the static lint: a graph in, findings out, related rules in one file.
 
 A rule takes ``harness.graphs.inference.Facts`` and yields ``Finding``s that bear its name. The
-first line of its docstring is what ``python -m harness.lint --list`` says of it.
+first line of its docstring is its description in ``python -m harness.lint --list``.
 """
 
 RULES: dict[str, str] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -17,90 +17,85 @@ from harness.linting.finding import Finding
 REMEDY = "take it from Shape of the tensor when it runs"
 
 
-def compare(here: Facts, there: Facts) -> Iterator[Finding]:
-    """Every constant, attribute and declared size of ``here`` that is another in ``there``.
+def compare(facts: Facts, other: Facts) -> Iterator[Finding]:
+    """Yield every constant, attribute and declared size that differs from the ``other`` export's.
 
     Weights are taken to be the same: of floats, only shapes and single values are compared.
     UsageError where the two are no exports of one model, or were exported at the same sizes.
     """
-    _comparable(here, there)
-    if here.example and here.example == there.example:
-        sizes = ", ".join(f"{axis}={size}" for axis, size in here.example.items())
-        raise UsageError(f"both were exported at {sizes}: export {there.path} at other sizes")
-    ours, theirs = list(here.nodes()), list(there.nodes())
+    _check_comparable(facts, other)
+    if facts.example and facts.example == other.example:
+        sizes = ", ".join(f"{axis}={size}" for axis, size in facts.example.items())
+        raise UsageError(f"both were exported at {sizes}: export {other.path} at other sizes")
+    ours, theirs = list(facts.nodes()), list(other.nodes())
     if [node.op_type for _, node in ours] != [node.op_type for _, node in theirs]:
-        found = f"has {len(ours)} nodes, the other export {len(theirs)}: it was unrolled or cut"
+        problem = f"has {len(ours)} nodes, the other export {len(theirs)}: it was unrolled or cut"
         remedy = "export with dynamic shapes and native recurrent nodes"
-        yield Finding("baked-length", "error", "graph", found, remedy)
+        yield Finding("baked-length", "error", "graph", problem, remedy)
         ours = theirs = []
-    yield from _declared(here, there)
-    told: set[str] = set()
-    for (scope, node), (other_scope, other) in zip(ours, theirs, strict=True):
-        for place, first, second in _pairs(scope, node, other_scope, other):
-            if place not in told and first != second:
-                told.add(place)
-                yield _finding(here, there, place, first, second)
+    yield from _declared(facts, other)
+    reported: set[str] = set()
+    for our_node, their_node in zip(ours, theirs, strict=True):
+        for place, our_values, their_values in _values(our_node, their_node):
+            if place not in reported and our_values != their_values:
+                reported.add(place)
+                yield _finding(facts, other, place, our_values, their_values)
 
 
-def _comparable(here: Facts, there: Facts) -> None:
+def _check_comparable(facts: Facts, other: Facts) -> None:
     for kind in ("input", "output"):
-        ours = sorted(value.name for value in getattr(here.graph, kind))
-        theirs = sorted(value.name for value in getattr(there.graph, kind))
+        ours = sorted(value.name for value in getattr(facts.graph, kind))
+        theirs = sorted(value.name for value in getattr(other.graph, kind))
         if ours != theirs:
             raise UsageError(
-                f"{there.path}: expected another export of the same model, with {kind}s"
+                f"{other.path}: expected another export of the same model, with {kind}s"
                 f" {', '.join(ours)}; there are {', '.join(theirs)}"
             )
 
 
-def _declared(here: Facts, there: Facts) -> Iterator[Finding]:
+def _declared(facts: Facts, other: Facts) -> Iterator[Finding]:
     for kind in ("input", "output"):
-        theirs = {value.name: value for value in getattr(there.graph, kind)}
-        for value in getattr(here.graph, kind):
-            first, second = dims_of(value.type) or (), dims_of(theirs[value.name].type) or ()
-            for number, (one, two) in enumerate(zip_longest(first, second)):
-                if isinstance(one, int) and isinstance(two, int) and one != two:
+        theirs = {value.name: dims_of(value.type) or () for value in getattr(other.graph, kind)}
+        for value in getattr(facts.graph, kind):
+            pairs = zip_longest(dims_of(value.type) or (), theirs[value.name])
+            for number, (size, other_size) in enumerate(pairs):
+                if isinstance(size, int) and isinstance(other_size, int) and size != other_size:
                     place = f"{kind} {value.name!r} axis {number}"
-                    yield _finding(here, there, place, [one], [two])
+                    yield _finding(facts, other, place, [size], [other_size])
 
 
-def _pairs(
-    scope: Scope, node: NodeProto, other_scope: Scope, other: NodeProto
+def _values(
+    ours: tuple[Scope, NodeProto], theirs: tuple[Scope, NodeProto]
 ) -> Iterator[tuple[str, Sequence[Any], Sequence[Any]]]:
-    """(place, what is here, what is there) of every attribute and constant operand."""
+    """Yield (place, our values, their values) of every attribute and constant operand."""
+    (scope, node), (other_scope, other_node) = ours, theirs
     label = scope.label(node)
     if node.op_type != "Constant":
-        theirs = attributes(other)
-        for key, one in attributes(node).items():
-            two: Any = theirs.get(key)
-            if isinstance(one, int | float | list) and type(one) is type(two):
-                yield f"{label} attribute {key!r}", np.ravel(one).tolist(), np.ravel(two).tolist()
-    for name, other_name in zip(node.input, other.input, strict=False):
+        other_attributes = attributes(other_node)
+        for key, value in attributes(node).items():
+            other_value: Any = other_attributes.get(key)
+            if isinstance(value, int | float | list) and type(value) is type(other_value):
+                place = f"{label} attribute {key!r}"
+                yield place, np.ravel(value).tolist(), np.ravel(other_value).tolist()
+    for name, other_name in zip(node.input, other_node.input, strict=False):
         if name not in scope.constants or other_name not in other_scope.constants:
             continue
         place = f"{label} input {name!r}"
         yield place, [*scope.constants[name].dims], [*other_scope.constants[other_name].dims]
-        one, two = scope.array(name), other_scope.array(other_name)
-        if one is not None and two is not None and one.shape == two.shape:
-            whole = np.issubdtype(one.dtype, np.integer)
-            if whole or one.size == 1:
-                yield place, one.reshape(-1).tolist(), two.reshape(-1).tolist()
+        array, other_array = scope.array(name), other_scope.array(other_name)
+        if array is None or other_array is None or array.shape != other_array.shape:
+            continue
+        if np.issubdtype(array.dtype, np.integer) or array.size == 1:
+            yield place, array.reshape(-1).tolist(), other_array.reshape(-1).tolist()
 
 
 def _finding(
-    here: Facts, there: Facts, place: str, first: Sequence[Any], second: Sequence[Any]
+    facts: Facts, other: Facts, place: str, ours: Sequence[Any], theirs: Sequence[Any]
 ) -> Finding:
-    both = [(one, two) for one, two in zip_longest(first, second) if one != two]
-    axis = next((found for pair in both if (found := _axis(here, there, *pair))), None)
+    differing = [(a, b) for a, b in zip_longest(ours, theirs) if a != b]
+    sizes = {axis: (size, other.example.get(axis)) for axis, size in facts.example.items()}
+    axis = next((axis for pair in differing for axis in sizes if sizes[axis] == pair), None)
     rule = "baked-batch" if axis is not None and is_batch(axis) else "baked-length"
-    one, two = both[0]
     of = f", the sizes of {axis} in the two examples" if axis else ""
-    found = f"is {one} here and {two} in the other export{of}"
-    return Finding(rule, "error", place, found, REMEDY)
-
-
-def _axis(here: Facts, there: Facts, one: Any, two: Any) -> str | None:
-    """The axis of which the two values are the sizes."""
-    sizes: Mapping[str, int] = there.example
-    pairs = {axis: (size, sizes.get(axis)) for axis, size in here.example.items()}
-    return next((axis for axis, pair in pairs.items() if pair == (one, two)), None)
+    problem = f"is {differing[0][0]} here and {differing[0][1]} in the other export{of}"
+    return Finding(rule, "error", place, problem, REMEDY)

@@ -1,4 +1,4 @@
-"""Axes and shapes that a file declares, against what its graph gives."""
+"""Axes and shapes that a file declares, against those that its graph gives."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def shape_contradiction(facts: Facts) -> Iterator[Finding]:
         declared, inferred = dims_of(value.type), facts.main.dims(value.name)
         if declared is None or inferred is None:
             continue
-        for severity, place, found in _differences(facts, kind, value.name, declared, inferred):
+        for severity, place, problem in _differences(facts, kind, value.name, declared, inferred):
             remedy = "declare what the graph gives, or mend the graph"
-            yield Finding("shape-contradiction", severity, place, found, remedy)
+            yield Finding("shape-contradiction", severity, place, problem, remedy)
 
 
 def _differences(
@@ -57,20 +57,20 @@ def _differences(
         yield "error", where, f"declares {list(declared)}, the graph gives {list(inferred)}"
         return
     proven: Severity = "error" if facts.example and kind == "output" else "warning"
-    for number, (said, given) in enumerate(zip(declared, inferred, strict=True)):
+    for number, (stated, actual) in enumerate(zip(declared, inferred, strict=True)):
         severity: Severity | None = None
-        if isinstance(said, int) and isinstance(given, int) and said != given:
+        if isinstance(stated, int) and isinstance(actual, int) and stated != actual:
             severity = "error"
-        elif isinstance(said, int) and given in facts.axes:
+        elif isinstance(stated, int) and actual in facts.axes:
             severity = proven
-        elif isinstance(said, str) and isinstance(given, int):
-            baked = given in facts.example.values()
+        elif isinstance(stated, str) and isinstance(actual, int):
+            baked = actual in facts.example.values()
             severity = "warning" if kind == "output" and not baked else None
-        elif {said, given} <= facts.axes and said != given:
+        elif {stated, actual} <= facts.axes and stated != actual:
             severity = "warning"
         if severity is not None:
             yield (
                 severity,
                 f"{where} axis {number}",
-                f"declares {said!r}, the graph gives {given!r}",
+                f"declares {stated!r}, the graph gives {actual!r}",
             )

@@ -2,7 +2,7 @@
 
 Where the sizes of the example are known, they coincide with no other size of the model: a constant
 equal to one of them, where a shape is made, is proof. Where they are not, only what fits a single
-size of an axis that the inputs declare dynamic is told, as a warning.
+size of an axis that the inputs declare dynamic is reported, as a warning.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from harness.graphs.attributes import attribute
-from harness.graphs.inference import Dim, Dims, Facts, Scope, dims_of, is_batch
+from harness.graphs.inference import Dims, Facts, Scope, dims_of, is_batch
 from harness.graphs.recurrent import SEQUENCE_LENS, is_recurrent
 from harness.graphs.walk import input_at
 from harness.linting.finding import Finding, Severity
@@ -26,12 +26,12 @@ DECLARE = "declare the axis by name and export with dynamic shapes"
 
 @dataclass(frozen=True)
 class _Baked:
-    """A suspect: the size, the name of its axis, and whether the example proves it."""
+    """A suspect: the axis whose size was baked in, and whether the example proves it."""
 
     axis: str
     proven: bool
     place: str
-    found: str
+    problem: str
     remedy: str = FROM_SHAPE
 
 
@@ -48,18 +48,18 @@ def baked_batch(facts: Facts) -> Iterator[Finding]:
 def _findings(facts: Facts, rule: str, batch: bool) -> Iterator[Finding]:
     sizes = {size: axis for axis, size in facts.example.items() if size > 1}
     suspects = [*_in_nodes(facts, sizes), *_declared(facts, sizes)]
-    causes = {one.axis for one in suspects if one.proven}
-    suspects += [one for one in _always(facts, sizes) if one.axis not in causes]
-    told: set[str] = set()
-    for one in suspects:
-        if is_batch(one.axis) is batch and one.place not in told:
-            told.add(one.place)
-            severity: Severity = "error" if one.proven else "warning"
-            yield Finding(rule, severity, one.place, one.found, one.remedy)
+    causes = {suspect.axis for suspect in suspects if suspect.proven}
+    suspects += [suspect for suspect in _always(facts, sizes) if suspect.axis not in causes]
+    reported: set[str] = set()
+    for suspect in suspects:
+        if is_batch(suspect.axis) is batch and suspect.place not in reported:
+            reported.add(suspect.place)
+            severity: Severity = "error" if suspect.proven else "warning"
+            yield Finding(rule, severity, suspect.place, suspect.problem, suspect.remedy)
 
 
 def _declared(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
-    """Inputs and outputs that declare an example size."""
+    """Yield inputs and outputs that declare an example size."""
     for kind, values in (("input", facts.graph.input), ("output", facts.graph.output)):
         for value in values:
             for number, dim in enumerate(dims_of(value.type) or ()):
@@ -69,13 +69,13 @@ def _declared(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
 
 
 def _always(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
-    """Outputs that have an example size without declaring it."""
+    """Yield outputs that have an example size without declaring it."""
     for value in facts.graph.output:
         declared = dims_of(value.type) or ()
         for number, dim in enumerate(facts.main.dims(value.name) or ()):
             if isinstance(dim, int) and dim in sizes and declared[number : number + 1] != (dim,):
-                found = f"always has {_size(dim, sizes)}"
-                yield _Baked(sizes[dim], True, f"output {value.name!r} axis {number}", found)
+                problem = f"always has {_size(dim, sizes)}"
+                yield _Baked(sizes[dim], True, f"output {value.name!r} axis {number}", problem)
 
 
 def _in_nodes(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
@@ -93,9 +93,9 @@ def _in_nodes(facts: Facts, sizes: dict[int, str]) -> Iterator[_Baked]:
             yield from _one_size(scope, node, sizes, axes)
         for weight, count in repeated_cells(scope):
             if count in sizes:
-                found = f"is used by {count} unrolled steps, {_size(count, sizes)}"
+                problem = f"is used by {count} unrolled steps, {_size(count, sizes)}"
                 remedy = "export the recurrence as LSTM, GRU or RNN"
-                yield _Baked(sizes[count], True, f"constant {weight!r}", found, remedy)
+                yield _Baked(sizes[count], True, f"constant {weight!r}", problem, remedy)
 
 
 def _shape_constant(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
@@ -108,14 +108,14 @@ def _shape_constant(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Ite
         if node.op_type == "Reshape" and fits_any_size(scope, node, target):
             continue
         axis = sizes.get(value) or flat[value]
-        told = _size(value, sizes) if value in sizes else f"{value}, the example's {axis}"
+        meaning = _size(value, sizes) if value in sizes else f"{value}, the example's {axis}"
         where = f"{scope.label(node)} input {name!r}"
         what = "limit" if node.op_type == "Range" else f"element {number}"
-        yield _Baked(axis, True, where, f"{what} is {told}")
+        yield _Baked(axis, True, where, f"{what} is {meaning}")
 
 
 def _along_an_axis(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
-    """Constants that count along one axis, where that axis is dynamic and has this very size."""
+    """Yield constants that count along a dynamic axis and equal its size in the example."""
     dims = scope.dims(node.input[0])
     for axis, value, what in _counts(scope, node, dims):
         dim = dims[axis] if dims and -len(dims) <= axis < len(dims) else None
@@ -127,12 +127,12 @@ def _along_an_axis(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iter
             continue
         proven = node.op_type != "Pad" and (not last or dim in sizes.values())
         of = "the last step of" if last else "the size of"
-        found = f"{what} {value} on the dynamic axis {axis} is {of} the example's {sizes[size]}"
-        yield _Baked(sizes[size], proven, scope.label(node), found)
+        problem = f"{what} {value} on the dynamic axis {axis} is {of} the example's {sizes[size]}"
+        yield _Baked(sizes[size], proven, scope.label(node), problem)
 
 
 def _counts(scope: Scope, node: NodeProto, dims: Dims | None) -> Iterator[tuple[int, int, str]]:
-    """(axis, constant, what it is) of a node that slices, splits, picks or pads."""
+    """Yield (axis, constant, its meaning) of a node that slices, splits, picks or pads."""
     rank = len(dims or ())
     operands = [scope.elements(name) if name else None for name in node.input]
     operands += [None] * (5 - len(operands))
@@ -163,19 +163,19 @@ def _counts(scope: Scope, node: NodeProto, dims: Dims | None) -> Iterator[tuple[
 def _trips(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
     count = scope.elements(node.input[0]) if node.input[0] else None
     if count and count[0] is not None and count[0] in sizes:
-        told = _size(count[0], sizes)
-        yield _Baked(sizes[count[0]], True, scope.label(node), f"trip count is {told}")
+        meaning = _size(count[0], sizes)
+        yield _Baked(sizes[count[0]], True, scope.label(node), f"trip count is {meaning}")
 
 
 def _state(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Baked]:
-    """Initial states and lengths that are constants for more than one row."""
+    """Yield initial states and lengths that are constants for more than one row."""
     for name, rows, batch in initial_states(scope, node):
         place = f"{scope.label(node)} input {name!r}"
         if rows in sizes:
             yield _Baked(sizes[rows], True, place, f"holds {_size(rows, sizes)} rows")
         elif isinstance(batch, str):
-            found = f"holds {rows} rows for the dynamic batch {batch!r}"
-            yield _Baked("batch", False, place, found)
+            problem = f"holds {rows} rows for the dynamic batch {batch!r}"
+            yield _Baked("batch", False, place, problem)
     lens = scope.array(input_at(node, SEQUENCE_LENS))
     if lens is not None and lens.size and len(set(lens.tolist())) == 1:
         length = int(lens.reshape(-1)[0])
@@ -187,35 +187,38 @@ def _state(scope: Scope, node: NodeProto, sizes: dict[int, str]) -> Iterator[_Ba
 def _one_size(
     scope: Scope, node: NodeProto, sizes: dict[int, str], axes: set[str]
 ) -> Iterator[_Baked]:
-    """What can run at one size only of an axis that is dynamic."""
+    """Yield what runs at one size only of an axis that is dynamic."""
     for name, size, dim in broadcast(scope, node):
         place = f"{scope.label(node)} input {name!r}"
         if size in sizes:
-            found = f"a constant with {_size(size, sizes)} meets the dynamic axis {dim!r}"
-            yield _Baked(sizes[size], True, place, found)
+            problem = f"a constant with {_size(size, sizes)} meets the dynamic axis {dim!r}"
+            yield _Baked(sizes[size], True, place, problem)
         elif dim in axes:
-            found = f"a constant of size {size} meets the dynamic axis {dim!r}"
-            yield _Baked(dim, False, place, found)
+            problem = f"a constant of size {size} meets the dynamic axis {dim!r}"
+            yield _Baked(dim, False, place, problem)
     if node.op_type == "Reshape" and len(node.input) > 1:
         target, dims = scope.elements(node.input[1]), scope.dims(node.input[0])
         if target is not None and not any(value in sizes for value in target):
             named = _first_named(dims, axes)
             if named is not None and fits_any_size(scope, node, target) is False:
-                found = f"the fixed shape {target} does not fit every size of {_shown(dims)}"
-                yield _Baked(named, False, f"{scope.label(node)} input {node.input[1]!r}", found)
+                shown = list(dims or ())
+                problem = f"the fixed shape {target} does not fit every size of {shown}"
+                yield _Baked(named, False, f"{scope.label(node)} input {node.input[1]!r}", problem)
 
 
 def _first_named(dims: Dims | None, axes: set[str]) -> str | None:
-    """The first dynamic axis, lengths before the batch, where every axis is a size or a name."""
-    known = [dim for dim in dims or () if isinstance(dim, int) or dim in axes]
-    if dims is None or len(known) < len(dims):
+    """Return the first dynamic axis, lengths before the batch; None where an axis is neither a size
+    nor a name.
+    """
+    usable = [dim for dim in dims or () if isinstance(dim, int) or dim in axes]
+    if dims is None or len(usable) < len(dims):
         return None
-    named = [dim for dim in known if isinstance(dim, str)]
+    named = [dim for dim in usable if isinstance(dim, str)]
     return next((dim for dim in named if not is_batch(dim)), named[0] if named else None)
 
 
 def _products(sizes: dict[int, str]) -> dict[int, str]:
-    """The example's batch times each of its lengths."""
+    """Return the example's batch times each of its lengths."""
     batch = next((size for size, axis in sizes.items() if is_batch(axis)), None)
     if batch is None:
         return {}
@@ -224,7 +227,3 @@ def _products(sizes: dict[int, str]) -> dict[int, str]:
 
 def _size(size: int, sizes: dict[int, str]) -> str:
     return f"{size}, the example's {sizes[size]}"
-
-
-def _shown(dims: Dims | None) -> list[Dim]:
-    return list(dims or ())

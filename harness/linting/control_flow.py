@@ -32,14 +32,16 @@ def control_flow(facts: Facts) -> Iterator[Finding]:
         if recurs and any(kinds[name] for name in ACTIVATIONS):
             sigmoids = sum(kinds[name] for name in SIGMOIDS)
             native = next(k for k, cell in RECURRENT.items() if sigmoids >= len(cell.gates) - 1)
-            found = f"its body computes a recurrent cell, most like {native}, step by step"
+            problem = f"its body computes a recurrent cell, most like {native}, step by step"
             remedy = f"export the layer as {native}, which runs several times faster"
         elif not states:
-            found = "its body carries nothing but a count from step to step: the same work for each"
+            problem = (
+                "its body carries nothing but a count from step to step: the same work for each"
+            )
             remedy = "apply its nodes once to all steps: they batch over leading axes"
         else:
             continue
-        yield Finding("control-flow", "warning", scope.label(node), found, remedy)
+        yield Finding("control-flow", "warning", scope.label(node), problem, remedy)
     for scope in facts.scopes:
         for weight, count in repeated_cells(scope):
             yield Finding(
@@ -52,42 +54,42 @@ def control_flow(facts: Facts) -> Iterator[Finding]:
 
 
 def _states(node: NodeProto, body: GraphProto) -> set[str]:
-    """The body's inputs that one step hands to the next, changed, counters left out."""
+    """Return the body's inputs that one step hands to the next, changed, counters left out."""
     first = 2 if node.op_type == "Loop" else 0
-    count = len(node.input) - (2 if node.op_type == "Loop" else 0)
+    count = len(node.input) - first
     if node.op_type == "Scan":
         count -= int(attribute(node, "num_scan_inputs", 0))
-    made = {name: inner for inner in body.node for name in inner.output}
-    taken = [value.name for value in body.input][first : first + count]
-    given = [value.name for value in body.output][1 if node.op_type == "Loop" else 0 :]
+    makers = {name: inner for inner in body.node for name in inner.output}
+    body_inputs = [value.name for value in body.input][first : first + count]
+    body_outputs = [value.name for value in body.output][1 if node.op_type == "Loop" else 0 :]
     varying = {value.name for value in body.input}
-    varying |= {name for name, inner in made.items() if inner.op_type != "Constant"}
+    varying |= {name for name, inner in makers.items() if inner.op_type != "Constant"}
     changed = set()
-    for before, after in zip(taken, given, strict=False):
+    for before, after in zip(body_inputs, body_outputs, strict=False):
         source = after
-        while source in made and made[source].op_type == "Identity":
-            source = made[source].input[0]
-        if source != before and not _counts(made.get(source), before, varying):
+        while source in makers and makers[source].op_type == "Identity":
+            source = makers[source].input[0]
+        if source != before and not _counts(makers.get(source), before, varying):
             changed.add(before)
     return changed
 
 
 def _counts(node: NodeProto | None, name: str, varying: set[str]) -> bool:
-    """Whether ``node`` adds to ``name`` what no step changes: a counter is no state of a cell."""
+    """Return whether ``node`` only adds a constant to ``name``: a counter is no state of a cell."""
     if node is None or node.op_type not in ("Add", "Sub") or name not in node.input:
         return False
     return not any(each in varying for each in node.input if each != name)
 
 
 def _reads(body: GraphProto, node: NodeProto, names: set[str]) -> bool:
-    """Whether ``node`` depends, within one step, on one of ``names``."""
-    made = {name: inner for inner in walk.nodes(body) for name in inner.output}
-    todo, seen = list(node.input), set()
-    while todo:
-        name = todo.pop()
+    """Return whether ``node`` depends, within one step, on one of ``names``."""
+    makers = {name: inner for inner in walk.nodes(body) for name in inner.output}
+    pending, visited = list(node.input), set()
+    while pending:
+        name = pending.pop()
         if name in names:
             return True
-        if name in made and name not in seen:
-            seen.add(name)
-            todo += made[name].input
+        if name in makers and name not in visited:
+            visited.add(name)
+            pending += makers[name].input
     return False

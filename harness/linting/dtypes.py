@@ -42,49 +42,46 @@ def reduced_dtype(facts: Facts) -> Iterator[Finding]:
     if public & set(REDUCED) or TensorProto.FLOAT not in public:
         return
     for kind, name in REDUCED.items():
-        found = [
-            key
-            for scope in facts.scopes
-            for key, tensor in scope.own_constants.items()
-            if tensor.data_type == kind
-        ]
-        if found:
+        if places := _constants(facts, kind):
             yield Finding(
                 "reduced-dtype",
                 "warning",
-                f"constant {found[0]!r}",
-                f"{name}, as {len(found)} constants are, in a model of float32",
+                places[0],
+                f"{name}, as {len(places)} constants are, in a model of float32",
                 "keep float32, or name the reduced precision as a variant of its own",
             )
 
 
 def _public(facts: Facts) -> set[int]:
-    """The element types of inputs and outputs."""
+    """Return the element types of inputs and outputs."""
     values = [*facts.graph.input, *facts.graph.output]
     return {value.type.tensor_type.elem_type for value in values}
 
 
+def _constants(facts: Facts, dtype: int) -> list[str]:
+    return [
+        f"constant {name!r}"
+        for scope in facts.scopes
+        for name, tensor in scope.own_constants.items()
+        if tensor.data_type == dtype
+    ]
+
+
 def _doubles(facts: Facts) -> Iterator[Finding]:
-    """One finding for all constants and one for all nodes, each at the first."""
-    constants, nodes = [], []
-    for scope in facts.scopes:
-        constants += [
-            f"constant {name!r}"
-            for name, tensor in scope.own_constants.items()
-            if tensor.data_type == TensorProto.DOUBLE
-        ]
-        nodes += [
-            scope.label(node)
-            for node in scope.graph.node
-            if node.op_type != "Constant"
-            and any(scope.dtype(name) == TensorProto.DOUBLE for name in node.output if name)
-        ]
-    for found, what in ((constants, "constants are"), (nodes, "nodes compute")):
-        if found:
+    """Yield one finding for all constants and one for all nodes, each at the first."""
+    nodes = [
+        scope.label(node)
+        for scope, node in facts.nodes()
+        if node.op_type != "Constant"
+        and any(scope.dtype(name) == TensorProto.DOUBLE for name in node.output if name)
+    ]
+    constants = _constants(facts, TensorProto.DOUBLE)
+    for places, what in ((constants, "constants are"), (nodes, "nodes compute")):
+        if places:
             yield Finding(
                 "wide-dtype",
                 "warning",
-                found[0],
-                f"float64, as {len(found)} {what}, in a model that takes and gives none",
+                places[0],
+                f"float64, as {len(places)} {what}, in a model that takes and gives none",
                 "make the constants float32 and drop the Cast to double",
             )

@@ -1,4 +1,4 @@
-"""What a rule found in a graph."""
+"""What a rule reports of a graph."""
 
 from __future__ import annotations
 

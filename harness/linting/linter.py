@@ -12,12 +12,11 @@ from harness.graphs.interface import read_structure
 from harness.linting import RULES
 from harness.linting.finding import Finding
 
-Findings = Sequence[Finding]
 FIRST = ("external-data", "deprecated-op", "invalid-onnx")
 
 
 def read(path: Path, example: Mapping[str, int]) -> Facts:
-    """What is known of the model in ``path``, its external data left where it is.
+    """Return the facts of the model in ``path``, its external data left where it is.
 
     ``example`` holds the sizes it was exported with, by axis, where they are known. UsageError
     where the file is no ONNX model.
@@ -26,9 +25,9 @@ def read(path: Path, example: Mapping[str, int]) -> Facts:
 
 
 def run(facts: Facts) -> list[Finding]:
-    """What every rule finds, errors first.
+    """Return the findings of every rule, errors first.
 
-    A graph whose data is missing, or that is not valid, is looked at no further.
+    A graph whose data is missing, or that is not valid, is checked no further.
     """
     for name in FIRST:
         if refused := [f for f in resolve(RULES[name])(facts) if f.severity == "error"]:
@@ -37,26 +36,25 @@ def run(facts: Facts) -> list[Finding]:
 
 
 def of_file(path: Path, example: Mapping[str, int]) -> list[Finding]:
-    """What every rule finds in the model in ``path``; CheckError where it is no ONNX model."""
+    """Return the findings of every rule; CheckError where ``path`` is no ONNX model."""
     try:
         return run(read(path, example))
     except UsageError as error:
         raise CheckError(str(error)) from None
 
 
-def ordered(found: Iterable[Finding]) -> list[Finding]:
-    """Errors first, else as they came."""
-    return sorted(found, key=lambda finding: finding.severity)
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Return errors first, else in the given order."""
+    return sorted(findings, key=lambda finding: finding.severity)
 
 
 def rules() -> dict[str, str]:
-    """Every rule's name and what it looks for, in one sentence."""
+    """Return every rule's name and its description in one sentence."""
     return {name: resolve(target).__doc__.partition("\n")[0] for name, target in RULES.items()}
 
 
-def refuse(found: Findings) -> None:
-    """CheckError, in one line, where one of the findings is an error."""
-    errors = [finding for finding in found if finding.severity == "error"]
-    if errors:
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise CheckError, in one line, where one of the findings is an error."""
+    if errors := [finding for finding in findings if finding.severity == "error"]:
         more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
         raise CheckError(f"{errors[0]}{more}")

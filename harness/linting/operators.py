@@ -20,29 +20,30 @@ def invalid_onnx(facts: Facts) -> Iterator[Finding]:
     """ONNX's own checker refuses the model, or does not know its opset."""
     newest = onnx.defs.onnx_opset_version()
     if facts.opset > newest:
-        found = f"opset {facts.opset} is newer than this onnx's {newest}"
+        problem = f"opset {facts.opset} is newer than this onnx's {newest}"
         remedy = "export at an older opset, or update onnx"
-        yield Finding("invalid-onnx", "error", "model", found, remedy)
+        yield Finding("invalid-onnx", "error", "model", problem, remedy)
         return
     try:
         onnx.checker.check_model(str(facts.path) if facts.path else facts.model)
     except (onnx.checker.ValidationError, ProtobufError, ValueError, RuntimeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        told = clipped(lines[0]) if lines else type(error).__name__
-        yield Finding("invalid-onnx", "error", "model", told, "mend what the checker names")
+        lines = filter(None, map(str.strip, str(error).splitlines()))
+        message = next(lines, type(error).__name__)
+        remedy = "mend what the checker names"
+        yield Finding("invalid-onnx", "error", "model", clipped(message), remedy)
 
 
 def deprecated_op(facts: Facts) -> Iterator[Finding]:
     """An operator is deprecated in the opset that the model imports: runtimes refuse it."""
     versions = opsets(facts.model)
     for scope, node in facts.nodes():
-        known = schema(node, versions)
-        if known is not None and known.deprecated:
+        operator = schema(node, versions)
+        if operator is not None and operator.deprecated:
             yield Finding(
                 "deprecated-op",
                 "error",
                 scope.label(node),
-                f"{node.op_type} is deprecated since opset {known.since_version}",
+                f"{node.op_type} is deprecated since opset {operator.since_version}",
                 "export with its successor, or at an older opset",
             )
 
@@ -50,12 +51,12 @@ def deprecated_op(facts: Facts) -> Iterator[Finding]:
 def custom_op(facts: Facts) -> Iterator[Finding]:
     """An operator is not ONNX's: only runtimes that know its domain run it."""
     local = {(function.domain, function.name) for function in facts.model.functions}
-    told = set()
+    reported = set()
     for scope, node in facts.nodes():
         kind = (node.domain, node.op_type)
-        if node.domain in STANDARD or kind in local or kind in told:
+        if node.domain in STANDARD or kind in local or kind in reported:
             continue
-        told.add(kind)
-        found = f"{node.domain}.{node.op_type} is not an ONNX operator"
+        reported.add(kind)
+        problem = f"{node.domain}.{node.op_type} is not an ONNX operator"
         remedy = "export with ONNX's operators, or deploy only where the domain is known"
-        yield Finding("custom-op", "warning", scope.label(node), found, remedy)
+        yield Finding("custom-op", "warning", scope.label(node), problem, remedy)

@@ -48,15 +48,15 @@ def recurrent_on_cpu(facts: Facts) -> Iterator[Finding]:
     """A recurrent node has what no CUDA kernel of ONNX Runtime computes: it runs on the CPU."""
     for scope, node in facts.recurrent():
         fallen = [(table, table.fallen(node.op_type, traits(node))) for table in stored()]
-        without = [table for table, told in fallen if told]
-        if without:
-            told = sorted({trait for _, each in fallen for trait in each})
+        refusing = [table for table, refused in fallen if refused]
+        if refusing:
+            names = sorted({trait for _, refused in fallen for trait in refused})
             yield Finding(
                 "recurrent-on-cpu",
                 "warning",
                 scope.label(node),
-                f"has {', '.join(told)}: runs on the CPU with the CUDA provider of ONNX Runtime"
-                f" {versions_text(without)}",
+                f"has {', '.join(names)}: runs on the CPU with the CUDA provider of ONNX Runtime"
+                f" {versions_text(refusing)}",
                 "train without it, or deploy on the CPU",
             )
 

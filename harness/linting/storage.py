@@ -1,4 +1,4 @@
-"""What the file stores elsewhere, and what it stores in vain."""
+"""Data that the file stores elsewhere or in vain."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def unused(facts: Facts) -> Iterator[Finding]:
     read = walk.used(facts.graph)
     for value in walk.inputs(facts.graph):
         if value.name not in read:
-            found, remedy = "nothing reads it", "leave it out, or look for what should read it"
-            yield Finding("unused", "warning", f"input {value.name!r}", found, remedy)
+            problem, remedy = "nothing reads it", "leave it out, or look for what should read it"
+            yield Finding("unused", "warning", f"input {value.name!r}", problem, remedy)
     for scope in facts.scopes:
         for tensor in scope.graph.initializer:
             if tensor.name not in read:
@@ -48,7 +48,7 @@ def unused(facts: Facts) -> Iterator[Finding]:
 
 
 def _unusable(location: str, folder: Path | None, tensors: Iterable[TensorProto]) -> str:
-    """What is wrong with the place of external data; empty where nothing is."""
+    """Return what is wrong with the place of external data; empty where nothing is."""
     if not location:
         return "external data without a location"
     if Path(location).is_absolute():

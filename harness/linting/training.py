@@ -1,4 +1,4 @@
-"""What belongs to training, and what draws random numbers."""
+"""Nodes that train, and nodes that draw random numbers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ EVAL = "export the model in inference mode"
 def training_node(facts: Facts) -> Iterator[Finding]:
     """A node trains: Dropout or BatchNormalization in training mode, a loss, a gradient."""
     for scope, node in facts.nodes():
-        told = _trains(facts, scope, node)
-        if told is not None:
-            severity, found = told
-            yield Finding("training-node", severity, scope.label(node), found, EVAL)
+        if (verdict := _trains(facts, scope, node)) is not None:
+            severity, problem = verdict
+            yield Finding("training-node", severity, scope.label(node), problem, EVAL)
 
 
 def random_node(facts: Facts) -> Iterator[Finding]:

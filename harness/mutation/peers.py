@@ -1,8 +1,8 @@
-"""What other tools' default rules say of the same outputs.
+"""The default rules of other tools, applied to the same outputs.
 
-Each rule is written anew from the source that its docstring names. Its reference would be the
-framework's own float32 output; here it is the oracle's output rounded to float32, which is within
-a noise floor of that.
+Each rule follows the source that its docstring names. Its reference would be the framework's own
+float32 output; here it is the oracle's output rounded to float32, which is within a noise floor of
+that.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Named = Sequence[tuple[str, Array]]
 Pairs = list[tuple[Array, Array]]
 
 EXAMPLE = (16,)
-"""Optimum's own example length (``DEFAULT_DUMMY_SHAPES`` in optimum/utils/input_generators.py).
+"""Optimum's example length (``DEFAULT_DUMMY_SHAPES`` in optimum/utils/input_generators.py).
 
-Polygraphy by itself takes 1 for a dynamic axis (``DEFAULT_SHAPE_VALUE`` in its constants.py); the
-other two run what their user gives them.
+Polygraphy takes 1 for a dynamic axis by default (``DEFAULT_SHAPE_VALUE`` in its constants.py); the
+other two run the inputs of their user.
 """
 FOUR = (8, 33, 96, 154)
 """``VALIDATE_EXPORT_ON_SHAPES_SLOW`` in optimum's tests/exporters; its users get ``EXAMPLE``."""
@@ -31,9 +31,9 @@ FOUR = (8, 33, 96, 154)
 class Peer:
     """A tool's rule.
 
-    ``lengths`` are those at which it runs a model. ``pairs`` gives the outputs that it compares,
+    ``lengths`` are those at which it runs a model. ``pairs`` returns the outputs that it compares,
     (actual, expected), or None where it refuses to; ``passes`` judges such a pair of equal shape.
-    ``dtypes`` says whether it asks for equal dtypes. All peers ask for equal shapes.
+    ``dtypes`` is set where it requires equal dtypes. All peers require equal shapes.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Peer:
 
 
 def caught(peer: Peer, expected: Named, actual: Named) -> bool:
-    """Whether ``peer`` would report outputs that should be ``expected``, in float32."""
+    """Return whether ``peer`` reports outputs that should be ``expected``, in float32."""
     pairs = peer.pairs(expected, actual)
     return pairs is None or not all(_conforms(peer, *pair) for pair in pairs)
 
@@ -57,38 +57,38 @@ def _conforms(peer: Peer, actual: Array, expected: Array) -> bool:
 
 
 def by_position(expected: Named, actual: Named) -> Pairs | None:
-    """The first with the first, whatever their names; refused where the counts differ."""
+    """Pair the first with the first, whatever their names; None where the counts differ."""
     if len(expected) != len(actual):
         return None
     return [(a, e) for (_, a), (_, e) in zip(actual, expected, strict=True)]
 
 
 def by_name(expected: Named, actual: Named) -> Pairs | None:
-    """Same names together, refused where the sets of names differ.
+    """Pair the same names; None where the sets of names differ.
 
     optimum/exporters/onnx/convert.py, ``ValidationProcess.run``; a name that comes twice counts
     once.
     """
-    given = dict(reversed(actual))
-    if given.keys() != dict(expected).keys():
+    outputs = dict(reversed(actual))
+    if outputs.keys() != dict(expected).keys():
         return None
-    return [(given[name], value) for name, value in expected]
+    return [(outputs[name], value) for name, value in expected]
 
 
 def by_likeness(expected: Named, actual: Named) -> Pairs | None:
-    """Each actual output with the expected one of the same or a like name, or of its number.
+    """Pair each actual output with the expected one of the same or a like name, or of its number.
 
     What has no partner is skipped, and so is an output of the reference that nothing resembles;
-    refused where nothing is left to compare. Polygraphy's comparator/compare.py,
+    None where nothing is left to compare. Polygraphy's comparator/compare.py,
     ``default_find_output_func`` and ``run_comparison``, with ``find_str_in_iterable`` of its
     util/util.py; the model comes first, its reference second.
     """
-    given, wanted = dict(actual), dict(expected)
-    partners = {name: _like(name, number, [*wanted]) for number, name in enumerate(given)}
+    outputs, references = dict(actual), dict(expected)
+    partners = {name: _like(name, number, [*references]) for number, name in enumerate(outputs)}
     pairs = [
-        (given[name], wanted[partner])
+        (outputs[name], references[partner])
         for name, partner in partners.items()
-        if partner is not None and (partner == name or partner not in given)
+        if partner is not None and (partner == name or partner not in outputs)
     ]
     return pairs or None
 
@@ -103,7 +103,7 @@ def _like(name: str, number: int, candidates: list[str]) -> str | None:
 
 
 def polygraphy(actual: Array, expected: Array) -> bool:
-    """An element fails where both its absolute and its relative error exceed 1e-5, or are NaN.
+    """Return whether no element has both errors, absolute and relative, above 1e-5 or NaN.
 
     The relative error is of the reference's magnitude, a reference of 0 counting as 2.2e-16; the
     errors are computed in the wider of the two dtypes, float16 as float32. Two NaN or two equal
@@ -119,27 +119,28 @@ def polygraphy(actual: Array, expected: Array) -> bool:
 
 
 def assert_close(actual: Array, expected: Array) -> bool:
-    """|actual - expected| <= 1e-5 + 1.3e-6 |expected| in float32; equal infinities pass, NaN not.
+    """Return whether |actual - expected| <= 1e-5 + 1.3e-6 |expected| in float32.
 
-    torch/testing/_comparison.py, ``assert_close``, with ``torch.isclose``.
+    Equal infinities pass, NaN does not. torch/testing/_comparison.py, ``assert_close``, with
+    ``torch.isclose``.
     """
     return bool(np.isclose(actual, expected, rtol=1.3e-6, atol=1e-5).all())
 
 
 def optimum(actual: Array, expected: Array) -> bool:
-    """|actual - expected| <= 1e-5 + 1e-5 |actual|, since the two are given in that order.
+    """Return whether |actual - expected| <= 1e-5 + 1e-5 |actual|.
 
-    optimum/exporters/onnx/convert.py, ``ValidationProcess.run``: ``numpy.allclose`` with
-    ``ATOL_FOR_VALIDATION`` of base.py, 1e-5, and NumPy's own relative tolerance, 1e-5.
+    optimum/exporters/onnx/convert.py, ``ValidationProcess.run``: ``numpy.allclose``, the two in
+    that order, with ``ATOL_FOR_VALIDATION`` of base.py, 1e-5, and NumPy's relative tolerance, 1e-5.
     """
     return bool(np.allclose(expected, actual, atol=1e-5))
 
 
 def backend_tests(actual: Array, expected: Array) -> bool:
-    """|actual - expected| <= 1e-7 + 1e-3 |expected|; NaN and infinity pass in the same places.
+    """Return whether |actual - expected| <= 1e-7 + 1e-3 |expected|.
 
-    onnx/backend/test/runner/__init__.py, ``assert_similar_outputs``, with the tolerances of
-    onnx/backend/test/loader/__init__.py.
+    NaN and infinity pass in the same places. onnx/backend/test/runner/__init__.py,
+    ``assert_similar_outputs``, with the tolerances of onnx/backend/test/loader/__init__.py.
     """
     return bool(np.isclose(actual, expected, rtol=1e-3, atol=1e-7, equal_nan=True).all())
 

@@ -1,4 +1,4 @@
-"""Whether a missed mutant computes anything else: exact arithmetic decides, not a reader."""
+"""Whether a missed mutant computes anything else, decided by exact arithmetic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from harness.core.errors import StageError
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Raggedness, Runtime, Session
-from harness.goldens.formulas import evaluate
 from reference_models import cases
 
 Wrap = Callable[[Session], Session]
@@ -18,48 +17,38 @@ EQUAL = 1e-12
 LENGTH = 129
 """The greatest length at which every golden case is evaluated; beyond it, the longest is."""
 FRESH = ((1, 1), (1, 4), (2, 2), (3, 3), (4, 1), (5, 5), (6, 3), (7, 7), (9, 4), (21, 2))
-"""Lengths and batches at which new inputs are drawn, so that what the golden cases cannot tell
-apart is not taken to be the same."""
+"""Lengths and batches at which new inputs are drawn: a mutant may depart only away from the golden
+cases."""
 SEED = 4_000_037
 
 
 def fresh(spec: ModelSpec) -> Iterator[tuple[str, Arrays]]:
-    """Inputs that are in no golden, each with a name, of every raggedness that ``spec`` knows."""
+    """Yield inputs that are in no golden, each with a name, of every raggedness of ``spec``."""
     for number, (length, batch) in enumerate(FRESH):
-        for kind in spec.raggedness:
-            possible = kind is Raggedness.NONE or length > 2
-            if not possible:
-                continue
-            lengths = {axis: length + 2 * place for place, axis in enumerate(spec.axes)}
+        lengths = {axis: length + 2 * place for place, axis in enumerate(spec.axes)}
+        for kind in spec.raggedness if length > 2 else [Raggedness.NONE]:
             for sizes in (lengths, dict.fromkeys(lengths, length)):
                 case = Case(sizes, batch, kind)
-                formulas = cases.formulas(spec, case, SEED + number)
-                yield (
-                    f"fresh-{case.id}",
-                    {
-                        t.name: evaluate(formulas[t.name], t.shape(batch, sizes), t.dtype)
-                        for t in spec.inputs
-                    },
-                )
+                yield f"fresh-{case.id}", cases.drawn(spec, case, SEED + number)
 
 
 class Referee:
     """Compares a mutant with the model at ``path``, from which it was made, in float64.
 
-    A changed session, which has no graph of its own, is compared in the runtime's own float32.
-    ``unit`` gives the noise floor of an output at given inputs.
+    A changed session, which has no other graph, is compared in the runtime's own float32. ``unit``
+    returns the noise floor of an output at given inputs.
     """
 
     def __init__(
         self, path: Path, runtime: Runtime, oracle: Runtime, unit: Callable[[str, Arrays], float]
     ) -> None:
         self._path, self._runtime, self._oracle, self._unit = path, runtime, oracle, unit
-        self._known: dict[tuple[str, str], dict[str, Array]] = {}
+        self._originals: dict[tuple[bool, str], dict[str, Array]] = {}
 
     def effect(
         self, path: Path, wrap: Wrap | None, inputs: Iterable[tuple[str, Arrays]]
     ) -> tuple[float | None, str]:
-        """The largest departure of any output over ``inputs``, in noise floors, and a word on it.
+        """Return the largest departure of an output over ``inputs``, in noise floors, and in words.
 
         It is 0 where every output is the same to 1e-12 of its scale, and None where the graph
         cannot be evaluated in float64, or an output is missing, of another shape, or not finite
@@ -85,21 +74,21 @@ class Referee:
     def _original(
         self, session: Session, plain: bool, case: str, inputs: Arrays
     ) -> dict[str, Array]:
-        key = ("plain" if plain else "exact", case)
-        if key not in self._known:
-            self._known[key] = dict(session.run(inputs))
-        return self._known[key]
+        if (plain, case) not in self._originals:
+            self._originals[plain, case] = dict(session.run(inputs))
+        return self._originals[plain, case]
 
     def _departure(self, session: Session, expected: dict[str, Array], inputs: Arrays) -> float:
-        """The largest over the outputs; infinite where two cannot be subtracted."""
-        given = dict(session.run(inputs))
+        """Return the largest departure of an output; infinite where two cannot be subtracted."""
+        outputs = dict(session.run(inputs))
         largest = 0.0
         for name, exact in expected.items():
-            if name not in given or given[name].shape != exact.shape:
+            actual = outputs.get(name)
+            if actual is None or actual.shape != exact.shape:
                 return math.inf
-            apart = ~((given[name] == exact) | (np.isnan(given[name]) & np.isnan(exact)))
+            apart = ~((actual == exact) | (np.isnan(actual) & np.isnan(exact)))
             with np.errstate(invalid="ignore", over="ignore"):
-                moved = float(np.abs(given[name][apart] - exact[apart]).max(initial=0.0))
+                moved = float(np.abs(actual[apart] - exact[apart]).max(initial=0.0))
             if not math.isfinite(moved):
                 return math.inf
             finite = exact[np.isfinite(exact)]

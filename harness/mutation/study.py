@@ -1,4 +1,4 @@
-"""Every defect planted in every cell of a selection, each cell in a process of its own."""
+"""Every defect planted in every cell of a selection, each cell in a child process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.core.errors import (
 from harness.core.schema import Cell, OutputComparison, Stage, Status
 from harness.mutation import peers
 from harness.mutation.defects import FAMILIES
-from harness.mutation.defects.defect import Defect, name
+from harness.mutation.defects.defect import Defect, defects_of, name
 from harness.mutation.trial import Court, Trial, Verdict
 from harness.processes.limits import Limits
 from harness.processes.worker import Heed, LostError, Worker
@@ -42,7 +42,7 @@ class Honest:
     ``ratio`` is its worst error ÷ tolerance. ``noise_bound`` is the number of noise floors from
     which noise on any one value of any output, whatever its sign, is caught: the largest of
     (tolerance + error) ÷ noise floor over outputs and cases. ``alarming`` are the peers whose rule
-    refuses the unchanged model, and who therefore catch nothing.
+    refuses the unchanged model, and which therefore catch nothing.
     """
 
     ratio: float
@@ -61,12 +61,11 @@ class CellStudy:
 
 
 def defects(patterns: Sequence[str] = ()) -> dict[str, Defect]:
-    """Every kind of defect by name, or those that names and globs select."""
-    every = [defect for family in FAMILIES for defect in import_module(family).DEFECTS]
-    found = {name(defect): defect for defect in every}
-    return {
-        kind: found[kind] for kind in selectors.names("defect", patterns or [selectors.ALL], found)
-    }
+    """Return every kind of defect by name, or those that names and globs select."""
+    every = [defect for family in FAMILIES for defect in defects_of(import_module(family))]
+    by_name = {name(defect): defect for defect in every}
+    chosen = selectors.names("defect", patterns or [selectors.ALL], by_name)
+    return {kind: by_name[kind] for kind in chosen}
 
 
 def run(selection: Selection, kinds: Sequence[str], workers: int) -> Iterator[CellStudy]:
@@ -106,7 +105,7 @@ def supervised(
     limits: Limits = LIMITS,
     study: Callable[..., Honest] | None = None,
 ) -> CellStudy:
-    """Study a cell in a child; where a mutant ends it, that is a catch, and another goes on.
+    """Study a cell in a child; a mutant that ends it is caught, and another child goes on.
 
     ``limits`` hold for each trial. HarnessError soon after ``ending`` is set.
     """
@@ -129,19 +128,19 @@ def supervised(
             return CellStudy(cell, tuple(trials), honest, perf_counter() - started)
         except LostError as lost:
             if pending is None:
-                told = f"{cell.id}: the process that studies it {lost}"
-                raise HarnessError(told) from None
+                problem = f"{cell.id}: the process that studies it {lost}"
+                raise HarnessError(problem) from None
             trials.append(_died(pending, str(lost)))
         finally:
             worker.stop()
 
 
 def _study(
-    emit: Heed, cell: Cell, selection: Selection, kinds: Sequence[str], known: Sequence[Trial]
+    emit: Heed, cell: Cell, selection: Selection, kinds: Sequence[str], tried: Sequence[Trial]
 ) -> Honest:
-    """Try every defect that is not ``known``; emit each trial as it begins and as it ends.
+    """Try every defect that was not ``tried``; emit each trial as it begins and as it ends.
 
-    What goes wrong here, rather than in the runtime's native code, is no catch: it is raised.
+    An error here, rather than in the runtime's native code, catches no mutant: it is raised.
     """
     try:
         prepared = pipeline.prepare(selection, lambda text: None)
@@ -154,7 +153,7 @@ def _study(
             raise NothingSelectedError(f"{cell.id} does not conform: {error}") from None
         if bad := [case for case in honest if case.status is not Status.PASS]:
             raise NothingSelectedError(f"{cell.id} does not conform: {bad[0].reason}")
-        court.try_all(defects(kinds), known, lambda done, trial: emit((done, trial)))
+        court.try_all(defects(kinds), tried, lambda done, trial: emit((done, trial)))
     except HarnessError:
         raise
     except Exception as error:
@@ -165,9 +164,9 @@ def _study(
 
 
 def _died(trial: Trial, end: str) -> Trial:
-    """A mutant that ended its process was noticed by everyone who ran it.
+    """Return the trial of a mutant that ended its process: everyone who ran it caught it.
 
-    One that ended only the referee's was not: it has a reason already, that every case passes.
+    One that ended only the referee's was missed: it has a reason already, that every case passes.
     """
     if trial.reason:
         return replace(trial, reason=f"{trial.reason}; in exact arithmetic its process {end}")
@@ -177,6 +176,6 @@ def _died(trial: Trial, end: str) -> Trial:
 
 
 def _bound(output: OutputComparison, factor: float) -> float:
-    """From how many noise floors on noise on any value of ``output`` is caught."""
+    """Return from how many noise floors on noise on any value of ``output`` is caught."""
     unit = output.tolerance / factor
     return (output.tolerance + output.max_abs) / unit if unit else 0.0

@@ -1,4 +1,4 @@
-"""What a study says of each kind of defect, and how small a graded one each cell notices."""
+"""Counts for each kind of defect, and how small a graded one each cell notices."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class DefectCount:
 
     ``family`` says what kinds like it have in common, ``sentence`` what it is. ``length`` is the
     greatest of the shortest lengths at which its mutants were caught, ``ratio`` the least error ÷
-    tolerance of those that came to a comparison, ``peers`` how many mutants each of them catches
-    of those that are not equivalent.
+    tolerance of those caught by a comparison, ``peers`` the number of mutants, equivalent ones
+    aside, that each of them catches.
     """
 
     defect: str
@@ -59,7 +59,7 @@ class Limit:
 
 
 def kinds(studies: Iterable[CellStudy], graded: bool = False) -> list[DefectCount]:
-    """The structural defects, or the graded ones, in the order in which they were planted."""
+    """Return counts of the structural defects, or of the graded ones, in the order of planting."""
     trials: dict[str, list[Trial]] = {}
     for study in studies:
         for trial in study.trials:
@@ -69,7 +69,7 @@ def kinds(studies: Iterable[CellStudy], graded: bool = False) -> list[DefectCoun
 
 
 def missed(studies: Iterable[CellStudy]) -> list[tuple[Cell, Trial]]:
-    """Every structural defect that changes an output and was not caught."""
+    """Return every structural defect that changes an output and was not caught."""
     return [
         (study.cell, trial)
         for study in studies
@@ -79,13 +79,13 @@ def missed(studies: Iterable[CellStudy]) -> list[tuple[Cell, Trial]]:
 
 
 def limits(studies: Iterable[CellStudy]) -> list[Limit]:
-    """The detection limit of every graded defect in every cell."""
-    found = []
+    """Return the detection limit of every graded defect in every cell."""
+    detection_limits = []
     for study in studies:
         graded = [trial for trial in study.trials if trial.size is not None]
         for defect, group in groupby(graded, key=lambda trial: trial.defect):
-            found.append(_limit(study.cell, defect, list(group)))
-    return found
+            detection_limits.append(_limit(study.cell, defect, list(group)))
+    return detection_limits
 
 
 def _kind(defect: str, trials: Sequence[Trial]) -> DefectCount:

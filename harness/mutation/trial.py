@@ -1,4 +1,4 @@
-"""One planted defect put on trial: is it caught, where, how soon, and do the peers catch it?"""
+"""One planted defect on trial: whether it is caught, where, how soon, and by which peers."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one mutant.
+    """The outcome of one mutant.
 
     ``stage``, ``lengths`` and ``reason`` say where it was caught first, the cases in order of
-    length; ``ratio`` is error ÷ tolerance there, None where it was not the error that told.
-    ``effect`` is how far a missed one moves an output in exact arithmetic, in noise floors; it is
-    not asked for the smaller sizes of a graded one. ``peers`` says which of them catch it.
+    length; ``ratio`` is error ÷ tolerance there, None where something else than the error showed
+    it. ``effect`` is how far a missed one moves an output in exact arithmetic, in noise floors; it
+    is not computed for the smaller sizes of a graded one. ``peers`` says which of them catch it.
     """
 
     defect: str
@@ -85,22 +85,22 @@ class Court:
         )
 
     def honest(self) -> list[CaseResult]:
-        """The unchanged model at every case."""
+        """Judge the unchanged model at every case."""
         session = engine.prepare(self.path, self.job)
         return [judging.judge_case(self.job, c, session, self._store) for c in self.cases]
 
     def try_all(
         self,
         kinds: Mapping[str, Defect],
-        known: Sequence[Trial],
-        tell: Callable[[bool, Trial], None],
+        tried: Sequence[Trial],
+        notify: Callable[[bool, Trial], None],
     ) -> None:
         """Try every mutant of every kind; of a graded one, no size below the first one missed.
 
-        The first of them are ``known`` and not tried again. ``tell`` gets each of the others when
-        it begins (False) and when it is done (True).
+        The first mutants were ``tried`` and are not tried again. ``notify`` gets each of the others
+        when it begins (False) and when it is done (True).
         """
-        waiting = list(reversed(known))
+        waiting = list(reversed(tried))
         with TemporaryDirectory() as folder:
             for kind, defect in kinds.items():
                 last: Trial | None = None
@@ -116,11 +116,11 @@ class Court:
                     if mutant.model is not None:
                         path = Path(folder) / "mutant.onnx"
                         onnx.save_model(mutant.model, path)
-                    last = self._try(kind, mutant, path, not graded, tell)
-                    tell(True, last)
+                    last = self._try(kind, mutant, path, not graded, notify)
+                    notify(True, last)
 
     def unit(self, output: str, inputs: Arrays) -> float:
-        """The larger of the noise floor and one float32 ulp of the scale, at these lengths."""
+        """Return the larger of noise floor and one float32 ulp of the scale, at these lengths."""
         sizes = sizes_of(self.job.golden.spec, inputs)
         lengths = {axis: sizes[axis] for axis in self.job.golden.spec.axes}
         usual = self.job.golden.usual
@@ -132,17 +132,17 @@ class Court:
         mutant: Mutant,
         path: Path,
         referee: bool,
-        tell: Callable[[bool, Trial], None],
+        notify: Callable[[bool, Trial], None],
     ) -> Trial:
         wrap = mutant.wrap or _unchanged
         trial = Trial(kind, mutant.place, mutant.size, Verdict.MISSED)
-        tell(False, trial)
+        notify(False, trial)
         noticed = {
             peer.name: peer.name not in self.alarming and self._caught_by(peer, path, wrap)
             for peer in peers.PEERS
         }
         trial = replace(trial, peers=noticed)
-        tell(False, trial)
+        notify(False, trial)
         try:
             session = wrap(engine.prepare(path, self.job))
         except StageError as error:
@@ -153,42 +153,40 @@ class Court:
                 return _caught(trial, result)
         if not referee:
             return trial
-        tell(False, replace(trial, reason="every case passes"))
+        notify(False, replace(trial, reason="every case passes"))
         effect, reason = self._referee.effect(path, mutant.wrap, self._refereed())
         verdict = Verdict.EQUIVALENT if effect == 0 else Verdict.MISSED
         return replace(trial, verdict=verdict, effect=effect, reason=reason)
 
     def _refereed(self) -> Iterable[tuple[str, Arrays]]:
-        """Golden cases short enough for exact arithmetic, the longest one, and fresh inputs."""
+        """Return golden cases short enough for exact arithmetic, the longest, and fresh inputs."""
         short = [c for c in self.cases if c.longest <= LENGTH]
         chosen = {case.id: self._golden(case).inputs for case in [*short, self.cases[-1]]}
         return chain(chosen.items(), fresh(self.job.golden.spec))
 
     def _caught_by(self, peer: peers.Peer, path: Path, wrap: Wrap) -> bool:
-        """Whether a peer's rule, at its few lengths, would notice."""
+        """Return whether a peer's rule, at its few lengths, catches the mutant."""
         try:
             session = wrap(self.runtime.prepare(str(path)))
             cases = {case.id: case for case in (self._nearest(n) for n in peer.lengths)}
             return any(
-                peers.caught(peer, self._expected(case), self._told(case, session))
+                peers.caught(peer, self._expected(case), self._outputs(case, session))
                 for case in cases.values()
             )
         except StageError:
             return True
 
-    def _told(self, case: Case, session: Session) -> list[tuple[str, Array]]:
-        """The outputs of a case, at the steps that its golden stores where it does not have all."""
-        golden, spec = self._golden(case), self.job.golden.spec
-        outputs = session.run(golden.inputs)
-        if golden.steps is None:
-            return outputs
-        whole = {t.name: (t.step_axis, t.shape(case.batch, case.lengths)) for t in spec.outputs}
-        told = []
-        for name, value in outputs:
-            axis, shape = whole.get(name, (None, None))
-            partly = axis is not None and value.shape == shape
-            told.append((name, value.take(golden.steps, axis=axis) if partly else value))
-        return told
+    def _outputs(self, case: Case, session: Session) -> list[tuple[str, Array]]:
+        """Return the outputs of a case, at the steps that its golden stores."""
+        golden = self._golden(case)
+        tensors = {tensor.name: tensor for tensor in self.job.golden.spec.outputs}
+        outputs = []
+        for name, value in session.run(golden.inputs):
+            tensor = tensors.get(name)
+            if tensor and value.shape == tensor.shape(case.batch, case.lengths):
+                value = tensor.at_steps(value, golden.steps)
+            outputs.append((name, value))
+        return outputs
 
     def _expected(self, case: Case) -> list[tuple[str, Any]]:
         golden = self._golden(case)
@@ -196,7 +194,7 @@ class Court:
         return [(t.name, golden.outputs[t.name].astype(t.dtype)) for t in outputs]
 
     def _nearest(self, length: int) -> Case:
-        """The case whose lengths are nearest to ``length``, padded on the right where one is."""
+        """Return the case with lengths nearest to ``length``, padded on the right if possible."""
 
         def distance(case: Case) -> tuple[int, bool]:
             apart = sum(abs(n - length) for n in case.lengths.values())

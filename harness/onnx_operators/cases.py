@@ -1,4 +1,4 @@
-"""The cases that onnx generates for each operator of the standard, and what a runtime makes of one.
+"""The cases that onnx generates for each operator of the standard, and a runtime's verdict.
 
 ``onnx.backend.test.case.node`` makes them in memory: a graph of one node or few, inputs, and the
 outputs that NumPy gives.
@@ -47,19 +47,19 @@ class OperatorCase:
 
 @dataclass(frozen=True)
 class OperatorVerdict:
-    """What a runtime makes of a case, one of ``VERDICTS``, and why."""
+    """How a runtime fares in a case, one of ``VERDICTS``, and why."""
 
     kind: str
     reason: str = ""
 
 
 def collect() -> list[OperatorCase]:
-    """Every case, by name; takes some seconds."""
+    """Return every case, by name; takes some seconds."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = collect_testcases(None)
+        testcases = collect_testcases(None)
     return [
         OperatorCase(
             case.name,
@@ -67,12 +67,12 @@ def collect() -> list[OperatorCase]:
             case.data_sets,
             any(map(is_recurrent, case.model.graph.node)),
         )
-        for case in sorted(found, key=lambda case: str(case.name))
+        for case in sorted(testcases, key=lambda case: str(case.name))
     ]
 
 
 def left_out(name: str) -> str | None:
-    """Why nobody can be judged by the case of this name, if so."""
+    """Return why no runtime can be judged by the case of this name; None where it can."""
     return next((why for pattern, why in LEFT_OUT.items() if re.fullmatch(pattern, name)), None)
 
 
@@ -87,21 +87,21 @@ def judge(case: OperatorCase, runtime: GuardedRuntime, path: Path) -> OperatorVe
     try:
         session = runtime.prepare(str(path))
         for inputs, outputs in case.data_sets:
-            given = session.values(dict(zip(names, map(array, inputs), strict=False)))
-            if not _are_pairs(given):
+            actual = session.values(dict(zip(names, map(array, inputs), strict=False)))
+            if not _are_pairs(actual):
                 return OperatorVerdict(
-                    WRONG, f"{_kind(given)}, expected a list of (name, array) pairs"
+                    WRONG, f"{_kind(actual)}, expected a list of (name, array) pairs"
                 )
-            if reason := difference(given, [array(value) for value in outputs], wide):
+            if reason := difference(actual, [array(value) for value in outputs], wide):
                 return OperatorVerdict(WRONG, reason)
     except StageError as error:
         return OperatorVerdict(REFUSED, f"{error.stage}: {error}")
     return OperatorVerdict(AGREED)
 
 
-def _are_pairs(given: Any) -> bool:
-    return isinstance(given, (list, tuple)) and all(
-        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in given
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value
     )
 
 
@@ -109,27 +109,26 @@ def array(value: Any) -> Any:
     return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
-def difference(given: Sequence[tuple[str, Any]], expected: Sequence[Any], wide: bool) -> str:
-    """Why outputs do not agree with the expected ones; empty where they do."""
-    if len(given) != len(expected):
-        return f"{len(given)} outputs, expected {len(expected)}"
-    for (name, actual), value in zip(given, expected, strict=True):
+def difference(outputs: Sequence[tuple[str, Any]], expected: Sequence[Any], wide: bool) -> str:
+    """Return why outputs do not agree with the expected ones; empty where they do."""
+    if len(outputs) != len(expected):
+        return f"{len(outputs)} outputs, expected {len(expected)}"
+    for (name, actual), value in zip(outputs, expected, strict=True):
         if not agrees(actual, value, wide):
-            return f"output {name}: {_told(actual, value)}"
+            return f"output {name}: {_mismatch(actual, value)}"
     return ""
 
 
 def agrees(actual: Any, expected: Any, wide: bool = False) -> bool:
-    """Equal, or within float32 rounding (of the expected type where that is narrower).
+    """Return whether values are equal, or within the rounding of float32 or a narrower type.
 
     A sum rounds at the scale of its terms: but for ``wide`` values, an error of 1e-6 of the largest
     one is rounding too.
     """
     if expected is None or isinstance(expected, (list, tuple)):
-        items = [] if expected is None else expected
-        there = [] if actual is None else list(actual)
-        return len(items) == len(there) and all(
-            agrees(a, e, wide) for a, e in zip(there, items, strict=True)
+        items, expected = [] if actual is None else list(actual), expected or ()
+        return len(items) == len(expected) and all(
+            agrees(a, e, wide) for a, e in zip(items, expected, strict=True)
         )
     actual, expected = np.asarray(actual), np.asarray(expected)
     if actual.shape != expected.shape:
@@ -148,15 +147,15 @@ def agrees(actual: Any, expected: Any, wide: bool = False) -> bool:
     return np.allclose(actual.astype(np.float64), target, rtol=rtol, atol=atol, equal_nan=True)
 
 
-def _told(actual: Any, expected: Any) -> str:
+def _mismatch(actual: Any, expected: Any) -> str:
     if not isinstance(expected, np.ndarray):
         return f"{_kind(actual)}, expected {_kind(expected)}"
-    there = np.asarray(actual)
-    if there.shape != expected.shape or expected.dtype.kind in "OSU":
-        return f"{_kind(there)}, expected {_kind(expected)}"
-    if there.dtype.kind != expected.dtype.kind:
-        return f"{there.dtype}, expected {expected.dtype}"
-    a, e = there.astype(np.float64), expected.astype(np.float64)
+    actual = np.asarray(actual)
+    if actual.shape != expected.shape or expected.dtype.kind in "OSU":
+        return f"{_kind(actual)}, expected {_kind(expected)}"
+    if actual.dtype.kind != expected.dtype.kind:
+        return f"{actual.dtype}, expected {expected.dtype}"
+    a, e = actual.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(a) & np.isfinite(e)
     apart = np.abs(a[finite] - e[finite]).max(initial=0.0)
     stray = int((~finite & ~((a == e) | (np.isnan(a) & np.isnan(e)))).sum())

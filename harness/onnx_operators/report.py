@@ -11,32 +11,19 @@ from typing import Any
 import onnx
 
 from harness.core.errors import UsageError
-from harness.onnx_operators.cases import (
-    AGREED,
-    CRASHED,
-    VERDICTS,
-    WRONG,
-    OperatorCase,
-    OperatorVerdict,
-)
+from harness.onnx_operators.cases import AGREED, CRASHED, VERDICTS, WRONG, OperatorCase
 from harness.onnx_operators.survey import Survey
 from harness.runtimes import RUNTIMES
 
 SCHEMA = 1
 NAME = "operators.json"
+BAD = (WRONG, CRASHED)
+"""The verdicts that fail."""
 
 
-def is_compared(verdict: OperatorVerdict) -> bool:
-    return verdict.kind in (AGREED, WRONG)
-
-
-def is_bad(verdict: OperatorVerdict) -> bool:
-    return verdict.kind in (WRONG, CRASHED)
-
-
-def known(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[tuple[str, str]]:
-    """The pairs of runtime and case in a file; those of other runtimes are passed over."""
-    found = set()
+def known_bad(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[tuple[str, str]]:
+    """Return the pairs of runtime and case in a file; those of other runtimes are left out."""
+    pairs = set()
     try:
         lines = path.read_text("utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -52,45 +39,46 @@ def known(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[tupl
             hint = f" (did you mean {near}?)" if near else ""
             raise UsageError(f"{path}:{number}: onnx has no case {words[1]!r}{hint}")
         if words[0] in runtimes:
-            found.add((words[0], words[1]))
-    return found
+            pairs.add((words[0], words[1]))
+    return pairs
 
 
-def report(found: Mapping[str, Survey], cases: Sequence[OperatorCase]) -> dict[str, Any]:
+def report(surveys: Mapping[str, Survey], cases: Sequence[OperatorCase]) -> dict[str, Any]:
     runtimes = {
         name: {
-            "version": one.version,
-            "unavailable": one.unavailable,
-            "counts": dict(Counter(v.kind for v in one.verdicts.values())),
-            "cases": {c: {"verdict": v.kind, "reason": v.reason} for c, v in one.verdicts.items()},
+            "version": survey.version,
+            "unavailable": survey.unavailable,
+            "counts": dict(Counter(v.kind for v in survey.verdicts.values())),
+            "cases": {
+                c: {"verdict": v.kind, "reason": v.reason} for c, v in survey.verdicts.items()
+            },
         }
-        for name, one in found.items()
+        for name, survey in surveys.items()
     }
-    recurrent = [case.name for case in cases if case.recurrent]
     return {
         "schema": SCHEMA,
         "onnx": onnx.__version__,
         "selected": len(cases),
-        "recurrent": recurrent,
+        "recurrent": [case.name for case in cases if case.recurrent],
         "runtimes": runtimes,
     }
 
 
-def table(found: Mapping[str, Survey], cases: Sequence[OperatorCase], verbose: bool) -> str:
-    """A row for each runtime, of all cases and of the recurrent ones; then the names."""
+def table(surveys: Mapping[str, Survey], cases: Sequence[OperatorCase], verbose: bool) -> str:
+    """Return a row for each runtime, of all cases and of the recurrent ones; then the names."""
     recurrent = {case.name for case in cases if case.recurrent}
     lines = [f"{'runtime':<18}{'cases':<11}" + "".join(f"{kind:>14}" for kind in VERDICTS)]
-    for name, one in found.items():
-        if one.unavailable:
-            lines.append(f"{name:<18}unavailable: {one.unavailable}")
+    for name, survey in surveys.items():
+        if survey.unavailable:
+            lines.append(f"{name:<18}unavailable: {survey.unavailable}")
             continue
-        for label, some in (("all", set(one.verdicts)), ("recurrent", recurrent)):
-            counts = Counter(one.verdicts[case].kind for case in some)
+        for label, some in (("all", set(survey.verdicts)), ("recurrent", recurrent)):
+            counts = Counter(survey.verdicts[case].kind for case in some)
             row = "".join(f"{counts[kind]:>14}" for kind in VERDICTS)
             lines.append(f"{name if label == 'all' else '':<18}{label:<11}{row}")
-    for name, one in found.items():
-        for case, verdict in one.verdicts.items():
-            named = verbose or case in recurrent or is_bad(verdict)
+    for name, survey in surveys.items():
+        for case, verdict in survey.verdicts.items():
+            named = verbose or case in recurrent or verdict.kind in BAD
             if named and verdict.kind != AGREED:
                 lines.append(f"{name}: {case}: {verdict.kind}: {verdict.reason}")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from harness.runtimes.guard import GuardedRuntime
 
 @dataclass(frozen=True)
 class Survey:
-    """A runtime's version and its verdict on every case; ``unavailable`` says why there is none."""
+    """A runtime's version and its verdict in every case; ``unavailable`` is why there is none."""
 
     version: str
     verdicts: Mapping[str, OperatorVerdict]

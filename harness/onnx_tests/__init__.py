@@ -1,1 +1,1 @@
-"""ONNX's own layout of tests, ``test_data_set_N/{input,output}_K.pb``: read, judged and written."""
+"""ONNX's layout of tests, ``test_data_set_N/{input,output}_K.pb``: read, judged and written."""

@@ -1,7 +1,7 @@
 """A folder of ONNX tests as a golden: the one that it was made from, or its stored outputs.
 
-What ``converting`` writes beside the tests is in ``harness/golden/`` and ``harness/bundle/``, and
-in ``remainder_K.pb`` of a data set.
+What ``convert`` writes beside the tests is in ``harness/golden/`` and ``harness/bundle/``, and in
+``remainder_K.pb`` of a data set.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ REMAINDER = "remainder"
 
 @dataclass(frozen=True)
 class Tests:
-    """A model and its golden, and what is known of both.
+    """A model and its golden, with the manifest of its bundle and evidence for the report.
 
-    ``unavailable`` says why the model cannot be judged at all. ``declared`` tells that the golden's
-    specification was there before the model, and so says what the model has to declare.
+    ``unavailable`` is why the model cannot be judged at all. ``declared`` is set where the golden's
+    specification does not come from the model, and so is what the model has to declare.
     """
 
     golden: Golden
@@ -40,29 +40,32 @@ class Tests:
 
 
 def read(path: Path) -> Tests:
-    """What the folder ``path`` holds; UsageError or GoldenError where it cannot be used."""
+    """Return the tests in ``path``; UsageError or GoldenError where they cannot be used."""
     model = path / layout.MODEL
     if not model.is_file():
         raise UsageError(f"{path} has test data sets but no {layout.MODEL} to run on them")
     if not has_golden(path):
-        found = foreign.read(path, model)
+        tests = foreign.read(path, model)
         about = {"exporter": "file"}
-        return Tests(found.golden, model, about, found.evidence, found.unavailable, False)
+        return Tests(tests.golden, model, about, tests.evidence, tests.unavailable, False)
     about = {}
-    if (path / BUNDLE / bundle.MANIFEST).is_file():
-        about = _json(path / BUNDLE / bundle.MANIFEST)
+    manifest = path / BUNDLE / bundle.MANIFEST
+    if manifest.is_file():
+        about = read_json(manifest)
+        if not isinstance(about, dict):
+            raise UsageError(f"{manifest} is not a readable manifest")
         if about.get("sha256") != bundle.sha256(model):
             raise UsageError(f"{model} was altered: its SHA-256 is not the bundle's")
     return Tests(read_golden(path), model, about)
 
 
 def has_golden(path: Path) -> bool:
-    """Whether the tests in ``path`` were made from a golden."""
+    """Return whether the tests in ``path`` were made from a golden."""
     return (path / GOLDEN / store.MANIFEST).is_file()
 
 
 def read_golden(path: Path) -> Golden:
-    """The golden that the tests in ``path`` were made from, every tensor verified."""
+    """Return the golden that the tests in ``path`` were made from, every tensor verified."""
     manifest = store.manifest_in(path / GOLDEN)
     sets, entries = layout.data_sets(path), manifest["cases"]
     if len(sets) != len(entries):
@@ -74,23 +77,16 @@ def read_golden(path: Path) -> Golden:
         inputs = dict(layout.read(sets[number], "input"))
         complete = layout.read(sets[number], "output")
         remainders = dict(layout.read(sets[number], REMAINDER))
-        there, expected = sorted(dict(complete)), sorted(tensor.name for tensor in spec.outputs)
-        if there != expected or sorted(inputs) != sorted(tensor.name for tensor in spec.inputs):
+        names = {*inputs}, {*dict(complete)}
+        if names != ({t.name for t in spec.inputs}, {t.name for t in spec.outputs}):
             raise GoldenError(f"{sets[number]} has other tensors than its manifest")
         steps, outputs = entries[number]["steps"], {}
         for name, value in complete:
             kept = spec.output(name).at_steps(value, steps)
-            rest = remainders.get(name)
-            if rest is not None and rest.shape != kept.shape:
+            remainder = remainders.get(name)
+            if remainder is not None and remainder.shape != kept.shape:
                 raise GoldenError(f"{sets[number]}: the remainder of {name} has another shape")
-            outputs[name] = kept if rest is None else kept.astype(rest.dtype) + rest
+            outputs[name] = kept if remainder is None else kept.astype(remainder.dtype) + remainder
         return inputs, outputs
 
     return store.assembled(path / GOLDEN, manifest, load)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} is not a readable manifest")
-    return found

@@ -1,8 +1,8 @@
 """Goldens and bundles as folders that ONNX's own test runners read, and back without a loss.
 
 What such a folder has no place for stands beside, in files that the runners pass over
-(``folders``). ``remainder_K.pb`` is what rounding took from the values in float64 that the
-golden holds of output K: the difference of a float64 and the float32 nearest to it is a float64.
+(``as_golden``). ``remainder_K.pb`` holds what rounding took from the golden's float64 values of
+output K: the difference of a float64 and the float32 nearest to it is a float64.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.core import selectors
 from harness.core.errors import CheckError, NothingSelectedError, StageError, UsageError
 from harness.core.files import replacing
 from harness.core.registry import resolve
-from harness.core.schema import Array, GoldenCase, Session, lengths_text
+from harness.core.schema import Array, GoldenCase, lengths_text
 from harness.core.tolerance import one_ulp
 from harness.exporting import bundle
 from harness.goldens import store
@@ -62,48 +62,50 @@ def source(subject: Subject, model: Path | None = None) -> Convertible:
     return Convertible(store.read(path / bundle.GOLDEN), stored.model, others)
 
 
-def to_tests(given: Convertible, folder: Path, lengths: Sequence[str] = ()) -> tuple[int, int]:
+def to_tests(
+    convertible: Convertible, folder: Path, lengths: Sequence[str] = ()
+) -> tuple[int, int]:
     """Write the cases of the selected lengths to a new ``folder`` of ONNX tests.
 
-    Returns how many were written and how many left out, of which the golden holds only some steps
-    and there is nothing to derive the others by. NothingSelectedError where none would be written;
-    then nothing is.
+    Return how many are written and how many left out, of which the golden holds only some steps
+    and the others cannot be derived. NothingSelectedError, and nothing is written, where there is
+    none.
     """
-    _new(folder)
-    there = {case.longest for case in given.golden.cases}
-    numbers = selectors.numbers("--lengths", lengths, there)
-    numbers.require(there)
-    cases = [case for case in given.golden.cases if case.longest in numbers]
-    loaded = [given.golden.load(case) for case in cases]
-    proto = None if given.model is None else _model(given.model, given.golden)
-    partly = any(one.steps is not None for one in loaded)
-    complete = _completing(given, proto) if partly else None
-    kept = [one for one in loaded if complete or one.steps is None]
+    _check_new(folder)
+    golden, model = convertible.golden, convertible.model
+    stored_lengths = {case.longest for case in golden.cases}
+    numbers = selectors.numbers("--lengths", lengths, stored_lengths)
+    numbers.require(stored_lengths)
+    loaded = [golden.load(case) for case in golden.cases if case.longest in numbers]
+    proto = None if model is None else _model(model, golden)
+    partly = any(golden_case.steps is not None for golden_case in loaded)
+    complete = _completing(golden, proto) if partly else None
+    kept = [golden_case for golden_case in loaded if complete or golden_case.steps is None]
     if not kept:
         raise NothingSelectedError(
-            f"{given.golden.folder} holds only some steps of every selected case, and neither its"
+            f"{golden.folder} holds only some steps of every selected case, and neither its"
             " weights nor a model (--model FILE) that the oracle can run are there to derive the"
             " others by"
         )
-    whole = len(kept) == len(given.golden.cases)
-    selected = [one.case for one in kept]
-    manifest = given.golden.manifest if whole else store.part(given.golden, selected)
+    selected = [golden_case.case for golden_case in kept]
+    all_kept = len(kept) == len(golden.cases)
+    manifest = golden.manifest if all_kept else store.part(golden, selected)
     with replacing(folder) as new:
-        for number, one in enumerate(kept):
-            layout.write(new, number, _data_set(given.golden, one, complete, proto))
-        if proto is not None:
-            (new / layout.MODEL).write_bytes(_bytes(given.model, proto))
-        _beside(given, manifest, new)
+        for number, golden_case in enumerate(kept):
+            layout.write(new, number, _data_set(golden, golden_case, complete, proto))
+        if model is not None:
+            (new / layout.MODEL).write_bytes(_bytes(model, proto))
+        _write_beside(convertible, manifest, new)
     return len(kept), len(loaded) - len(kept)
 
 
 def from_tests(path: Path, folder: Path) -> int:
     """Write the golden or bundle that the tests in ``path`` were made from to a new ``folder``.
 
-    Returns the number of its cases. UsageError where they were not made from one, GoldenError
+    Return the number of its cases. UsageError where they were not made from one, GoldenError
     where a tensor was altered since.
     """
-    _new(folder)
+    _check_new(folder)
     if not has_golden(path):
         raise UsageError(
             f"{path} was made from no golden of ours (it has no {GOLDEN / store.MANIFEST});"
@@ -123,18 +125,18 @@ def from_tests(path: Path, folder: Path) -> int:
     return len(restored.cases)
 
 
-def _new(folder: Path) -> None:
+def _check_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists; give a new folder")
 
 
-def _model(path: Path, known: Golden) -> Any:
-    """The model in ``path``; UsageError where it has other inputs or outputs than the golden."""
+def _model(path: Path, golden: Golden) -> Any:
+    """Return the model in ``path``; UsageError for other inputs or outputs than the golden's."""
     try:
         proto = interface.read(str(path))
     except CheckError as error:
         raise UsageError(str(error)) from None
-    expected = [t.name for t in known.spec.inputs], [t.name for t in known.spec.outputs]
+    expected = [t.name for t in golden.spec.inputs], [t.name for t in golden.spec.outputs]
     for kind, values, names in zip(("input", "output"), _values(proto), expected, strict=True):
         if sorted(values) != sorted(names):
             raise UsageError(
@@ -145,98 +147,90 @@ def _model(path: Path, known: Golden) -> Any:
 
 
 def _values(proto: Any) -> tuple[list[str], list[str]]:
-    """The names of a graph's inputs, but for those that are filled, and of its outputs."""
+    """Return the names of a graph's inputs, without those that are filled, and of its outputs."""
     inputs = [value.name for value in walk.inputs(proto.graph)]
     return inputs, [value.name for value in proto.graph.output]
 
 
-def _bytes(path: Path | None, proto: Any) -> bytes:
-    """The model's file as it is, or with its external data in it."""
-    outside = any(onnx.external_data_helper.uses_external_data(t) for t in _stored(path))
-    return bytes(proto.SerializeToString()) if outside or path is None else path.read_bytes()
-
-
-def _stored(path: Path | None) -> list[Any]:
-    return list(onnx.load(str(path), load_external_data=False).graph.initializer) if path else []
+def _bytes(path: Path, proto: Any) -> bytes:
+    """Return the model's file as it is, or with its external data in it."""
+    stored = onnx.load(str(path), load_external_data=False).graph.initializer
+    outside = any(map(onnx.external_data_helper.uses_external_data, stored))
+    return bytes(proto.SerializeToString()) if outside else path.read_bytes()
 
 
 def _data_set(
-    known: Golden, one: GoldenCase, complete: Complete | None, proto: Any
+    golden: Golden, golden_case: GoldenCase, complete: Complete | None, proto: Any
 ) -> dict[str, layout.Named]:
-    """A case's tensors in the order of the model, or of the specification where there is none."""
-    spec = known.spec
+    """Return a case's tensors in the order of the model, or else of the specification."""
+    spec = golden.spec
     inputs = [tensor.name for tensor in spec.inputs]
     outputs = [tensor.name for tensor in spec.outputs]
     if proto is not None:
         inputs, outputs = _values(proto)
-    every = complete(one).outputs if complete and one.steps is not None else one.outputs
+    steps = golden_case.steps
+    derived = complete(golden_case).outputs if complete and steps is not None else {}
     rounded: list[tuple[str, Array]] = []
-    rests: list[tuple[str, Array]] = []
+    remainders: list[tuple[str, Array]] = []
     for name in outputs:
-        tensor, stored = spec.output(name), one.outputs[name]
+        tensor, stored = spec.output(name), golden_case.outputs[name]
         value = stored
-        if one.steps is not None and tensor.step_axis is not None:
-            value = np.array(every[name])
-            by_step = np.moveaxis(value, tensor.step_axis, 0)
-            _agree(one, name, by_step[one.steps], np.moveaxis(stored, tensor.step_axis, 0))
-            by_step[one.steps] = np.moveaxis(stored, tensor.step_axis, 0)
-        near, rest = value.astype(tensor.dtype), _remainder(stored, tensor.dtype)
+        if steps is not None and tensor.step_axis is not None:
+            value = np.array(derived[name])
+            by_step, stored_steps = (np.moveaxis(v, tensor.step_axis, 0) for v in (value, stored))
+            _check_agreement(golden_case, name, by_step[steps], stored_steps)
+            by_step[steps] = stored_steps
+        near, remainder = value.astype(tensor.dtype), _remainder(stored, tensor.dtype)
         rounded.append((name, near))
-        rests += [(name, rest)] if stored.dtype != near.dtype else []
-    given = [(name, one.inputs[name]) for name in inputs]
-    return {"input": given, "output": rounded, REMAINDER: rests}
+        remainders += [(name, remainder)] if stored.dtype != near.dtype else []
+    named_inputs = [(name, golden_case.inputs[name]) for name in inputs]
+    return {"input": named_inputs, "output": rounded, REMAINDER: remainders}
 
 
 def _remainder(stored: Array, dtype: str) -> Array:
-    """What rounding to ``dtype`` takes; zeros keep their sign, and infinities have none."""
+    """Return what rounding to ``dtype`` takes; zeros keep their sign, infinities have none."""
     with np.errstate(invalid="ignore", over="ignore"):
         near = stored.astype(dtype).astype(stored.dtype)
-        rest = np.where(near == stored, np.where(stored == 0, stored, 0), stored - near)
-        lost = (near + rest).tobytes() != stored.tobytes()
+        remainder = np.where(near == stored, np.where(stored == 0, stored, 0), stored - near)
+        lost = (near + remainder).tobytes() != stored.tobytes()
     if lost:
         raise UsageError(f"values up to {np.abs(stored).max():.3g} cannot be told as {dtype}")
-    return np.asarray(rest, stored.dtype)
+    return np.asarray(remainder, stored.dtype)
 
 
-def _agree(one: GoldenCase, name: str, derived: Array, stored: Array) -> None:
-    scale = max(one.scale.get(name, 0.0), float(np.abs(stored).max(initial=0.0)))
+def _check_agreement(golden_case: GoldenCase, name: str, derived: Array, stored: Array) -> None:
+    scale = max(golden_case.scale.get(name, 0.0), float(np.abs(stored).max(initial=0.0)))
     apart = float(np.abs(derived - stored).max(initial=0.0))
     if not apart <= one_ulp(scale):
         raise UsageError(
-            f"output {name} at {lengths_text(one.case.lengths)}: what would complete it is"
+            f"output {name} at {lengths_text(golden_case.case.lengths)}: what would complete it is"
             f" {apart:.2g} away from the golden at the steps that it holds; another model's golden?"
         )
 
 
-@dataclass(frozen=True)
-class _ByModel:
-    """Derives every step of a case by a float64 session of the model."""
+def _completing(golden: Golden, proto: Any) -> Complete | None:
+    """Return what derives every step of a case; None where neither oracle nor model can.
 
-    session: Session
-
-    def __call__(self, case: GoldenCase) -> GoldenCase:
-        return replace(case, outputs=dict(self.session.run(case.inputs)), steps=None)
-
-
-def _completing(given: Convertible, proto: Any) -> Complete | None:
-    """By the reference model's NumPy oracle, else by the model in float64; None without either."""
-    known: Complete | None = every_step.of(given.golden) if given.golden.has_weights else None
-    if known is not None:
-        return known
+    It is the reference model's NumPy oracle, else the model in float64.
+    """
+    by_oracle: Complete | None = every_step.of(golden) if golden.has_weights else None
+    if by_oracle is not None or proto is None:
+        return by_oracle
     try:
-        return None if proto is None else _ByModel(resolve(ORACLE).open(proto))
+        session = resolve(ORACLE).open(proto)
     except StageError:
         return None
+    return lambda case: replace(case, outputs=dict(session.run(case.inputs)), steps=None)
 
 
-def _beside(given: Convertible, manifest: Any, folder: Path) -> None:
-    """What ONNX's layout has no place for."""
+def _write_beside(convertible: Convertible, manifest: Any, folder: Path) -> None:
+    """Write what ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
     (folder / GOLDEN / store.MANIFEST).write_text(store.manifest_text(manifest))
-    weights = given.golden.folder / store.WEIGHTS
+    weights = convertible.golden.folder / store.WEIGHTS
     if weights.is_file():
         shutil.copyfile(weights, folder / GOLDEN / store.WEIGHTS)
-    if given.others:
+    if convertible.others:
         (folder / BUNDLE).mkdir()
-    for path in given.others:
+    for path in convertible.others:
         shutil.copyfile(path, folder / BUNDLE / path.name)

@@ -1,14 +1,14 @@
-"""ONNX tests of anybody's making as a golden: the stored outputs are what is expected.
+"""ONNX tests of unknown origin as a golden: the stored outputs are the expected ones.
 
-They are rounded to their own dtype, and computed by nobody knows what. How far rounding alone may
-move an output is measured on the graph itself (``measuring``).
+They are rounded to their own dtype. How far rounding alone may move an output is measured on the
+graph itself (``harness.oracle.rounding``).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,16 @@ Sets = Sequence[tuple[Arrays, Arrays]]
 
 @dataclass(frozen=True)
 class StoredGolden(Golden):
-    """A golden that is in no store: ``sets`` hold its cases with all that belongs to them."""
+    """A golden that is in no store: ``sets`` hold its cases with their tensors."""
 
     sets: tuple[GoldenCase, ...] = ()
 
     @property
     def cases(self) -> list[Case]:
-        return [one.case for one in self.sets]
+        return [golden_case.case for golden_case in self.sets]
 
     def load(self, case: Case) -> GoldenCase:
-        return next(one for one in self.sets if one.case.id == case.id)
+        return next(golden_case for golden_case in self.sets if golden_case.case.id == case.id)
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Stored:
 
 
 def read(path: Path, model: Path) -> Stored:
-    """The data sets in ``path`` as cases of ``model``.
+    """Return the data sets in ``path`` as cases of ``model``.
 
-    UsageError where a file cannot be read, or its tensors are not those that the model takes and
-    gives. What the model takes or gives but nobody can compare here makes it ``unavailable``.
+    UsageError where a file cannot be read, or its tensors are not the model's inputs and outputs.
+    An input or output that cannot be compared here makes the model ``unavailable``.
     """
     try:
         proto = interface.read(str(model))
@@ -67,21 +67,24 @@ def read(path: Path, model: Path) -> Stored:
     name = path.resolve().name
     if reason := _incomparable(proto):
         return Stored(_golden(path, ModelSpec(name, "", (), (), name), ()), {}, reason)
-    sets = [_data_set(proto, folder) for folder in layout.data_sets(path)]
-    given = sets[0][0]
-    inputs = [value for value in proto.graph.input if value.name in given]
-    axes = _axes([*inputs, *proto.graph.output], sets)
+    outputs, filled = proto.graph.output, {tensor.name for tensor in proto.graph.initializer}
+    sets = [
+        (_named(folder, "input", proto.graph.input, filled), _named(folder, "output", outputs))
+        for folder in layout.data_sets(path)
+    ]
+    inputs = [value for value in proto.graph.input if value.name in sets[0][0]]
+    axes = _axes([*inputs, *outputs], sets)
     spec = ModelSpec(
         name,
         "",
         tuple(TensorSpec(v.name, _dtype(v), axes[v.name]) for v in inputs),
-        tuple(TensorSpec(v.name, _dtype(v), axes[v.name]) for v in proto.graph.output),
+        tuple(TensorSpec(v.name, _dtype(v), axes[v.name]) for v in outputs),
         name,
     )
     noise, evidence = _noise(model, sets)
     cases = [
-        _case(spec, number, *one, noise[number] if noise else None)
-        for number, one in enumerate(sets)
+        _case(spec, number, *arrays, noise[number] if noise else None)
+        for number, arrays in enumerate(sets)
     ]
     return Stored(_golden(path, spec, cases), evidence)
 
@@ -97,13 +100,13 @@ def _golden(path: Path, spec: ModelSpec, cases: Sequence[GoldenCase]) -> StoredG
 
 
 def _incomparable(proto: Any) -> str | None:
-    """Why no data set of the model can be judged here, if so."""
+    """Return why no data set of the model can be judged here; None where each can."""
     for kind, values in (("input", proto.graph.input), ("output", proto.graph.output)):
         for value in values:
             which = value.type.WhichOneof("value")
             if which != "tensor_type":
-                told = (which or "value of no type").replace("_type", "")
-                return f"{kind} {value.name} is a {told}; only tensors can be given and compared"
+                form = (which or "value of no type").replace("_type", "")
+                return f"{kind} {value.name} is a {form}; only tensors can be given and compared"
             try:
                 dtype = np.dtype(_dtype(value))
             except (KeyError, TypeError):
@@ -113,33 +116,31 @@ def _incomparable(proto: Any) -> str | None:
     return None
 
 
-def _data_set(proto: Any, folder: Path) -> tuple[Arrays, Arrays]:
-    """Inputs and outputs by the model's names; UsageError where they are not what it declares."""
-    filled = {tensor.name for tensor in proto.graph.initializer}
-    inputs = _named(folder, "input", list(proto.graph.input), filled)
-    return inputs, _named(folder, "output", list(proto.graph.output), set())
+def _named(
+    folder: Path, kind: str, values: Sequence[Any], optional: Set[str] = frozenset()
+) -> Arrays:
+    """Return a data set's tensors: by name where all have one of the model's, else by position.
 
-
-def _named(folder: Path, kind: str, values: list[Any], optional: set[str]) -> Arrays:
-    """A data set's tensors by name where all have one that the model knows, else by position."""
-    there = layout.read(folder, kind)
+    UsageError where they are not what the model declares.
+    """
+    tensors = layout.read(folder, kind)
     names = [value.name for value in values]
-    told = Counter(name for name, _ in there)
-    by_name = set(told) <= set(names) and max(told.values(), default=1) == 1
-    found = dict(there if by_name else zip(names, (v for _, v in there), strict=False))
-    missing = [name for name in names if name not in found and name not in optional]
-    if missing or len(there) > len(names):
+    counts = Counter(name for name, _ in tensors)
+    by_name = set(counts) <= set(names) and max(counts.values(), default=1) == 1
+    arrays = dict(tensors if by_name else zip(names, (v for _, v in tensors), strict=False))
+    missing = [name for name in names if name not in arrays and name not in optional]
+    if missing or len(tensors) > len(names):
         raise UsageError(
-            f"{folder} has {len(there)} {kind}s; the model has {len(names)}: {', '.join(names)}"
+            f"{folder} has {len(tensors)} {kind}s; the model has {len(names)}: {', '.join(names)}"
         )
     for value in values:
-        array = found.get(value.name)
+        array = arrays.get(value.name)
         if array is not None and str(array.dtype) != _dtype(value):
             raise UsageError(
                 f"{folder}: {kind} {value.name} is {array.dtype}; the model declares"
                 f" {_dtype(value)}"
             )
-    return found
+    return arrays
 
 
 def _dtype(value: Any) -> str:
@@ -147,34 +148,36 @@ def _dtype(value: Any) -> str:
 
 
 def _axes(values: Sequence[Any], sets: Sets) -> dict[str, tuple[Axis, ...]]:
-    """The axes of every tensor: a size that is fixed, a symbol that one size stands for in each
-    data set, else a name of its own.
+    """Return the axes of every tensor.
+
+    An axis is a size that is fixed, a symbol that has one size in each data set, or else a new
+    name.
     """
     arrays = [{**inputs, **outputs} for inputs, outputs in sets]
-    ranks = {value.name: {found[value.name].ndim for found in arrays} for value in values}
-    for name, there in ranks.items():
-        if len(there) > 1:
+    ranks = {value.name: {by_name[value.name].ndim for by_name in arrays} for value in values}
+    for name, counts in ranks.items():
+        if len(counts) > 1:
             raise UsageError(
-                f"{name} has {sorted(there)} axes in the data sets; expected one number"
+                f"{name} has {sorted(counts)} axes in the data sets; expected one number"
             )
     declared = {value.name: _dims(value, *ranks[value.name]) for value in values}
     unclear = {""}
-    for found in arrays:
+    for by_name in arrays:
         sizes: dict[str, int] = {}
         for name, dims in declared.items():
-            for dim, size in zip(dims, found[name].shape, strict=True):
+            for dim, size in zip(dims, by_name[name].shape, strict=True):
                 if isinstance(dim, str) and sizes.setdefault(dim, size) != size:
                     unclear.add(dim)
 
     def axis(name: str, place: int, dim: Axis) -> Axis:
-        fixed = all(found[name].shape[place] == dim for found in arrays)
+        fixed = all(by_name[name].shape[place] == dim for by_name in arrays)
         return dim if fixed or (isinstance(dim, str) and dim not in unclear) else f"{name}.{place}"
 
     return {n: tuple(axis(n, i, d) for i, d in enumerate(dims)) for n, dims in declared.items()}
 
 
 def _dims(value: Any, rank: int) -> list[Axis]:
-    """The declared sizes and symbols, empty where there is neither or the rank is another."""
+    """Return the declared sizes and symbols, empty where there is none or the rank differs."""
     dims = dims_of(value.type) or ()
     if len(dims) != rank:
         return [""] * rank
@@ -182,7 +185,7 @@ def _dims(value: Any, rank: int) -> list[Axis]:
 
 
 def _noise(model: Path, sets: Sets) -> tuple[list[dict[str, float]], dict[str, Any]]:
-    """The noise of every output of every data set, and how it was found; none where it cannot."""
+    """Return the noise of every output of every data set, and its source; none if it cannot run."""
     evidence: dict[str, Any] = {"reference": "the stored outputs"}
     try:
         measured = measure(model, [inputs for inputs, _ in sets])
@@ -209,7 +212,7 @@ def _case(
 
 
 def _ulp(value: Array) -> float:
-    """The distance from the largest finite value of floats to the next; 0 for any other dtype."""
+    """Return the distance from the largest finite float to the next; 0 for any other dtype."""
     if value.dtype.kind != "f":
         return 0.0
     largest = np.abs(value[np.isfinite(value)]).max(initial=np.finfo(value.dtype).tiny)

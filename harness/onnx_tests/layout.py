@@ -1,4 +1,4 @@
-"""Folders as ONNX's backend tests have them: a model and what it must compute.
+"""Folders in the layout of ONNX's backend tests: a model and its expected outputs.
 
 ``model.onnx`` beside ``test_data_set_N/input_K.pb`` and ``output_K.pb``, each a TensorProto; K
 counts the graph's inputs and outputs. ONNX Runtime's test runner, tract and onnx-mlir read them.
@@ -23,9 +23,9 @@ Named = Sequence[tuple[str, Array]]
 
 
 def data_sets(folder: Path) -> list[Path]:
-    """The folders of its data sets by their numbers."""
-    found = [path for path in folder.glob(f"{DATA_SET}*") if _number(path) is not None]
-    return sorted(found, key=lambda path: _number(path) or 0)
+    """Return the folders of the data sets in ``folder`` by their numbers."""
+    folders = [path for path in folder.glob(f"{DATA_SET}*") if _number(path) is not None]
+    return sorted(folders, key=lambda path: _number(path) or 0)
 
 
 def write(folder: Path, number: int, tensors: dict[str, Named]) -> None:
@@ -34,12 +34,12 @@ def write(folder: Path, number: int, tensors: dict[str, Named]) -> None:
     target.mkdir()
     for kind, named in tensors.items():
         for place, (name, value) in enumerate(named):
-            made = numpy_helper.from_array(value, name)
-            (target / f"{kind}_{place}.pb").write_bytes(made.SerializeToString())
+            proto = numpy_helper.from_array(value, name)
+            (target / f"{kind}_{place}.pb").write_bytes(proto.SerializeToString())
 
 
 def read(data_set: Path, kind: str) -> list[tuple[str, Array]]:
-    """The tensors of a kind in order, by their names, which may be empty.
+    """Return the tensors of a kind in order, by their names, which may be empty.
 
     Strings are Python's, in an array of objects. UsageError, in one line, where one is missing
     between others or is no tensor.
@@ -50,8 +50,8 @@ def read(data_set: Path, kind: str) -> list[tuple[str, Array]]:
         if (number := _number(path, f"{kind}_", ".pb")) is not None
     )
     if numbers != list(range(len(numbers))):
-        told = ", ".join(f"{kind}_{n}.pb" for n in numbers)
-        raise UsageError(f"{data_set} has {told}; expected {kind}_0.pb and on without a gap")
+        files = ", ".join(f"{kind}_{n}.pb" for n in numbers)
+        raise UsageError(f"{data_set} has {files}; expected {kind}_0.pb and on without a gap")
     return [_tensor(data_set / f"{kind}_{number}.pb") for number in numbers]
 
 

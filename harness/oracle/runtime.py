@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.errors import LoadError, RunError, one_line
+from harness.core.errors import LoadError, RunError, check_input_names, one_line
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
 from harness.graphs import walk
@@ -42,11 +42,7 @@ class OracleSession:
         from harness.oracle.feeds import contradiction
         from harness.oracle.widen import widen_value
 
-        if set(inputs) != set(self._inputs):
-            raise RunError(
-                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
-                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
-            )
+        check_input_names(inputs, self._inputs)
         for name, value in inputs.items():
             if wrong := contradiction(self._inputs[name], value, self._wide):
                 raise RunError(f"input {name} is {wrong}")

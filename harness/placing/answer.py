@@ -32,7 +32,7 @@ class Answer:
         return misplaced(self.placed.nodes, self.sizes)
 
     def lines(self) -> list[str]:
-        """The answer for a terminal: every node, those off CUDA first, counts, the verdict."""
+        """Return the lines for a terminal: nodes, those off CUDA first, counts, the verdict."""
         nodes = self.placed.ordered(self.sizes)
         width = max((len(node.provider) for node in nodes), default=0)
         ops = max((len(node.op_type) for node in nodes), default=0)
@@ -53,34 +53,34 @@ class Answer:
 
 
 def opsets(texts: Iterable[str]) -> list[int]:
-    """``N,…`` as opsets, in their order; UsageError for what is none."""
-    found = [item.strip() for text in texts for item in text.split(",")]
-    for item in found:
-        if not (item.isdecimal() and 1 <= int(item) <= onnx.defs.onnx_opset_version()):
-            newest = onnx.defs.onnx_opset_version()
+    """Return the opsets in ``N,…``, in their order; UsageError for what is none."""
+    items = [item.strip() for text in texts for item in text.split(",")]
+    newest = onnx.defs.onnx_opset_version()
+    for item in items:
+        if not (item.isdecimal() and 1 <= int(item) <= newest):
             raise UsageError(f"--opset {item!r}: expected opsets from 1 to {newest}, such as 18,22")
-    return list(dict.fromkeys(map(int, found)))
+    return list(dict.fromkeys(map(int, items)))
 
 
 def of_file(path: Path, opsets: Sequence[int] = ()) -> tuple[Versions, list[Answer]]:
-    """Where the nodes of a file go at each opset, without any at the file's own.
+    """Return where the nodes of a file go at each opset; by default at the file's own.
 
     UsageError where the file is no ONNX model, cannot be converted, or is refused by ONNX Runtime.
     """
     own = walk.opset(read_structure(path))
-    wanted = list(opsets) or [own]
+    opsets = opsets or [own]
     with tempfile.TemporaryDirectory() as folder:
-        files = []
-        for opset in wanted:
-            files.append(path if opset == own else Path(folder) / f"{opset}.onnx")
+        files = [path if n == own else Path(folder) / f"{n}.onnx" for n in opsets]
+        for opset, file in zip(opsets, files, strict=True):
             if opset != own:
-                onnx.save(_converted(path, opset), files[-1])
+                onnx.save(_converted(path, opset), file)
         versions, placed = partition(files)
         sizes = [on_sizes(str(file)) for file in files]
-    for opset, each in zip(wanted, placed, strict=True):
-        if each.error:
-            raise UsageError(f"{path} at opset {opset}: {each.error}")
-    return versions, [Answer(*each) for each in zip(wanted, placed, sizes, strict=True)]
+    answers = [Answer(*parts) for parts in zip(opsets, placed, sizes, strict=True)]
+    for answer in answers:
+        if answer.placed.error:
+            raise UsageError(f"{path} at opset {answer.opset}: {answer.placed.error}")
+    return versions, answers
 
 
 def _converted(path: Path, opset: int) -> onnx.ModelProto:

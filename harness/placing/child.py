@@ -21,10 +21,10 @@ _INSERTED = ("InsertedPrecisionFreeCast_", "Memcpy")
 
 
 def partition(capi: Any, shim: ctypes.CDLL, log: IO[str], path: str) -> dict[str, Any]:
-    """Where each node of a model goes; ``log`` is the file that standard error goes to.
+    """Return where each node of a model goes; ``log`` is the file that standard error goes to.
 
-    The session must outlive the failure of its own creation, which ``onnxruntime``'s wrapper does
-    not allow; this is what that wrapper calls.
+    The session must outlive the failure of its creation, which ``onnxruntime``'s Python wrapper
+    does not allow: so this calls what that wrapper calls.
     """
     refusals = ctypes.c_int.in_dll(shim, "placement_refusals")
     refusals.value = 0
@@ -49,7 +49,7 @@ def partition(capi: Any, shim: ctypes.CDLL, log: IO[str], path: str) -> dict[str
 
 
 def unrecorded(log: Iterable[str], recorded: set[str]) -> Iterator[list[str]]:
-    """What the log lists on the CPU beside the recorded nodes.
+    """Yield the nodes that the log lists on the CPU beside the recorded ones.
 
     Up to ONNX Runtime 1.26 a float16 node that no provider has a kernel for goes to the CPU,
     between casts, after the assignment is recorded.
@@ -65,9 +65,7 @@ def unrecorded(log: Iterable[str], recorded: set[str]) -> Iterator[list[str]]:
 
 
 def partition_all(emit: Callable[[Any], None], shim_path: str, models: Sequence[str]) -> None:
-    """Emit the versions, then for each model ``nodes``, a list of [provider, operator, node], or
-    ``error``.
-    """
+    """Emit the versions, then each model's ``nodes``, [provider, operator, node], or ``error``."""
     import onnxruntime
     from onnxruntime.capi import _pybind_state as capi
 

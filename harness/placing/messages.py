@@ -1,4 +1,4 @@
-"""ONNX Runtime's error messages, as they can be read."""
+"""ONNX Runtime's error messages, made readable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.core.errors import clipped
 
 
 def shortened(error: BaseException) -> str:
-    """ONNX Runtime's message without its codes, source paths and advice, as one line."""
+    """Return ONNX Runtime's message as one line, without its codes, source paths and advice."""
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
     text = re.sub(r"Non-zero status code .* running (\w+) node\. Name:", r"\1 node ", text)

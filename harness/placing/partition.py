@@ -28,7 +28,7 @@ SECONDS = 600
 
 @dataclass(frozen=True)
 class Versions:
-    """The ONNX Runtime that was asked, and the CUDA it is built for, such as 13.0."""
+    """The ONNX Runtime that places the nodes, and the CUDA it is built for, such as 13.0."""
 
     onnxruntime: str
     cuda: str
@@ -48,11 +48,11 @@ class PlacedNodes:
     error: str = ""
 
     def ordered(self, sizes: OnSizes) -> list[Placement]:
-        """Nodes off CUDA first: recurrent, then others, then shape arithmetic."""
+        """Return nodes off CUDA first: recurrent, then others, then shape arithmetic."""
         return sorted(self.nodes, key=lambda node: _rank(node, sizes))
 
     def summary(self) -> dict[str, dict[str, int]]:
-        """Number of nodes by provider and operator."""
+        """Return the number of nodes by provider and operator."""
         counts: dict[str, Counter[str]] = {}
         for node in self.nodes:
             counts.setdefault(node.provider, Counter())[node.op_type] += 1
@@ -60,7 +60,7 @@ class PlacedNodes:
 
 
 def provider_library(packages: Path | None = None) -> Path:
-    """The CUDA provider of the installed ONNX Runtime, or of that in the folder ``packages``.
+    """Return the CUDA provider of the ONNX Runtime that is installed or in ``packages``.
 
     Nothing is imported. UnavailableError, with the install line, where there is none.
     """
@@ -85,24 +85,28 @@ def provider_library(packages: Path | None = None) -> Path:
 def partition(
     models: Sequence[Path], packages: Path | None = None, cache: Path = CACHE
 ) -> tuple[Versions, list[PlacedNodes]]:
-    """Where the nodes of each model go, in the order of ``models``.
+    """Return where the nodes of each model go, in the order of ``models``.
 
-    ``packages`` is a folder with another ONNX Runtime than the installed one. A model on which
-    the process ends has that as its error, and another process takes the rest. UnavailableError
-    where the libraries or the compiler are missing, or ONNX Runtime does not load the stand-ins.
+    ``packages`` is a folder with another ONNX Runtime than the installed one. A model on which the
+    process ends has that as its error, and another process takes the others. UnavailableError where
+    the libraries or the compiler are missing, or ONNX Runtime does not load the stand-ins.
     """
     folder = shim.built(provider_library(packages), cache)
+    search_path = filter(None, (str(folder), os.environ.get("LD_LIBRARY_PATH")))
+    environment = {"LD_LIBRARY_PATH": os.pathsep.join(search_path)}
     versions: list[Versions] = []
     placed: list[PlacedNodes] = []
 
     def heed(answer: Mapping[str, Any]) -> None:
         if "cuda" in answer:
             versions.append(Versions(**answer))
+        elif "error" in answer:
+            placed.append(PlacedNodes(error=shortened(RuntimeError(answer["error"]))))
         else:
-            placed.append(_read(answer))
+            placed.append(PlacedNodes(tuple(Placement(*node) for node in answer["nodes"])))
 
     while not versions or len(placed) < len(models):
-        known = len(versions)
+        started = len(versions)
         try:
             call_in_child(
                 Limits(SECONDS),
@@ -110,21 +114,15 @@ def partition(
                 str(folder / shim.LIBRARY),
                 [str(model.resolve()) for model in models[len(placed) :]],
                 heed=heed,
-                environment={"LD_LIBRARY_PATH": _prepended("LD_LIBRARY_PATH", folder)},
+                environment=environment,
                 path=[str(packages.resolve())] if packages else [],
             )
         except LostError as lost:
-            if len(versions) == known:
+            if len(versions) == started:
                 reason = f"ONNX Runtime does not start with stand-ins for CUDA: it {lost}"
                 raise UnavailableError(reason) from None
             placed.append(PlacedNodes(error=clipped(f"the partitioner's process {lost}")))
     return versions[0], placed
-
-
-def _read(answer: Mapping[str, Any]) -> PlacedNodes:
-    if "error" in answer:
-        return PlacedNodes(error=shortened(RuntimeError(answer["error"])))
-    return PlacedNodes(tuple(Placement(*node) for node in answer["nodes"]))
 
 
 def _rank(node: Placement, sizes: OnSizes) -> int:
@@ -133,8 +131,3 @@ def _rank(node: Placement, sizes: OnSizes) -> int:
     if node.op_type in RECURRENT:
         return 0
     return 2 if works_on_sizes(node.op_type, node.node, sizes) else 1
-
-
-def _prepended(name: str, folder: Path) -> str:
-    rest = os.environ.get(name)
-    return f"{folder}{os.pathsep}{rest}" if rest else str(folder)

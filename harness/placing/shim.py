@@ -1,4 +1,4 @@
-"""Builds what stands in for the CUDA libraries of one ONNX Runtime."""
+"""Stand-ins for the CUDA libraries of one ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _FAMILIES = rb"cuda|cublas|cublasLt|cudnn|curand|cufft|nvrtc|cu"
 _FUNCTION = re.compile(rb"\0((?:__cuda|" + _FAMILIES + rb")[A-Z]\w*)(?=\0)")
 _NEEDED = re.compile(rb"\0(lib(?:cu|nv)\w+\.so\.\d+)(?=\0)")
 _OPENED = ("libcudnn.so", "libcudnn.so.9")
-"""What ONNX Runtime loads when it runs, under names that it keeps in its code."""
+"""Libraries that ONNX Runtime loads when it runs, by names in its code."""
 
 
 def compiler() -> list[str]:
-    """The system's C compiler, or the command in CC; UnavailableError where there is none."""
+    """Return the system's C compiler, or the command in CC; UnavailableError without one."""
     try:
-        given = shlex.split(os.environ.get("CC", ""))
+        words = shlex.split(os.environ.get("CC", ""))
     except ValueError as error:
         raise UsageError(f"CC={os.environ['CC']!r} is no command: {error}") from None
-    names = given[:1] or ["cc", "gcc", "clang"]
+    names = words[:1] or ["cc", "gcc", "clang"]
     for name in names:
-        if found := shutil.which(name):
-            return [found, *given[1:]]
+        if program := shutil.which(name):
+            return [program, *words[1:]]
     raise UnavailableError(
         f"no C compiler ({', '.join(names)}), which the placement needs once: {INSTALL_COMPILER}"
     )
 
 
 def functions(provider: bytes) -> list[str]:
-    """The functions of the CUDA libraries that a provider library names.
+    """Return the functions of the CUDA libraries that a provider library names.
 
     The linker stores a name that ends another one, as ``cudaLaunchKernel`` ends
     ``__cudaLaunchKernel``, inside it, so that both are listed. Some may be names of other things,
@@ -50,12 +50,12 @@ def functions(provider: bytes) -> list[str]:
 
 
 def libraries(provider: bytes) -> list[str]:
-    """The file names of the CUDA libraries that a provider library loads."""
+    """Return the file names of the CUDA libraries that a provider library loads."""
     return sorted({name.decode() for name in _NEEDED.findall(provider)} | {*_OPENED})
 
 
 def built(provider: Path, cache: Path) -> Path:
-    """The folder, under ``cache``, with the libraries for the file ``provider``; built if missing.
+    """Return the folder in ``cache`` with the libraries for ``provider``; build it if missing.
 
     UnavailableError where there is no compiler or it fails.
     """
@@ -71,19 +71,19 @@ def built(provider: Path, cache: Path) -> Path:
 def _build(provider: bytes, folder: Path) -> None:
     program = compiler()
     with replacing(folder) as new:
-        rest = new / "rest.c"
-        rest.write_text(
+        stubs = new / "rest.c"
+        stubs.write_text(
             "".join(
                 f"__attribute__((weak)) int {name}(void) {{ return 0; }}\n"
                 for name in functions(provider)
             )
         )
         command = [*program, "-shared", "-fPIC", "-O1", "-w"]
-        command += ["-o", str(new / LIBRARY), str(SOURCE), str(rest)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            told = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
+        command += ["-o", str(new / LIBRARY), str(SOURCE), str(stubs)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            message = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[0]
             named = shlex.join(program)
-            raise UnavailableError(f"{named} cannot build the placement's library: {told}")
+            raise UnavailableError(f"{named} cannot build the placement's library: {message}")
         for name in libraries(provider):
             (new / name).symlink_to(LIBRARY)

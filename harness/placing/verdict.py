@@ -1,4 +1,4 @@
-"""Does a session run where it should? Judged by where each of its nodes was placed."""
+"""Whether a session runs where it should, by where each of its nodes was placed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Placement(NamedTuple):
 def misplaced(
     placements: Iterable[Placement], sizes: OnSizes, provider: str = CUDA_PROVIDER
 ) -> str:
-    """Why a session does not run on ``provider``, in one line; empty where it does.
+    """Return why a session does not run on ``provider``, in one line; empty where it does.
 
-    Elsewhere may run only shape arithmetic, as ``sizes`` tells of the nodes of the model file; and
-    something must run on ``provider``.
+    Only shape arithmetic, as ``sizes`` has it for the nodes of the model file, may run elsewhere;
+    and something must run on ``provider``.
     """
     placements = list(placements)
     elsewhere = [
@@ -35,11 +35,10 @@ def misplaced(
         if p.provider != provider and not works_on_sizes(p.op_type, p.node, sizes)
     ]
     if elsewhere:
-        recurrent = [p for p in elsewhere if p.op_type in RECURRENT]
-        told = [*recurrent, *(p for p in elsewhere if p not in recurrent)]
-        names = ", ".join(f"{p.op_type} {p.node!r} on {p.provider}" for p in told[:4])
-        more = f" and {len(told) - 4} more" if len(told) > 4 else ""
-        return f"{len(told)} of {len(placements)} nodes not on {provider}: {names}{more}"
+        elsewhere.sort(key=lambda p: p.op_type not in RECURRENT)
+        names = ", ".join(f"{p.op_type} {p.node!r} on {p.provider}" for p in elsewhere[:4])
+        more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
+        return f"{len(elsewhere)} of {len(placements)} nodes not on {provider}: {names}{more}"
     if not any(p.provider == provider for p in placements):
         return f"none of {len(placements)} nodes is on {provider}"
     return ""
@@ -48,18 +47,18 @@ def misplaced(
 def differences(
     placements: Iterable[Placement], predicted: Mapping[tuple[str, str], bool], sizes: OnSizes
 ) -> list[str]:
-    """Where a CUDA session put nodes that were predicted elsewhere, in one line each.
+    """Return where a CUDA session put nodes that were predicted elsewhere, in one line each.
 
-    ``predicted`` says, by operator and name, whether a node goes to CUDA, and ``sizes`` whether it
-    is shape arithmetic: such that stays on the CPU is no difference, nor is a node of which nothing
-    is predicted.
+    ``predicted`` holds, by operator and name, whether a node goes to CUDA, and ``sizes`` whether it
+    is shape arithmetic: shape arithmetic that stays on the CPU is no difference, nor is a node
+    without a prediction.
     """
-    told = []
+    lines = []
     for provider, op_type, node in placements:
         expected, on_cuda = predicted.get((op_type, node)), provider == CUDA_PROVIDER
         if expected is None or expected == on_cuda:
             continue
         if on_cuda or not works_on_sizes(op_type, node, sizes):
             where = CUDA_PROVIDER if expected else CPU_PROVIDER
-            told.append(f"{op_type} {node!r} on {provider}, predicted on {where}")
-    return told
+            lines.append(f"{op_type} {node!r} on {provider}, predicted on {where}")
+    return lines

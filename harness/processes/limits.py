@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 GIB = 2**30
+SECONDS = 1800.0
+"""A call's time where none is asked for."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -28,7 +30,7 @@ class Limits:
 
     @property
     def time(self) -> float:
-        return 1800.0 if self.seconds is None else self.seconds
+        return SECONDS if self.seconds is None else self.seconds
 
     @property
     def data(self) -> int:

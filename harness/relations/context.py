@@ -1,4 +1,4 @@
-"""What a relation is given and what it yields."""
+"""The cell that a relation is tried on, and the pairs that it yields."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.core.errors import StageError
 from harness.core.schema import (
-    BATCH,
     Array,
     Arrays,
     Case,
@@ -19,6 +20,7 @@ from harness.core.schema import (
     Runtime,
     Session,
     Stage,
+    TensorSpec,
 )
 
 
@@ -34,7 +36,7 @@ class Context:
 
     ``session`` holds ``model`` and has run before; ``cases`` are those that the relations are
     tried at; ``raggedness`` has every kind of padding that the model is recorded with;
-    ``structure`` says why outputs are not what the specification says, empty if they are;
+    ``structure`` returns how outputs differ from the specification, empty where they do not;
     ``folder`` is for derived graphs and lasts as long as the relation.
     """
 
@@ -48,7 +50,7 @@ class Context:
     folder: Path
 
     def run(self, inputs: Arrays, case: Case, session: Session | None = None) -> Arrays:
-        """The outputs by name; StageError where it fails or they have not the shapes of ``case``.
+        """Return the outputs by name; StageError where it fails or shapes are not of ``case``.
 
         ``session`` is the context's own by default. The outputs are copies, since a session may
         write its next ones into the same memory.
@@ -59,7 +61,7 @@ class Context:
         return {name: value.copy() for name, value in outputs}
 
     def derived(self, model: Any) -> Session:
-        """The session of a graph (``onnx.ModelProto``) that was derived from the model's."""
+        """Return a session of a graph (``onnx.ModelProto``) that was derived from the model's."""
         import onnx
 
         path = self.folder / "derived.onnx"
@@ -69,10 +71,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ways to the same outputs: a relation says that they agree.
+    """Outputs of two runs that agree where the relation holds.
 
-    ``how`` tells this way from a relation's other ones at the same case. Where ``exact`` is set
-    they agree bit for bit.
+    ``how`` distinguishes the pair from others of the same case. Where ``exact`` is set, the two
+    agree bit for bit.
     """
 
     how: str
@@ -87,11 +89,23 @@ Relation = Callable[[Context], Check | None]
 """None where the relation does not apply to the model; StageError where it cannot be tried."""
 
 
-def row(spec: ModelSpec, inputs: Arrays, number: int) -> Arrays:
-    """The inputs of one row of the batch, as a batch of one; what has no batch stays."""
+def taken(
+    tensors: Sequence[TensorSpec], values: Arrays, axis: str, places: Sequence[int] | Array
+) -> Arrays:
+    """Return the values at these places of ``axis``; a tensor without that axis stays whole."""
     return {
-        tensor.name: inputs[tensor.name].take([number], axis=tensor.axes.index(BATCH))
-        if BATCH in tensor.axes
-        else inputs[tensor.name]
-        for tensor in spec.inputs
+        t.name: values[t.name].take(places, axis=t.axes.index(axis))
+        if axis in t.axes
+        else values[t.name]
+        for t in tensors
+    }
+
+
+def joined(tensors: Sequence[TensorSpec], parts: Sequence[Arrays], axis: str) -> Arrays:
+    """Return the parts joined along ``axis``; a tensor without that axis is the last part's."""
+    return {
+        t.name: np.concatenate([part[t.name] for part in parts], axis=t.axes.index(axis))
+        if axis in t.axes
+        else parts[-1][t.name]
+        for t in tensors
     }

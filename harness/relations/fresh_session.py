@@ -13,7 +13,7 @@ SEED = 13
 
 
 def relation(context: Context) -> Check | None:
-    """Applies to every model; the outputs agree bit for bit."""
+    """Apply to every model; the outputs agree bit for bit."""
     order = np.random.default_rng(SEED).permutation(len(context.cases))
     shuffled = [context.cases[place] for place in order]
     used = {g.case.id: context.run(g.inputs, g.case) for g in shuffled}

@@ -46,12 +46,11 @@ def judge(
     runtime: Runtime,
     session: Session,
 ) -> Iterator[CaseResult]:
-    """What the relation ``name`` finds, for each case and each of its ways; nothing where it does
-    not apply.
+    """Yield results of the relation ``name``, one a case and pair; none where it does not apply.
 
     ``cases`` are the selected ones, of which some are tried; ``session`` holds ``model`` in
-    ``runtime``, which may err by ``row``. A failure to run, or to load a
-    derived graph, is a failing case; any other exception is an error.
+    ``runtime``, which may err by ``row``. A failure to run, or to load a derived graph, is a
+    failing case; any other exception is an error.
     """
     loaded = [golden.load(case) for case in spread(cases)]
     with tempfile.TemporaryDirectory(prefix="relation_") as folder:
@@ -66,16 +65,16 @@ def judge(
             Path(folder),
         )
         check: Check | None = None
-        for number, one in enumerate(loaded):
+        for number, golden_case in enumerate(loaded):
             started = time.perf_counter()
             try:
                 if number == 0:
                     check = resolve(RELATIONS[name])(context)
                 if check is None:
                     return
-                for pair in check(one):
-                    found = _result(name, context, one, pair, row)
-                    yield replace(found, seconds=time.perf_counter() - started)
+                for pair in check(golden_case):
+                    result = _result(name, context, golden_case, pair, row)
+                    yield replace(result, seconds=time.perf_counter() - started)
                     started = time.perf_counter()
             except (Exception, SystemExit) as error:
                 failed = error if isinstance(error, StageError) else None
@@ -83,19 +82,19 @@ def judge(
                 stage = failed.stage if failed else Stage.RUN
                 reason = f"relation {name}: {failed or one_line(error)}"
                 seconds = time.perf_counter() - started
-                yield CaseResult(one.case, status, stage, reason, (), seconds, name)
+                yield CaseResult(golden_case.case, status, stage, reason, (), seconds, name)
 
 
 def spread(cases: Sequence[Case]) -> list[Case]:
-    """Of every raggedness the largest batch, at the lengths nearest to ``LENGTHS``, shortest first.
+    """Return each raggedness' largest batch at the lengths nearest to ``LENGTHS``, ascending.
 
     A case's length is that of its longest axis.
     """
-    there = sorted({case.longest for case in cases})
+    lengths = sorted({case.longest for case in cases})
     near = set()
-    for wanted in LENGTHS:
-        ratios = {length: abs(math.log(length / wanted)) for length in there}
-        near.add(min(there, key=ratios.__getitem__))
+    for target in LENGTHS:
+        ratios = {length: abs(math.log(length / target)) for length in lengths}
+        near.add(min(lengths, key=ratios.__getitem__))
     chosen = {}
     for case in sorted(cases, key=lambda case: (case.longest, case.batch)):
         if case.longest in near:
@@ -120,7 +119,7 @@ def _result(name: str, context: Context, golden: GoldenCase, pair: Pair, row: Ro
 def _values(
     context: Context, golden: GoldenCase, pair: Pair, row: Row
 ) -> tuple[OutputComparison, ...]:
-    """One run against the other, with the noise floor and the scale of two runs."""
+    """Compare the two runs, with the noise floor and the scale of two runs."""
     scales = {n: _scale(v, golden.scale.get(n, 0.0)) for n, v in pair.expected.items()}
     two = replace(
         golden,
@@ -135,7 +134,7 @@ def _values(
 def _bits(
     context: Context, golden: GoldenCase, pair: Pair, row: Row
 ) -> tuple[OutputComparison, ...]:
-    """One run against the other with no tolerance at all: every bit of every value counts."""
+    """Compare the two runs without a tolerance: every bit of every value counts."""
     return tuple(
         replace(
             output,
@@ -155,6 +154,6 @@ def _difference(expected: Array, actual: Array) -> str:
     return f"{int((~same).sum())} of {same.size} values are not the same bits"
 
 
-def _scale(value: Array, known: float) -> float:
+def _scale(value: Array, usual: float) -> float:
     finite = np.abs(value[np.isfinite(value)].astype(np.float64))
-    return max(known, float(finite.max(initial=0.0)))
+    return max(usual, float(finite.max(initial=0.0)))

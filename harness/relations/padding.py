@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, Raggedness
-from harness.relations.context import Check, Context, Pair, row
+from harness.relations.context import Check, Context, Pair, taken
 
 MORE = 3
 """The longest row gets a step in four of padding and this many more."""
@@ -17,7 +17,7 @@ WAYS = (Raggedness.RIGHT, Raggedness.LEFT, Raggedness.GAPPED)
 
 
 def relation(context: Context) -> Check | None:
-    """Applies to a model with a padded input whose length is no input.
+    """Apply to a model with a padded input whose length is no input.
 
     Every row of a case is run alone without its padding, then all of them at once, padded to one
     length: on the right, and on the left or with gaps where the model is recorded so. Outputs along
@@ -37,7 +37,8 @@ def relation(context: Context) -> Check | None:
         compact: dict[int, Arrays] = {}
         alone: dict[int, Arrays] = {}
         for number, place in rows.items():
-            compact[number] = _taken(spec, row(spec, golden.inputs, number), axis, place)
+            inputs = taken(spec.inputs, golden.inputs, BATCH, [number])
+            compact[number] = taken(spec.inputs, inputs, axis, place)
             lengths = {**golden.case.lengths, axis: len(place)}
             case = replace(golden.case, batch=1, lengths=lengths)
             alone[number] = context.run(compact[number], case)
@@ -50,40 +51,20 @@ def relation(context: Context) -> Check | None:
             spread = {number: _places(way, len(place), width) for number, place in rows.items()}
             padded = context.run(_padded(spec, compact, axis, spread, width), case)
             for position, number in enumerate(rows):
-                yield Pair(
-                    f"row {number} padded {way.value}",
-                    alone[number],
-                    {
-                        t.name: _at(
-                            padded[t.name].take([position], axis=t.axes.index(BATCH)),
-                            t.step_axis if axis in t.axes else None,
-                            spread[number],
-                        )
-                        for t in spec.outputs
-                    },
-                )
+                outputs = taken(spec.outputs, padded, BATCH, [position])
+                outputs = taken(spec.outputs, outputs, axis, spread[number])
+                yield Pair(f"row {number} padded {way.value}", alone[number], outputs)
 
     return check
 
 
 def _places(way: Raggedness, count: int, width: int) -> Array:
-    """Which of ``width`` steps hold a row's ``count`` valid ones."""
+    """Return which of ``width`` steps hold a row's ``count`` valid ones."""
     if way is Raggedness.GAPPED:
         drawn = np.random.default_rng((SEED, count, width)).permutation(width)[:count]
         return np.asarray(np.sort(drawn))
     first = width - count if way is Raggedness.LEFT else 0
     return np.arange(first, first + count)
-
-
-def _at(value: Array, axis: int | None, places: Array) -> Array:
-    return value if axis is None else value.take(places, axis=axis)
-
-
-def _taken(spec: ModelSpec, inputs: Arrays, axis: str, places: Array) -> Arrays:
-    return {
-        t.name: _at(inputs[t.name], t.axes.index(axis) if axis in t.axes else None, places)
-        for t in spec.inputs
-    }
 
 
 def _padded(
@@ -93,7 +74,7 @@ def _padded(
     places: dict[int, Array],
     width: int,
 ) -> Arrays:
-    """The rows as one batch, each at its places of ``width`` steps with padding between."""
+    """Return the rows as one batch, each at its places of ``width`` steps with padding between."""
     batch: Arrays = {}
     for tensor in spec.inputs:
         if BATCH not in tensor.axes:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, TensorSpec
-from harness.relations.context import Check, Context, Pair
+from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec
+from harness.relations.context import Check, Context, Pair, joined, taken
 
 SEED = 11
 SINGLE_STEPS = 128
@@ -17,7 +17,7 @@ RANDOM_CUTS, RANDOM_PIECES = 2, 5
 
 
 def relation(context: Context) -> Check | None:
-    """Applies to a model with states, one sequence axis, and no input that is its length.
+    """Apply to a model with states, one sequence axis, and no input that is its length.
 
     Outputs along the axis are joined, all others are the last piece's. Padded steps are left out:
     what a step repeats may lie in the piece before it.
@@ -31,17 +31,17 @@ def relation(context: Context) -> Check | None:
         steps = golden.case.lengths[axis]
         if steps < 2:
             return
-        kept = spec.valid_steps(golden.inputs)
-        whole = _valid_only(spec, context.run(golden.inputs, golden.case), axis, kept)
+        valid = spec.valid_steps(golden.inputs)
+        whole = _valid_only(spec, context.run(golden.inputs, golden.case), axis, valid)
         for how, sizes in cuts(steps).items():
-            joined = _in_pieces(context, golden, axis, sizes)
-            yield Pair(how, whole, _valid_only(spec, joined, axis, kept))
+            pieces = _in_pieces(context, golden, axis, sizes)
+            yield Pair(how, whole, _valid_only(spec, pieces, axis, valid))
 
     return check
 
 
 def cuts(steps: int) -> dict[str, tuple[int, ...]]:
-    """Distinct ways to cut ``steps`` of at least 2 into pieces: their sizes, by what to call it."""
+    """Return distinct ways to cut ``steps`` (at least 2): the pieces' sizes, by a description."""
     ways: dict[str, tuple[int, ...]] = {
         "first step alone": (1, steps - 1),
         "last step alone": (steps - 1, 1),
@@ -61,36 +61,22 @@ def cuts(steps: int) -> dict[str, tuple[int, ...]]:
 
 def _in_pieces(context: Context, golden: GoldenCase, axis: str, sizes: Sequence[int]) -> Arrays:
     spec, start = context.spec, 0
-    given = dict(golden.inputs)
+    inputs = dict(golden.inputs)
     parts: list[Arrays] = []
     for size in sizes:
-        piece = {
-            t.name: given[t.name].take(np.arange(start, start + size), axis=t.axes.index(axis))
-            if axis in t.axes
-            else given[t.name]
-            for t in spec.inputs
-        }
+        piece = taken(spec.inputs, inputs, axis, np.arange(start, start + size))
         parts.append(context.run(piece, replace(golden.case, lengths={axis: size})))
-        given.update({into: parts[-1][out] for into, out in spec.states.items()})
+        inputs.update({into: parts[-1][out] for into, out in spec.states.items()})
         start += size
-    return {
-        t.name: np.concatenate([part[t.name] for part in parts], axis=t.axes.index(axis))
-        if axis in t.axes
-        else parts[-1][t.name]
-        for t in spec.outputs
-    }
+    return joined(spec.outputs, parts, axis)
 
 
-def _valid_only(spec: ModelSpec, outputs: Arrays, axis: str, kept: Array | None) -> Arrays:
-    """The outputs with zero at padded steps; ``kept`` is [batch, steps] bool."""
-    if kept is None:
-        return outputs
-    return {t.name: _masked(t, outputs[t.name], axis, kept) for t in spec.outputs}
-
-
-def _masked(tensor: TensorSpec, value: Array, axis: str, kept: Array) -> Array:
-    if axis not in tensor.axes or BATCH not in tensor.axes:
-        return value
-    value = value.copy()
-    np.moveaxis(value, (tensor.axes.index(BATCH), tensor.axes.index(axis)), (0, 1))[~kept] = 0
-    return value
+def _valid_only(spec: ModelSpec, outputs: Arrays, axis: str, valid: Array | None) -> Arrays:
+    """Return the outputs with zero at padded steps; ``valid`` is [batch, steps] bool."""
+    masked = dict(outputs)
+    for tensor in spec.outputs:
+        if valid is not None and {axis, BATCH} <= {*tensor.axes}:
+            value = masked[tensor.name] = outputs[tensor.name].copy()
+            at = tensor.axes.index(BATCH), tensor.axes.index(axis)
+            np.moveaxis(value, at, (0, 1))[~valid] = 0
+    return masked

@@ -30,7 +30,7 @@ CARRIERS: dict[str, tuple[int, ...]] = {
 
 
 def relation(context: Context) -> Check | None:
-    """Applies where the padded input's ids are looked up in a table that the graph holds."""
+    """Apply where the padded input's ids are looked up in a table that the graph holds."""
     edit = Edit(onnx.load(str(context.model)))
     if not poison(edit, context.spec):
         return None
@@ -47,18 +47,18 @@ def relation(context: Context) -> Check | None:
 
 
 def extreme(row: Array) -> Array:
-    """The row with values of alternating sign, as large as leaves their products finite.
+    """Return the row with values of alternating sign, so large that their products stay finite.
 
     For a float it is the fourth root of the largest one, so that it can be squared twice; for an
     integer the largest and the smallest there are.
     """
-    other = np.arange(row.size).reshape(row.shape) % 2 == 1
+    odd = np.arange(row.size).reshape(row.shape) % 2 == 1
     if np.issubdtype(row.dtype, np.integer):
         low, high = np.iinfo(row.dtype).min, np.iinfo(row.dtype).max
     else:
         high = float(np.finfo(row.dtype).max) ** 0.25
         low = -high
-    return np.where(other, low, high).astype(row.dtype)
+    return np.where(odd, low, high).astype(row.dtype)
 
 
 def poison(edit: Edit, spec: ModelSpec) -> int:
@@ -85,7 +85,7 @@ def poison(edit: Edit, spec: ModelSpec) -> int:
 
 
 def _padding_row(spec: ModelSpec, rows: int) -> int | None:
-    """The row of a table that the padding looks up; None where there is none, or an id has it."""
+    """Return the row that the padding looks up; None where there is none, or an id shares it."""
     (tensor,) = (t for t in spec.inputs if t.name == spec.padded)
     row = int(spec.padding)
     row += rows if row < 0 else 0
@@ -94,15 +94,15 @@ def _padding_row(spec: ModelSpec, rows: int) -> int | None:
 
 
 def _holds(edit: Edit, name: str, source: str | None) -> bool:
-    """Whether a value's elements are those of ``source``, moved about."""
-    todo, seen = [name], set()
-    while todo:
-        name = todo.pop()
+    """Return whether a value's elements are those of ``source``, moved about."""
+    pending, visited = [name], set()
+    while pending:
+        name = pending.pop()
         if name == source:
             return True
         node = edit.producer(name)
-        if node is None or name in seen:
+        if node is None or name in visited:
             continue
-        seen.add(name)
-        todo += [input_at(node, slot) for slot in CARRIERS.get(node.op_type, ())]
+        visited.add(name)
+        pending += [input_at(node, slot) for slot in CARRIERS.get(node.op_type, ())]
     return False

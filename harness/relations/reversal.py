@@ -38,7 +38,7 @@ STATES = INITIAL_H, INITIAL_C
 
 
 def relation(context: Context) -> Check | None:
-    """Applies where the main graph has a recurrent node."""
+    """Apply where the main graph has a recurrent node."""
     edit = Edit(onnx.load(str(context.model)))
     if not reverse(edit):
         return None
@@ -52,7 +52,7 @@ def relation(context: Context) -> Check | None:
 
 
 def reverse(edit: Edit) -> int:
-    """Turn every recurrent node of the graph around; how many there are."""
+    """Turn every recurrent node of the graph around; return their number."""
     nodes = edit.recurrent()
     for node in nodes:
         _turn_around(edit, node)
@@ -67,24 +67,24 @@ def _turn_around(edit: Edit, node: Any) -> None:
     """
     layout, both = attribute(node, "layout", 0), directions(node) == 2
     lens = input_at(node, SEQUENCE_LENS)
-    whole = edit.node("Cast", [lens], to=onnx.TensorProto.INT64) if lens else ""
+    steps_of_rows = edit.node("Cast", [lens], to=onnx.TensorProto.INT64) if lens else ""
 
     def in_time(value: str) -> str:
-        """The value, whose first axes are steps and batch, reversed in time."""
-        if not whole:
+        """Return the value, whose first axes are steps and batch, reversed in time."""
+        if not steps_of_rows:
             return edit.flipped(value, layout)
         axes = {"time_axis": layout, "batch_axis": 1 - layout}
-        return edit.node("ReverseSequence", [value, whole], **axes)
+        return edit.node("ReverseSequence", [value, steps_of_rows], **axes)
 
     def y_in_time(value: str) -> str:
-        """Y reversed in time; ReverseSequence takes it with the batch next to the steps."""
-        if layout or not whole:
+        """Return Y reversed in time; ReverseSequence takes it with the batch next to the steps."""
+        if layout or not steps_of_rows:
             return in_time(value)
         beside = edit.node("Transpose", [value], perm=[0, 2, 1, 3])
         return edit.node("Transpose", [in_time(beside)], perm=[0, 2, 1, 3])
 
     def halves(value: str, axis: int) -> str:
-        """The two directions in each other's place."""
+        """Return the two directions in each other's place."""
         return edit.node("Gather", [value, edit.constant([1, 0], np.int64)], axis=axis)
 
     def back(slot: int, value: str) -> str:
@@ -108,8 +108,8 @@ def _turn(node: Any) -> None:
     if directions(node) == 1 or not names:
         return
     first = names[: len(names) // 2]
-    for taken, key in enumerate(("activation_alpha", "activation_beta"), start=1):
-        used = sum(len(parameters(name)) >= taken for name in first)
+    for number, key in enumerate(("activation_alpha", "activation_beta"), start=1):
+        used = sum(len(parameters(name)) >= number for name in first)
         if values := attribute(node, key):
             set_attribute(node, key, values[used:] + values[:used])
     set_attribute(node, "activations", names[len(first) :] + first)

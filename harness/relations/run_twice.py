@@ -9,7 +9,7 @@ from harness.relations.context import Check, Context, Pair
 
 
 def relation(context: Context) -> Check | None:
-    """Applies to every model; the outputs agree bit for bit."""
+    """Apply to every model; the outputs agree bit for bit."""
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         first = context.run(golden.inputs, golden.case)

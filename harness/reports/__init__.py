@@ -22,7 +22,7 @@ REPORTS: dict[str, str] = extended("harness.reports", OURS)
 
 
 def load(name: str) -> Callable[[Report, Path], Any]:
-    """What writes the report called ``name``; KeyError where there is none.
+    """Return the writer of the report called ``name``; KeyError where there is none.
 
     UsageError where another distribution's cannot be imported, or cannot be called.
     """

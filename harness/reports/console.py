@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.core.schema import CaseResult, CellResult, OutputComparison, Status, lengths_text
+from harness.core.schema import CaseResult, CellResult, OutputComparison, Status, case_text
 
 STYLES = {
     Status.PASS: "green",
@@ -32,7 +32,7 @@ SHOWN_CASES = 5
 
 @contextmanager
 def progress(console: Console, enabled: bool) -> Iterator[Progress]:
-    """A bar with the count, the time spent and the time left; nothing off a terminal."""
+    """Show a bar with the count, the time spent and the time left; nothing off a terminal."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,7 +48,7 @@ def progress(console: Console, enabled: bool) -> Iterator[Progress]:
 
 
 def cell(console: Console, result: CellResult, verbose: bool) -> None:
-    """One line for a cell; for one that does not conform, the cases that show it."""
+    """Print one line for a cell, and the cases that do not conform."""
     style = STYLES[result.status]
     label = f"[{style}]{result.status.value:<11}[/{style}] {escape(result.cell.id)}"
     tail = f"  {len(result.cases)} cases" if result.cases else ""
@@ -59,11 +59,12 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
     console.print(label + escape(tail), highlight=False, soft_wrap=True)
     if result.status not in (Status.PASS, Status.UNAVAILABLE) or result.reason:
         console.print(f"            {result.stage.value}: {escape(result.reason)}", soft_wrap=True)
-    found = result.evidence.get("lint")
-    if found and (verbose or result.status in (Status.FAIL, Status.ERROR)):
-        errors = sum(one["severity"] == "error" for one in found)
-        told = f"lint: {errors} errors, {len(found) - errors} warnings (see the report's evidence)"
-        console.print(f"            {told}", highlight=False, soft_wrap=True)
+    findings = result.evidence.get("lint")
+    if findings and (verbose or result.status in (Status.FAIL, Status.ERROR)):
+        errors = sum(finding["severity"] == "error" for finding in findings)
+        counts = f"{errors} errors, {len(findings) - errors} warnings"
+        line = f"            lint: {counts} (see the report's evidence)"
+        console.print(line, highlight=False, soft_wrap=True)
     if result.status in (Status.FAIL, Status.ERROR):
         _cases(console, result, None if verbose else SHOWN_CASES)
         console.print(f"            [dim]{escape(result.replay)}[/dim]", soft_wrap=True)
@@ -72,10 +73,10 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
 
 
 def text(result: CellResult, verbose: bool = False) -> str:
-    """The lines that ``cell`` shows, without colours, and how to see a bad cell again."""
-    shown = io.StringIO()
-    cell(Console(file=shown, color_system=None, width=10_000), result, verbose)
-    lines = [line.rstrip() for line in shown.getvalue().splitlines()]
+    """Return the lines of ``cell`` without colours, and the replay of an unexpected pass."""
+    stream = io.StringIO()
+    cell(Console(file=stream, color_system=None, width=10_000), result, verbose)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     if result.status is Status.XPASS:
         lines.append(f"            {result.replay}")
     return "\n".join(lines)
@@ -99,20 +100,19 @@ def _cases(console: Console, result: CellResult, limit: int | None) -> None:
 
 def _output(output: OutputComparison) -> str:
     step = "" if output.worst_step is None else f" step {output.worst_step}"
-    said = f"; {output.reason}" if output.reason else ""
+    reason = output.reason and f"; {output.reason}"
     return (
         f"{output.name}{step} {list(output.worst_index)}: error {output.max_abs:.3g}"
         f" = {output.ratio:.3g} x tolerance {output.tolerance:.3g}"
-        f" (would pass at {output.max_abs:.3g}){said}"
+        f" (would pass at {output.max_abs:.3g}){reason}"
     )
 
 
 def _where(case: CaseResult) -> str:
-    ragged = "" if case.case.raggedness.value == "none" else f", {case.case.raggedness.value}"
-    again = f", draw {case.case.draw}" if case.case.draw else ""
-    again += ", run again" if case.case.repeat else ""
-    related = f", relation {case.relation}" if case.relation else ""
-    return f"{lengths_text(case.case.lengths)}, batch={case.case.batch}{ragged}{again}{related}"
+    text = case_text(case.case)
+    text += f", draw {case.case.draw}" if case.case.draw else ""
+    text += ", run again" if case.case.repeat else ""
+    return text + (f", relation {case.relation}" if case.relation else "")
 
 
 def _worst(result: CellResult) -> tuple[CaseResult, OutputComparison] | None:

@@ -30,21 +30,21 @@ _strict = partial(json.dumps, allow_nan=False)
 
 
 def dumps(report: Report) -> str:
-    """The report as strict JSON, no NaN, no infinity: one line for each entry and each case."""
+    """Return the report as strict JSON (no NaN or infinity), one line an entry and case."""
     entries = plain(report)
     if not report.partial:
         del entries["partial"]
     cells = [_lines(_cell(entry), "cases") for entry in entries.pop("results")]
-    whole = {"schema": SCHEMA, **entries, "summary": report.summary, "results": cells}
-    return _lines(whole, "results", str)
+    document = {"schema": SCHEMA, **entries, "summary": report.summary, "results": cells}
+    return _lines(document, "results", str)
 
 
 def _lines(entries: dict[str, Any], listed: str, dumps: Callable[[Any], str] = _strict) -> str:
-    """JSON with one line for each entry, and for each element of the list ``listed``."""
-    told = {name: _strict(value) for name, value in entries.items() if name != listed}
-    told[listed] = "[\n" + ",\n".join(map(dumps, entries[listed])) + "\n]"
-    told = {name: told[name] for name in entries}
-    return "{\n" + ",\n".join(f"{_strict(name)}: {text}" for name, text in told.items()) + "\n}"
+    """Return JSON with one line for each entry, and for each element of the list ``listed``."""
+    texts = {name: _strict(value) for name, value in entries.items() if name != listed}
+    texts[listed] = "[\n" + ",\n".join(map(dumps, entries[listed])) + "\n]"
+    texts = {name: texts[name] for name in entries}
+    return "{\n" + ",\n".join(f"{_strict(name)}: {text}" for name, text in texts.items()) + "\n}"
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -53,14 +53,14 @@ def write(report: Report, folder: Path) -> Path:
 
 
 def read(path: Path) -> Report:
-    """The report in a file; UsageError, in one line, where there is none that can be read."""
+    """Return the report in a file; UsageError, in one line, where none can be read."""
     data = read_json(path)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or "results" not in data:
         raise UsageError(f"{path} is no report: expected report.json of schema {SCHEMA}")
-    known = asdict(typed(data, _form(), f"{path} is no whole report"))
-    del known["schema"]
-    summary = known.pop("summary")
-    report = Report(**{**known, "results": tuple(map(_read_cell, known["results"]))})
+    content = asdict(typed(data, _form(), f"{path} is no whole report"))
+    del content["schema"]
+    summary = content.pop("summary")
+    report = Report(**{**content, "results": tuple(map(_read_cell, content["results"]))})
     if report.summary != summary:
         raise UsageError(f"{path} is no whole report: its summary does not count its results")
     return report
@@ -80,7 +80,7 @@ def _case(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _form() -> type[Struct]:
-    """What a whole report holds, from the dataclasses."""
+    """Return the type of a whole report, from the dataclasses."""
     output, case, result, cell, report = map(
         get_type_hints, (OutputComparison, Case, CaseResult, CellResult, Report)
     )
@@ -88,18 +88,18 @@ def _form() -> type[Struct]:
     outputs = GenericAlias(list, form("Output", output))
     cases = GenericAlias(list, form("Case", {**case, **result, "outputs": outputs}, draw=0))
     cells = GenericAlias(list, form("Cell", {"id": CellId, **cell, "cases": cases}))
-    whole = {**report, "schema": Literal[SCHEMA], "summary": dict[str, int], "results": cells}
-    return form("Report", whole, partial=False)
+    document = {**report, "schema": Literal[SCHEMA], "summary": dict[str, int], "results": cells}
+    return form("Report", document, partial=False)
 
 
 def _read_cell(entry: Struct) -> CellResult:
-    known = asdict(entry)
-    cell = Cell(*known.pop("id").split("/"))
-    return CellResult(cell, **{**known, "cases": tuple(map(_read_case, known["cases"]))})
+    entries = asdict(entry)
+    cell = Cell(*entries.pop("id").split("/"))
+    return CellResult(cell, **{**entries, "cases": tuple(map(_read_case, entries["cases"]))})
 
 
 def _read_case(entry: Struct) -> CaseResult:
-    known = asdict(entry)
-    case = Case(**{field.name: known.pop(field.name) for field in fields(Case)})
-    outputs = tuple(OutputComparison(**asdict(output)) for output in known["outputs"])
-    return CaseResult(case, **{**known, "outputs": outputs})
+    entries = asdict(entry)
+    case = Case(**{field.name: entries.pop(field.name) for field in fields(Case)})
+    outputs = tuple(OutputComparison(**asdict(output)) for output in entries["outputs"])
+    return CaseResult(case, **{**entries, "outputs": outputs})

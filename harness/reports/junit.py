@@ -46,12 +46,12 @@ def _case(result: CellResult) -> ElementTree.Element:
     }
     case = ElementTree.Element("testcase", about)
     if tag := TAGS.get(result.status):
-        told = f"{result.status.value} at {result.stage.value}: {result.reason}"
-        node = ElementTree.SubElement(case, tag, {"message": _printable(told)})
+        message = f"{result.status.value} at {result.stage.value}: {result.reason}"
+        node = ElementTree.SubElement(case, tag, {"message": _printable(message)})
         node.text = _printable(console.text(result))
     return case
 
 
 def _printable(text: str) -> str:
-    """XML has no place for control characters."""
+    """Replace control characters, which XML does not allow."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)

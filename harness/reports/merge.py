@@ -1,4 +1,4 @@
-"""Several reports of one matrix as one: shards, and machines that each ran what they can."""
+"""One report from several of a matrix: shards, and machines that each ran what they can."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ RANK = (
     Status.FAIL,
     Status.ERROR,
 )
-"""From what says least of a cell to what is worst: unavailable on one machine, it may be judged
-on another."""
+"""From the least to the worst: a cell unavailable on one machine may be judged on another."""
 OF_ONE_RUN = ("--shard", "--report-dir", "--artifacts", "--workers", "--timeout", "--memory-limit")
 """Options with a value that do not change which cells there are."""
 SHOWN = ("-v", "--verbose", "-q", "--quiet", "--json", "--isolate", "--no-isolate")
@@ -34,59 +33,54 @@ class Merged:
 
 
 def merge(parts: Mapping[str, Report], command: str) -> Merged:
-    """The reports, by their names, as one.
+    """Return the reports, by their names, as one.
 
     Each cell is there once, with the cases of every report that has it, and its evidence names
-    those reports. The environment holds what they share, and under ``reports`` what each was. The
+    those reports. The environment holds what they share, and under ``reports`` each one's own. The
     report is ``partial`` where one of them is, or where a shard is missing.
     """
-    found: dict[str, dict[str, CellResult]] = {}
+    by_cell: dict[str, dict[str, CellResult]] = {}
     for name, report in parts.items():
         for result in report.results:
-            found.setdefault(result.cell.id, {})[name] = result
-    results = [_united(told) for told in found.values()]
+            by_cell.setdefault(result.cell.id, {})[name] = result
+    results = [_united(by_report) for by_report in by_cell.values()]
     missing = (*_unfinished(parts), *_missing_shards(parts))
     environment = _environment(parts)
     return Merged(Report(command, environment, tuple(results), bool(missing)), missing)
 
 
-def _united(told: Mapping[str, CellResult]) -> CellResult:
-    """The worst of a cell's results, by the names of their reports, with the cases of all."""
-    worst = max(told.values(), key=_badness)
+def _united(results: Mapping[str, CellResult]) -> CellResult:
+    """Return the worst of a cell's results by report, with the cases of all."""
+    worst = max(
+        results.values(),
+        key=lambda r: _badness(r.status, (o for case in r.cases for o in case.outputs)),
+    )
     cases: dict[tuple[str, bool, str], CaseResult] = {}
-    for case in (case for result in told.values() for case in result.cases):
+    for case in (case for result in results.values() for case in result.cases):
         key = case.case.id, case.case.repeat, case.relation
-        cases[key] = max(cases.get(key, case), case, key=_case_badness)
-    said: dict[str, list[str]] = {}
-    for name, result in told.items():
-        said.setdefault(_told(result), []).append(name)
+        cases[key] = max(cases.get(key, case), case, key=lambda c: _badness(c.status, c.outputs))
+    by_verdict: dict[str, list[str]] = {}
+    for name, result in results.items():
+        by_verdict.setdefault(_verdict(result), []).append(name)
     reason = worst.reason
-    if len(said) > 1:
-        verdicts = (f"{verdict} in {', '.join(names)}" for verdict, names in said.items())
+    if len(by_verdict) > 1:
+        verdicts = (f"{verdict} in {', '.join(names)}" for verdict, names in by_verdict.items())
         reason = f"{'; '.join(verdicts)}: {reason}".removesuffix(": ")
-    evidence = {**worst.evidence, "reports": list(told)}
+    evidence = {**worst.evidence, "reports": list(results)}
     return replace(worst, reason=reason, evidence=evidence, cases=tuple(cases.values()))
 
 
-def _told(result: CellResult) -> str:
-    whole = result.status in (Status.PASS, Status.UNAVAILABLE)
-    return result.status.value if whole else f"{result.status.value} at {result.stage.value}"
+def _verdict(result: CellResult) -> str:
+    at = "" if result.status in (Status.PASS, Status.UNAVAILABLE) else f" at {result.stage.value}"
+    return f"{result.status.value}{at}"
 
 
-def _badness(result: CellResult) -> tuple[int, float]:
-    return RANK.index(result.status), _worst(o for case in result.cases for o in case.outputs)
-
-
-def _case_badness(result: CaseResult) -> tuple[int, float]:
-    return RANK.index(result.status), _worst(result.outputs)
-
-
-def _worst(outputs: Iterable[OutputComparison]) -> float:
-    return max((output.ratio for output in outputs), default=0.0)
+def _badness(status: Status, outputs: Iterable[OutputComparison]) -> tuple[int, float]:
+    return RANK.index(status), max((output.ratio for output in outputs), default=0.0)
 
 
 def _environment(parts: Mapping[str, Report]) -> dict[str, Any]:
-    """What all environments share, and each report's command, environment and whether partial."""
+    """Return what all environments share, and each report's command and environment."""
     first, *others = [dict(report.environment) for report in parts.values()]
     shared = {k: v for k, v in first.items() if all(k in o and o[k] == v for o in others)}
     about = [
@@ -110,23 +104,23 @@ def _unfinished(parts: Mapping[str, Report]) -> list[str]:
 
 
 def _missing_shards(parts: Mapping[str, Report]) -> list[str]:
-    """A line for each I/N that no report is, where another of the same selection is one of N."""
-    there: dict[tuple[str, int], dict[int, str]] = {}
+    """Return a line for each missing I/N of a selection of which another part is there."""
+    shards: dict[tuple[str, int], dict[int, str]] = {}
     for name, report in parts.items():
         if shard := re.fullmatch(r"(\d+)/(\d+)", str(report.environment.get("shard", ""))):
             number, count = map(int, shard.groups())
-            there.setdefault((_selection(report.command), count), {})[number] = name
+            shards.setdefault((_selection(report.command), count), {})[number] = name
     return [
         f"shard {number}/{count} is missing: {next(iter(names.values()))} is"
         f" {next(iter(names))}/{count} of {selection}"
-        for (selection, count), names in there.items()
+        for (selection, count), names in shards.items()
         for number in range(1, count + 1)
         if number not in names
     ]
 
 
 def _selection(command: str) -> str:
-    """A command line without what does not change which cells there are."""
+    """Return a command line without the options that leave the cells as they are."""
     kept, skip = [], False
     try:
         words = shlex.split(command)

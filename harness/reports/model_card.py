@@ -1,4 +1,4 @@
-"""``MODEL.md``: what a bundle's model takes and gives, and how far it was proved, for people."""
+"""``MODEL.md``: a bundle's inputs, outputs, and how far it was proved, for people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from harness.core.schema import BATCH, ModelSpec, Report, TensorSpec
 from harness.goldens.store import Golden
 
+_LINT = "- {severity}: {place}: {found}; {remedy} ({rule})"
 _RUN = """```python
 import numpy as np, onnxruntime as ort
 
@@ -19,22 +20,22 @@ outputs = session.run({outputs}, {{
 
 
 def tolerances(report: Report) -> dict[str, Any]:
-    """For each runtime and output the largest tolerance and the worst ratio to it."""
-    found: dict[str, Any] = {}
+    """Return the largest tolerance and the worst ratio to it, by runtime and output."""
+    by_runtime: dict[str, Any] = {}
     for result in report.results:
         rows: dict[str, dict[str, float]] = {}
         for case in result.cases:
-            for one in case.outputs:
-                row = rows.setdefault(one.name, {"largest": 0.0, "worst_ratio": 0.0})
-                row["largest"] = max(row["largest"], one.tolerance)
-                row["worst_ratio"] = max(row["worst_ratio"], one.ratio)
+            for output in case.outputs:
+                row = rows.setdefault(output.name, {"largest": 0.0, "worst_ratio": 0.0})
+                row["largest"] = max(row["largest"], output.tolerance)
+                row["worst_ratio"] = max(row["worst_ratio"], output.ratio)
         if rows:
-            found[result.cell.runtime] = rows
-    return found
+            by_runtime[result.cell.runtime] = rows
+    return by_runtime
 
 
 def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
-    """The card as Markdown."""
+    """Return the card as Markdown."""
     spec = stored.spec
     compared, steps = report.steps
     lengths = {axis: sorted({c.lengths[axis] for c in stored.cases}) for axis in spec.axes}
@@ -79,9 +80,9 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
                 f"| {result.cell.runtime} | {version} | `{name}` |"
                 f" {row['worst_ratio']:.2f} x tolerance | {row['largest']:.2g} |"
             )
-    found: list[Any] = next((e for r in report.results if (e := r.evidence.get("lint"))), [])
-    if found:
-        lines += ["", "## Lint", "", *[_finding(one) for one in found]]
+    findings: list[Any] = next((e for r in report.results if (e := r.evidence.get("lint"))), [])
+    if findings:
+        lines += ["", "## Lint", "", *[_LINT.format(**finding) for finding in findings]]
     if manifest.get("refused"):
         lines += [
             "",
@@ -93,10 +94,6 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
     lines += ["", "Prove it again, with onnx-sequence-harness and no framework:", ""]
     lines += ["```", "python -m harness.validate .", "```", ""]
     return "\n".join(lines)
-
-
-def _finding(one: Mapping[str, str]) -> str:
-    return f"- {one['severity']}: {one['place']}: {one['found']}; {one['remedy']} ({one['rule']})"
 
 
 def _reference(stored: Golden) -> str:
@@ -116,8 +113,8 @@ def _values(spec: ModelSpec, tensor: TensorSpec) -> str:
         return f"1 at valid steps of {spec.masks[tensor.name]}, 0 at padded ones"
     if tensor.name in spec.lengths:
         return f"the number of valid steps of {spec.lengths[tensor.name]}"
-    whole = tensor.whole or not tensor.dtype.startswith("float")
-    high = tensor.high - 1 if whole else tensor.high
+    integers = tensor.whole or not tensor.dtype.startswith("float")
+    high = tensor.high - 1 if integers else tensor.high
     text = f"{tensor.low:g} to {high:g}"
     return f"{text}; {spec.padding:g} is padding" if tensor.name == spec.padded else text
 

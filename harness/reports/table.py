@@ -21,7 +21,7 @@ REASON = 200
 
 @dataclass
 class Matrix:
-    """``rows`` map what was exported to the results by runtime, ``notes`` tell the reasons.
+    """``rows`` map exports to their results by runtime, ``notes`` number the reasons.
 
     Runtimes that are available for no cell stand in ``absent`` with the reason, not in ``columns``.
     """
@@ -32,7 +32,7 @@ class Matrix:
     notes: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def text(self, row: str, column: str) -> str:
-        """``pass``, or another status, its stage and the number of its note; empty for no cell."""
+        """Return ``pass``, or another status and the number of its note; empty for no cell."""
         result = self.rows[row].get(column)
         if result is None:
             return ""
@@ -43,8 +43,8 @@ class Matrix:
 
 
 def of(report: Report) -> Matrix:
-    """The table of a report."""
-    found = Matrix()
+    """Return the table of a report."""
+    matrix = Matrix()
     several = len({(r.cell.exporter, r.cell.variant) for r in report.results}) > 1
     by_runtime: dict[str, list[CellResult]] = {}
     for result in report.results:
@@ -52,20 +52,20 @@ def of(report: Report) -> Matrix:
     for name, results in by_runtime.items():
         reasons = {result.reason for result in results}
         if len(reasons) == 1 and all(r.status is Status.UNAVAILABLE for r in results):
-            found.absent[name] = reasons.pop()
+            matrix.absent[name] = reasons.pop()
         else:
-            found.columns.append(name)
+            matrix.columns.append(name)
     for result in report.results:
-        if result.cell.runtime in found.columns:
-            row = found.rows.setdefault(_label(result.cell, several), {})
+        if result.cell.runtime in matrix.columns:
+            row = matrix.rows.setdefault(_label(result.cell, several), {})
             row[result.cell.runtime] = result
             if result.status is not Status.PASS:
-                found.notes.setdefault(_note(result), len(found.notes) + 1)
-    return found
+                matrix.notes.setdefault(_note(result), len(matrix.notes) + 1)
+    return matrix
 
 
 def show(console: Console, report: Report) -> None:
-    """Print the table, and under it what its numbers stand for."""
+    """Print the table, and the notes that its numbers refer to."""
     matrix = of(report)
     first = max(map(len, matrix.rows), default=0)
     widths = {
@@ -80,8 +80,8 @@ def show(console: Console, report: Report) -> None:
             style = STYLES.get(results[name].status, BAD) if name in results else ""
             line.append("  ").append(f"{matrix.text(row, name):<{width}}", style)
         console.print(line, soft_wrap=True)
-    for told in _below(matrix):
-        console.print(escape(told), highlight=False, soft_wrap=True)
+    for note in _below(matrix):
+        console.print(escape(note), highlight=False, soft_wrap=True)
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -111,6 +111,6 @@ def _label(cell: Cell, several: bool) -> str:
 
 
 def _note(result: CellResult) -> tuple[str, str]:
-    """The stage and the reason without its details, which differ between cells of one cause."""
+    """Return the stage, and the reason without details that differ between cells of one cause."""
     reason = result.reason.partition(": ")[0] if result.status is Status.XFAIL else result.reason
     return result.stage.value, flattened(reason, REASON)

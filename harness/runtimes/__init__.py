@@ -37,7 +37,7 @@ def load(name: str, settings: Settings = NONE) -> GuardedRuntime:
 
 
 def row(name: str, tf32: bool = False) -> Row:
-    """Return how far the runtime called ``name`` may err; the default where there is none."""
+    """Return the row of the runtime called ``name``; the default where there is none."""
     return load(name).row_of(tf32) if name in RUNTIMES else replace(DEFAULT_ROW, name=name)
 
 

@@ -1,4 +1,4 @@
-"""The GPU and NVIDIA's libraries: whether they are here, and what they tell of themselves."""
+"""The GPU and NVIDIA's libraries: whether they are here, and their versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAJOR, _MINOR = 75, 76
 
 
 def about(cuda_build: str, ordinal: int = 0) -> dict[str, Any]:
-    """The CUDA device number ``ordinal`` and the libraries; each None where it cannot be found.
+    """Return the CUDA device number ``ordinal`` and the libraries; each None where unknown.
 
     ``name`` of the GPU, its ``memory`` in bytes and its ``compute_capability``; ``driver_cuda``,
     the newest CUDA that the driver has; ``cuda``, the version of the CUDA runtime, and ``cudnn``,
@@ -31,7 +31,7 @@ def about(cuda_build: str, ordinal: int = 0) -> dict[str, Any]:
 
 
 def no_cuda_device() -> str | None:
-    """Why there is no CUDA device here, or None where the driver reports one."""
+    """Return why there is no CUDA device here; None where the driver reports one."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -44,7 +44,7 @@ def no_cuda_device() -> str | None:
 
 
 def cuda_libraries(cuda_version: str) -> tuple[str, ...]:
-    """The shared libraries that ONNX Runtime's CUDA provider needs at a CUDA version."""
+    """Return the shared libraries that ONNX Runtime's CUDA provider needs at a CUDA version."""
     major = cuda_version.partition(".")[0]
     versioned = tuple(f"lib{name}.so.{major}" for name in ("cudart", "cublas", "cublasLt"))
     fft = ("libcufft.so.11",) if major == "12" else ()
@@ -52,7 +52,7 @@ def cuda_libraries(cuda_version: str) -> tuple[str, ...]:
 
 
 def missing_libraries(names: Iterable[str]) -> str | None:
-    """Which of the shared libraries cannot be loaded and what installs them, or None."""
+    """Return which shared libraries cannot be loaded and how to install them, or None."""
     missing = []
     for name in names:
         try:
@@ -63,19 +63,19 @@ def missing_libraries(names: Iterable[str]) -> str | None:
 
 
 def _device(driver: Any, ordinal: int) -> dict[str, Any]:
-    """What NVIDIA's driver says of a device."""
-    found: dict[str, Any] = dict.fromkeys(("name", "memory", "compute_capability"))
+    """Return name, memory and compute capability of a device, by NVIDIA's driver."""
+    facts: dict[str, Any] = dict.fromkeys(("name", "memory", "compute_capability"))
     handle = _written(driver, "cuDeviceGet", ordinal) if _succeeds(driver, "cuInit", 0) else None
     if handle is None:
-        return found
+        return facts
     name = ctypes.create_string_buffer(_NAME_LENGTH)
     if _succeeds(driver, "cuDeviceGetName", name, _NAME_LENGTH, handle):
-        found["name"] = name.value.decode(errors="replace")
-    found["memory"] = _written(driver, "cuDeviceTotalMem_v2", handle, kind=ctypes.c_size_t)
+        facts["name"] = name.value.decode(errors="replace")
+    facts["memory"] = _written(driver, "cuDeviceTotalMem_v2", handle, kind=ctypes.c_size_t)
     major, minor = (_written(driver, "cuDeviceGetAttribute", a, handle) for a in (_MAJOR, _MINOR))
     if None not in (major, minor):
-        found["compute_capability"] = f"{major}.{minor}"
-    return found
+        facts["compute_capability"] = f"{major}.{minor}"
+    return facts
 
 
 def _cudnn() -> int | None:
@@ -84,25 +84,27 @@ def _cudnn() -> int | None:
 
 
 def _library(name: str) -> Any:
-    """A shared library, such as ONNX Runtime has loaded; None where there is none."""
+    """Return a shared library, such as ONNX Runtime has loaded; None where there is none."""
     try:
         return ctypes.CDLL(name)
     except OSError:
         return None
 
 
-def _succeeds(library: Any, function: str, *given: Any) -> bool:
-    """Whether there is such a function and it gives no error."""
+def _succeeds(library: Any, function: str, *arguments: Any) -> bool:
+    """Return whether there is such a function and it returns no error."""
     call = getattr(library, function, None)
-    return call is not None and not call(*given)
+    return call is not None and not call(*arguments)
 
 
-def _written(library: Any, function: str, *given: int, kind: Any = ctypes.c_int) -> int | None:
-    """What a function writes where its first argument points; None where it gives an error."""
+def _written(library: Any, function: str, *arguments: int, kind: Any = ctypes.c_int) -> int | None:
+    """Return what a function writes to its first argument; None where it returns an error."""
     value = kind(0)
-    return int(value.value) if _succeeds(library, function, ctypes.byref(value), *given) else None
+    return (
+        int(value.value) if _succeeds(library, function, ctypes.byref(value), *arguments) else None
+    )
 
 
 def _version(number: int | None) -> str | None:
-    """CUDA's 12080 as 12.8."""
+    """Return CUDA's 12080 as 12.8."""
     return None if number is None else f"{number // 1000}.{number % 1000 // 10}"

@@ -38,7 +38,7 @@ def write(stream: IO[bytes], header: Mapping[str, Any], tensors: Tensors = ()) -
 
 
 def read(stream: IO[bytes]) -> tuple[Header, list[tuple[str, Array]]] | None:
-    """The next frame; None where the stream ends before one is complete.
+    """Return the next frame; None where the stream ends before one is complete.
 
     ValueError where something else than a frame comes.
     """

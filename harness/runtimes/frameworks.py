@@ -1,14 +1,12 @@
-"""The source frameworks as runtimes: the trained twin itself, in a process of its own.
+"""The source frameworks as runtimes: the trained twin itself, in a child process.
 
 They take the folder of a golden, which has the weights, where others take a model file.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as distribution_version
-
 from harness.core import install
+from harness.core.environment import version_of
 from harness.core.tolerance import Row
 from harness.runtimes.cuda import no_cuda_device
 from harness.runtimes.served import ServedSession, in_child
@@ -37,9 +35,9 @@ class FrameworkRuntime:
         self._served = in_child(target, hidden)
 
     def check(self) -> str | None:
-        """None where the framework is installed and, for CUDA, built for it with a device."""
+        """Return None where the framework and, for CUDA, its build and a device are here."""
         groups = DISTRIBUTIONS[self.framework]
-        missing = [group[0] for group in groups if not any(installed(name) for name in group)]
+        missing = [group[0] for group in groups if not any(map(version_of, group))]
         if missing:
             verb = "are" if len(missing) > 1 else "is"
             return f"{' and '.join(missing)} {verb} not installed: {install.line(self.framework)}"
@@ -48,29 +46,20 @@ class FrameworkRuntime:
         return no_cuda_device() or self._built_without_cuda()
 
     def version(self) -> str:
-        """The version of the installed distribution; empty where there is none."""
-        return installed(self.framework)
+        return version_of(self.framework)
 
     def prepare(self, path: str) -> ServedSession:
-        """Build the twin with the weights of the golden in a folder; LoadError tells why not."""
+        """Build the twin with the weights of the golden in a folder; LoadError if it cannot be."""
         return self._served.prepare(path)
 
     def _built_without_cuda(self) -> str | None:
-        """A reason where the installed distribution says by its name that it has no CUDA."""
+        """Return a reason where the installed distribution has no CUDA, by its name."""
         plain = {"keras": "tensorflow-cpu", "torch": "torch"}[self.framework]
-        number = installed(plain)
+        number = version_of(plain)
         if not number or (plain == "torch" and "+cpu" not in number):
             return None
         change = f"pip uninstall {plain}, then {CUDA_INSTALL[self.framework]}"
         return f"{plain} {number} is built without CUDA: {change}"
-
-
-def installed(distribution: str) -> str:
-    """The version of a distribution; empty where it is not installed."""
-    try:
-        return distribution_version(distribution)
-    except PackageNotFoundError:
-        return ""
 
 
 KERAS = FrameworkRuntime("keras")

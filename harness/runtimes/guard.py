@@ -1,7 +1,7 @@
 """A runtime that anyone may have written, held to what the harness expects of one.
 
-Whatever it raises, but for Ctrl-C, is reported in one line, and so is an answer of another type
-than ``harness.core.schema`` says. What it prints goes to standard error; what it writes to the
+Whatever it raises, but for Ctrl-C, is reported in one line, and so is a value of another type than
+``harness.core.schema`` declares. What it prints goes to standard error; what it writes to the
 descriptor of standard output itself does not.
 """
 
@@ -30,8 +30,8 @@ _METHODS = ("check", "version", "prepare")
 class GuardedRuntime:
     """Any object with the methods of ``harness.core.schema.Runtime``; the rest has defaults.
 
-    ``target`` is its ``"module:attribute"``: a pickle holds that, and loads it anew. A runtime that
-    was started for ``settings`` of the command line has them there, too.
+    ``target`` is its ``"module:attribute"``: a pickle holds that, and loads it anew, with the
+    ``settings`` of the command line.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class GuardedRuntime:
         return f"check() returned {_kind(reason)}, expected None or a reason"
 
     def version(self) -> str:
-        """Return the version of the library behind the runtime; empty where it is not told."""
+        """Return the version of the library behind the runtime; empty where it is unknown."""
         try:
             with _guard(LoadError):
                 version = self._runtime.version()
@@ -110,14 +110,14 @@ class GuardedRuntime:
 
     @property
     def distributions(self) -> tuple[str, ...]:
-        """The distributions whose versions tell what it computes with."""
+        """The distributions that it computes with."""
         return tuple(getattr(self._runtime, "distributions", ()))
 
     def loader(self, settings: Settings) -> Loader:
-        """Return what runs a model in the same way in a script without the harness."""
+        """Return the code that runs a model in the same way in a script without the harness."""
         loader = getattr(self._runtime, "loader", None)
-        made = None if loader is None else loader(settings)
-        return made if isinstance(made, Loader) else by_harness(self.name)
+        result = None if loader is None else loader(settings)
+        return result if isinstance(result, Loader) else by_harness(self.name)
 
 
 class GuardedSession:
@@ -136,10 +136,10 @@ class GuardedSession:
         outputs = self.values(inputs)
         if not isinstance(outputs, list | tuple):
             raise _unlike(_kind(outputs))
-        return [_output(one) for one in outputs]
+        return [_output(output) for output in outputs]
 
     def evidence(self) -> dict[str, Any]:
-        """Return what the session tells of itself, as JSON would give it back; RunError for none.
+        """Return the session's evidence as JSON would give it back; RunError where it has none.
 
         NumPy's numbers and arrays become Python's; what is not finite, keys and other objects text.
         """
@@ -190,7 +190,7 @@ def guarded(target: str, name: str = "", settings: Settings = NONE) -> GuardedRu
 def _guard(failure: type[StageError], words: str = "") -> Iterator[None]:
     """Raise ``failure`` for what is raised, ``words`` before it; without them a StageError stays.
 
-    An error of the harness is told in its own line, any other with its type.
+    Its message is that of an error of the harness; of any other, the type and the message.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -206,8 +206,8 @@ def _guard(failure: type[StageError], words: str = "") -> Iterator[None]:
         raise failure(words + text, lost) from error
 
 
-def _output(one: Any) -> tuple[str, Array]:
-    match one:
+def _output(output: Any) -> tuple[str, Array]:
+    match output:
         case (str(name), np.ndarray() | np.generic() as value) if not hasattr(value, "mask"):
             array = np.asarray(value)
             native = array.dtype.isnative
@@ -216,7 +216,7 @@ def _output(one: Any) -> tuple[str, Array]:
             raise _unlike(f"{_kind(value)} for output {name}")
         case (name, _):
             raise _unlike(f"{_kind(name)} for a name")
-    raise _unlike(f"{_kind(one)} for a pair")
+    raise _unlike(f"{_kind(output)} for a pair")
 
 
 def _unlike(what: str) -> RunError:
@@ -227,11 +227,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(element) for name, element in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    held = isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if held or value is None else str(value)
+        return [_plain(element) for element in value]
+    scalar = isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if scalar or value is None else str(value)
 
 
 def _kind(value: Any) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib.metadata import version as distribution_version
 from typing import Any
 
 import numpy as np
 
-from harness.core.errors import LoadError, RunError, one_line
+from harness.core.environment import version_of
+from harness.core.errors import LoadError, RunError, check_input_names, one_line
 from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
@@ -29,11 +29,7 @@ class ReferenceSession:
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
         """Run one case; RunError where the input names differ or a node fails."""
-        if set(inputs) != set(self._inputs):
-            raise RunError(
-                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
-                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
-            )
+        check_input_names(inputs, self._inputs)
         try:
             with np.errstate(all="ignore"):
                 values = self._evaluator.run(None, inputs)
@@ -44,13 +40,13 @@ class ReferenceSession:
         return list(zip(self._outputs, arrays, strict=True))
 
     def evidence(self) -> dict[str, Any]:
-        """As ONNX Runtime's; nested graphs' nodes are not counted."""
+        """Return evidence as ONNX Runtime's; nested graphs' nodes are not counted."""
         return {
             "providers": [PROVIDER],
             "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
             "tf32": False,
             "optimization": "none",
-            "version": distribution_version("onnx"),
+            "version": version_of("onnx"),
         }
 
 
@@ -61,7 +57,7 @@ class ReferenceRuntime:
     distributions = ("onnx",)
 
     def loader(self, settings: Settings) -> Loader:
-        """Return what runs a model without the harness."""
+        """Return the code that runs a model without the harness."""
         return Loader(
             "onnx",
             "from onnx.reference import ReferenceEvaluator",
@@ -73,7 +69,7 @@ class ReferenceRuntime:
         return None
 
     def version(self) -> str:
-        return distribution_version("onnx")
+        return version_of("onnx")
 
     def prepare(self, path: str) -> ReferenceSession:
         """Load the model file; LoadError where it cannot be read or has an unknown op."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as distribution_version
 from typing import Any
 
 import numpy as np
 
 from harness.core import install
-from harness.core.errors import LoadError, RunError, clipped
+from harness.core.environment import version_of
+from harness.core.errors import LoadError, RunError, check_input_names, clipped
 from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
@@ -22,19 +21,13 @@ from harness.runtimes.settings import Settings
 DEVICE = "CPU"
 FULL = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
 """Without them OpenVINO computes in bfloat16 or float16 on a processor that is faster at it."""
-_PRECISION, _MODE, _THREADS = (
-    "INFERENCE_PRECISION_HINT",
-    "EXECUTION_MODE_HINT",
-    "INFERENCE_NUM_THREADS",
-)
 
 
 def shortened(error: BaseException) -> str:
-    """OpenVINO's message without the lines that say where in its source it arose, as one line."""
+    """Return OpenVINO's message as one line, without the lines that name places in its source."""
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not line.startswith("Exception from ")]
-    text = " ".join(kept) or type(error).__name__
-    return clipped(text)
+    return clipped(" ".join(kept) or type(error).__name__)
 
 
 class OpenVinoSession:
@@ -59,16 +52,12 @@ class OpenVinoSession:
 
         RunError where names or dtypes of the inputs differ, or the run fails.
         """
-        if set(inputs) != set(self._inputs):
-            raise RunError(
-                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
-                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
-            )
+        check_input_names(inputs, self._inputs)
         used = {port: inputs[name] for name, port in self._ports.items()}
         for name, port in self._ports.items():
-            given, expected = inputs[name].dtype, port.element_type.to_dtype()
-            if given != expected:
-                raise RunError(f"input {name}: {given} given, {expected} expected")
+            dtype, expected = inputs[name].dtype, port.element_type.to_dtype()
+            if dtype != expected:
+                raise RunError(f"input {name}: {dtype} given, {expected} expected")
         try:
             values = self._request.infer(used)
         except Exception as error:
@@ -76,21 +65,22 @@ class OpenVinoSession:
         return [(name, np.asarray(values[port])) for name, port in self._outputs]
 
     def evidence(self) -> dict[str, Any]:
-        """As ONNX Runtime's, of the nodes that OpenVINO made; ``precisions`` counts theirs."""
+        """Return evidence as ONNX Runtime's; nodes and ``precisions`` are of OpenVINO's graph."""
         nodes = [node.get_rt_info() for node in self._compiled.get_runtime_model().get_ops()]
         ops = Counter(str(info["layerType"].astype(str)) for info in nodes)
         precisions = Counter(str(info["runtimePrecision"].astype(str)) for info in nodes)
-        precision = self._compiled.get_property(_PRECISION)
+        precision = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        mode = str(self._compiled.get_property("EXECUTION_MODE_HINT"))
         return {
             "providers": list(self._compiled.get_property("EXECUTION_DEVICES")),
             "nodes_by_provider": {DEVICE: dict(sorted(ops.items()))},
             "tf32": False,
             "optimization": "all",
             "inference_precision": precision.get_type_name(),
-            "execution_mode": str(self._compiled.get_property(_MODE)).rpartition(".")[2].lower(),
+            "execution_mode": mode.rpartition(".")[2].lower(),
             "precisions": dict(sorted(precisions.items())),
-            "threads": self._compiled.get_property(_THREADS),
-            "version": distribution_version("openvino"),
+            "threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
+            "version": version_of("openvino"),
         }
 
 
@@ -107,7 +97,7 @@ class OpenVinoRuntime:
     distributions = ("openvino",)
 
     def loader(self, settings: Settings) -> Loader:
-        """Return what runs a model with the same properties without the harness."""
+        """Return the code that runs a model with the same properties without the harness."""
         return Loader(
             "openvino",
             "import openvino",
@@ -120,11 +110,7 @@ class OpenVinoRuntime:
         return None if self.version() else f"openvino is not installed: {install.line('openvino')}"
 
     def version(self) -> str:
-        """The version of the installed distribution; empty where there is none."""
-        try:
-            return distribution_version("openvino")
-        except PackageNotFoundError:
-            return ""
+        return version_of("openvino")
 
     def prepare(self, path: str) -> OpenVinoSession:
         """Read and compile the model file; LoadError where OpenVINO refuses it."""

@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from typing import Any
 
-from harness.core.errors import LoadError, RunError, UsageError
+from harness.core.environment import installed
+from harness.core.errors import LoadError, RunError, UsageError, check_input_names
 from harness.core.loader import Loader
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
@@ -42,7 +41,6 @@ ROWS = {
     CUDA_PROVIDER: Row(8.0, "float32 with TF32 off; cuDNN splits and orders sums in its own way"),
 }
 _SILENT = 4
-_PLACEMENT = "session.record_ep_graph_assignment_info"
 
 
 class OrtSession:
@@ -70,11 +68,7 @@ class OrtSession:
 
         RunError where the input names differ, the run fails, or the placement is not as asked.
         """
-        if set(inputs) != set(self._inputs):
-            raise RunError(
-                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
-                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
-            )
+        check_input_names(inputs, self._inputs)
         try:
             values = self._session.run(None, inputs)
         except Exception as error:
@@ -90,7 +84,7 @@ class OrtSession:
         return on_sizes(self._path) if self._path else {}
 
     def placements(self) -> list[Placement]:
-        """Where each node was placed, those of nested graphs included."""
+        """Return where each node was placed, those of nested graphs included."""
         return [
             Placement(part.ep_name, node.op_type, node.name)
             for part in self._session.get_provider_graph_assignment_info()
@@ -98,7 +92,7 @@ class OrtSession:
         ]
 
     def evidence(self) -> dict[str, Any]:
-        """Providers, nodes per provider and op, whether TF32 is on, settings, versions, the GPU."""
+        """Return providers, nodes per provider and op, TF32, settings, versions, the GPU."""
         by_provider: dict[str, Counter[str]] = {}
         for placement in self.placements():
             by_provider.setdefault(placement.provider, Counter())[placement.op_type] += 1
@@ -114,7 +108,7 @@ class OrtSession:
         }
 
     def _device(self, options: Mapping[str, str]) -> dict[str, Any]:
-        """The GPU and NVIDIA's libraries, in a session that is not on the CPU."""
+        """Return the GPU and NVIDIA's libraries, in a session that is not on the CPU."""
         if self._provider == CPU_PROVIDER:
             return {}
         import onnxruntime
@@ -123,15 +117,15 @@ class OrtSession:
         return {"device": cuda.about(onnxruntime.cuda_version, ordinal)}
 
     def _prediction(self) -> dict[str, Any]:
-        """How the placement differs from the stored one of this version, in a CUDA session."""
+        """Return how the placement differs from the stored one of this version, on CUDA."""
         if self._provider != CUDA_PROVIDER or not self._path:
             return {}
         table = nearest(self._version)
         if table is None:
             return {"placement_predicted_by": None}
         predicted = predictions(self._path, table)
-        found = differences(self.placements(), predicted, self._sizes)
-        return {"placement_predicted_by": str(table), "placement_differs": found}
+        differing = differences(self.placements(), predicted, self._sizes)
+        return {"placement_predicted_by": str(table), "placement_differs": differing}
 
 
 @dataclass(frozen=True)
@@ -149,11 +143,11 @@ class OrtRuntime:
 
     @property
     def tf32(self) -> bool:
-        """Whether TF32 was asked for."""
+        """Whether TF32 is switched on."""
         return self.provider == CUDA_PROVIDER and self.options.provider.get("use_tf32", "0") != "0"
 
     def configured(self, **settings: Any) -> OrtRuntime:
-        """This runtime with some of its ``OrtOptions`` changed.
+        """Return this runtime with some of its ``OrtOptions`` changed.
 
         UsageError, in one line, for a value that is none, or an option of a provider without any.
         """
@@ -166,12 +160,12 @@ class OrtRuntime:
         return replace(self, options=options)
 
     def loader(self, settings: Settings) -> Loader:
-        """Return what runs a model with this provider and ``settings`` without the harness."""
+        """Return the code that runs a model with this provider and ``settings``."""
         defaults = {"use_tf32": "0"} if self.provider == CUDA_PROVIDER else {}
         return loader(self.provider, {**defaults, **settings.provider}, settings)
 
     def check(self) -> str | None:
-        """None where available; CUDA is looked for before anything is imported."""
+        """Return None where available; CUDA is looked for before anything is imported."""
         if self.provider == CUDA_PROVIDER:
             return self._check_cuda()
         if find_spec("onnxruntime") is None:
@@ -179,9 +173,8 @@ class OrtRuntime:
         return _check_recorder()
 
     def version(self) -> str:
-        """The version of the installed distribution; empty where there is none."""
-        installed = installed_distributions()
-        return next(iter(installed.values()), "")
+        """Return the version of the installed distribution; empty where there is none."""
+        return next(iter(installed(DISTRIBUTIONS).values()), "")
 
     def prepare(self, path: str) -> OrtSession:
         """Load a model file with the runtime's options.
@@ -190,11 +183,8 @@ class OrtRuntime:
         """
         import onnxruntime
 
-        onnxruntime.set_default_logger_severity(_SILENT)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _SILENT
+        options = silent_options(onnxruntime)
         self.options.apply(options, onnxruntime)
-        options.add_session_config_entry(_PLACEMENT, "1")
         providers: list[Any] = [CPU_PROVIDER]
         if self.provider == CUDA_PROVIDER:
             _preload(onnxruntime)
@@ -205,11 +195,11 @@ class OrtRuntime:
     def _check_cuda(self) -> str | None:
         if reason := no_cuda_device():
             return reason
-        installed = installed_distributions()
-        if len(installed) > 1:
+        versions = installed(DISTRIBUTIONS)
+        if len(versions) > 1:
             return (
-                f"{' and '.join(installed)} are both installed and overwrite each other: "
-                f"pip uninstall {' '.join(installed)}, then {INSTALL_CUDA}"
+                f"{' and '.join(versions)} are both installed and overwrite each other: "
+                f"pip uninstall {' '.join(versions)}, then {INSTALL_CUDA}"
             )
         if find_spec("onnxruntime") is None:
             return f"onnxruntime is not installed: {INSTALL_CUDA}"
@@ -219,14 +209,14 @@ class OrtRuntime:
         if CUDA_PROVIDER not in available:
             return (
                 f"onnxruntime {onnxruntime.__version__} is built without {CUDA_PROVIDER}: "
-                f"pip uninstall {' '.join(installed) or 'onnxruntime'}, then {INSTALL_CUDA}"
+                f"pip uninstall {' '.join(versions) or 'onnxruntime'}, then {INSTALL_CUDA}"
             )
         _preload(onnxruntime)
         return missing_libraries(cuda_libraries(onnxruntime.cuda_version)) or _check_recorder()
 
 
 def loader(provider: str, provider_options: Mapping[str, str], settings: Settings) -> Loader:
-    """Return what opens a session of a provider in a script."""
+    """Return the code that opens a session of a provider in a script."""
     options = ""
     if settings.optimization:
         level = f"onnxruntime.GraphOptimizationLevel.{LEVELS[settings.optimization]}"
@@ -243,8 +233,19 @@ def loader(provider: str, provider_options: Mapping[str, str], settings: Setting
     )
 
 
-def opened(onnxruntime: Any, path: str, options: Any, providers: Sequence[Any], wanted: str) -> Any:
-    """A session with ``providers``; LoadError where it is refused or leaves ``wanted`` out."""
+def silent_options(onnxruntime: Any) -> Any:
+    """Return session options without messages, and with a record of where each node is placed."""
+    onnxruntime.set_default_logger_severity(_SILENT)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def opened(
+    onnxruntime: Any, path: str, options: Any, providers: Sequence[Any], required: str
+) -> Any:
+    """Return a session with ``providers``; LoadError where it is refused or lacks ``required``."""
     try:
         session = onnxruntime.InferenceSession(
             path, options, providers=providers, enable_fallback=0
@@ -252,18 +253,9 @@ def opened(onnxruntime: Any, path: str, options: Any, providers: Sequence[Any], 
     except Exception as error:
         raise LoadError(shortened(error)) from error
     loaded = session.get_providers()
-    if wanted not in loaded:
-        raise LoadError(f"{wanted} was asked for, the session fell back to {', '.join(loaded)}")
+    if required not in loaded:
+        raise LoadError(f"{required} was asked for, the session fell back to {', '.join(loaded)}")
     return session
-
-
-def installed_distributions() -> dict[str, str]:
-    """The installed distributions of ONNX Runtime and their versions."""
-    found = {}
-    for name in DISTRIBUTIONS:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = distribution_version(name)
-    return found
 
 
 def _preload(onnxruntime: Any) -> None:
@@ -273,12 +265,11 @@ def _preload(onnxruntime: Any) -> None:
 
 
 def _check_recorder() -> str | None:
-    """A reason where the installed version cannot tell which provider a node was given to.
+    """Return a reason where the installed version does not record where a node runs.
 
     The interface came with 1.24.1: https://github.com/microsoft/onnxruntime/pull/26781
     """
-    installed: Mapping[str, str] = installed_distributions()
-    for name, number in installed.items():
+    for name, number in installed(DISTRIBUTIONS).items():
         release = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
         if release < (1, 24):
             return f"{name} {number} cannot tell where a node runs: pip install '{name}>=1.24.1'"

@@ -1,4 +1,4 @@
-"""What a session of ONNX Runtime may be asked for beside its execution provider."""
+"""Options of a session of ONNX Runtime beside its execution provider."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class OrtOptions:
         session_options.add_session_config_entry(SPINNING, str(int(self.spinning)))
 
     def evidence(self) -> dict[str, Any]:
-        """The settings for a report; ``intra_op_threads`` None is one for each physical core."""
+        """Return the settings for a report; ``intra_op_threads`` None is one a physical core."""
         return {
             "optimization": self.optimization,
             "intra_op_threads": self.intra_op_threads,

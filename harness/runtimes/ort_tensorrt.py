@@ -16,14 +16,13 @@ from harness.runtimes.settings import Settings
 
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")
-_SILENT = 4
 
 
 class TensorRtSession(OrtSession):
     """Fails to run where a node that is not shape arithmetic lies outside TensorRT."""
 
     def evidence(self) -> dict[str, Any]:
-        """As any session's; TensorRT uses TF32 and the provider has no option against it."""
+        """Return any session's evidence; the provider has no option against TF32."""
         return {**super().evidence(), "tf32": True}
 
 
@@ -34,11 +33,11 @@ class TensorRtRuntime:
     row = Row(4.0 * ort.TF32, "TensorRT uses TF32, whatever is asked; not measured on a device")
 
     def loader(self, settings: Settings) -> Loader:
-        """Return what runs a model with this provider without the harness."""
+        """Return the code that runs a model with this provider."""
         return ort.loader(TENSORRT_PROVIDER, settings.provider, settings)
 
     def check(self) -> str | None:
-        """None where CUDA, the provider and the libraries of TensorRT are there."""
+        """Return None where CUDA, the provider and the libraries of TensorRT are there."""
         if reason := CUDA.check():
             return reason
         import onnxruntime
@@ -54,10 +53,7 @@ class TensorRtRuntime:
         """Load a model file; LoadError where it is refused or the provider is left out."""
         import onnxruntime
 
-        onnxruntime.set_default_logger_severity(_SILENT)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _SILENT
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        options = ort.silent_options(onnxruntime)
         providers = [TENSORRT_PROVIDER, (CUDA_PROVIDER, {"use_tf32": "0"}), CPU_PROVIDER]
         session = ort.opened(onnxruntime, path, options, providers, TENSORRT_PROVIDER)
         version = onnxruntime.__version__
@@ -65,7 +61,7 @@ class TensorRtRuntime:
 
 
 def missing_libraries(cuda_version: str) -> str | None:
-    """Load TensorRT's libraries, from their wheel too; which cannot be and what installs them."""
+    """Load TensorRT's libraries, from their wheel too; return which cannot be, or None."""
     wheel = find_spec("tensorrt_libs")
     folders = wheel.submodule_search_locations or () if wheel else ()
     missing = [name for name in LIBRARIES if not _loads(name, *(Path(f, name) for f in folders))]

@@ -26,7 +26,7 @@ _PROGRAM = Path(__file__).with_suffix(".mjs")
 
 
 class WebSession:
-    """A session in Node, with what only the file tells of its nodes."""
+    """A session in Node, with the operators that only the file has."""
 
     def __init__(self, session: ServedSession, ops: Counter[str]) -> None:
         self._session = session
@@ -37,7 +37,7 @@ class WebSession:
         return self._session.run(inputs)
 
     def evidence(self) -> dict[str, Any]:
-        """As ONNX Runtime's, of the nodes in the file: this build does not tell where they ran."""
+        """Return evidence as ONNX Runtime's, of the file's nodes: this build has no placements."""
         return {
             "providers": [PROVIDER],
             "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
@@ -73,17 +73,17 @@ class NodeServer:
         return dict(self._ask(RunError, {"do": "evidence", "session": session})[0]["evidence"])
 
     def forget(self, session: int) -> None:
-        """Node hears of it with the next question."""
+        """Close a session with the next request."""
         self._forgotten.append(session)
 
     def _ask(
-        self, failure: type[StageError], question: Mapping[str, Any], tensors: frames.Tensors = ()
+        self, failure: type[StageError], request: Mapping[str, Any], tensors: frames.Tensors = ()
     ) -> tuple[frames.Header, list[tuple[str, Array]]]:
-        """The answer to a question; ``failure`` for an error, or a process that dies of it."""
+        """Return the answer to a request; ``failure`` for an error, or a process that ends."""
         self._process.renew()
         forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
         try:
-            frames.write(self._process.stdin, {**question, "close": forgotten}, tensors)
+            frames.write(self._process.stdin, {**request, "close": forgotten}, tensors)
             answer = frames.read(self._process.stdout)
         except TypeError as error:
             raise failure(str(error)) from None
@@ -117,7 +117,7 @@ class WebRuntime:
         return None
 
     def version(self) -> str:
-        """The version of the installed package; empty where there is none."""
+        """Return the version of the installed package; empty where there is none."""
         about = self._folder / "node_modules" / PACKAGE / "package.json"
         try:
             return str(json.loads(about.read_text())["version"])

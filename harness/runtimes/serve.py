@@ -30,7 +30,7 @@ def run(
 
 
 def evidence(emit: object, forgotten: Iterable[int], session: int) -> dict[str, Any]:
-    """Return what a session tells of where and how it ran."""
+    """Return where and how a session ran."""
     _forget(forgotten)
     return _SESSIONS[session].evidence()
 

@@ -32,7 +32,7 @@ class Server(Protocol):
 class PythonServer:
     """The runtime that ``"module:attribute"`` names, in a child process.
 
-    The child ends with this object; that it hangs or grows is for its user to limit.
+    The child ends with this object; neither its time nor its memory is limited here.
     """
 
     def __init__(self, target: str, environment: Mapping[str, str]) -> None:
@@ -58,7 +58,7 @@ class PythonServer:
         return evidence
 
     def forget(self, session: int) -> None:
-        """The child hears of it with the next question."""
+        """Close a session with the next call to the child."""
         self._forgotten.append(session)
 
     def _ask(self, failure: type[StageError], function: Callable[..., Any], *words: Any) -> Any:
@@ -82,7 +82,7 @@ class ServedSession:
         return self._server.run(self._number, inputs)
 
     def evidence(self) -> dict[str, Any]:
-        """Return what the runtime there tells; nothing where the process is dead."""
+        """Return the evidence of the session there; nothing where the process is dead."""
         try:
             return self._server.evidence(self._number)
         except RunError:

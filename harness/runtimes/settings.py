@@ -12,14 +12,14 @@ from harness.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for; a runtime's own defaults hold for what is None or empty."""
+    """The requested settings; a runtime's own defaults hold for what is None or empty."""
 
     optimization: str | None = None
     intra_op_threads: int | None = None
     provider: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self._asked)
+        return bool(self._requested)
 
     @property
     def flags(self) -> str:
@@ -38,22 +38,22 @@ class Settings:
         if not self:
             return runtime
         configured = getattr(runtime, "configured", None)
-        told = f"{self.flags.strip()}: runtime {name}"
+        flags = f"{self.flags.strip()}: runtime {name}"
         if configured is None:
-            raise UsageError(f"{told} has no such settings, only ONNX Runtime has")
+            raise UsageError(f"{flags} has no such settings, only ONNX Runtime has")
         try:
-            return configured(**self._asked)
+            return configured(**self._requested)
         except UsageError as error:
-            raise UsageError(f"{told}: {error}") from None
+            raise UsageError(f"{flags}: {error}") from None
 
     @property
-    def _asked(self) -> dict[str, Any]:
-        asked = {
+    def _requested(self) -> dict[str, Any]:
+        settings = {
             "optimization": self.optimization,
             "intra_op_threads": self.intra_op_threads,
             "provider": self.provider,
         }
-        return {name: value for name, value in asked.items() if value}
+        return {name: value for name, value in settings.items() if value}
 
 
 NONE = Settings()

@@ -1,18 +1,17 @@
-"""tract on the CPU, in a process of its own: a panic in it ends the process.
+"""tract on the CPU, in a child process: a panic in it ends the process.
 
-Its recurrent layers panic where the batch is not a number, so every batch size gets a plan of its
-own, on which all lengths run: they stay symbols.
+Its recurrent layers panic where the batch is a symbol, so every batch size gets its own plan, on
+which all lengths run: they stay symbols.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as distribution_version
 from typing import Any
 
 from harness.core import install
-from harness.core.errors import LoadError, RunError, clipped
+from harness.core.environment import version_of
+from harness.core.errors import LoadError, RunError, check_input_names, clipped
 from harness.core.schema import BATCH, Array, Arrays
 from harness.core.tolerance import Row
 from harness.graphs import walk
@@ -30,25 +29,27 @@ KINDS = {
 
 
 def shortened(error: BaseException) -> str:
-    """tract's message and its causes, outermost first, as one line."""
+    """Return tract's message and its causes, outermost first, as one line."""
     lines = [line.strip() for line in str(error).splitlines()]
     text = ": ".join(line for line in lines if line not in ("", "Caused by:"))
-    text = text or type(error).__name__
-    return clipped(text)
+    return clipped(text or type(error).__name__)
 
 
 class TractSession:
-    """A model file and its plan for each batch size that was seen."""
+    """A model file and its plan for each batch size that has run."""
 
     def __init__(self, path: str) -> None:
         import onnx
 
         graph = onnx.load(path, load_external_data=False).graph
         self._path = path
-        self._inputs = {value.name: value.type.tensor_type for value in walk.inputs(graph)}
+        types = {value.name: value.type.tensor_type for value in walk.inputs(graph)}
+        self._dims = {
+            name: [dim.dim_param or str(dim.dim_value) for dim in kind.shape.dim]
+            for name, kind in types.items()
+        }
         self._kinds = {
-            name: onnx.TensorProto.DataType.Name(kind.elem_type)
-            for name, kind in self._inputs.items()
+            name: onnx.TensorProto.DataType.Name(kind.elem_type) for name, kind in types.items()
         }
         self._outputs = [value.name for value in graph.output]
         self._ops = Counter(node.op_type for node in graph.node)
@@ -57,15 +58,11 @@ class TractSession:
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
         """Run one case; RunError where the inputs do not fit or tract fails."""
-        if set(inputs) != set(self._inputs):
-            raise RunError(
-                f"inputs given: {', '.join(sorted(inputs)) or 'none'}; "
-                f"the model takes: {', '.join(sorted(self._inputs)) or 'none'}"
-            )
+        check_input_names(inputs, self._dims)
         for name, value in inputs.items():
-            if value.ndim != len(self._dims(name)):
-                wanted = ", ".join(self._dims(name))
-                raise RunError(f"input {name}: shape {value.shape} given, [{wanted}] expected")
+            if value.ndim != len(self._dims[name]):
+                shape = ", ".join(self._dims[name])
+                raise RunError(f"input {name}: shape {value.shape} given, [{shape}] expected")
         try:
             names, plan = self._plan(self._batch(inputs))
             values = [value.to_numpy() for value in plan.run([inputs[name] for name in names])]
@@ -74,7 +71,7 @@ class TractSession:
         return list(zip(self._outputs, values, strict=True))
 
     def evidence(self) -> dict[str, Any]:
-        """As ONNX Runtime's, of the nodes in the file; ``plans`` lists the batch sizes."""
+        """Return evidence as ONNX Runtime's, of the file's nodes; ``plans`` lists batch sizes."""
         return {
             "providers": [PROVIDER],
             "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
@@ -82,31 +79,24 @@ class TractSession:
             "optimization": "all",
             "fixed_axes": [BATCH],
             "plans": sorted(self._plans),
-            "version": distribution_version("tract"),
+            "version": version_of("tract"),
         }
 
     def _batch(self, inputs: Arrays) -> int:
-        """The size of the first axis called batch; 1 where there is none."""
-        sizes = (inputs[n].shape[self._dims(n).index(BATCH)] for n in self._inputs if self._has(n))
-        return int(next(sizes, 1))
-
-    def _dims(self, name: str) -> list[str]:
-        dims = self._inputs[name].shape.dim
-        return [dim.dim_param or str(dim.dim_value) for dim in dims]
-
-    def _has(self, name: str) -> bool:
-        return BATCH in self._dims(name)
+        """Return the size of the first axis called batch; 1 where there is none."""
+        batched = ((name, dims) for name, dims in self._dims.items() if BATCH in dims)
+        return next((inputs[name].shape[dims.index(BATCH)] for name, dims in batched), 1)
 
     def _plan(self, batch: int) -> tuple[list[str], Any]:
-        """The names of the inputs in tract's order and what runs them, at one batch size."""
+        """Return the inputs' names in tract's order and a runnable model, for one batch size."""
         if batch not in self._plans:
             import tract
 
             model = tract.onnx().load(self._path)
             names = [model.input_name(i) for i in range(model.input_count())]
             for number, name in enumerate(names):
-                if self._has(name):
-                    dims = [str(batch) if dim == BATCH else dim for dim in self._dims(name)]
+                if BATCH in self._dims[name]:
+                    dims = [str(batch) if dim == BATCH else dim for dim in self._dims[name]]
                     model.set_input_fact(number, ",".join([*dims, KINDS[self._kinds[name]]]))
             for number in range(model.output_count()):
                 model.set_output_fact(number, None)
@@ -115,17 +105,13 @@ class TractSession:
 
 
 class Inside:
-    """tract as the process of its own sees it."""
+    """tract inside the child process."""
 
     def check(self) -> str | None:
         return None if self.version() else f"tract is not installed: {install.line('tract')}"
 
     def version(self) -> str:
-        """The version of the installed distribution; empty where there is none."""
-        try:
-            return distribution_version("tract")
-        except PackageNotFoundError:
-            return ""
+        return version_of("tract")
 
     def prepare(self, path: str) -> TractSession:
         """Load the model file and plan it for a batch of 1; LoadError where tract refuses."""

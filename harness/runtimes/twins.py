@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import LoadError, RunError, one_line
+from harness.core.environment import version_of
+from harness.core.errors import LoadError, RunError, check_input_names, one_line
 from harness.core.registry import resolve
 from harness.core.schema import Array, Arrays, ModelSpec
 from harness.goldens import store
@@ -23,10 +23,7 @@ class TwinSession:
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
         """Run one case; the outputs come in the order of the specification."""
-        names = {tensor.name for tensor in self._spec.inputs}
-        if set(inputs) != names:
-            given = ", ".join(sorted(inputs)) or "none"
-            raise RunError(f"inputs given: {given}; the twin takes: {', '.join(sorted(names))}")
+        check_input_names(inputs, [tensor.name for tensor in self._spec.inputs], "twin")
         try:
             outputs = self._twin.run(inputs)
         except Exception as error:
@@ -34,13 +31,13 @@ class TwinSession:
         return [(tensor.name, outputs[tensor.name]) for tensor in self._spec.outputs]
 
     def evidence(self) -> dict[str, Any]:
-        """As ONNX Runtime's; a twin has no ONNX node."""
+        """Return evidence as ONNX Runtime's; a twin has no ONNX node."""
         return {
             "providers": [self._twin.device],
             "nodes_by_provider": {},
             "tf32": False,
             **self._twin.evidence(),
-            "version": distribution_version(self._framework),
+            "version": version_of(self._framework),
         }
 
 
@@ -55,7 +52,7 @@ class TwinRuntime:
         return None
 
     def version(self) -> str:
-        return distribution_version(self.framework)
+        return version_of(self.framework)
 
     def prepare(self, path: str) -> TwinSession:
         """Build the twin of the golden in a folder; GoldenError or LoadError if there is none."""

@@ -1,4 +1,4 @@
-"""For a test-suite of one's own: ``assert_conforms(model, inputs=..., lengths=...)``."""
+"""``assert_conforms(model, inputs=..., lengths=...)`` for a user's test suite."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def assert_conforms(
     where one is given. Every one of ``runtimes`` must be available; without any, the default ones
     are tried that are.
 
-    AssertionError with the cells and the cases that do not conform, or where nothing was compared;
-    UsageError, in one line, for a model that cannot be used. Returns the report of what does.
+    Return the report where all conforms. AssertionError with the cells and the cases that do not
+    conform, or where nothing was compared; UsageError, in one line, for a model that cannot be
+    used.
     """
     __tracebackhide__ = True
     from harness import api
@@ -47,34 +48,33 @@ def assert_conforms(
         else:
             folder = Path(scratch, "bundle") if output is None else Path(output)
             report = api.export(model, folder, inputs=inputs, **shared, **options)
-    if told := _told(report, runtimes, bool(stored or output)):
-        raise AssertionError(told)
+    if refusal := _refusal(report, runtimes, bool(stored or output)):
+        raise AssertionError(refusal)
     return report
 
 
-def _told(report: Report, runtimes: Sequence[str], lasting: bool) -> str:
-    """What keeps a report from showing that a model conforms; empty where nothing does.
+def _refusal(report: Report, runtimes: Sequence[str], lasting: bool) -> str:
+    """Return why a report does not show that a model conforms; empty where it does.
 
-    Where the judged files are not ``lasting``, a line that judges them again is of no use.
+    Where the judged files are not ``lasting``, lines that judge them again are left out.
     """
     from harness.core import selectors, summary
     from harness.core.schema import Status
     from harness.reports import console
     from harness.runtimes import RUNTIMES
 
-    named = selectors.names(
-        "runtime", [runtimes] if isinstance(runtimes, str) else runtimes, RUNTIMES
-    )
-    lacking = [
+    texts = [runtimes] if isinstance(runtimes, str) else runtimes
+    required = selectors.names("runtime", texts, RUNTIMES)
+    bad = [
         result
         for result in report.results
         if result.status in summary.BAD
-        or (result.status is Status.UNAVAILABLE and result.cell.runtime in named)
+        or (result.status is Status.UNAVAILABLE and result.cell.runtime in required)
     ]
-    if report.conforms and not lacking:
+    if report.conforms and not bad:
         return ""
     lines = []
-    for result in lacking or report.results:
+    for result in bad or report.results:
         shown = console.text(result).splitlines()
         lines += [line for line in shown if lasting or line.strip() != result.replay]
     return "\n".join([f"the export does not conform: {summary.line(report)}", *lines])

@@ -1,4 +1,4 @@
-"""Cells as pytest's items: which there are, their exports, and what each comes to."""
+"""Cells as pytest's items: their selection, their exports and their results."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ MARKER = "harness"
 class CellItem(pytest.Item):
     """One cell; its node id and its name are the cell's id."""
 
-    def __init__(self, cells: Cells, cell: Cell, **given: Any) -> None:
-        super().__init__(name=cell.id, nodeid=cell.id, **given)
+    def __init__(self, cells: Cells, cell: Cell, **options: Any) -> None:
+        super().__init__(name=cell.id, nodeid=cell.id, **options)
         self._cells = cells
         for mark in (MARKER, cell.framework, cell.runtime):
             self.add_marker(mark)
@@ -46,11 +46,11 @@ class CellItem(pytest.Item):
         ratios = [output.ratio for case in result.cases for output in case.outputs]
         self.user_properties.append(("comparisons", len(ratios)))
         self.user_properties.append(("worst error over tolerance", max(ratios, default=None)))
-        told = f"{result.stage.value}: {result.reason}"
+        reason = f"{result.stage.value}: {result.reason}"
         if result.status in BAD:
             raise NonconformanceError(console.text(result, self.config.option.verbose > 0))
         if result.status is Status.XFAIL:
-            pytest.xfail(told)
+            pytest.xfail(reason)
         if result.status is Status.UNAVAILABLE:
             pytest.skip(result.reason)
 
@@ -66,8 +66,8 @@ class CellItem(pytest.Item):
 class CellCollector(pytest.Collector):
     """The chosen cells, in the order of the matrix."""
 
-    def __init__(self, cells: Cells, chosen: Sequence[Cell], **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, cells: Cells, chosen: Sequence[Cell], **options: Any) -> None:
+        super().__init__(**options)
         self._cells = cells
         self._chosen = chosen
 
@@ -80,12 +80,12 @@ class Cells:
     """The cells that the options of a run select; itself a plugin of pytest."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """UsageError of pytest, in one line, where the options select nothing usable."""
+        """Raise pytest's UsageError, in one line, where the options select nothing usable."""
         self._config = config
         self._artifacts = Path(config.option.harness_artifacts)
         for name in dict.fromkeys([*FRAMEWORKS, *RUNTIMES]):
             config.addinivalue_line("markers", f"{name}: cells of this framework or runtime")
-        self._found: dict[str, tuple[Cell, Selection]] = {}
+        self._selected: dict[str, tuple[Cell, Selection]] = {}
         self._prepared: dict[str, pipeline.Prepared] = {}
         self._named: set[str] = set()
         try:
@@ -99,14 +99,16 @@ class Cells:
         config = self._config
         if config.args_source is not config.ArgsSource.ARGS:
             config.args = []
-        self._named = self._found.keys() & set(config.args)
+        self._named = self._selected.keys() & set(config.args)
         config.args = [argument for argument in config.args if argument not in self._named]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, items: list[pytest.Item]
     ) -> None:
-        chosen = [cell for cell, _ in self._found.values() if cell.id in (self._named or {cell.id})]
+        chosen = [
+            cell for cell, _ in self._selected.values() if cell.id in (self._named or {cell.id})
+        ]
         group = CellCollector.from_parent(session, name=MARKER, cells=self, chosen=chosen)
         items.extend(session.genitems(group))
 
@@ -115,10 +117,10 @@ class Cells:
         """Export what the collected cells need, in one of several workers."""
         if self._config.option.collectonly or self._config.getoption("setuponly", False):
             return
-        wanted = [item.name for item in session.items if isinstance(item, CellItem)]
+        ids = [item.name for item in session.items if isinstance(item, CellItem)]
         groups: dict[int, tuple[Selection, set[str]]] = {}
-        for cell_id in wanted:
-            selection = self._found[cell_id][1]
+        for cell_id in ids:
+            selection = self._selected[cell_id][1]
             groups.setdefault(id(selection), (selection, set()))[1].add(cell_id)
         exporting = any(selection.golden for selection, _ in groups.values())
         try:
@@ -133,8 +135,8 @@ class Cells:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """In JUnit's file too, a test's name is the cell's id: pytest would put dots in it."""
-        if MARKER not in report.keywords or report.nodeid not in self._found:
+        """Name a test by its cell's id in JUnit's file too: pytest would put dots in it."""
+        if MARKER not in report.keywords or report.nodeid not in self._selected:
             return
         from _pytest.junitxml import xml_key
 
@@ -150,9 +152,9 @@ class Cells:
         return report.results[0]
 
     def _add(self, folder: Path) -> None:
-        """The cells of a folder; NothingSelectedError where there is none."""
+        """Select the cells of a folder; NothingSelectedError where there is none."""
         nothing: NothingSelectedError | None = None
-        before = len(self._found)
+        before = len(self._selected)
         for selection in self._selections(folder):
             try:
                 cells = pipeline.cells(selection)
@@ -160,20 +162,20 @@ class Cells:
                 nothing = error
                 continue
             for cell in cells:
-                if cell.id in self._found:
+                if cell.id in self._selected:
                     raise UsageError(f"--harness-golden {folder}: {cell.id} is there already")
-                self._found[cell.id] = cell, selection
-        if len(self._found) == before:
+                self._selected[cell.id] = cell, selection
+        if len(self._selected) == before:
             raise nothing or NothingSelectedError(f"--harness-golden {folder} has no selected cell")
 
     def _selections(self, folder: Path) -> Iterator[Selection]:
-        """What a bundle, a folder of ONNX tests, a golden or a folder of goldens has.
+        """Yield selections of a bundle, a folder of ONNX tests, a golden or a folder of goldens.
 
-        Models of a folder that have goldens of the same frameworks come together.
-        UsageError where the folder is none of them.
+        Models of a folder that have goldens of the same frameworks come together. UsageError where
+        the folder is none of them.
         """
         option = self._config.option
-        asked = Selection(
+        selection = Selection(
             exporters=option.harness_exporter,
             variants=option.harness_variant,
             runtimes=option.harness_runtime,
@@ -189,13 +191,15 @@ class Cells:
         )
         subject = resolve(str(folder), FOLDERS)
         if subject.kind in (Kind.BUNDLE, Kind.ONNX_TESTS):
-            yield replace(asked, subjects=[str(folder.resolve())])
+            yield replace(selection, subjects=[str(folder.resolve())])
             return
         if subject.kind is Kind.GOLDEN:
-            one = store.read(folder)
-            root, twins = folder.parent.parent, {one.spec.name: [one.framework]}
-            if folder != root / one.spec.name / one.framework:
-                raise UsageError(f"{folder} holds a golden of {one.spec.name}/{one.framework}")
+            golden = store.read(folder)
+            root, twins = folder.parent.parent, {golden.spec.name: [golden.framework]}
+            if folder != root / golden.spec.name / golden.framework:
+                raise UsageError(
+                    f"{folder} holds a golden of {golden.spec.name}/{golden.framework}"
+                )
         else:
             root, twins = folder, {}
             for path in store.goldens(folder):
@@ -207,7 +211,7 @@ class Cells:
             groups.setdefault(tuple(f for f in chosen if f in twins[model]), []).append(model)
         for frameworks, subjects in groups.items():
             if frameworks:
-                yield replace(asked, subjects=subjects, frameworks=frameworks, golden=root)
+                yield replace(selection, subjects=subjects, frameworks=frameworks, golden=root)
 
     def _progress(self, text: str) -> None:
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):

@@ -23,7 +23,7 @@ from harness.core.schema import (
     Stage,
     Status,
 )
-from harness.validation.job import Ready, Tell
+from harness.validation.job import Notify, Ready
 
 _STORING = threading.Lock()
 AHEAD = BEHIND = 16
@@ -31,7 +31,7 @@ AHEAD = BEHIND = 16
 
 
 def golden_case(job: Ready, case: Case, store: dict[str, GoldenCase]) -> GoldenCase:
-    """A case's inputs and expected outputs, loaded once into ``store``, by id."""
+    """Return a case's inputs and expected outputs, loaded once into ``store``, by id."""
     if case.id not in store:
         with _STORING:
             if case.id not in store:
@@ -58,7 +58,7 @@ class Beside(ThreadPoolExecutor):
     def loading(self, job: Ready, store: dict[str, GoldenCase]) -> Iterator[Future[GoldenCase]]:
         """Begin to load the first ``AHEAD`` cases of a job, and one more for each that is taken.
 
-        Cases that are completed are left for when they are asked for.
+        Cases that are completed are loaded only when they run.
         """
         cases = iter(() if job.complete else job.cases)
         for case in islice(cases, AHEAD):
@@ -73,11 +73,11 @@ def results(
     job: Ready,
     session: Session,
     store: dict[str, GoldenCase],
-    tell: Tell,
+    notify: Notify,
     beside: Beside,
     ahead: Iterator[Any],
 ) -> list[CaseResult]:
-    """Every case's result in turn; one that cannot be loaded raises where it is asked for."""
+    """Return every case's result in turn; raise where a case that cannot be loaded would run."""
     trusted = job.cell.runtime in beside.trusted
     compared: deque[Future[CaseResult]] = deque()
     judged: list[CaseResult] = []
@@ -85,10 +85,10 @@ def results(
     def settle(left: int) -> None:
         while len(compared) > left:
             judged.append(compared.popleft().result())
-            tell(job, judged[-1])
+            notify(job, judged[-1])
 
     for case in [*job.cases, *job.again]:
-        tell(job, case)
+        notify(job, case)
         next(ahead, None)
         golden = golden_case(job, case, store)
         ran = _run(case, session, golden.inputs if trusted else _copies(golden.inputs))
@@ -100,7 +100,7 @@ def results(
 
 @dataclass(frozen=True)
 class _Ran:
-    """What came of running a case: outputs in the graph's order, or why there are none."""
+    """A case that ran: outputs in the graph's order, or why there are none."""
 
     case: Case
     seconds: float
@@ -135,5 +135,5 @@ def _compared(job: Ready, golden: GoldenCase, ran: _Ran) -> CaseResult:
 
 
 def status(error: Exception) -> Status:
-    """An error where a process was lost to it, or memory lacks; else a failure."""
+    """Return ERROR where a process was lost or memory lacks; else FAIL."""
     return Status.ERROR if crashed(error) else Status.FAIL

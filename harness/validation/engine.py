@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,22 @@ from harness.core.schema import (
 )
 from harness.graphs import interface
 from harness.linting import linter
+from harness.linting.finding import Finding
 from harness.relations import judge as relations
 from harness.validation import cases
-from harness.validation.job import Failed, Job, Ready, Tell, Unavailable
+from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
 
 
 def run(
     jobs: Iterable[Job],
-    tell: Tell = lambda job, event: None,
+    notify: Notify = lambda job, event: None,
     trusted: Collection[str] = (),
 ) -> Iterator[CellResult]:
-    """Judge every cell in turn; ``tell`` is told every event of it.
+    """Judge every cell in turn; ``notify`` is called with every event of it.
 
     Runtimes that are ``trusted`` leave the golden's inputs and earlier outputs as they are: cases
-    of theirs are compared while later ones run, and have not been told if one of those crashes. The
-    others get copies of the inputs.
+    of theirs are compared while later ones run, and are not yet reported if one of those crashes.
+    The others get copies of the inputs.
     """
     store: dict[str, GoldenCase] = {}
     current: Path | None = None
@@ -45,43 +46,47 @@ def run(
                 store = {}
                 current = job.golden.folder
             started = time.perf_counter()
-            result = _judge(job, store, tell, beside)
+            result = _judge(job, store, notify, beside)
             yield replace(result, seconds=time.perf_counter() - started, replay=job.replay)
 
 
-def _judge(job: Job, store: dict[str, GoldenCase], tell: Tell, beside: cases.Beside) -> CellResult:
+def _judge(
+    job: Job, store: dict[str, GoldenCase], notify: Notify, beside: cases.Beside
+) -> CellResult:
     match job:
         case Unavailable():
             return CellResult(job.cell, Status.UNAVAILABLE, Stage.LOAD, job.reason)
         case Failed():
             return _failed(job.cell, job.failure)
         case Ready():
-            return _run(job, store, tell, beside)
+            return _run(job, store, notify, beside)
 
 
-def _run(job: Ready, store: dict[str, GoldenCase], tell: Tell, beside: cases.Beside) -> CellResult:
+def _run(
+    job: Ready, store: dict[str, GoldenCase], notify: Notify, beside: cases.Beside
+) -> CellResult:
     evidence: dict[str, Any] = {}
     try:
         ahead = beside.loading(job, store)
         if job.model is not None:
-            tell(job, Stage.CHECK)
+            notify(job, Stage.CHECK)
             findings = linter.of_file(job.model, job.example)
             evidence["lint"] = [finding.as_dict() for finding in findings]
             _check(job.model, job, findings)
-        tell(job, Stage.LOAD)
+        notify(job, Stage.LOAD)
         session = job.runtime.prepare(str(job.path))
     except StageError as error:
         return _failed(job.cell, error, evidence)
-    tell(job, Stage.RUN)
-    results = cases.results(job, session, store, tell, beside, ahead)
+    notify(job, Stage.RUN)
+    results = cases.results(job, session, store, notify, beside, ahead)
     for name in job.relations:
         assert job.model is not None
-        tell(job, name)
+        notify(job, name)
         for result in relations.judge(
             name, job.golden, job.cases, job.model, job.runtime.row, job.runtime, session
         ):
             results.append(result)
-            tell(job, result)
+            notify(job, result)
     evidence = {"tolerance": job.runtime.row.evidence(), **evidence, **job.evidence}
     try:
         return _verdict(job.cell, {**session.evidence(), **evidence}, tuple(results))
@@ -92,20 +97,20 @@ def _run(job: Ready, store: dict[str, GoldenCase], tell: Tell, beside: cases.Bes
         return replace(lost, status=cases.status(error), stage=Stage.RUN, reason=str(error))
 
 
-def prepare(model: Path, job: Ready, findings: linter.Findings | None = None) -> Session:
-    """The session of a model file that is valid and what the job's specification says.
+def prepare(model: Path, job: Ready) -> Session:
+    """Return the session of a model file that is valid and declares what the job specifies.
 
-    ``findings`` are the lint's, if they are known. CheckError or LoadError, in one line, where the
-    file is not valid, has an error among its findings, or cannot be loaded.
+    CheckError or LoadError, in one line, where the file is not valid, has an error among the lint's
+    findings, or cannot be loaded.
     """
-    _check(model, job, findings)
+    _check(model, job, linter.of_file(model, job.example))
     return job.runtime.prepare(str(job.golden.folder if job.runtime.framework else model))
 
 
-def _check(model: Path, job: Ready, findings: linter.Findings | None) -> None:
+def _check(model: Path, job: Ready, findings: Sequence[Finding]) -> None:
     if job.declared:
         interface.check(interface.read(str(model)), job.golden.spec, job.example)
-    linter.refuse(linter.of_file(model, job.example) if findings is None else findings)
+    linter.refuse(findings)
 
 
 def _failed(cell: Cell, error: StageError, evidence: Mapping[str, Any] | None = None) -> CellResult:
@@ -115,7 +120,7 @@ def _failed(cell: Cell, error: StageError, evidence: Mapping[str, Any] | None = 
 def _verdict(
     cell: Cell, evidence: Mapping[str, Any], results: tuple[CaseResult, ...]
 ) -> CellResult:
-    """A cell fails at the earliest stage at which one of its cases does, unless one is an error.
+    """Fail a cell at the earliest stage at which one of its cases fails; an error comes first.
 
     Relations decide only where every golden case passes.
     """

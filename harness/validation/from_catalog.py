@@ -22,10 +22,7 @@ from reference_models import catalog
 def planned(
     subjects: Sequence[str], selection: Selection, runtimes: Runtimes
 ) -> list[tuple[Cell, Golden, list[Case]]]:
-    """The selected cells of reference models, each with its golden and its selected cases.
-
-    Nothing is exported for it.
-    """
+    """Return the selected cells of reference models, with golden and cases; nothing is exported."""
     names = [key.rpartition("/")[0] for key in EXPORTERS]
     exporters = selectors.names("exporter", selection.exporters or ["native"], dict.fromkeys(names))
     chosen_models = selectors.names("model", subjects, catalog.MODELS)
@@ -49,9 +46,9 @@ def planned(
     pairs = dict.fromkeys((cell.model, cell.framework) for cell in cells)
     sources = [store.read(roots[model] / model / framework) for model, framework in pairs]
     chosen = zip(sources, choose(sources, selection), strict=True)
-    there = dict(zip(pairs, chosen, strict=True))
-    found = [(cell, *there[cell.model, cell.framework]) for cell in cells]
-    return [(cell, source, cases) for cell, source, cases in found if cases]
+    by_pair = dict(zip(pairs, chosen, strict=True))
+    planned = [(cell, *by_pair[cell.model, cell.framework]) for cell in cells]
+    return [(cell, source, cases) for cell, source, cases in planned if cases]
 
 
 def exported(
@@ -60,16 +57,16 @@ def exported(
     runtimes: Runtimes,
     progress: Progress,
 ) -> list[SelectedCell]:
-    """The cells of reference models; what is not exported yet is exported now."""
-    found = planned(subjects, selection, runtimes)
-    exports = [_export(cell, source.folder, selection) for cell, source, _ in found]
-    known = {str(source.folder): source for _, source, _ in found}
-    made = cache.ensure(
-        {export.name: export for export in exports}.values(), progress, known, selection.limits
+    """Return the cells of reference models; export what is not exported yet."""
+    selected = planned(subjects, selection, runtimes)
+    exports = [_export(cell, source.folder, selection) for cell, source, _ in selected]
+    goldens = {str(source.folder): source for _, source, _ in selected}
+    bundles = cache.ensure(
+        {export.name: export for export in exports}.values(), progress, goldens, selection.limits
     )
     return [
-        _exported(cell, source, cases, made[export.name], selection)
-        for (cell, source, cases), export in zip(found, exports, strict=True)
+        _exported(cell, source, cases, bundles[export.name], selection)
+        for (cell, source, cases), export in zip(selected, exports, strict=True)
     ]
 
 

@@ -17,7 +17,7 @@ Complete = Callable[[GoldenCase], GoldenCase]
 
 
 class JudgedRuntime(Runtime, Protocol):
-    """A runtime, what it may err by, and the framework that it is, if it is one."""
+    """A runtime, its row of the tolerance, and the framework that it is, if it is one."""
 
     @property
     def row(self) -> Row: ...
@@ -30,8 +30,7 @@ class JudgedRuntime(Runtime, Protocol):
 class Planned:
     """What every job has: a cell, its golden and its runtime.
 
-    ``replay`` is the command that judges it alone; ``expected`` says that expectations may hold for
-    it.
+    ``replay`` is the command that judges it alone; ``expected`` is set where our expectations hold.
     """
 
     cell: Cell
@@ -48,8 +47,8 @@ class Ready(Planned):
     ``cases`` are run in their order on one session of ``model``, then ``again``. There is no model
     where outputs that were kept elsewhere stand for the runtime. ``complete`` makes a golden case
     with every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
-    ``declared`` says that the golden's specification is what the model has to declare, not what it
-    was found to; ``evidence`` is reported beside the session's.
+    ``declared`` is set where the golden's specification is what the model has to declare, and does
+    not come from the model; ``evidence`` is reported beside the session's.
     """
 
     cases: Sequence[Case]
@@ -63,7 +62,7 @@ class Ready(Planned):
 
     @property
     def path(self) -> Path:
-        """What the runtime loads: the model, or the folder of the golden where it is a framework.
+        """The file or folder that the runtime loads: a framework takes the golden's folder.
 
         Outputs that were kept elsewhere need neither.
         """
@@ -86,9 +85,8 @@ class Unavailable(Planned):
 
 Job = Ready | Failed | Unavailable
 Event = Stage | Case | CaseResult | str
-"""What is told of a cell: it reaches a stage, begins a case, or a relation by its name, or has
-judged a case."""
-Tell = Callable[[Ready, Event], None]
+"""A cell reaches a stage, begins a case, or a relation by its name, or has judged a case."""
+Notify = Callable[[Ready, Event], None]
 
 
 def once_more(cases: Sequence[Case]) -> list[Case]:

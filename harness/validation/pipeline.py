@@ -34,9 +34,8 @@ EXPECTATIONS = Path(catalog.__file__).with_name("expectations.toml")
 class Prepared:
     """Everything that is needed to run a selection.
 
-    ``rows`` are what is expected of reference models, ``own`` what the user expects of any cell.
-
-    ``partial`` says that golden cases were left out: such a run knows less of a cell.
+    ``rows`` are the expectations of reference models, ``own`` those of the user for any cell.
+    ``partial`` is set where golden cases were left out: such a run knows less of a cell.
     """
 
     jobs: list[Job]
@@ -60,8 +59,8 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
     place = None
     if root := selection.save_outputs:
         recorded = {"environment": machine(), "settings": selection.settings.flags.strip()}
-        place = wrapping.place((one.cell for one in cells), root, recorded)
-    jobs = [plan.job(one, chosen[one.cell.runtime], place) for one in cells]
+        place = wrapping.place((selected.cell for selected in cells), root, recorded)
+    jobs = [plan.job(selected, chosen[selected.cell.runtime], place) for selected in cells]
     if selection.every_step:
         complete = {job.golden.folder: _every_step(job.golden) for job in jobs}
         jobs = [
@@ -83,10 +82,14 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
 
 
 def cells(selection: Selection) -> list[Cell]:
-    """The cells that ``prepare`` would lay out, with its errors; nothing is exported for it."""
+    """Return the cells that ``prepare`` would lay out, with its errors; nothing is exported."""
     chosen = _runtimes(selection)
     files, named = _subjects(selection)
-    selected = [one.cell for file in files for one in from_path.cells(file, selection, chosen)]
+    selected = [
+        selected_cell.cell
+        for file in files
+        for selected_cell in from_path.cells(file, selection, chosen)
+    ]
     if named:
         selected += [cell for cell, _, _ in from_catalog.planned(named, selection, chosen)]
     return selected
@@ -100,17 +103,15 @@ def judge(
     fail_fast: bool = False,
     isolation: Isolation | None = None,
 ) -> Report:
-    """Run every job; ``done`` gets each result in turn, ``step`` is called for each case and each
-    relation.
-    """
+    """Run every job; ``done`` gets each result in turn, ``step`` each case and each relation."""
 
-    def tell(job: Ready, event: Event) -> None:
+    def notify(job: Ready, event: Event) -> None:
         judged = isinstance(event, CaseResult) and not event.relation
         if judged or (isinstance(event, str) and not isinstance(event, Stage)):
             step(job)
 
     jobs, results = prepared.jobs, []
-    running = workers.run(jobs, isolation or Isolation(), tell)
+    running = workers.run(jobs, isolation or Isolation(), notify)
     with closing(running) as judged:
         for job, raw in zip(jobs, judged, strict=False):
             rows = [*prepared.own, *(prepared.rows if job.expected else ())]
@@ -130,15 +131,17 @@ def machine() -> dict[str, str | int]:
 
 
 def without_a_case(prepared: Prepared, report: Report) -> list[str]:
-    """The relations that were asked for and compared nothing in any of the cells that ran."""
+    """Return the selected relations that compared nothing in any of the cells that ran."""
     ran = [job for job, r in zip(prepared.jobs, report.results, strict=False) if r.cases]
-    asked = dict.fromkeys(name for job in ran if isinstance(job, Ready) for name in job.relations)
+    requested = dict.fromkeys(
+        name for job in ran if isinstance(job, Ready) for name in job.relations
+    )
     tried = {case.relation for result in report.results for case in result.cases}
-    return [name for name in asked if name not in tried]
+    return [name for name in requested if name not in tried]
 
 
 def _subjects(selection: Selection) -> tuple[list[Subject], list[str]]:
-    """Files and folders apart from names; every model of ours where there is neither."""
+    """Return files and folders, and names; every reference model of ours where there is neither."""
     subjects = [resolve(text, EXPORTED) for text in selection.subjects]
     files = [subject for subject in subjects if subject.kind is not Kind.REFERENCE]
     named = [subject.place for subject in subjects if subject.kind is Kind.REFERENCE]
@@ -146,7 +149,7 @@ def _subjects(selection: Selection) -> tuple[list[Subject], list[str]]:
 
 
 def _related(job: Job, relations: list[str]) -> Job:
-    """The job with relations to try; a framework's runs are not related."""
+    """Return the job with relations to try; a framework's runs are not related."""
     if not isinstance(job, Ready) or job.runtime.framework:
         return job
     replay = f"{job.replay} --relation {','.join(relations)}"
@@ -154,7 +157,7 @@ def _related(job: Job, relations: list[str]) -> Job:
 
 
 def unmatched(prepared: Prepared) -> list[str]:
-    """The cells of the user's own expectations that are none of the run's: misspelt or left out."""
+    """Return the cells of the user's expectations that are none of the run's, such as misspelt."""
     ids = [job.cell.id for job in prepared.jobs]
     return [row.cell for row in expectations.unused(prepared.own, ids)]
 

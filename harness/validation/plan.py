@@ -1,4 +1,4 @@
-"""Selected cells, and what each comes to: a job."""
+"""Selected cells, and their jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Model = Path | StageError | str
 class SelectedCell:
     """A cell before it is known whether it can be judged.
 
-    ``refused`` says why this runtime cannot judge it, whatever the model; the rest is as in
+    ``refused`` is why this runtime cannot judge it, whatever the model; the rest is as in
     ``Ready``.
     """
 
@@ -42,46 +42,46 @@ class SelectedCell:
     refused: str | None = None
 
 
-def job(one: SelectedCell, runtime: JudgedRuntime, place: Place | None = None) -> Job:
+def job(selected: SelectedCell, runtime: JudgedRuntime, place: Place | None = None) -> Job:
     """Return the job of a cell; with ``place``, its outputs are kept there."""
-    runtime = wrapped(runtime, one.cell, one.golden, one.cases, place)
-    known: dict[str, Any] = {
-        "cell": one.cell,
-        "golden": one.golden,
+    runtime = wrapped(runtime, selected.cell, selected.golden, selected.cases, place)
+    common: dict[str, Any] = {
+        "cell": selected.cell,
+        "golden": selected.golden,
         "runtime": runtime,
-        "replay": one.replay,
-        "expected": one.expected,
+        "replay": selected.replay,
+        "expected": selected.expected,
     }
-    again, model = once_more(one.cases), one.model
+    again, model = once_more(selected.cases), selected.model
     if isinstance(runtime, Saved):
         again = [case for case in again if runtime.repeats(case)]
         reason = runtime.check()
     else:
-        reason = one.refused or (model if isinstance(model, str) else runtime.check())
+        reason = selected.refused or (model if isinstance(model, str) else runtime.check())
     if reason is not None:
-        return Unavailable(**known, reason=reason)
+        return Unavailable(**common, reason=reason)
     if isinstance(model, StageError):
-        return Failed(**known, failure=model)
+        return Failed(**common, failure=model)
     return Ready(
-        **known,
-        cases=one.cases,
+        **common,
+        cases=selected.cases,
         model=model if isinstance(model, Path) else None,
         again=again,
-        example=one.example,
-        declared=one.declared,
-        evidence=one.evidence,
+        example=selected.example,
+        declared=selected.declared,
+        evidence=selected.evidence,
     )
 
 
 def choose(sources: Sequence[Golden], selection: Selection) -> list[list[Case]]:
-    """The selected cases of each golden; an error where there is none at all."""
+    """Return the selected cases of each golden; NothingSelectedError where there is none at all."""
     cases = [case for source in sources for case in source.cases]
-    lengths_there = {case.longest for case in cases}
-    batches_there = {case.batch for case in cases}
-    lengths = selectors.numbers("--lengths", selection.lengths, lengths_there)
-    batches = selectors.numbers("--batch", selection.batch, batches_there)
-    lengths.require(lengths_there)
-    batches.require(batches_there)
+    stored_lengths = {case.longest for case in cases}
+    stored_batches = {case.batch for case in cases}
+    lengths = selectors.numbers("--lengths", selection.lengths, stored_lengths)
+    batches = selectors.numbers("--batch", selection.batch, stored_batches)
+    lengths.require(stored_lengths)
+    batches.require(stored_batches)
     chosen = [selectors.choose(source.cases, lengths, batches) for source in sources]
     if not any(chosen):
         raise NothingSelectedError("no golden case has both a selected length and batch")

@@ -1,4 +1,4 @@
-"""What a call selects: subjects, cells, cases, and how they are run."""
+"""The selection of a call: subjects, cells, cases, and how they are run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.runtimes.settings import Settings
 
 @dataclass(frozen=True)
 class Selection:
-    """What ``validate`` was asked to judge; empty selectors mean their defaults.
+    """What to judge; empty selectors mean their defaults.
 
     ``only`` names the ids of the cells to keep of those selected; None keeps all.
     """

@@ -77,9 +77,9 @@ class Tagger(nn.Module):
 def test_a_live_model_is_exported_and_a_wrong_export_of_it_is_told(tmp_path):
     torch.manual_seed(1)
     model = Tagger().eval()
-    asked = {"inputs": "tokens: int64[batch, sequence] in 0..9", "lengths": "1..3"}
-    asked["runtimes"] = ["ort-cpu"]
-    report = assert_conforms(model, output=tmp_path / "out", **asked)
+    options = {"inputs": "tokens: int64[batch, sequence] in 0..9", "lengths": "1..3"}
+    options["runtimes"] = ["ort-cpu"]
+    report = assert_conforms(model, output=tmp_path / "out", **options)
     assert report.summary["pass"] == report.summary["cells"] == 1
     assert report.comparisons > 3
     exported = onnx.load(tmp_path / "out/model.onnx")
@@ -88,10 +88,10 @@ def test_a_live_model_is_exported_and_a_wrong_export_of_it_is_told(tmp_path):
     reset.i = 0
     onnx.save(exported, tmp_path / "wrong.onnx")
     with pytest.raises(AssertionError) as caught:
-        assert_conforms(model, onnx=tmp_path / "wrong.onnx", **asked)
-    told = str(caught.value)
-    assert "x tolerance" in told
-    assert "python -m harness" not in told
+        assert_conforms(model, onnx=tmp_path / "wrong.onnx", **options)
+    message = str(caught.value)
+    assert "x tolerance" in message
+    assert "python -m harness" not in message
 
 
 def test_what_cannot_be_used_is_no_failed_assertion(tmp_path):
@@ -117,8 +117,8 @@ def test_named_runtimes_must_be_here_however_they_are_named(shipped, monkeypatch
         assert_conforms(shipped(), runtimes=runtimes)
 
 
-@pytest.mark.parametrize("given", [{"inputs": "x: int64"}, {"onnx": "m.onnx"}, {"lengths": [3]}])
-def test_what_is_for_a_model_of_ones_own_is_refused_for_ours(given, tmp_path):
+@pytest.mark.parametrize("options", [{"inputs": "x: int64"}, {"onnx": "m.onnx"}, {"lengths": [3]}])
+def test_what_is_for_a_model_of_ones_own_is_refused_for_ours(options, tmp_path):
     with pytest.raises(UsageError, match="is for a model of your own; gru_tagger is ours"):
-        harness.export("gru_tagger", tmp_path / "out", **given)
+        harness.export("gru_tagger", tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

@@ -97,9 +97,9 @@ def refuse(files, tmp_path, monkeypatch, capsys):
         before = sorted(files.rglob("*"))
         argv = [*map(str, call), "-o", str(tmp_path / "out"), "--lengths", "1..4"]
         assert ended(main, argv) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        (line,) = told.err.splitlines()
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        (line,) = printed.err.splitlines()
         assert line.startswith("error: ")
         assert not (tmp_path / "out").exists()
         assert not list(scratch.glob("harness-*"))
@@ -188,8 +188,8 @@ FACTORIES = {
 
 @pytest.mark.parametrize("name", [*FILES, *FACTORIES])
 def test_it_is_told_in_one_line_and_nothing_is_written(refuse, name):
-    call, told = {**FILES, **FACTORIES}[name]
-    assert told in refuse(*call)
+    call, message = {**FILES, **FACTORIES}[name]
+    assert message in refuse(*call)
 
 
 def test_nor_does_the_child_say_more(files, tmp_path):

@@ -38,7 +38,7 @@ RUNTIMES = ("ort-cpu", "openvino")
 def jobs(text):
     """The commands of each job: a step's ``run``, or an item under ``script``."""
     assert "\t" not in text
-    found, job, script = {}, "", False
+    scripts, job, script = {}, "", False
     for line in text.splitlines():
         indent = len(line) - len(line.lstrip())
         if match := re.fullmatch(r"( {2})?(validate|merge):", line):
@@ -48,8 +48,8 @@ def jobs(text):
             command = re.fullmatch(r"- (.*)", line.strip())
         script = line.strip() == "script:" or (script and indent == 4)
         if command:
-            found.setdefault(job, []).append(command[1])
-    return found
+            scripts.setdefault(job, []).append(command[1])
+    return scripts
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def run(tmp_path):
 
     def shell(command, **variables):
         environment = {**os.environ, **here, **variables}
-        given = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
-        return subprocess.run(["bash", "-c", command], check=False, **given)
+        options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+        return subprocess.run(["bash", "-c", command], check=False, **options)
 
     return shell
 
@@ -86,8 +86,8 @@ def test_jobs_call_our_commands_alone(text):
     for name in ("HARNESS: wheels/", "BUNDLES: bundles/*"):
         assert sum(name in line for line in text.splitlines()) == 1
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (asked,) = set(re.findall(r"\$HARNESS\[([a-z,]+)\]", text))
-    assert set(asked.split(",")) <= set(extras["optional-dependencies"])
+    (extras_asked_for,) = set(re.findall(r"\$HARNESS\[([a-z,]+)\]", text))
+    assert set(extras_asked_for.split(",")) <= set(extras["optional-dependencies"])
 
 
 def test_both_systems_are_given_the_same_commands():

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 def call(*arguments, cwd=ROOT, env=os.environ, how="-m", path=()):
     modules = os.pathsep.join(map(str, (*path, ROOT)))
-    given = {"cwd": cwd, "env": {**env, "PYTHONPATH": modules}, "check": False}
+    options = {"cwd": cwd, "env": {**env, "PYTHONPATH": modules}, "check": False}
     command = [sys.executable, how, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, **given)
+    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 @pytest.fixture
@@ -35,18 +35,18 @@ def onnx_file(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_in_whichever_way_it_is_called(command):
-    one, other = call(f"harness.{command}", "--help"), call("harness", command, "--help")
-    assert one.returncode == other.returncode == 0
-    assert one.stdout == other.stdout
-    assert one.stdout.startswith(f"usage: python -m harness.{command} ")
+    by_module, by_package = call(f"harness.{command}", "--help"), call("harness", command, "--help")
+    assert by_module.returncode == by_package.returncode == 0
+    assert by_module.stdout == by_package.stdout
+    assert by_module.stdout.startswith(f"usage: python -m harness.{command} ")
 
 
 def test_the_way_in_names_every_command_and_refuses_what_is_none():
-    told = call("harness", "--help")
-    assert told.returncode == 0
-    assert all(f"  {name} " in told.stdout for name in COMMANDS)
+    shown = call("harness", "--help")
+    assert shown.returncode == 0
+    assert all(f"  {name} " in shown.stdout for name in COMMANDS)
     nothing = call("harness")
-    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", told.stdout)
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", shown.stdout)
     for word, near in (("validat", "did you mean validate?"), ("compare", ""), ("--vers", "")):
         result = call("harness", word, "a", "b")
         assert result.returncode == 2
@@ -58,10 +58,13 @@ def test_the_way_in_names_every_command_and_refuses_what_is_none():
 
 
 def test_a_command_ends_alike_in_whichever_way_it_is_called():
-    one, other = call("harness.validate", "two_input_q"), call("harness", "validate", "two_input_q")
-    assert one.returncode == other.returncode == 2
-    assert one.stderr == other.stderr
-    assert "did you mean two_input_qa?" in one.stderr
+    by_module, by_package = (
+        call("harness.validate", "two_input_q"),
+        call("harness", "validate", "two_input_q"),
+    )
+    assert by_module.returncode == by_package.returncode == 2
+    assert by_module.stderr == by_package.stderr
+    assert "did you mean two_input_qa?" in by_module.stderr
 
 
 def test_no_library_is_taken_for_a_command():

@@ -47,30 +47,30 @@ def feeds_and_outputs(folder, number):
     """As ONNX's own runner takes them: by position, whatever else is there."""
     model = onnx.load(folder / "model.onnx")
     data_set = folder / f"test_data_set_{number}"
-    found = []
+    tensors = []
     for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
         count = len(list(data_set.glob(f"{kind}_*.pb")))
         protos = [onnx.load_tensor(str(data_set / f"{kind}_{k}.pb")) for k in range(count)]
         assert [proto.name for proto in protos] == [value.name for value in values]
-        found.append({p.name: onnx.numpy_helper.to_array(p) for p in protos})
-    return found
+        tensors.append({p.name: onnx.numpy_helper.to_array(p) for p in protos})
+    return tensors
 
 
 def test_a_golden_of_ours_comes_back_to_the_bit(tmp_path):
     source = source_of(ROOT / "golden" / TWIN)
-    made = converting.to_tests(source, tmp_path / "tests")
-    assert made == (len(source.golden.cases), 0)
+    counts = converting.to_tests(source, tmp_path / "tests")
+    assert counts == (len(source.golden.cases), 0)
     converting.from_tests(tmp_path / "tests", tmp_path / "back")
     assert files(tmp_path / "back") == files(ROOT / "golden" / TWIN)
 
 
 def test_a_part_of_a_golden_of_ours_comes_back_as_that_part(tmp_path):
     source = source_of(ROOT / "golden" / TWIN)
-    made, left_out = converting.to_tests(source, tmp_path / "tests", ["1..60"])
-    assert (0 < made < len(source.golden.cases), left_out) == (True, 0)
+    written, left_out = converting.to_tests(source, tmp_path / "tests", ["1..60"])
+    assert (0 < written < len(source.golden.cases), left_out) == (True, 0)
     converting.from_tests(tmp_path / "tests", tmp_path / "part")
     part = store.read(tmp_path / "part")
-    assert len(part.cases) == made
+    assert len(part.cases) == written
     assert max(max(case.lengths.values()) for case in part.cases) <= 60
     for case in part.cases:
         ours, theirs = source.golden.load(case), part.load(case)
@@ -230,8 +230,8 @@ def test_external_data_goes_into_the_model(tmp_path, tiny):
 
 def test_the_command_goes_both_ways(tmp_path, tiny, capsys):
     model, source = tiny
-    there, back = str(tmp_path / "there"), str(tmp_path / "back")
-    assert ended(convert.main, [str(source), "-o", there]) == 0
+    tests, back = str(tmp_path / "there"), str(tmp_path / "back")
+    assert ended(convert.main, [str(source), "-o", tests]) == 0
     assert "3 cases; left out 1, whose outputs are stored in part" in capsys.readouterr().out
     again = str(tmp_path / "again")
     assert ended(convert.main, [str(source), "-o", again, "--model", str(model)]) == 0
@@ -249,22 +249,22 @@ def test_the_command_refuses_in_one_line(tmp_path, tiny, capsys):
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     layout.write(foreign, 0, {"input": [("x", np.float32([1]))]})
-    there = converted(tiny, tmp_path / "there")
+    tests = converted(tiny, tmp_path / "there")
     bundle = tiny_golden.make_bundle(tmp_path / "b")
     new = str(tmp_path / "new")
-    for argv, told, code in (
+    for argv, message, code in (
         ([str(source), "-o", str(full)], "exists; give a new folder", 2),
         ([str(tmp_path / "none"), "-o", new], "no such file or folder", 2),
         ([str(full), "-o", new], "is not a bundle: no readable manifest.json", 2),
         ([str(foreign), "-o", new], "was made from no golden of ours", 2),
-        ([str(there), "-o", new, "--lengths", "7"], "is converted back whole", 2),
+        ([str(tests), "-o", new, "--lengths", "7"], "is converted back whole", 2),
         ([str(bundle), "-o", new, "--model", str(model)], "has its own model", 2),
         ([str(source), "-o", new, "--lengths", str(PARTLY)], "holds only some steps", 4),
         ([str(source), "-o", new, "--model", str(full / "mine.txt")], "not a readable", 2),
     ):
         assert ended(convert.main, argv) == code
         error = capsys.readouterr().err
-        assert told in error
+        assert message in error
         assert error.count("\n") == 1
         assert not Path(new).exists()
     assert files(full) == {"mine.txt": b"keep"}

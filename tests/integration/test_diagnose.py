@@ -71,32 +71,32 @@ changed, and the pattern that is to be recognised."""
 )
 def test_a_planted_defect_is_named(tmp_path, model, framework, kind, place, node, pattern):
     path = planted(tmp_path, model, framework, kind, place)
-    found = examined(path, model, framework)
+    diagnosis = examined(path, model, framework)
     truth = Truth.of(model, framework, path)
     # the node
     mutated = onnx.load(path)
     touched = diagnosed.changed(mutated, onnx.load(diagnosed.right(model, framework)))
-    assert found.fault == "graph"
-    assert found.blame is not None
-    assert found.blame.certain
-    assert found.blame.node in touched
+    assert diagnosis.fault == "graph"
+    assert diagnosis.blame is not None
+    assert diagnosis.blame.certain
+    assert diagnosis.blame.node in touched
     assert (len(touched) == 1) <= bool(node)
-    assert not node or found.blame.label == node
+    assert not node or diagnosis.blame.label == node
     # the shortest length
-    assert max(found.shortest.case.lengths.values()) == truth.shortest()
+    assert max(diagnosis.shortest.case.lengths.values()) == truth.shortest()
     # the step
     reference = reference_of(diagnosed.stored(model, framework))
-    for along, case in ((found.at, found.shortest.case), (found.along, None)):
+    for along, case in ((diagnosis.at, diagnosis.shortest.case), (diagnosis.along, None)):
         if along is not None:
             inputs = reference.case(case or along.case).inputs
             assert along.first == truth.first_step(inputs, along.case.lengths)
-    if found.at is None:
-        inputs = reference.case(found.shortest.case).inputs
-        assert truth.errors(inputs, found.shortest.case.lengths) is None
+    if diagnosis.at is None:
+        inputs = reference.case(diagnosis.shortest.case).inputs
+        assert truth.errors(inputs, diagnosis.shortest.case.lengths) is None
     # what it looks like, and what shows it alone
-    assert pattern in ("", *(guess.pattern for guess in found.guesses))
-    assert found.example is not None
-    assert len(found.example.model.graph.node) <= len(mutated.graph.node)
+    assert pattern in ("", *(guess.pattern for guess in diagnosis.guesses))
+    assert diagnosis.example is not None
+    assert len(diagnosis.example.model.graph.node) <= len(mutated.graph.node)
 
 
 def test_the_table_has_enough_kinds():
@@ -141,38 +141,38 @@ def renamed(model):
 def test_the_node_is_found_in_a_graph_with_other_names(tmp_path, kind, place, operator):
     path = planted(tmp_path, *GRU, kind, place)
     onnx.save_model(renamed(onnx.load(path)), path)
-    found = examined(path, *GRU)
-    assert found.blame.certain
+    diagnosis = examined(path, *GRU)
+    assert diagnosis.blame.certain
     model = onnx.load(path)
-    touched = {model.graph.node[i].op_type for i in found.blame.nodes}
+    touched = {model.graph.node[i].op_type for i in diagnosis.blame.nodes}
     assert operator in touched
 
 
 def test_a_length_that_is_baked_in_is_recognised(tmp_path):
     path = planted(tmp_path, *SE, "length-baked-by-reshape", "LSTM 0")
     job = replace(diagnosed.job(*SE, path), example={"batch": 5, "sequence": 7})
-    found = examine.cell(job, diagnosed.right(*SE))
-    assert found.blame.label.startswith("Reshape 'planted_")
-    baked = [guess for guess in found.guesses if guess.pattern == "baked length"]
+    diagnosis = examine.cell(job, diagnosed.right(*SE))
+    assert diagnosis.blame.label.startswith("Reshape 'planted_")
+    baked = [guess for guess in diagnosis.guesses if guess.pattern == "baked length"]
     assert [guess.confirmed for guess in baked] == [True]
     assert "sequence=7" in baked[0].words
 
 
 def test_an_export_that_failed_has_no_graph_to_look_into():
     job = diagnosed.job(*GRU, None)
-    known = {"cell": job.cell, "golden": job.golden, "runtime": job.runtime}
-    found = examine.cell(Failed(**known, failure=ExportError("it cannot be traced")))
-    assert (found.stage.value, found.reason) == ("export", "it cannot be traced")
-    assert "no graph" in "\n".join(report.lines(found))
+    fields = {"cell": job.cell, "golden": job.golden, "runtime": job.runtime}
+    diagnosis = examine.cell(Failed(**fields, failure=ExportError("it cannot be traced")))
+    assert (diagnosis.stage.value, diagnosis.reason) == ("export", "it cannot be traced")
+    assert "no graph" in "\n".join(report.lines(diagnosis))
 
 
 def test_gates_in_another_order_are_recognised_without_a_good_graph(tmp_path):
     path = planted(tmp_path, *BI, "gates-swapped", "LSTM 1 o/f")
-    found = examined(path, *BI, good=False)
-    assert found.fault == "graph"
-    assert found.blame.label == "LSTM 'lstm.l0_reverse'"
-    assert any("no good graph" in note and "undone" in note for note in found.notes)
-    (guess,) = found.guesses
+    diagnosis = examined(path, *BI, good=False)
+    assert diagnosis.fault == "graph"
+    assert diagnosis.blame.label == "LSTM 'lstm.l0_reverse'"
+    assert any("no good graph" in note and "undone" in note for note in diagnosis.notes)
+    (guess,) = diagnosis.guesses
     assert guess.confirmed
     assert guess.words == (
         "LSTM 'lstm.l0_reverse': its gates come in the order i f o c instead of i o f c"
@@ -181,12 +181,12 @@ def test_gates_in_another_order_are_recognised_without_a_good_graph(tmp_path):
 
 def test_what_is_no_known_mistake_is_open_without_a_good_graph(tmp_path):
     path = planted(tmp_path, *GRU, "softmax-as-sigmoid", "Softmax 0")
-    found = examined(path, *GRU, good=False)
-    assert found.fault == "graph"
-    assert found.blame is None
-    assert found.guesses == []
-    assert any("no good graph" in note for note in found.notes)
-    assert found.example.told.startswith("the whole model")
+    diagnosis = examined(path, *GRU, good=False)
+    assert diagnosis.fault == "graph"
+    assert diagnosis.blame is None
+    assert diagnosis.guesses == []
+    assert any("no good graph" in note for note in diagnosis.notes)
+    assert diagnosis.example.what.startswith("the whole model")
 
 
 def test_two_defects_are_not_said_to_be_one(tmp_path):
@@ -198,9 +198,9 @@ def test_two_defects_are_not_said_to_be_one(tmp_path):
     value[0] += 1
     bias.CopyFrom(numpy_helper.from_array(value, bias.name))
     onnx.save_model(model, path)
-    found = examined(path, *GRU)
-    assert found.blame.label == "GRU 'gru.l0_forward'"
-    assert [(g.pattern, g.confirmed) for g in found.guesses] == [("gate order", False)]
+    diagnosis = examined(path, *GRU)
+    assert diagnosis.blame.label == "GRU 'gru.l0_forward'"
+    assert [(g.pattern, g.confirmed) for g in diagnosis.guesses] == [("gate order", False)]
 
 
 @pytest.mark.parametrize(
@@ -209,23 +209,23 @@ def test_two_defects_are_not_said_to_be_one(tmp_path):
 )
 def test_what_a_graph_declares_wrongly_is_the_graph_s_fault(tmp_path, kind, place):
     path = planted(tmp_path, *GRU, kind, place)
-    found = examined(path, *GRU)
-    assert found.stage.value == "check"
-    assert found.fault == "graph"
+    diagnosis = examined(path, *GRU)
+    assert diagnosis.stage.value == "check"
+    assert diagnosis.fault == "graph"
     mutated = onnx.load(path)
-    assert found.blame.node in diagnosed.changed(mutated, onnx.load(diagnosed.right(*GRU)))
+    assert diagnosis.blame.node in diagnosed.changed(mutated, onnx.load(diagnosed.right(*GRU)))
 
 
 def test_without_an_oracle_nothing_is_claimed_of_other_lengths(tmp_path, monkeypatch):
     """Some steps and some cases are stored, and neither weights nor a right graph are at hand."""
     path = planted(tmp_path, *GRU, "recurrent-weights-transposed", "GRU 0")
     monkeypatch.setattr(examine.reference, "of", Reference)
-    found = examined(path, *GRU, good=False)
+    diagnosis = examined(path, *GRU, good=False)
     golden_ids = {case.id for case in diagnosed.stored(*GRU).cases}
-    assert found.shortest.case.id in golden_ids
-    assert "golden cases only" in found.shortest.told
-    assert not found.along.whole
-    assert "of which the golden stores" in "\n".join(report.lines(found))
+    assert diagnosis.shortest.case.id in golden_ids
+    assert "golden cases only" in diagnosis.shortest.how
+    assert not diagnosis.along.whole
+    assert "of which the golden stores" in "\n".join(report.lines(diagnosis))
     with_good = examined(path, *GRU)
     assert with_good.along.whole
-    assert "the good graph in float64" in with_good.shortest.told
+    assert "the good graph in float64" in with_good.shortest.how

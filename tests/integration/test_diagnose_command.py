@@ -37,14 +37,14 @@ def test_the_command_writes_a_folder_that_shows_it_alone(tmp_path, capsys):
         str(folder),
     ]
     assert diagnose.main([*call, "--json", "-q"]) == 1
-    told = capsys.readouterr()
-    (known,) = json.loads(told.out)["diagnoses"]
-    assert known["node"]["node"] == "GRU 'gru.l0_forward'"
-    assert known["shortest"]["lengths"] == {"sequence": 1}
-    assert known["departure"]["first_step"] == 0
-    assert len(known["along"]["errors"]) == 9
-    assert "looks like gate order (confirmed)" in told.err
-    assert json.loads((folder / "diagnosis.json").read_text())["diagnoses"] == [known]
+    printed = capsys.readouterr()
+    (diagnosis,) = json.loads(printed.out)["diagnoses"]
+    assert diagnosis["node"]["node"] == "GRU 'gru.l0_forward'"
+    assert diagnosis["shortest"]["lengths"] == {"sequence": 1}
+    assert diagnosis["departure"]["first_step"] == 0
+    assert len(diagnosis["along"]["errors"]) == 9
+    assert "looks like gate order (confirmed)" in printed.err
+    assert json.loads((folder / "diagnosis.json").read_text())["diagnoses"] == [diagnosis]
     assert "┤" in (folder / "diagnosis.md").read_text()
     assert "GRU 'gru.l0_forward'" in (folder / "ISSUE.md").read_text()
     script = (folder / "reproduce.py").read_text()
@@ -53,8 +53,8 @@ def test_the_command_writes_a_folder_that_shows_it_alone(tmp_path, capsys):
     # with the right weights in its place the same script ends with 0
     cut, right = onnx.load(folder / "model.onnx"), Net(onnx.load(diagnosed.right(*GRU)))
     (node,) = cut.graph.node
-    wanted = [f"gru.{letter}_l0_forward" for letter in "WRB"]
-    values = dict(zip(node.input[1:4], (right.constants[name] for name in wanted), strict=True))
+    names = [f"gru.{letter}_l0_forward" for letter in "WRB"]
+    values = dict(zip(node.input[1:4], (right.constants[name] for name in names), strict=True))
     for tensor in cut.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
     onnx.save_model(cut, folder / "model.onnx")
@@ -78,10 +78,10 @@ def test_a_runtime_that_ends_its_process_does_not_end_the_diagnosis(
     path = planted(tmp_path, *GRU, kind, "Softmax 0") if kind else diagnosed.right(*GRU)
     call = [str(path), "--golden", "golden/gru_tagger/torch", "--lengths", "1..3", "-q"]
     assert diagnose.main([*call, "--runtime", "aborting", "-o", str(tmp_path / "shown")]) == 1
-    told = capsys.readouterr().out
-    assert "ended with signal SIGABRT" in told
-    assert ("fault      the graph" in told) is bool(kind)
-    assert ("Sigmoid 'node_softmax'" in told) is bool(kind)
+    printed = capsys.readouterr().out
+    assert "ended with signal SIGABRT" in printed
+    assert ("fault      the graph" in printed) is bool(kind)
+    assert ("Sigmoid 'node_softmax'" in printed) is bool(kind)
     assert (tmp_path / "shown/reproduce.py").is_file()
 
 
@@ -94,9 +94,9 @@ def test_a_runtime_of_anothers_that_raises_is_diagnosed(tmp_path, capsys, monkey
     golden = doubler.record(tmp_path / "golden")
     call = [str(path), "--golden", str(golden), "-q", "-o", str(tmp_path / "shown")]
     assert ended(diagnose.main, [*call, "--runtime", "theirs"]) == 1
-    told = capsys.readouterr()
-    assert "fails at stage" in told.out
-    assert told.err == ""
+    printed = capsys.readouterr()
+    assert "fails at stage" in printed.out
+    assert printed.err == ""
 
 
 @pytest.mark.parametrize(
@@ -129,25 +129,25 @@ def test_another_s_folder_is_not_replaced(tmp_path):
 def test_a_graph_to_compare_with_that_is_wrong_too_is_refused(tmp_path):
     path = planted(tmp_path, *GRU, "softmax-as-sigmoid", "Softmax 0")
     with pytest.raises(UsageError, match="--against: the graph to compare with departs"):
-        examine.cell(diagnosed.job(*GRU, path), path, given=True)
+        examine.cell(diagnosed.job(*GRU, path), path, by_user=True)
 
 
 def test_nothing_is_left_half_written(tmp_path, monkeypatch):
     path = planted(tmp_path, *GRU, "softmax-as-sigmoid", "Softmax 0")
-    found = examined(path, *GRU)
+    diagnosis = examined(path, *GRU)
 
     def stop(*_):
         raise OSError("the disk is full")
 
     monkeypatch.setattr(reproduction, "script", stop)
     with pytest.raises(OSError, match="full"):
-        reproduction.write(tmp_path / "half", by_harness("ort-cpu"), found.example, {})
+        reproduction.write(tmp_path / "half", by_harness("ort-cpu"), diagnosis.example, {})
     assert not (tmp_path / "half").exists()
 
 
 def test_an_error_that_is_not_finite_reaches_the_report(tmp_path):
     path = planted(tmp_path, *GRU, "output-not-finite", "probabilities NaN")
-    found = examined(path, *GRU)
-    text = report.dumps("diagnose", {}, [(found, None)])
+    diagnosis = examined(path, *GRU)
+    text = report.dumps("diagnose", {}, [(diagnosis, None)])
     assert json.loads(text)["diagnoses"][0]["departure"]["errors"][0] is None
-    assert np.isinf(found.at.errors[0])
+    assert np.isinf(diagnosis.at.errors[0])

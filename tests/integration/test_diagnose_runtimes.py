@@ -64,13 +64,13 @@ def copied(tmp_path):
 )
 def test_a_runtime_at_fault_is_told_from_a_graph(copied, of, kind, operator, pattern):
     spec = diagnosed.stored(*of).spec
-    found = examined(copied(*of), *of, good=False, runtime=Faulty(kind, spec), label="faulty")
-    assert found.fault == "runtime"
-    assert found.blame.label.startswith(operator)
-    assert found.blame.certain
-    confirmed = [guess.pattern for guess in found.guesses if guess.confirmed]
+    diagnosis = examined(copied(*of), *of, good=False, runtime=Faulty(kind, spec), label="faulty")
+    assert diagnosis.fault == "runtime"
+    assert diagnosis.blame.label.startswith(operator)
+    assert diagnosis.blame.certain
+    confirmed = [guess.pattern for guess in diagnosis.guesses if guess.confirmed]
     assert confirmed == ([pattern] if pattern else [])
-    assert [node.op_type for node in found.example.model.graph.node] == [operator]
+    assert [node.op_type for node in diagnosis.example.model.graph.node] == [operator]
 
 
 def test_what_a_node_inherits_is_not_its_own(tmp_path):
@@ -95,19 +95,19 @@ def test_what_a_node_inherits_is_not_its_own(tmp_path):
     blame, _ = search.first(["y"])
     assert blame.label == "Softmax 'softmax'"
     assert blame.certain
-    seen = values.observed(Net(model), ["rest"], runtime, inputs, tmp_path)["rest"]
-    assert np.abs(seen - inputs["x"]).max() > 10 * values.ROUNDING
+    observed = values.observe(Net(model), ["rest"], runtime, inputs, tmp_path)["rest"]
+    assert np.abs(observed - inputs["x"]).max() > 10 * values.ROUNDING
 
 
 def test_a_failure_is_traced_to_the_node_that_made_it(copied):
     """Without an exchange of time and batch a later node meets shapes that do not fit."""
     faulty = Faulty("transpose-omitted", diagnosed.stored(*GRU).spec)
-    found = examined(copied(*GRU), *GRU, good=False, runtime=faulty, label="faulty")
-    assert found.fault == "runtime"
-    assert found.at is None
-    assert found.blame.label == "Transpose 'node_transpose'"
-    assert "what fails for it is" in found.blame.words
-    assert [node.op_type for node in found.example.model.graph.node] == ["Transpose"]
+    diagnosis = examined(copied(*GRU), *GRU, good=False, runtime=faulty, label="faulty")
+    assert diagnosis.fault == "runtime"
+    assert diagnosis.at is None
+    assert diagnosis.blame.label == "Transpose 'node_transpose'"
+    assert "what fails for it is" in diagnosis.blame.words
+    assert [node.op_type for node in diagnosis.example.model.graph.node] == ["Transpose"]
 
 
 def test_a_state_of_zeros_that_is_given_is_no_departure(tmp_path):
@@ -125,25 +125,25 @@ def test_a_state_of_zeros_that_is_given_is_no_departure(tmp_path):
         model.graph.node.insert(place, node)
     model.graph.node[place + 3].input.extend(["", "zeros"])
     onnx.save_model(model, path)
-    found = examined(path, *GRU)
-    assert found.blame.label == "Sigmoid 'node_softmax'"
+    diagnosis = examined(path, *GRU)
+    assert diagnosis.blame.label == "Sigmoid 'node_softmax'"
 
 
 def test_the_reference_evaluator_ignores_sequence_lens_in_an_lstm(tmp_path):
-    found = examined(
+    diagnosis = examined(
         diagnosed.right(*LM),
         *LM,
         good=False,
         runtime=load("onnx-reference"),
         label="onnx-reference",
     )
-    assert found.fault == "runtime"
-    assert found.blame.label == "LSTM 'lstm.l0_forward'"
-    assert found.shortest.case.id == "sequence2-b1-right"
-    (guess,) = [guess for guess in found.guesses if guess.confirmed]
+    assert diagnosis.fault == "runtime"
+    assert diagnosis.blame.label == "LSTM 'lstm.l0_forward'"
+    assert diagnosis.shortest.case.id == "sequence2-b1-right"
+    (guess,) = [guess for guess in diagnosis.guesses if guess.confirmed]
     assert guess.pattern == "mask ignored"
     loader = load("onnx-reference").loader(NONE)
-    reproduction.write(tmp_path / "it", loader, found.example, {})
+    reproduction.write(tmp_path / "it", loader, diagnosis.example, {})
     assert reproduced(tmp_path / "it") == 1
 
 
@@ -157,12 +157,12 @@ def test_the_reference_evaluator_ignores_sequence_lens_in_an_lstm(tmp_path):
 )
 def test_a_session_that_remembers_is_told_from_a_graph(copied, kind, after):
     faulty = Faulty(kind, diagnosed.stored(*GRU).spec)
-    found = examined(copied(*GRU), *GRU, good=False, runtime=faulty, label="faulty")
-    assert found.fault == "session"
-    assert found.after.id == after if after else found.after is not None
-    assert [guess.pattern for guess in found.guesses] == ["leaked state"]
-    assert found.example.before is not None
-    assert found.at.first == 0
+    diagnosis = examined(copied(*GRU), *GRU, good=False, runtime=faulty, label="faulty")
+    assert diagnosis.fault == "session"
+    assert diagnosis.after.id == after if after else diagnosis.after is not None
+    assert [guess.pattern for guess in diagnosis.guesses] == ["leaked state"]
+    assert diagnosis.example.before is not None
+    assert diagnosis.at.first == 0
 
 
 class Tuned:
@@ -200,8 +200,8 @@ class Tuned:
 def test_a_setting_that_heals_is_the_cause(copied, right, tf32, pattern, rests):
     wrong = Faulty("softmax-with-temperature", diagnosed.stored(*GRU).spec)
     runtime = Tuned(wrong, right, tf32)
-    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="tuned")
-    confirmed = {guess.pattern: guess.rests_on for guess in found.guesses if guess.confirmed}
+    diagnosis = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="tuned")
+    confirmed = {guess.pattern: guess.rests_on for guess in diagnosis.guesses if guess.confirmed}
     assert [*confirmed] == ([pattern] if pattern else [])
     assert rests in "".join(confirmed.values())
 
@@ -218,15 +218,15 @@ class Refusing:
     def prepare(self, path):
         session = ONE_THREAD.prepare(path)
         if any(node.op_type == self.operator for node in onnx.load(path).graph.node):
-            told = f"this runtime has no kernel for such a {self.operator}"
+            message = f"this runtime has no kernel for such a {self.operator}"
             if self.stage is LoadError:
-                raise LoadError(told)
-            session.run = self.refused(told)
+                raise LoadError(message)
+            session.run = self.refused(message)
         return session
 
-    def refused(self, told):
+    def refused(self, message):
         def run(inputs):
-            raise RunError(told)
+            raise RunError(message)
 
         return run
 
@@ -235,27 +235,29 @@ class Refusing:
 @pytest.mark.parametrize(("operator", "label"), [("Softmax", "node_softmax"), ("Pad", "node_pad")])
 def test_the_node_that_a_runtime_refuses_is_found(copied, stage, operator, label):
     runtime = Refusing(operator, stage)
-    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
-    assert found.fault == "runtime"
-    assert found.blame.label == f"{operator} '{label}'"
-    assert [node.op_type for node in found.example.model.graph.node] == [operator]
+    diagnosis = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
+    assert diagnosis.fault == "runtime"
+    assert diagnosis.blame.label == f"{operator} '{label}'"
+    assert [node.op_type for node in diagnosis.example.model.graph.node] == [operator]
 
 
 def test_a_node_that_a_runtime_names_is_believed(copied):
     """It refuses every graph, so that cutting it would end at the first node."""
-    told = "while 'gru.l0_forward' was translated: no such kernel"
+    message = "while 'gru.l0_forward' was translated: no such kernel"
     runtime = Refusing("Shape", RunError)
-    runtime.refused = lambda _: Refusing.refused(runtime, told)
-    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
-    assert found.blame.label == "GRU 'gru.l0_forward'"
+    runtime.refused = lambda _: Refusing.refused(runtime, message)
+    diagnosis = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
+    assert diagnosis.blame.label == "GRU 'gru.l0_forward'"
 
 
 def test_nodes_off_the_device_are_told_as_a_fallback(copied):
-    told = "3 of 30 nodes not on CUDAExecutionProvider: GRU 'gru' on CPUExecutionProvider"
+    message = "3 of 30 nodes not on CUDAExecutionProvider: GRU 'gru' on CPUExecutionProvider"
     runtime = Refusing("GRU", RunError)
-    runtime.refused = lambda _: Refusing.refused(runtime, told)
-    found = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
-    assert [(guess.pattern, guess.rests_on) for guess in found.guesses] == [("CPU fallback", told)]
+    runtime.refused = lambda _: Refusing.refused(runtime, message)
+    diagnosis = examined(copied(*GRU), *GRU, good=False, runtime=runtime, label="refusing")
+    assert [(guess.pattern, guess.rests_on) for guess in diagnosis.guesses] == [
+        ("CPU fallback", message)
+    ]
 
 
 def test_a_tensor_that_cannot_be_seen_makes_its_reader_uncertain(copied):
@@ -267,10 +269,10 @@ def test_a_tensor_that_cannot_be_seen_makes_its_reader_uncertain(copied):
             shown = {value.name for value in onnx.load(path).graph.output}
             return (ONE_THREAD if "getitem" in shown else wrong).prepare(path)
 
-    found = examined(
+    diagnosis = examined(
         copied(*GRU), *GRU, good=False, runtime=Shy("gates-swapped", None), label="shy"
     )
-    assert found.fault == "runtime"
-    assert not found.blame.certain
-    assert "getitem" in found.blame.words
-    assert any("vanishes where one of these is an output: getitem" in n for n in found.notes)
+    assert diagnosis.fault == "runtime"
+    assert not diagnosis.blame.certain
+    assert "getitem" in diagnosis.blame.words
+    assert any("vanishes where one of these is an output: getitem" in n for n in diagnosis.notes)

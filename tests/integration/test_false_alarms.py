@@ -15,12 +15,12 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "sequence_encoder" / "keras"
 def test_quick_variation_of_small_models_raises_no_alarm(tmp_path, capsys):
     file = tmp_path / "figures" / "alarms.json"
     assert false_alarms.main(["--quick", "--json", str(file)]) == 0
-    told = json.loads(file.read_text())
-    assert told["alarms"] == []
-    assert told["comparisons"] > 1000
-    assert min(count["comparisons"] for count in told["variations"].values()) > 0
-    assert 0 < told["runtimes"]["ort-cpu"]["worst_floors"] < row("ort-cpu").k
-    assert f"{told['comparisons']:,} honest comparisons, 0 alarms" in capsys.readouterr().out
+    report = json.loads(file.read_text())
+    assert report["alarms"] == []
+    assert report["comparisons"] > 1000
+    assert min(count["comparisons"] for count in report["variations"].values()) > 0
+    assert 0 < report["runtimes"]["ort-cpu"]["worst_floors"] < row("ort-cpu").k
+    assert f"{report['comparisons']:,} honest comparisons, 0 alarms" in capsys.readouterr().out
 
 
 def test_too_small_a_tolerance_is_an_alarm(monkeypatch, capsys):

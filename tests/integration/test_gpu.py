@@ -54,9 +54,9 @@ def test_without_its_libraries_the_job_ends_with_3_and_one_line():
 def test_a_rehearsal_is_no_evidence(flags, monkeypatch, capsys):
     monkeypatch.setenv(gpu.VARIABLE, "ort-cpu")
     assert ended(gpu.main, flags) == 2
-    told = capsys.readouterr().err
-    assert "is a rehearsal: it needs --output FILE outside golden/evidence" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "is a rehearsal: it needs --output FILE outside golden/evidence" in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("code", [2, 3, 4])
@@ -83,20 +83,20 @@ def test_every_step_is_rehearsed_without_a_framejob(tmp_path):
     failed = [line for line in result.stdout.splitlines() if line.startswith("FAILS")]
     assert len(failed) == 3, failed
     assert all("the switch had no effect" in line for line in failed)
-    told = json.loads(path.read_text())
-    assert (told["schema"], told["rehearsal"], told["runtime"]) == (1, True, "ort-cpu")
+    evidence = json.loads(path.read_text())
+    assert (evidence["schema"], evidence["rehearsal"], evidence["runtime"]) == (1, True, "ort-cpu")
     cells = {f"{MODEL}/{framework}/native/fp32" for framework in ("keras", "torch")}
     for label in ("tf32_off", "tf32_on"):
-        made = told["validations"][label]
-        assert set(made["cells"]) == cells
-        assert (made["summary"]["pass"], made["rows"]) == (2, {"ort-cpu": 6.0})
-        assert all(0 < cell["ratio"] < 1 for cell in made["cells"].values())
-    assert "unavailable" in told["validations"]["ort-tensorrt"]
-    assert set(told["canary"]) == {"MatMul", "LSTM", "GRU"}
-    assert set(told["placement"]["nodes_by_provider"]) == cells
-    assert "partitioner" in told["placement"]
-    assert set(told["latency"]["cells"]) == cells
-    for lengths in told["latency"]["cells"].values():
+        validation = evidence["validations"][label]
+        assert set(validation["cells"]) == cells
+        assert (validation["summary"]["pass"], validation["rows"]) == (2, {"ort-cpu": 6.0})
+        assert all(0 < cell["ratio"] < 1 for cell in validation["cells"].values())
+    assert "unavailable" in evidence["validations"]["ort-tensorrt"]
+    assert set(evidence["canary"]) == {"MatMul", "LSTM", "GRU"}
+    assert set(evidence["placement"]["nodes_by_provider"]) == cells
+    assert "partitioner" in evidence["placement"]
+    assert set(evidence["latency"]["cells"]) == cells
+    for lengths in evidence["latency"]["cells"].values():
         assert list(lengths) == ["1", "32", "127", "512", "2048"]
         assert all(figure > 0 for figures in lengths.values() for figure in figures)
     for label in ("off", "on"):
@@ -117,8 +117,8 @@ def test_a_device_without_a_name_ends_the_job(monkeypatch):
 def result(status="pass", ratios=(), row="ort-cuda+tf32"):
     evidence = {"tf32": True, "tolerance": {"row": row, "k": 2.0**15}} if ratios else {}
     cases = [{"outputs": [{"ratio": ratio} for ratio in ratios]}]
-    told = {"status": status, "stage": "run", "reason": "why", "evidence": evidence}
-    return {"id": "m/torch/native/fp32/ort-cuda", "cases": cases, **told}
+    fields = {"status": status, "stage": "run", "reason": "why", "evidence": evidence}
+    return {"id": "m/torch/native/fp32/ort-cuda", "cases": cases, **fields}
 
 
 def test_a_digest_has_the_worst_ratio_and_the_reason():
@@ -150,13 +150,13 @@ def test_the_prediction_is_compared_with_what_ran(monkeypatch, placed, differs):
     monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), [placed]))
     ran = {"nodes_by_provider": {CUDA_PROVIDER: {"LSTM": 1}}, "placement_predicted_by": "1 (13)"}
     ran["placement_differs"] = ["LSTM 'a' on CPU"]
-    told = gpu.placement([job()], {"m/torch/native/fp32/ort-cuda": ran})
-    assert told["table"] == {
+    prediction = gpu.placement([job()], {"m/torch/native/fp32/ort-cuda": ran})
+    assert prediction["table"] == {
         "by": ["1 (13)"],
         "differs": {"m/torch/native/fp32": ["LSTM 'a' on CPU"]},
     }
-    found = told["partitioner"]["differs"].get("m/torch/native/fp32")
-    assert found is None if differs is None else found.startswith(differs)
+    difference = prediction["partitioner"]["differs"].get("m/torch/native/fp32")
+    assert difference is None if differs is None else difference.startswith(differs)
 
 
 def test_without_a_compiler_the_prediction_is_the_tables_alone(monkeypatch):
@@ -164,8 +164,8 @@ def test_without_a_compiler_the_prediction_is_the_tables_alone(monkeypatch):
         raise UnavailableError("no C compiler")
 
     monkeypatch.setattr(gpu, "partition", refuse)
-    told = gpu.placement([job(None)], {"m/torch/native/fp32/ort-cuda": {}})
-    assert told["partitioner"] == {"unavailable": "no C compiler"}
+    prediction = gpu.placement([job(None)], {"m/torch/native/fp32/ort-cuda": {}})
+    assert prediction["partitioner"] == {"unavailable": "no C compiler"}
 
 
 def test_runs_take_turns_and_the_ratio_is_of_pairs(monkeypatch):
@@ -187,18 +187,18 @@ def test_runs_take_turns_and_the_ratio_is_of_pairs(monkeypatch):
 def test_latency_is_of_batch_1_at_the_nearest_lengths(monkeypatch):
     cases = [Case({"s": n, "t": 1}, b) for n in (1, 3, 30, 40, 600) for b in (1, 2)]
     taken = SimpleNamespace(load=lambda case: SimpleNamespace(inputs={"case": case.id}))
-    found = gpu.timed(SimpleNamespace(cases=cases, golden=taken))
-    assert list(found) == [1, 30, 40, 600]
-    assert found[30] == {"case": "s30-t1-b1-none"}
+    inputs = gpu.timed(SimpleNamespace(cases=cases, golden=taken))
+    assert list(inputs) == [1, 30, 40, 600]
+    assert inputs[30] == {"case": "s30-t1-b1-none"}
 
 
 def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
     tmp_path, monkeypatch, capsys
 ):
-    asked = []
+    calls = []
 
     def validated(job, runtime, flags, label):
-        asked.append((runtime, list(flags), label))
+        calls.append((runtime, list(flags), label))
         return {"label": label}, {"environment": {"python": "3"}, "results": []}
 
     monkeypatch.chdir(tmp_path)
@@ -209,14 +209,14 @@ def test_a_job_on_a_device_asks_for_the_switch_and_keeps_its_evidence(
     monkeypatch.setattr(gpu.pipeline, "prepare", lambda selection, tell: prepared)
     monkeypatch.setattr(gpu, "partition", lambda files: (Versions("1", "13.0"), []))
     assert gpu.main([]) == 0, capsys.readouterr()
-    assert asked == [
+    assert calls == [
         ("ort-cuda", [], "off"),
         ("ort-cuda", ["--provider-option", "use_tf32=1"], "on"),
         ("ort-tensorrt", [], "tensorrt"),
     ]
-    told = json.loads((tmp_path / "golden/evidence/ort-cuda-nvidia-h200-x.json").read_text())
-    assert told["device"] == ABOUT
-    assert {probe["verdict"] for probe in told["canary"].values()} == {""}
+    evidence = json.loads((tmp_path / "golden/evidence/ort-cuda-nvidia-h200-x.json").read_text())
+    assert evidence["device"] == ABOUT
+    assert {probe["verdict"] for probe in evidence["canary"].values()} == {""}
     monkeypatch.setattr(gpu, "load", lambda name: held(tf32.STUCK_ON))
     assert gpu.main([]) == 1
     assert "FAILS: canary LSTM: with TF32 off the error is" in capsys.readouterr().out

@@ -89,12 +89,13 @@ def test_peers_see_the_steps_that_a_golden_stores(tmp_path):
 
 def test_what_is_planted_nowhere_and_what_cannot_be_studied_is_no_pass(tmp_path):
     chosen = ("gru_tagger", "--framework", "torch", "--lengths", "1")
-    nowhere, report = mutate(tmp_path, *chosen, "--defect", "peepholes-added")
+    nowhere, report = mutate(tmp_path / "report", *chosen, "--defect", "peepholes-added")
     assert (nowhere.returncode, report) == (4, None)
     assert nowhere.stderr.count("\n") == 1
-    framework, report = mutate(tmp_path, *chosen, "--runtime", "torch")
+    framework, report = mutate(tmp_path / "report", *chosen, "--runtime", "torch")
     assert (framework.returncode, report) == (2, None)
     assert framework.stderr.count("\n") == 1
+    assert not (tmp_path / "report").exists()
 
 
 def test_bad_calls_are_one_line(tmp_path):

@@ -61,15 +61,15 @@ def planted(monkeypatch, cases):
 
 
 def test_every_verdict_and_what_comes_after_a_crash(planted, cases):
-    seen = []
-    found = survey("planted", list(cases.values()), 10, seen.append)
-    assert (found.version, found.unavailable) == ("1.2", None)
-    assert seen == [case.name for case in cases.values()]
+    names = []
+    surveyed = survey("planted", list(cases.values()), 10, names.append)
+    assert (surveyed.version, surveyed.unavailable) == ("1.2", None)
+    assert names == [case.name for case in cases.values()]
     for op, (kind, reason) in EXPECTED.items():
-        verdict = found.verdicts[cases[op].name]
+        verdict = surveyed.verdicts[cases[op].name]
         assert verdict.kind == kind, (op, verdict)
         assert verdict.reason.startswith(reason), (op, verdict)
-    assert found.verdicts[cases["cos"].name].reason.endswith("1 not finite")
+    assert surveyed.verdicts[cases["cos"].name].reason.endswith("1 not finite")
 
 
 def test_a_death_is_told_at_once_whatever_the_process_left(planted, cases):
@@ -111,26 +111,26 @@ def test_the_table_the_report_and_the_exit_code(planted, cases, tmp_path, capfd)
 def test_what_is_known_to_be_wrong_is_no_failure_and_must_stay_wrong(
     planted, cases, tmp_path, capfd
 ):
-    known = tmp_path / "known.txt"
+    listed = tmp_path / "known.txt"
     wrong, right = cases["atan"].name, cases["add"].name
-    argv = ["--runtime", "planted", "-k", f"{wrong} or {right}", "--known", str(known)]
-    known.write_text(f"# a comment\nplanted {wrong} # why\n\nort-cpu {right}\n")
+    argv = ["--runtime", "planted", "-k", f"{wrong} or {right}", "--known", str(listed)]
+    listed.write_text(f"# a comment\nplanted {wrong} # why\n\nort-cpu {right}\n")
     assert ended(operators.main, argv) == 0
-    known.write_text(f"planted {wrong}\nplanted {right}\n")
+    listed.write_text(f"planted {wrong}\nplanted {right}\n")
     assert ended(operators.main, argv) == 1
     assert f"planted {right} is known to be wrong, and is not" in capfd.readouterr().err
-    known.write_text("planted\n")
+    listed.write_text("planted\n")
     assert ended(operators.main, argv) == 2
     assert "known.txt:1: 'planted'; expected RUNTIME CASE" in capfd.readouterr().err
     for runtime in ("planted", "ort-cpu"):
-        known.write_text(f"\n{runtime} {wrong}s\n")
+        listed.write_text(f"\n{runtime} {wrong}s\n")
         assert ended(operators.main, argv) == 2
-        told = f"known.txt:2: onnx has no case '{wrong}s' (did you mean {wrong}"
-        assert told in capfd.readouterr().err
-    known.write_text("planted zzz\n")
+        message = f"known.txt:2: onnx has no case '{wrong}s' (did you mean {wrong}"
+        assert message in capfd.readouterr().err
+    listed.write_text("planted zzz\n")
     assert ended(operators.main, argv) == 2
     assert capfd.readouterr().err.endswith("known.txt:1: onnx has no case 'zzz'\n")
-    known.write_bytes(b"# \xff\n")
+    listed.write_bytes(b"# \xff\n")
     assert ended(operators.main, argv) == 2
     assert capfd.readouterr().err.endswith("known.txt is no text in UTF-8: byte 2\n")
 
@@ -138,10 +138,10 @@ def test_what_is_known_to_be_wrong_is_no_failure_and_must_stay_wrong(
 @pytest.mark.parametrize("names", ["torch", "keras,ort-cpu", "torch*"])
 def test_a_framework_runs_no_operator_case(planted, names, capfd):
     assert ended(operators.main, ["--runtime", names]) == 2
-    told = capfd.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("error: --runtime ")
-    assert told.err.endswith(": a framework runs trained models, no operator case\n")
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: --runtime ")
+    assert printed.err.endswith(": a framework runs trained models, no operator case\n")
 
 
 def test_all_runtimes_are_those_that_run_onnx(monkeypatch):
@@ -150,9 +150,9 @@ def test_all_runtimes_are_those_that_run_onnx(monkeypatch):
     assert operators._runtimes(["all"]) == ["ort-cpu", "oracle"]
 
 
-@pytest.mark.parametrize("given", [None, {"y": 1}, [np.ones(2)], np.ones((2, 2))])
-def test_what_is_no_list_of_pairs_is_wrong(cases, tmp_path, given):
-    session = SimpleNamespace(run=lambda inputs: given, evidence=dict)
+@pytest.mark.parametrize("value", [None, {"y": 1}, [np.ones(2)], np.ones((2, 2))])
+def test_what_is_no_list_of_pairs_is_wrong(cases, tmp_path, value):
+    session = SimpleNamespace(run=lambda inputs: value, evidence=dict)
     runtime = GuardedRuntime(SimpleNamespace(prepare=lambda path: session))
     verdict = operator_cases.judge(cases["add"], runtime, tmp_path / "m.onnx")
     assert verdict.kind == "wrong"
@@ -164,9 +164,9 @@ def test_a_case_has_a_time_that_anyone_would_wait(number, capfd):
     with pytest.raises(SystemExit) as refused:
         ended(operators.main, ["--timeout", number])
     assert refused.value.code == 2
-    told = capfd.readouterr().err
-    assert f"{number!r}; expected a number of seconds above 0, up to 1,000,000" in told
-    assert told.count("\n") == 1
+    printed = capfd.readouterr().err
+    assert f"{number!r}; expected a number of seconds above 0, up to 1,000,000" in printed
+    assert printed.count("\n") == 1
 
 
 def test_the_runtimes_know_which_cases_ort_refuses():
@@ -177,10 +177,10 @@ def test_the_runtimes_know_which_cases_ort_refuses():
         OperatorCase(case.name, case.model.SerializeToString(), case.data_sets, True)
         for case in cases
     ]
-    found = survey("ort-cpu", some, 60, lambda name: None).verdicts
-    assert {found.pop("test_lstm_batchwise").kind} == {"refused"}
-    assert {verdict.kind for verdict in found.values()} == {"agreed"}
-    assert len(found) == 5
+    verdicts = survey("ort-cpu", some, 60, lambda name: None).verdicts
+    assert {verdicts.pop("test_lstm_batchwise").kind} == {"refused"}
+    assert {verdict.kind for verdict in verdicts.values()} == {"agreed"}
+    assert len(verdicts) == 5
 
 
 F32, F16 = np.float32, np.float16

@@ -34,7 +34,7 @@ def judged(tmp_path, capsys):
         out, err = capsys.readouterr()
         path = tmp_path / "report/report.json"
         results = json.loads(path.read_text())["results"] if path.is_file() else []
-        return code, [one["status"] for one in results], out, err
+        return code, [result["status"] for result in results], out, err
 
     return judge
 
@@ -47,10 +47,10 @@ def test_a_failure_that_is_expected_is_one_and_is_no_failure_of_the_run(judged, 
     assert result["replay"].endswith(f" --expectations {tmp_path / 'own.toml'}")
 
 
-@pytest.mark.parametrize("given", [{"wrong": False}, {"stage": "load"}])
-def test_a_pass_and_a_failure_elsewhere_fail(judged, given):
-    code, statuses, out, _ = judged(**given)
-    assert (code, statuses) == (1, ["xpass" if "wrong" in given else "fail"])
+@pytest.mark.parametrize("fields", [{"wrong": False}, {"stage": "load"}])
+def test_a_pass_and_a_failure_elsewhere_fail(judged, fields):
+    code, statuses, out, _ = judged(**fields)
+    assert (code, statuses) == (1, ["xpass" if "wrong" in fields else "fail"])
     assert "expected to fail at" in out
 
 
@@ -61,15 +61,15 @@ def test_a_row_of_no_cell_is_named_and_excuses_nothing(judged, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("fields", "message"),
     [
         ({"file": "none.toml"}, "none.toml cannot be read: No such file or directory"),
         ({"stage": "soon"}, "own.toml: row 1 needs exactly cell, stage"),
         ({"cell": '"'}, "own.toml is not usable TOML"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused(judged, given, told):
-    code, statuses, _, err = judged(**given)
+def test_a_file_that_cannot_be_used_is_refused(judged, fields, message):
+    code, statuses, _, err = judged(**fields)
     assert (code, statuses) == (2, [])
     (line,) = err.splitlines()
-    assert told in line
+    assert message in line

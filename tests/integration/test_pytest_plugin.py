@@ -62,11 +62,16 @@ def call(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(folder, *arguments):
-        given = ["--disable-warnings", "-p", "harness.testing.plugin", f"--harness-golden={folder}"]
-        given.append(f"--harness-artifacts={ARTIFACTS}")
+        options = [
+            "--disable-warnings",
+            "-p",
+            "harness.testing.plugin",
+            f"--harness-golden={folder}",
+        ]
+        options.append(f"--harness-artifacts={ARTIFACTS}")
         if not any("harness-runtime" in argument for argument in arguments):
-            given.append("--harness-runtime=ort-cpu")
-        return pytester.runpytest_inprocess(*given, *arguments)
+            options.append("--harness-runtime=ort-cpu")
+        return pytester.runpytest_inprocess(*options, *arguments)
 
     return run
 
@@ -111,7 +116,7 @@ def test_a_golden_of_one_model_has_its_cells(call):
 
 
 @pytest.mark.parametrize(
-    ("folder", "arguments", "told"),
+    ("folder", "arguments", "message"),
     [
         ("nowhere", [], "nowhere: no such file or folder"),
         (ROOT / "tests", [], "tests is not a bundle: no readable manifest.json in it"),
@@ -123,13 +128,15 @@ def test_a_golden_of_one_model_has_its_cells(call):
         (GOLDEN, [f"--harness-golden={GOLDEN}"], "is there already"),
     ],
 )
-def test_what_selects_nothing_is_an_error_in_one_line(call, monkeypatch, folder, arguments, told):
+def test_what_selects_nothing_is_an_error_in_one_line(
+    call, monkeypatch, folder, arguments, message
+):
     monkeypatch.setitem(runtimes.RUNTIMES, "broken", "gone:X")
     result = call(folder, *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     lines = [line for line in result.errlines if line.strip()]
     assert len(lines) == 1, lines
-    assert told in lines[0]
+    assert message in lines[0]
     assert "Traceback" not in str(result.stdout)
 
 
@@ -162,7 +169,7 @@ def test_a_bundle_is_judged_and_one_that_fails_shows_what_the_console_does(call,
     assert case.get("name") == f"{DOUBLER}/ort-cpu"
     assert case.get("classname") == "harness"
     assert replay in case.find("failure").text
-    properties = {one.get("name"): one.get("value") for one in case.iter("property")}
+    properties = {each.get("name"): each.get("value") for each in case.iter("property")}
     assert properties["comparisons"] == "10"
     assert float(properties["worst error over tolerance"]) > 1
 
@@ -288,8 +295,8 @@ def test_two_workers_share_the_cells_and_export_each_once(tmp_path):
 
 def modules(folder, *arguments):
     """The modules that pytest has loaded at its end."""
-    told = ["-p", "no:cacheprovider", *arguments]
-    program = f"import sys, pytest; pytest.main({told}); print('loaded', *sys.modules)"
+    options = ["-p", "no:cacheprovider", *arguments]
+    program = f"import sys, pytest; pytest.main({options}); print('loaded', *sys.modules)"
     environment = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, env=environment
@@ -318,19 +325,19 @@ def test_a_harness_of_ones_own_is_left_alone(tmp_path):
 
     def run(*arguments):
         call = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", *arguments]
-        given = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
-        return subprocess.run(call, check=False, **given)
+        options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
+        return subprocess.run(call, check=False, **options)
 
-    told = f"{tmp_path / 'harness.py'} is imported in place of onnx-sequence-harness: rename it"
+    message = f"{tmp_path / 'harness.py'} is imported in place of onnx-sequence-harness: rename it"
     done = run("test_it.py::test_it")
     assert (done.returncode, done.stderr) == (0, "")
     done = run()
     assert "1 passed, 1 error" in done.stdout
-    assert told in done.stdout
+    assert message in done.stdout
     done = run(f"--harness-golden={GOLDEN}")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     (line,) = [line for line in done.stderr.splitlines() if line]
-    assert told in line
+    assert message in line
 
 
 def test_the_plugin_is_loaded_once_under_whichever_name(tmp_path):

@@ -81,9 +81,9 @@ def test_a_model_without_an_exact_form_is_refused(name, workspace, monkeypatch, 
     framework = name.split("_")[1]
     call = [name, "-o", f"out_{name}", "--framework", framework]
     assert ended(export_command, call) == 2
-    told = capsys.readouterr()
-    assert len(told.err.splitlines()) == 1, told.err
-    assert re.search(WORDS[name], told.err), told.err
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert len(printed.err.splitlines()) == 1, printed.err
+    assert re.search(WORDS[name], printed.err), printed.err
+    assert printed.out == ""
     assert not Path(f"out_{name}").exists()
     assert not list(Path("build").rglob("model.onnx"))

@@ -36,8 +36,8 @@ def call(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*flags, subject=("model.onnx", "--golden", "golden")):
-        made = [*subject, "--report-dir", "report", "--json", *map(str, flags)]
-        code = ended(main, made)
+        arguments = [*subject, "--report-dir", "report", "--json", *map(str, flags)]
+        code = ended(main, arguments)
         out, err = capsys.readouterr()
         return code, json.loads(out)["results"] if out else [], err
 
@@ -47,15 +47,15 @@ def call(tmp_path, capsys, monkeypatch):
 def judged(results):
     """What a report says of the runs, without times and places."""
     cases = [[{**case, "seconds": 0} for case in result["cases"]] for result in results]
-    told = ("id", "status", "stage")
-    return [{k: r[k] for k in told} | {"cases": c} for r, c in zip(results, cases, strict=True)]
+    fields = ("id", "status", "stage")
+    return [{k: r[k] for k in fields} | {"cases": c} for r, c in zip(results, cases, strict=True)]
 
 
 def test_another_machine_judges_what_this_one_ran(call, monkeypatch):
     shutil.copy("model.onnx", "bad.onnx")
     subject = ("bad.onnx", "--golden", "golden")
     names = "phone,wrong,absent,dies,ort-cpu"
-    code, there, _ = call("--runtime", names, "--save-outputs", "out", subject=subject)
+    code, ran, _ = call("--runtime", names, "--save-outputs", "out", subject=subject)
     assert code == 1
     for name in ("phone", "wrong", "absent", "dies"):
         monkeypatch.delitem(runtimes.RUNTIMES, name)
@@ -63,8 +63,8 @@ def test_another_machine_judges_what_this_one_ran(call, monkeypatch):
     assert code == 1
     by_id = {result["id"]: result for result in here}
     lost = by_id.pop(f"{CELL}/dies")
-    alive = [result for result in there if not result["id"].endswith("dies")]
-    assert {r["id"]: r["status"] for r in here} == {r["id"]: r["status"] for r in there}
+    alive = [result for result in ran if not result["id"].endswith("dies")]
+    assert {r["id"]: r["status"] for r in here} == {r["id"]: r["status"] for r in ran}
     for result in alive:
         assert judged([by_id[result["id"]]]) == judged([result])
     assert (lost["status"], lost["stage"]) == ("error", "run")
@@ -96,48 +96,48 @@ def test_workers_and_children_keep_the_same(call):
     call("--runtime", "phone,ort-cpu", "--save-outputs", "one")
     call("--runtime", "phone,ort-cpu", "--save-outputs", "two", "--workers", "2")
     call("--runtime", "phone,ort-cpu", "--save-outputs", "three", "--isolate")
-    kept = [held(folder) for folder in ("one", "two", "three")]
+    kept = [contents(folder) for folder in ("one", "two", "three")]
     assert kept[0] == kept[1] == kept[2]
     _, serial, _ = call("--load-outputs", "one")
     _, parallel, _ = call("--load-outputs", "two", "--workers", "2")
     assert judged(serial) == judged(parallel)
 
 
-def held(folder):
+def contents(folder):
     """Every manifest and file of outputs, without times."""
-    found = {}
+    files = {}
     for path in sorted(Path(folder).rglob("*.*")):
         if path.suffix != ".json":
-            found[str(path.relative_to(folder))] = path.read_bytes()
+            files[str(path.relative_to(folder))] = path.read_bytes()
             continue
         manifest = json.loads(path.read_text())
         manifest.pop("sha256")
         for case in manifest["cases"]:
             case.pop("seconds")
-        found[str(path.relative_to(folder))] = manifest
-    return found
+        files[str(path.relative_to(folder))] = manifest
+    return files
 
 
 def test_a_bundle_can_be_run_elsewhere(call, tmp_path):
     about = {"key": {}, "exporter": "native", "variant": "fp32", "example": {"batch": 2}}
     bundle.write(tmp_path / "b", doubler.graph().SerializeToString(), about, tmp_path / "golden")
-    code, there, _ = call("--save-outputs", "out", subject=["./b"])
-    assert (code, there[0]["id"]) == (0, "doubler/torch/native/fp32/ort-cpu")
-    code, here, _ = call("--load-outputs", "out", subject=["./b"])
+    code, ran, _ = call("--save-outputs", "out", subject=["./b"])
+    assert (code, ran[0]["id"]) == (0, "doubler/torch/native/fp32/ort-cpu")
+    code, loaded, _ = call("--load-outputs", "out", subject=["./b"])
     assert code == 0
-    assert judged(here) == judged(there)
+    assert judged(loaded) == judged(ran)
 
 
 def test_a_reference_model_that_cannot_be_exported_here_is_judged(call, tmp_path, monkeypatch):
-    there = ["streaming_classifier", "--framework", "torch", "--golden", str(ROOT / "golden")]
-    there += ["--artifacts", str(ROOT / "build/artifacts"), "--lengths", "1..7"]
-    code, ran, _ = call("--save-outputs", "out", subject=there)
+    call_there = ["streaming_classifier", "--framework", "torch", "--golden", str(ROOT / "golden")]
+    call_there += ["--artifacts", str(ROOT / "build/artifacts"), "--lengths", "1..7"]
+    code, ran, _ = call("--save-outputs", "out", subject=call_there)
     assert code == 0, ran
     monkeypatch.setattr(keys, "installed_versions", lambda framework: {})
-    here = [*there, "--artifacts", "nowhere"]
-    code, live, _ = call(subject=here)
+    call_here = [*call_there, "--artifacts", "nowhere"]
+    code, live, _ = call(subject=call_here)
     assert (code, live[0]["status"]) == (4, "unavailable")
-    code, loaded, _ = call("--load-outputs", "out", subject=here)
+    code, loaded, _ = call("--load-outputs", "out", subject=call_here)
     assert code == 0
     assert judged(loaded) == judged(ran)
     assert "lint" not in loaded[0]["evidence"]
@@ -148,11 +148,13 @@ def damage_model(tmp_path):
 
 
 def damage_golden(tmp_path):
-    other = doubler.recorded()
-    for case in other:
+    golden_cases = doubler.recorded()
+    for case in golden_cases:
         case.noise["y"] = 1.0
     about = {"model": "doubler", "framework": "torch", "seed": 1, "training": {}}
-    store.write(tmp_path / "golden", doubler.SPEC, {"two": other[0].inputs["x"]}, other, about)
+    store.write(
+        tmp_path / "golden", doubler.SPEC, {"two": golden_cases[0].inputs["x"]}, golden_cases, about
+    )
 
 
 def damage_outputs(tmp_path):
@@ -161,19 +163,19 @@ def damage_outputs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (damage_model, "model.onnx is not the model that ran there"),
         (damage_golden, "the golden here is not the one that it ran with"),
         (damage_outputs, "was altered: its SHA-256 is another"),
     ],
 )
-def test_what_does_not_match_is_one_line_and_no_pass(call, tmp_path, damage, told):
+def test_what_does_not_match_is_one_line_and_no_pass(call, tmp_path, damage, message):
     call("--save-outputs", "out")
     damage(tmp_path)
     code, (result,), _ = call("--load-outputs", "out")
     assert (code, result["status"], result["stage"]) == (1, "fail", "load")
-    assert told in result["reason"]
+    assert message in result["reason"]
     assert "\n" not in result["reason"]
 
 
@@ -191,7 +193,7 @@ def test_cases_that_were_not_run_there_fail_and_cells_are_unavailable(call):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--load-outputs", "golden"], "golden: no saved outputs"),
         (["--load-outputs", "nowhere"], "nowhere: no saved outputs"),
@@ -205,12 +207,12 @@ def test_cases_that_were_not_run_there_fail_and_cells_are_unavailable(call):
         (["--save-outputs", "new", "./model.onnx"], "more than one subject has the cell"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(call, tmp_path, flags, told):
+def test_what_cannot_be_done_is_refused_in_one_line(call, tmp_path, flags, message):
     call("--save-outputs", "out")
     shutil.rmtree("report")
     code, results, said = call(*flags)
     assert (code, results) == (2, []), said
-    assert told in said
+    assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "report").exists()
     assert not (tmp_path / "new").exists()
@@ -221,4 +223,4 @@ def test_relations_do_not_disturb_what_is_kept(call):
     code, ran, _ = call("--save-outputs", "related", "--relation", "all")
     assert code == 0
     assert any(case["relation"] for case in ran[0]["cases"])
-    assert held("plain") == held("related")
+    assert contents("plain") == contents("related")

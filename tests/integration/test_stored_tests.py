@@ -32,8 +32,8 @@ def generated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx")
     for module in ("lstm", "gru", "rnn", "identity"):
         import_module(f"{node.__name__}.{module}")
-    wanted = ("test_lstm", "test_gru", "test_rnn", "test_simple_rnn", f"test_{SEQUENCE}")
-    some = [case for case in node._NodeTestCases if case.name.startswith(wanted)]
+    prefixes = ("test_lstm", "test_gru", "test_rnn", "test_simple_rnn", f"test_{SEQUENCE}")
+    some = [case for case in node._NodeTestCases if case.name.startswith(prefixes)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cmd_tools.model_test, "collect_testcases", lambda: some)
         cmd_tools.generate_data(Namespace(output=str(folder)))
@@ -209,9 +209,9 @@ def test_without_the_oracle_the_floor_is_an_ulp_and_the_reason_is_told(tmp_path)
     model.opset_import[0].version = 12
     onnx.save(model, folder / "model.onnx")
     code, results = judged(tmp_path, folder)
-    told = results["recurrent"]["evidence"]["noise_floor"]
+    floor = results["recurrent"]["evidence"]["noise_floor"]
     assert code == 0
-    assert told == (
+    assert floor == (
         "one ulp of each output's dtype, for the oracle cannot run the graph:"
         " opset 12; the oracle evaluates 13 and later"
     )
@@ -222,14 +222,14 @@ def test_without_the_oracle_the_floor_is_an_ulp_and_the_reason_is_told(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reason"),
     [
         (f"test_{SEQUENCE}", "input x is a sequence; only tensors"),
         ("bfloat16", "input a is bfloat16; bool, integers, float16, float32, float64 and strings"),
         ("float8e5m2", "input a is float8_e5m2; bool, integers"),
     ],
 )
-def test_what_cannot_be_compared_is_unavailable_and_no_pass(tmp_path, generated, name, told):
+def test_what_cannot_be_compared_is_unavailable_and_no_pass(tmp_path, generated, name, reason):
     folder = generated / name
     if not name.startswith("test_"):
         kinds = (getattr(TensorProto, name.upper()),) * 2
@@ -239,7 +239,7 @@ def test_what_cannot_be_compared_is_unavailable_and_no_pass(tmp_path, generated,
     (result,) = results.values()
     assert code == 4
     assert result["status"] == "unavailable"
-    assert result["reason"].startswith(told)
+    assert result["reason"].startswith(reason)
 
 
 def test_values_are_taken_by_position_where_they_have_no_names(tmp_path):
@@ -255,9 +255,9 @@ def test_values_are_taken_by_name_where_they_have_one(tmp_path):
     folder = recurrent(tmp_path)
     for number in (0, 1):
         a, b = (folder / f"test_data_set_{number}/input_{k}.pb" for k in (0, 1))
-        one, other = a.read_bytes(), b.read_bytes()
-        a.write_bytes(other)
-        b.write_bytes(one)
+        first, second = a.read_bytes(), b.read_bytes()
+        a.write_bytes(second)
+        b.write_bytes(first)
     assert judged(tmp_path, folder)[0] == 0
 
 
@@ -302,7 +302,7 @@ def broken(folder, what):
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("what", "message"),
     [
         ("no model", "has test data sets but no model.onnx"),
         ("no readable model", "is not a readable ONNX model"),
@@ -314,13 +314,13 @@ def broken(folder, what):
         ("another rank", "x has [2, 3] axes in the data sets; expected one number"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path, capsys, what, told):
+def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path, capsys, what, message):
     folder = recurrent(tmp_path)
     broken(folder, what)
     argv = [str(folder), "--report-dir", str(tmp_path / "report")]
     assert ended(validate, argv) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "report").exists()
 

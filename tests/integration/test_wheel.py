@@ -21,13 +21,14 @@ import onnx
 import pytest
 from packaging.requirements import Requirement
 
-from harness.runtimes.ort import installed_distributions
+from harness.core.environment import installed
+from harness.runtimes.ort import DISTRIBUTIONS
 from tests.support import doubler
 
 pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).parents[2]
 CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich"}
-RUNTIME = next(iter(installed_distributions()))
+RUNTIME = next(iter(installed(DISTRIBUTIONS)))
 PLUGIN = "pytest_onnx_sequence_harness.py"
 FOREIGN = ("torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "openvino", "pytest", "pip")
 PROGRAM = """
@@ -51,8 +52,13 @@ print(json.dumps({
 def call(*command, cwd=None, env=None):
     """What a command prints; it sees no module of ours but what is installed where it runs."""
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    given = {"capture_output": True, "text": True, "cwd": cwd, "env": bare if env is None else env}
-    done = subprocess.run(command, check=False, **given)
+    options = {
+        "capture_output": True,
+        "text": True,
+        "cwd": cwd,
+        "env": bare if env is None else env,
+    }
+    done = subprocess.run(command, check=False, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -105,42 +111,42 @@ def environment(folder, wheel, names):
 
 def closure(names):
     """The installed distributions of these names, and all that they need here."""
-    found = {}
+    distributions = {}
     todo = list(names)
     while todo:
         name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
-        if name not in found:
-            found[name] = metadata.distribution(name)
-            needed = map(Requirement, found[name].requires or ())
+        if name not in distributions:
+            distributions[name] = metadata.distribution(name)
+            needed = map(Requirement, distributions[name].requires or ())
             todo += [n.name for n in needed if not n.marker or n.marker.evaluate({"extra": ""})]
-    return found.values()
+    return distributions.values()
 
 
 def entries(distribution):
     """Its packages, modules and metadata; of a package that others share, its part."""
-    found = set()
+    places = set()
     for file in distribution.files:
         top = distribution.locate_file(file.parts[0])
         shared = len(file.parts) > 2 and not (top / "__init__.py").exists()
         bare = shared and not file.parts[0].endswith((".dist-info", ".libs"))
-        found.add("/".join(file.parts[: 2 if bare else 1]))
-    return {name for name in found if name not in ("..", "__pycache__") and name[:3] != "../"}
+        places.add("/".join(file.parts[: 2 if bare else 1]))
+    return {name for name in places if name not in ("..", "__pycache__") and name[:3] != "../"}
 
 
 def test_everything_that_is_needed_is_in_the_wheel(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
-        told = {Path(name).name: file.read(name).decode() for name in names if "dist-info" in name}
+        texts = {Path(name).name: file.read(name).decode() for name in names if "dist-info" in name}
     assert {name for name in names if ".dist-info/" not in name} == sources()
     for kind in (".mjs", ".toml", ".c", ".json", "py.typed"):
         assert any(name.endswith(kind) for name in names), kind
-    lines = told["METADATA"].splitlines()
+    lines = texts["METADATA"].splitlines()
     needed = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist")]
     assert {Requirement(n).name for n in needed if "extra ==" not in n} == CORE
-    points = told["entry_points.txt"]
+    points = texts["entry_points.txt"]
     assert f"[pytest11]\n{Path(PLUGIN).stem} = {Path(PLUGIN).stem}\n" in points
     assert "[console_scripts]\nharness = harness.__main__:main\n" in points
-    assert "Apache License" in told["LICENSE"]
+    assert "Apache License" in texts["LICENSE"]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +162,12 @@ def test_each_system_is_given_what_has_a_wheel_for_it(system, machine, runtime, 
     here = {"sys_platform": system, "platform_machine": machine}
 
     def chosen(texts):
-        found = [one for one in map(Requirement, texts) if one.marker]
-        return [one.name for one in found if one.marker.evaluate({**here, "extra": ""})]
+        marked = [requirement for requirement in map(Requirement, texts) if requirement.marker]
+        return [
+            requirement.name
+            for requirement in marked
+            if requirement.marker.evaluate({**here, "extra": ""})
+        ]
 
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert chosen(re.findall(r'"(onnxruntime.*?)"', (ROOT / "Makefile").read_text())) == [runtime]
@@ -174,16 +184,18 @@ def test_a_bundle_is_judged_where_no_framework_is_installed(clean, tmp_path):
     bare = {"PATH": os.environ["PATH"], "HOME": str(empty)}
     program = PROGRAM % (FOREIGN,)
     judge = ("-c", program, str(bundle), "--runtime", "ort-cpu")
-    told = call(str(clean), *judge, cwd=empty, env=bare)
-    assert "sequence_encoder/torch/native/fp32/ort-cpu" in told
-    found = json.loads(told.splitlines()[-1])
-    assert found["code"] == 0
-    assert found["found"] == []
-    assert Path(found["file"]).is_relative_to(clean.parents[1])
+    printed = call(str(clean), *judge, cwd=empty, env=bare)
+    assert "sequence_encoder/torch/native/fp32/ort-cpu" in printed
+    outcome = json.loads(printed.splitlines()[-1])
+    assert outcome["code"] == 0
+    assert outcome["found"] == []
+    assert Path(outcome["file"]).is_relative_to(clean.parents[1])
     core = {
-        re.split(r"[/.]", name)[0] for one in closure([*CORE, RUNTIME]) for name in entries(one)
+        re.split(r"[/.]", name)[0]
+        for distribution in closure([*CORE, RUNTIME])
+        for name in entries(distribution)
     }
-    loaded = {name for name in found["loaded"] if not name.startswith("__")}
+    loaded = {name for name in outcome["loaded"] if not name.startswith("__")}
     assert loaded - {"harness", "reference_models", "sitecustomize"} <= core
     report = json.loads((empty / "build/report/report.json").read_text())
     assert report["summary"]["comparisons"] > 50
@@ -199,25 +211,27 @@ def test_without_onnx_runtime_one_line_says_what_to_install(wheel, tmp_path):
     onnx.save(doubler.graph(), tmp_path / "model.onnx")
     judge = ("validate", "model.onnx", "--golden", "golden")
     bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    given = {"capture_output": True, "text": True, "cwd": tmp_path, "env": bare, "check": False}
-    done = subprocess.run([python.parent / "harness", *judge], **given)
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": bare, "check": False}
+    done = subprocess.run([python.parent / "harness", *judge], **options)
     assert (done.returncode, done.stdout) == (3, "")
-    told = "there is no runtime to judge in: onnxruntime is not installed: pip install onnxruntime"
-    assert done.stderr == f"error: {told}\n"
-    done = subprocess.run([python.parent / "harness", "lint", "model.onnx"], **given)
+    message = (
+        "there is no runtime to judge in: onnxruntime is not installed: pip install onnxruntime"
+    )
+    assert done.stderr == f"error: {message}\n"
+    done = subprocess.run([python.parent / "harness", "lint", "model.onnx"], **options)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_console_script_is_the_module(clean, tmp_path):
     bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    given = {"capture_output": True, "text": True, "cwd": tmp_path, "env": bare, "check": False}
+    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": bare, "check": False}
     script = clean.parent / "harness"
     for words in (["validate"], ["validat"], ["--version"], ["validate", "--version"]):
-        one = subprocess.run([script, *words], **given)
-        other = subprocess.run([clean, "-m", "harness", *words], **given)
-        told = (one.returncode, one.stdout, one.stderr)
-        assert told == (other.returncode, other.stdout, other.stderr)
-    shown = subprocess.run([script, "validate", "--help"], **given).stdout
+        by_script = subprocess.run([script, *words], **options)
+        by_module = subprocess.run([clean, "-m", "harness", *words], **options)
+        outcome = (by_script.returncode, by_script.stdout, by_script.stderr)
+        assert outcome == (by_module.returncode, by_module.stdout, by_module.stderr)
+    shown = subprocess.run([script, "validate", "--help"], **options).stdout
     assert shown.startswith("usage: harness validate ")
     assert "\n  harness validate path/to/bundle\n" in shown
 
@@ -226,14 +240,14 @@ def test_pytest_finds_the_plugin_of_an_installed_wheel(wheel, tmp_path):
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-index")
     call(*pip, "--no-deps", "--target", str(tmp_path / "site"), str(wheel))
     (tmp_path / "test_it.py").write_text("def test_it(assert_conforms): pass\n")
-    given = (f"--harness-golden={ROOT / 'golden/gru_tagger/torch'}", "--harness-runtime=ort-cpu")
+    flags = (f"--harness-golden={ROOT / 'golden/gru_tagger/torch'}", "--harness-runtime=ort-cpu")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    told = call(
+    printed = call(
         *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "test_it.py"),
-        *given,
+        *flags,
         cwd=tmp_path,
         env=environment,
     )
-    assert re.search(r"^plugins: .*onnx-sequence-harness", told, re.MULTILINE)
-    assert "<Function test_it>" in told
-    assert "<CellItem gru_tagger/torch/native/fp32/ort-cpu>" in told
+    assert re.search(r"^plugins: .*onnx-sequence-harness", printed, re.MULTILINE)
+    assert "<Function test_it>" in printed
+    assert "<CellItem gru_tagger/torch/native/fp32/ort-cpu>" in printed

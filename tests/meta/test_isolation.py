@@ -92,14 +92,14 @@ def statuses(report):
 
 def left(mark):
     """The processes whose environment has the mark, zombies aside."""
-    found = []
+    processes = []
     for folder in Path("/proc").iterdir():
         try:
             if folder.name.isdigit() and mark.encode() in (folder / "environ").read_bytes():
-                found.append((int(folder.name), (folder / "cmdline").read_bytes()))
+                processes.append((int(folder.name), (folder / "cmdline").read_bytes()))
         except OSError:
             continue
-    return found
+    return processes
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_lost_process_costs_one_cell(judged, enough, planted, stage, words, be
     code, report = judged(f"clean,{planted}", *flags)
     assert code == 1
     assert sorted(statuses(report)) == ["error", "pass", "pass", "pass"]
-    result = next(one for one in report["results"] if one["status"] == "error")
+    result = next(each for each in report["results"] if each["status"] == "error")
     assert result["id"].endswith(planted)
     assert result["stage"] == stage
     assert words.format(limit) in result["reason"], result["reason"]
@@ -139,9 +139,9 @@ def test_a_lost_process_costs_one_cell(judged, enough, planted, stage, words, be
     at_a_case = [] if stage == "load" or before == 5 else ["error"]
     assert [case["status"] for case in result["cases"]] == ["pass"] * before + at_a_case
     assert result["replay"].endswith(" ".join(["--isolate", *flags]))
-    for other in report["results"]:
-        if other["status"] == "pass":
-            assert [case["status"] for case in other["cases"]] == PASSED
+    for survivor in report["results"]:
+        if survivor["status"] == "pass":
+            assert [case["status"] for case in survivor["cases"]] == PASSED
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
@@ -189,10 +189,10 @@ def test_a_process_that_forks_itself_is_heard_once(begun):
 
 def test_what_a_process_sent_before_it_was_killed_counts(begun):
     child = begun("floods_errors", Limits(output=1024))
-    told = []
-    result = polled(child, lambda job, event: told.append(event))
+    events = []
+    result = polled(child, lambda job, event: events.append(event))
     assert [case.status for case in result.cases] == ["pass", "pass", "error"]
-    assert [event for event in told if isinstance(event, CaseResult)] == list(result.cases[:2])
+    assert [event for event in events if isinstance(event, CaseResult)] == list(result.cases[:2])
 
 
 def test_the_last_lines_are_evidence(judged):
@@ -240,7 +240,7 @@ def test_no_isolate_judges_here(judged):
 
 
 @pytest.mark.parametrize(
-    ("runtime", "isolation", "held"),
+    ("runtime", "isolation", "isolated"),
     [
         ("ort-cpu", Isolation(), False),
         ("ort-cuda", Isolation(), False),
@@ -251,25 +251,27 @@ def test_no_isolate_judges_here(judged):
         ("tract", Isolation(False), False),
     ],
 )
-def test_which_cells_are_isolated(files, runtime, isolation, held):
+def test_which_cells_are_isolated(files, runtime, isolation, isolated):
     selection = Selection(files[1:2], golden=Path(files[3]))
     (job,) = pipeline.prepare(replace(selection, runtimes=["ort-cpu"]), print).jobs
     job = replace(job, cell=replace(job.cell, runtime=runtime))
-    assert isolation.holds(job) is held
+    assert isolation.holds(job) is isolated
     assert not isolation.holds(replace(job, model=None))
-    known = {"cell": job.cell, "golden": job.golden, "runtime": job.runtime}
-    assert not isolation.holds(Unavailable(**known, reason="not here"))
-    assert not isolation.holds(Failed(**known, failure=ExportError("no")))
+    fields = {"cell": job.cell, "golden": job.golden, "runtime": job.runtime}
+    assert not isolation.holds(Unavailable(**fields, reason="not here"))
+    assert not isolation.holds(Failed(**fields, failure=ExportError("no")))
 
 
 @pytest.mark.parametrize(("name", "ahead"), [("ort-cpu", True), ("clean", False)])
 def test_only_what_is_at_home_here_runs_ahead_of_its_verdicts(files, judged, name, ahead):
     selection = Selection(files[1:2], runtimes=[name], golden=Path(files[3]))
     prepared = pipeline.prepare(selection, print)
-    told = []
-    (result,) = workers.run(prepared.jobs, Isolation(False), lambda job, event: told.append(event))
+    events = []
+    (result,) = workers.run(
+        prepared.jobs, Isolation(False), lambda job, event: events.append(event)
+    )
     assert result.status is Status.PASS
-    order = [isinstance(event, CaseResult) for event in told if not isinstance(event, str)]
+    order = [isinstance(event, CaseResult) for event in events if not isinstance(event, str)]
     assert order[:4] == ([False] * 4 if ahead else [False, True, False, True])
 
 
@@ -285,17 +287,17 @@ def test_a_golden_that_was_altered_ends_the_call_wherever_it_is_read(files, judg
     path.write_text(store.manifest_text(manifest))
     tensors = load_file(path.with_name(store.CASES))
     save_file({k: v for k, v in tensors.items() if "/input/" not in k}, path.with_name(store.CASES))
-    code, told = judged("ort-cpu", flag)
+    code, printed = judged("ort-cpu", flag)
     assert code == 2
-    assert told.endswith("was altered: its SHA-256 is not the manifest's\n")
-    assert told.count("\n") == 1
+    assert printed.endswith("was altered: its SHA-256 is not the manifest's\n")
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("flags", [("--workers", "2"), ("--timeout", "5"), ("--memory-limit", "1")])
 def test_flags_that_contradict_are_refused(judged, flags):
-    code, told = judged("clean", "--no-isolate", *flags)
+    code, printed = judged("clean", "--no-isolate", *flags)
     assert code == 2
-    assert len(told.splitlines()) == 1
+    assert len(printed.splitlines()) == 1
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "nan", "inf", "soon", "1000001"])
@@ -312,22 +314,22 @@ def test_a_limit_may_be_long(judged):
 
 def comparable(report):
     """A report without what may differ: times, and the call itself."""
-    told = json.loads(json.dumps({**report, "command": ""}))
-    for result in told["results"]:
+    copied = json.loads(json.dumps({**report, "command": ""}))
+    for result in copied["results"]:
         for timed in (result, *result["cases"]):
             del timed["seconds"]
-    return told
+    return copied
 
 
 def test_two_workers_report_what_one_does(judged):
     names = "ort-cpu,clean,slow,segfaults,leaves"
-    code, one = judged(names)
+    code, alone = judged(names)
     again, two = judged(names, "--workers", "2")
     assert (code, again) == (1, 1)
-    ids = [result["id"].rpartition("/")[2] for result in one["results"]]
+    ids = [result["id"].rpartition("/")[2] for result in alone["results"]]
     assert ids == names.split(",") * 2
-    assert statuses(one) == ["pass", "pass", "pass", "error", "error"] + ["pass"] * 5
-    assert comparable(one) == comparable(two)
+    assert statuses(alone) == ["pass", "pass", "pass", "error", "error"] + ["pass"] * 5
+    assert comparable(alone) == comparable(two)
 
 
 @pytest.mark.parametrize(("workers", "status"), [("2", "pass"), ("1", "error")])
@@ -358,22 +360,22 @@ def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
     prepared = pipeline.prepare(selection, print)
     prepared.rows = [Expectation("*", Stage.RUN, "planted", "")]
     prepared.jobs = [replace(job, expected=True) for job in prepared.jobs]
-    seen = []
-    report = pipeline.judge(prepared, "", seen.append, lambda job: None)
+    results = []
+    report = pipeline.judge(prepared, "", results.append, lambda job: None)
     (result,) = report.results
     assert result.status is Status.ERROR
     assert result.reason.startswith("expected to fail at run (planted), but: ")
-    assert seen == [result]
+    assert results == [result]
 
 
 def test_every_step_can_be_handed_over():
     source = store.read(Path("golden/gru_tagger/torch"))
     complete = every_step.of(source)
     case = source.load(source.cases[0])
-    here, there = complete(case), pickle.loads(pickle.dumps(complete))(case)
-    assert here.steps is None
-    for name, value in here.outputs.items():
-        np.testing.assert_array_equal(there.outputs[name], value)
+    completed, unpickled = complete(case), pickle.loads(pickle.dumps(complete))(case)
+    assert completed.steps is None
+    for name, value in completed.outputs.items():
+        np.testing.assert_array_equal(unpickled.outputs[name], value)
 
 
 def test_limits_are_told_as_flags():

@@ -21,8 +21,8 @@ def judged(tmp_path, capsys, monkeypatch):
         call = [str(path), "--golden", str(tmp_path / "golden"), "--runtime", "planted"]
         call += ["--report-dir", str(tmp_path / "report"), "--json", *flags]
         code = ended(validate, call)
-        told = capsys.readouterr()
-        return code, json.loads(told.out)["results"][0] if told.out else None, told.err
+        printed = capsys.readouterr()
+        return code, json.loads(printed.out)["results"][0] if printed.out else None, printed.err
 
     return run
 

@@ -85,18 +85,18 @@ def test_a_required_runtime_that_is_unavailable_ends_with_three(judged):
 
 
 @pytest.mark.parametrize(
-    ("planted", "told"),
+    ("planted", "reason"),
     [
         ("CHECKS_BY_QUITTING", "check() raised SystemExit: 0"),
         ("CHECKS_BY_RAISING", "check() raised ValueError: a runtime's own error"),
         ("CHECKS_BY_A_NUMBER", "check() returned int, expected None or a reason"),
     ],
 )
-def test_a_check_that_does_not_answer_makes_the_runtime_unavailable(judged, planted, told):
+def test_a_check_that_does_not_answer_makes_the_runtime_unavailable(judged, planted, reason):
     code, result = judged(planted, "--no-isolate")
-    assert (code, result["status"], result["reason"]) == (4, "unavailable", told)
+    assert (code, result["status"], result["reason"]) == (4, "unavailable", reason)
     assert judged(planted, "--require", "planted") == (3, None)
-    assert judged.err == f"error: runtime planted is required and not available: {told}\n"
+    assert judged.err == f"error: runtime planted is required and not available: {reason}\n"
 
 
 def test_the_cuda_job_tells_a_check_that_does_not_answer(tmp_path, capsys, monkeypatch):
@@ -109,12 +109,12 @@ def test_the_cuda_job_tells_a_check_that_does_not_answer(tmp_path, capsys, monke
 
 @pytest.mark.parametrize("isolation", ["--isolate", "--no-isolate"])
 @pytest.mark.parametrize(
-    ("planted", "told"), [("QUITS", "SystemExit: 0"), ("PANICS", "PanicError: a planted")]
+    ("planted", "message"), [("QUITS", "SystemExit: 0"), ("PANICS", "PanicError: a planted")]
 )
-def test_what_would_end_the_process_is_an_error_of_its_case(judged, planted, told, isolation):
+def test_what_would_end_the_process_is_an_error_of_its_case(judged, planted, message, isolation):
     code, result = judged(planted, isolation)
     assert (code, result["status"], result["stage"]) == (1, "error", "run")
-    assert result["reason"].endswith(f"sequence=9, batch=3: {told}")
+    assert result["reason"].endswith(f"sequence=9, batch=3: {message}")
     assert [case["status"] for case in result["cases"]] == [*["pass"] * 2, "error", *["pass"] * 2]
 
 
@@ -153,15 +153,15 @@ def test_evidence_is_told_as_json_can_hold_it(judged, isolation):
 
 
 @pytest.mark.parametrize(
-    ("planted", "told"),
+    ("planted", "reason"),
     [
         ("TELLS_BY_RAISING", "evidence() raised ValueError: a runtime's own error"),
         ("TELLS_NOTHING", "evidence() returned NoneType, expected a mapping"),
     ],
 )
-def test_a_cell_does_not_pass_without_evidence(judged, planted, told):
+def test_a_cell_does_not_pass_without_evidence(judged, planted, reason):
     code, result = judged(planted, "--no-isolate")
-    assert (code, result["status"], result["stage"], result["reason"]) == (1, "fail", "run", told)
+    assert (code, result["status"], result["stage"], result["reason"]) == (1, "fail", "run", reason)
     assert [case["status"] for case in result["cases"]] == ["pass"] * 5
 
 

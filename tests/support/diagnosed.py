@@ -47,9 +47,9 @@ def right(model, framework):
     """The native export, made now where it is not up to date."""
     selection = Selection([model], [framework])
     runtimes = {"ort-cpu": ONE_THREAD}
-    (made,) = from_catalog.exported([model], selection, runtimes, lambda text: None)
-    assert isinstance(made.model, Path), made.model
-    return made.model
+    (native,) = from_catalog.exported([model], selection, runtimes, lambda text: None)
+    assert isinstance(native.model, Path), native.model
+    return native.model
 
 
 @cache
@@ -102,27 +102,27 @@ def changed(model, original):
     def constants(graph):
         return {t.name: numpy_helper.to_array(t) for t in graph.initializer}
 
-    held, before = constants(model.graph), constants(original.graph)
-    known = {node.name: node for node in original.graph.node if node.name}
+    ours, before = constants(model.graph), constants(original.graph)
+    by_name = {node.name: node for node in original.graph.node if node.name}
 
-    def same(node, other):
+    def same(node, counterpart):
         attributes = [
             sorted(a.SerializeToString(deterministic=True) for a in each.attribute)
-            for each in (node, other)
+            for each in (node, counterpart)
         ]
-        if node.op_type != other.op_type or attributes[0] != attributes[1]:
+        if node.op_type != counterpart.op_type or attributes[0] != attributes[1]:
             return False
-        if len(node.input) != len(other.input):
+        if len(node.input) != len(counterpart.input):
             return False
         return all(
-            np.array_equal(held[a], before[b]) if a in held and b in before else a == b
-            for a, b in zip(node.input, other.input, strict=True)
+            np.array_equal(ours[a], before[b]) if a in ours and b in before else a == b
+            for a, b in zip(node.input, counterpart.input, strict=True)
         )
 
     return {
         number
         for number, node in enumerate(model.graph.node)
-        if node.name not in known or not same(node, known[node.name])
+        if node.name not in by_name or not same(node, by_name[node.name])
     }
 
 
@@ -174,7 +174,7 @@ class Truth:
             actual = dict(zip(names, self.session.run(None, inputs), strict=True))
         except Exception:
             return None
-        found = {}
+        by_output = {}
         for tensor in self.spec.outputs:
             if tensor.name not in actual:
                 return None
@@ -187,8 +187,8 @@ class Truth:
             scale = max(usual.scale(tensor.name, lengths), float(np.abs(due).max()))
             ulp = float(np.spacing(np.float32(scale)))
             allowed = 6 * max(usual.noise_floor(tensor.name, lengths), ulp)
-            found[tensor.name] = error, allowed, tensor.step_axis
-        return found
+            by_output[tensor.name] = error, allowed, tensor.step_axis
+        return by_output
 
     def expected(self, inputs):
         padded = self.spec.padded_steps.get(self.framework, "repeat")
@@ -196,8 +196,8 @@ class Truth:
         return catalog.part(self.spec, "oracle").run(self.spec.name, weights, inputs, padded)
 
     def fails(self, inputs, lengths):
-        found = self.errors(inputs, lengths)
-        return found is None or any(not (e <= allowed).all() for e, allowed, _ in found.values())
+        errors = self.errors(inputs, lengths)
+        return errors is None or any(not (e <= allowed).all() for e, allowed, _ in errors.values())
 
     def first_step(self, inputs, lengths):
         """The first step at which any output departs; None where none has steps that do."""
@@ -237,13 +237,13 @@ class Truth:
         yield inputs
         if spec.padded is None:
             return
-        whole = inputs[spec.padded]
-        steps = whole.shape[1]
+        padded = inputs[spec.padded]
+        steps = padded.shape[1]
         for pad in (slice(steps - steps // 2, steps), slice(0, steps // 2), slice(0, steps)):
-            cut = whole.copy()
+            cut = padded.copy()
             cut[0, pad] = 0
             yield {**inputs, spec.padded: cut}
         if steps > 2:
-            cut = whole.copy()
+            cut = padded.copy()
             cut[0, 1] = 0
             yield {**inputs, spec.padded: cut}

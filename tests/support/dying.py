@@ -11,8 +11,8 @@ HARMLESS = Trial("harmless", "there", None, Verdict.CAUGHT, peers={"polygraphy":
 HONEST = Honest(0.25, 7.5, ())
 
 
-def study(emit, cell, selection, kinds, known):
-    if not known:
+def study(emit, cell, selection, kinds, tried):
+    if not tried:
         emit((False, DEADLY))
         print("first line\nlast line", flush=True)
         os.abort()
@@ -21,14 +21,14 @@ def study(emit, cell, selection, kinds, known):
     return HONEST
 
 
-def at_once(emit, cell, selection, kinds, known):
+def at_once(emit, cell, selection, kinds, tried):
     """Ends before any mutant is tried."""
     os._exit(9)
 
 
-def hanging(emit, cell, selection, kinds, known):
+def hanging(emit, cell, selection, kinds, tried):
     """Its first mutant never ends."""
-    if not known:
+    if not tried:
         emit((False, DEADLY))
         time.sleep(600)
     return HONEST

@@ -6,21 +6,21 @@ from harness.graphs.inference import gather
 from harness.linting import RULES, linter
 
 
-def found(graph, example):
+def findings(graph, example):
     return linter.run(gather(graph, example))
 
 
 def expect_planted(rule, severity, place, text, graph, example):
     """One finding of the rule has this severity, this place and this text."""
-    every = found(graph, example)
-    told = "\n".join(f"{each.severity} {each}" for each in every)
+    every = findings(graph, example)
+    listing = "\n".join(f"{each.severity} {each}" for each in every)
     match = [f for f in every if f.rule == rule and place in f.place and text in f.found]
-    assert [f.severity for f in match] == [severity], told
+    assert [f.severity for f in match] == [severity], listing
     assert match[0].remedy
     assert rule in RULES
 
 
 def expect_clean(rule, graph, example):
     """The rule, or every rule where it is None, finds nothing."""
-    every = [f for f in found(graph, example) if rule in (None, f.rule)]
+    every = [f for f in findings(graph, example) if rule in (None, f.rule)]
     assert not every, "\n".join(map(str, every))

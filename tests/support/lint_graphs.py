@@ -133,12 +133,12 @@ def scanned_sum():
 
 def sequence_output():
     """x in a sequence of one tensor, which has no shape."""
-    made = one("SequenceConstruct")
+    proto = one("SequenceConstruct")
     kind = helper.make_tensor_type_proto(F, AXES)
-    made.graph.output[0].CopyFrom(
+    proto.graph.output[0].CopyFrom(
         helper.make_value_info("y", helper.make_sequence_type_proto(kind))
     )
-    return made
+    return proto
 
 
 def cell(*activations):
@@ -246,11 +246,11 @@ def custom():
 
 
 def local_function():
-    made = custom()
+    proto = custom()
     body = [helper.make_node("Neg", ["a"], ["b"])]
     opsets = [helper.make_opsetid("", 18)]
-    made.functions.append(helper.make_function("com.acme", "Swish", ["a"], ["b"], body, opsets))
-    return made
+    proto.functions.append(helper.make_function("com.acme", "Swish", ["a"], ["b"], body, opsets))
+    return proto
 
 
 def one(op, inputs="x", opset=18, dims=AXES, **attributes):
@@ -286,7 +286,7 @@ def lens(computed):
 
 def trips(count):
     """The map loop with a constant for its number of steps."""
-    made = loop([node("Gather", "xt i", "xi"), node("MatMul", "xi w", "o")], carried=False)
-    made.graph.node[-1].input[0] = "count"
-    made.graph.initializer.append(numpy_helper.from_array(np.int64(count), "count"))
-    return made
+    proto = loop([node("Gather", "xt i", "xi"), node("MatMul", "xi w", "o")], carried=False)
+    proto.graph.node[-1].input[0] = "count"
+    proto.graph.initializer.append(numpy_helper.from_array(np.int64(count), "count"))
+    return proto

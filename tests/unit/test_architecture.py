@@ -31,12 +31,12 @@ ROOMS = {
     "validation": "core exporters exporting frameworks goldens graphs linting onnx_tests processes"
                   " reference_models relations runtimes subjects typed_json",
     "diagnosis": "core goldens graphs oracle reference_models runtimes typed_json validation",
-    "mutation": "core goldens graphs processes reference_models runtimes typed_json validation",
+    "mutation": "core graphs processes reference_models runtimes typed_json validation",
     "shipping": "core exporters exporting goldens recording reference_models reports runtimes"
                 " subjects validation",
     "api": "core shipping subjects validation",
     "testing": "api core frameworks goldens reference_models reports runtimes subjects validation",
-    "commands": "core exporters frameworks runtimes validation",
+    "commands": "core exporters frameworks processes runtimes validation",
 }
 # fmt: on
 """Each room, from the ground up, and the rooms that it may import."""

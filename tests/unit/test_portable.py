@@ -64,8 +64,8 @@ def lacking(tree):
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_nothing_that_only_posix_has_is_needed_at_the_top_of_a_module(path):
-    found = sorted(set(lacking(ast.parse(path.read_text()))))
-    assert not found
+    lacked = sorted(set(lacking(ast.parse(path.read_text()))))
+    assert not lacked
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_what_is_looked_for_is_found(text):
 
 
 def test_every_module_is_imported_without_the_modules_that_only_posix_has():
-    asked = [
+    names = [
         name(path)
         for path in SOURCES
         if not {top(module) for module in modules(path)} & FRAMEWORKS
         and path.stem not in ("__main__", "child_main")
     ]
-    assert len(asked) > 150
+    assert len(names) > 150
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps([ABSENT, asked])],
+        [sys.executable, "-c", PROGRAM, json.dumps([ABSENT, names])],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

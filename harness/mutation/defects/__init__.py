@@ -16,4 +16,4 @@ FAMILIES: tuple[str, ...] = (
     "harness.mutation.defects.conditional",
     "harness.mutation.defects.noise",
 )
-"""Modules with a tuple ``DEFECTS`` each."""
+"""Modules whose public functions are the defects, in their order."""

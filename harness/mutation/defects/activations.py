@@ -10,7 +10,7 @@ import numpy as np
 from harness.graphs.attributes import attribute, set_attribute
 from harness.graphs.edit import Edit
 from harness.graphs.recurrent import RECURRENT
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, each
+from harness.mutation.defects.defect import Mutant, Specimen, copied, each
 
 HARD_SIGMOIDS = {"0.2": 0.2, "1/6": 1 / 6}
 """The slope that ONNX and Keras 2 give a hard sigmoid, and that of Keras 3 and PyTorch."""
@@ -55,9 +55,7 @@ def tanh_as_rational(subject: Specimen) -> Iterator[Mutant]:
 
 def tanh_as_softsign(subject: Specimen) -> Iterator[Mutant]:
     """A tanh is replaced by a softsign."""
-    for name, edit, node in _nodes(subject, "Tanh"):
-        node.op_type = "Softsign"
-        yield Mutant(name, edit.done())
+    return _replaced(subject, "Softsign", "Tanh")
 
 
 def gelu_by_tanh(subject: Specimen) -> Iterator[Mutant]:
@@ -87,9 +85,7 @@ def softmax_as_log_softmax(subject: Specimen) -> Iterator[Mutant]:
 
 def softmax_as_sigmoid(subject: Specimen) -> Iterator[Mutant]:
     """A softmax is replaced by independent sigmoids."""
-    for name, edit, node in _nodes(subject, "Softmax"):
-        _become(node, "Sigmoid", node.input[0])
-        yield Mutant(name, edit.done())
+    return _replaced(subject, "Sigmoid", "Softmax")
 
 
 def softmax_with_temperature(subject: Specimen) -> Iterator[Mutant]:
@@ -102,14 +98,13 @@ def softmax_with_temperature(subject: Specimen) -> Iterator[Mutant]:
 
 def activation_dropped(subject: Specimen) -> Iterator[Mutant]:
     """A softmax, sigmoid or tanh is left out, so that its argument is returned."""
-    for name, edit, node in _nodes(subject, "Softmax", "Sigmoid", "Tanh"):
-        _become(node, "Identity", node.input[0])
-        yield Mutant(name, edit.done())
+    return _replaced(subject, "Identity", "Softmax", "Sigmoid", "Tanh")
 
 
 def dropout_left_on(subject: Specimen) -> Iterator[Mutant]:
     """A tenth of a layer's inputs are dropped at random, as in training."""
-    # Not by a Dropout node in training mode: ONNX Runtime removes it where a node is before it.
+    # ONNX Runtime removes a Dropout node, also in training mode, where a node is before it: so the
+    # values are dropped by a Where.
     for name, edit, node in _layers(subject):
         dropped, zero = edit.constant(DROPPED, np.float32), edit.constant(0, np.float32)
         drawn = edit.node("RandomUniformLike", [node.input[0]], dtype=1, seed=1.0)
@@ -148,27 +143,34 @@ def dense_weight_in_other_order(subject: Specimen) -> Iterator[Mutant]:
 
 
 def _nodes(subject: Specimen, *kinds: str) -> Iterator[tuple[str, Edit, Any]]:
-    """The nodes of some kinds, numbered among themselves."""
+    """Yield the nodes of some kinds, numbered among themselves."""
     return each(subject, lambda edit: [n for n in edit.nodes if n.op_type in kinds])
 
 
+def _replaced(subject: Specimen, op: str, *kinds: str) -> Iterator[Mutant]:
+    """Replace each node of some kinds by another operation of its first input."""
+    for name, edit, node in _nodes(subject, *kinds):
+        _become(node, op, node.input[0])
+        yield Mutant(name, edit.done())
+
+
 def _layers(subject: Specimen) -> Iterator[tuple[str, Edit, Any]]:
-    """The dense and the recurrent nodes, numbered with all other products."""
+    """Yield the dense and the recurrent nodes, numbered with all other products."""
     edit = Edit(subject.model)
     layers = {name for node in edit.dense() + edit.recurrent() for name in node.output if name}
     every = _nodes(subject, *RECURRENT, "MatMul", "Gemm")
-    return (found for found in every if layers & {*found[2].output})
+    return (entry for entry in every if layers & {*entry[2].output})
 
 
 def _become(node: Any, op: str, *inputs: str) -> None:
-    """Make another operation without attributes of ``node``, which keeps its outputs."""
+    """Make ``node``, which keeps its outputs, another operation without attributes."""
     node.op_type = op
     node.input[:] = inputs
     del node.attribute[:]
 
 
 def _rational_tanh(edit: Edit, tensor: str) -> str:
-    """The Padé approximant of tanh of order 3 over 2, which reaches ±1 at ±3."""
+    """Add the Padé approximant of tanh of order 3 over 2, which reaches ±1 at ±3."""
     low, high = edit.constant(-3.0, np.float32), edit.constant(3.0, np.float32)
     nine, offset = edit.constant(9.0, np.float32), edit.constant(27.0, np.float32)
     cut = edit.node("Clip", [tensor, low, high])
@@ -179,24 +181,5 @@ def _rational_tanh(edit: Edit, tensor: str) -> str:
 
 
 def _rank(subject: Specimen, tensor: str) -> int:
-    """How many axes an output of the model has; 0 for another tensor."""
+    """Return the number of axes of a model's output; 0 for another tensor."""
     return next((len(t.axes) for t in subject.spec.outputs if t.name == tensor), 0)
-
-
-DEFECTS: tuple[Defect, ...] = (
-    sigmoid_as_hard_sigmoid,
-    sigmoid_from_rational_tanh,
-    sigmoid_as_softmax,
-    tanh_as_rational,
-    tanh_as_softsign,
-    gelu_by_tanh,
-    softmax_over_another_axis,
-    softmax_as_log_softmax,
-    softmax_as_sigmoid,
-    softmax_with_temperature,
-    activation_dropped,
-    dropout_left_on,
-    normalization_epsilon_changed,
-    dense_bias_dropped,
-    dense_weight_in_other_order,
-)

@@ -11,7 +11,7 @@ import numpy as np
 from harness.graphs.attributes import attribute, set_attribute
 from harness.graphs.recurrent import RECURRENT, P, directions, parameters
 from harness.graphs.recurrent_edit import toggle, turn
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, recurrent
+from harness.mutation.defects.defect import Mutant, Specimen, recurrent
 
 CLIP = 1.0
 PEEPHOLE = 0.1
@@ -90,19 +90,19 @@ def _replaced(subject: Specimen, kind: str, new: Activation, title: str = "") ->
     for name, edit, node in recurrent(subject):
         before = _activations(node)
         after = [new if old.name.endswith(kind) else old for old in before]
-        if any(not _same(*pair) for pair in zip(before, after, strict=True)):
+        if list(map(_stored, before)) != list(map(_stored, after)):
             _activate(node, after)
             yield Mutant(f"{name} {title}".rstrip(), edit.done())
 
 
-def _same(one: Activation, other: Activation) -> bool:
-    """Whether two activations are one, their numbers compared in float32, which stores them."""
-    numbers = [np.array([a.alpha or 0, a.beta or 0], np.float32) for a in (one, other)]
-    return one.name == other.name and bool((numbers[0] == numbers[1]).all())
+def _stored(activation: Activation) -> tuple[str, list[float]]:
+    """Return an activation as a file stores it, its numbers in float32."""
+    numbers = np.array([activation.alpha or 0, activation.beta or 0], np.float32)
+    return activation.name, numbers.tolist()
 
 
 def _activations(node: Any) -> list[Activation]:
-    """The activations of every direction, each with its alpha and beta.
+    """Return the activations of every direction, each with its alpha and beta.
 
     ONNX lists alphas and betas only for the activations that have them, in their order.
     """
@@ -120,15 +120,3 @@ def _activate(node: Any, chosen: list[Activation]) -> None:
     betas = [a.beta for a in chosen if a.beta is not None]
     set_attribute(node, "activation_alpha", alphas or None)
     set_attribute(node, "activation_beta", betas or None)
-
-
-DEFECTS: tuple[Defect, ...] = (
-    linear_before_reset_flipped,
-    direction_flipped,
-    gates_clipped,
-    input_gate_coupled,
-    peepholes_added,
-    gates_as_hard_sigmoid,
-    tanh_in_cell_as_near_one,
-    tanh_in_cell_as_relu,
-)

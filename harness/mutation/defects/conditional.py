@@ -14,14 +14,14 @@ from onnx import TensorProto
 
 from harness.core.schema import BATCH, Array, Arrays, ModelSpec, Session, TensorSpec
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, outputs
+from harness.mutation.defects.defect import Mutant, Specimen, outputs
 
 ERROR = 0.01
 LIMITS = (255, 1023, 4095)
 BLOCK = 64
 
 Run = tuple[Arrays, Arrays]
-"""The inputs of a run and what a sound session gives for them."""
+"""The inputs of a run and the outputs of a sound session."""
 
 
 def wrong_beyond_a_length(subject: Specimen) -> Iterator[Mutant]:
@@ -36,26 +36,22 @@ def wrong_beyond_a_length(subject: Specimen) -> Iterator[Mutant]:
 
 def wrong_at_odd_lengths(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong for sequences of odd length."""
-    return _at_lengths(subject, partial(_remainder, divisor=2, rest=1), " odd")
+    return _at_lengths(subject, partial(_leaves, divisor=2, remainder=1), " odd")
 
 
 def wrong_at_multiples_of_64(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong for sequences whose length is a multiple of 64."""
-    return _at_lengths(subject, partial(_remainder, divisor=BLOCK, rest=0), " multiple of 64")
+    return _at_lengths(subject, partial(_leaves, divisor=BLOCK, remainder=0), " multiple of 64")
 
 
 def wrong_for_a_batch_of_one(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong where the batch is 1."""
-    for tensor, edit, kept in _outputs(subject):
-        batch = edit.size(kept, tensor.axes.index(BATCH))
-        yield _wrong(edit, tensor, kept, edit.node("Equal", [batch, edit.constant(1, np.int64)]))
+    return _at_batches(subject, "Equal")
 
 
 def wrong_for_larger_batches(subject: Specimen) -> Iterator[Mutant]:
     """An output is wrong where the batch is larger than 1."""
-    for tensor, edit, kept in _outputs(subject):
-        batch = edit.size(kept, tensor.axes.index(BATCH))
-        yield _wrong(edit, tensor, kept, edit.node("Greater", [batch, edit.constant(1, np.int64)]))
+    return _at_batches(subject, "Greater")
 
 
 def wrong_in_last_row(subject: Specimen) -> Iterator[Mutant]:
@@ -94,16 +90,12 @@ def wrong_where_a_row_is_empty(subject: Specimen) -> Iterator[Mutant]:
 
 def wrong_on_second_run(subject: Specimen) -> Iterator[Mutant]:
     """The second run of a session is wrong."""
-    yield Mutant(
-        "session", wrap=partial(_Spoilt, lambda now, past: _off(now[1], now[1], len(past) == 1))
-    )
+    yield _spoilt(lambda now, past: _off(now[1], now[1]) if len(past) == 1 else now[1])
 
 
 def wrong_in_one_run_of_three(subject: Specimen) -> Iterator[Mutant]:
     """Every third run of a session is wrong, whatever its inputs."""
-    yield Mutant(
-        "session", wrap=partial(_Spoilt, lambda now, past: _off(now[1], now[1], len(past) % 3 == 2))
-    )
+    yield _spoilt(lambda now, past: _off(now[1], now[1]) if len(past) % 3 == 2 else now[1])
 
 
 def wrong_after_a_longer_run(subject: Specimen) -> Iterator[Mutant]:
@@ -111,29 +103,33 @@ def wrong_after_a_longer_run(subject: Specimen) -> Iterator[Mutant]:
 
     def spoil(now: Run, past: list[Run]) -> Arrays:
         longest = max((_length(subject.spec, inputs) for inputs, _ in past), default=0)
-        return _off(now[1], now[1], longest > _length(subject.spec, now[0]))
+        return _off(now[1], now[1]) if longest > _length(subject.spec, now[0]) else now[1]
 
-    yield Mutant("session", wrap=partial(_Spoilt, spoil))
+    yield _spoilt(spoil)
 
 
 def state_of_previous_run_leaks(subject: Specimen) -> Iterator[Mutant]:
     """A hundredth of the largest magnitude that the run before gave is added to an output."""
-
-    def spoil(now: Run, past: list[Run]) -> Arrays:
-        return _off(past[-1][1], now[1]) if past else now[1]
-
-    yield Mutant("session", wrap=partial(_Spoilt, spoil))
+    yield _spoilt(lambda now, past: _off(past[-1][1], now[1]) if past else now[1])
 
 
 def _outputs(subject: Specimen) -> Iterator[tuple[TensorSpec, Edit, str]]:
-    """``outputs`` that have a batch."""
-    return (each for each in outputs(subject) if BATCH in each[0].axes)
+    """Yield the ``outputs`` that have a batch."""
+    return (entry for entry in outputs(subject) if BATCH in entry[0].axes)
+
+
+def _at_batches(subject: Specimen, comparison: str) -> Iterator[Mutant]:
+    """Make each output wrong where the comparison of the batch with 1 holds."""
+    for tensor, edit, kept in _outputs(subject):
+        batch = edit.size(kept, tensor.axes.index(BATCH))
+        where = edit.node(comparison, [batch, edit.constant(1, np.int64)])
+        yield _wrong(edit, tensor, kept, where)
 
 
 def _at_lengths(
     subject: Specimen, condition: Callable[[Edit, str], str], label: str
 ) -> Iterator[Mutant]:
-    """Each output, wrong where the length of each sequence axis meets a condition."""
+    """Make each output wrong where the length of each sequence axis meets a condition."""
     for axis in subject.spec.axes:
         for tensor, edit, kept in _outputs(subject):
             where = condition(edit, _length_of(edit, subject.spec, axis))
@@ -141,7 +137,7 @@ def _at_lengths(
 
 
 def _length_of(edit: Edit, spec: ModelSpec, axis: str) -> str:
-    """The length of a sequence axis as an int64 scalar, from an input that has it or states it."""
+    """Return the length of an axis as an int64 scalar, by an input that has it or states it."""
     for tensor in spec.inputs:
         if axis in tensor.axes:
             return edit.size(tensor.name, tensor.axes.index(axis))
@@ -149,9 +145,9 @@ def _length_of(edit: Edit, spec: ModelSpec, axis: str) -> str:
     return edit.node("Cast", [stated], to=7)
 
 
-def _remainder(edit: Edit, length: str, divisor: int, rest: int) -> str:
+def _leaves(edit: Edit, length: str, divisor: int, remainder: int) -> str:
     left = edit.node("Mod", [length, edit.constant(divisor, np.int64)])
-    return edit.node("Equal", [left, edit.constant(rest, np.int64)])
+    return edit.node("Equal", [left, edit.constant(remainder, np.int64)])
 
 
 def _last_along(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
@@ -160,18 +156,18 @@ def _last_along(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
 
 
 def _indices(edit: Edit, tensor: TensorSpec, kept: str, axis: int) -> str:
-    """0, 1, … along one axis of an output, in its rank."""
+    """Return 0, 1, … along one axis of an output, in its rank."""
     return _aligned(edit, tensor, edit.positions(kept, axis), axis)
 
 
 def _aligned(edit: Edit, tensor: TensorSpec, values: str, axis: int) -> str:
-    """One value for each place along an axis, shaped to meet the output there."""
+    """Return one value for each place along an axis, shaped to meet the output there."""
     shape = [-1 if number == axis else 1 for number in range(len(tensor.axes))]
     return edit.node("Reshape", [values, edit.constant(shape, np.int64)])
 
 
 def _wrong(edit: Edit, tensor: TensorSpec, kept: str, where: str, label: str = "") -> Mutant:
-    """The output off by a hundredth of its largest magnitude where a boolean tensor holds."""
+    """Make an output off by a hundredth of its largest magnitude where a boolean tensor holds."""
     largest = edit.reduced("ReduceMax", edit.node("Abs", [kept]))
     error = edit.node("Mul", [largest, edit.constant(ERROR, tensor.dtype)])
     edit.named(tensor.name, "Where", [where, edit.node("Add", [kept, error]), kept])
@@ -196,35 +192,22 @@ class _Spoilt:
         return self._session.evidence()
 
 
-def _off(scale: Arrays, outputs: Arrays, wrong: bool = True) -> Arrays:
-    """``outputs``, off by a hundredth of each one's largest magnitude in ``scale`` if ``wrong``."""
-    share = ERROR if wrong else 0.0
+def _spoilt(spoil: Callable[[Run, list[Run]], Arrays]) -> Mutant:
+    return Mutant("session", wrap=partial(_Spoilt, spoil))
+
+
+def _off(scale: Arrays, outputs: Arrays) -> Arrays:
+    """Return ``outputs``, off by a hundredth of each one's largest magnitude in ``scale``."""
     return {
-        name: value + value.dtype.type(share * np.abs(scale[name]).max(initial=0))
+        name: value + value.dtype.type(ERROR * np.abs(scale[name]).max(initial=0))
         for name, value in outputs.items()
     }
 
 
 def _length(spec: ModelSpec, inputs: Arrays) -> int:
-    """The longest sequence that is given or asked for."""
-    given = [
+    """Return the longest sequence of a run: of its inputs, or a length that one states."""
+    sizes = [
         inputs[t.name].shape[i] for t in spec.inputs for i, a in enumerate(t.axes) if a in spec.axes
     ]
-    return max([*given, *(int(inputs[name]) for name in spec.lengths)], default=0)
-
-
-DEFECTS: tuple[Defect, ...] = (
-    wrong_beyond_a_length,
-    wrong_at_odd_lengths,
-    wrong_at_multiples_of_64,
-    wrong_for_a_batch_of_one,
-    wrong_for_larger_batches,
-    wrong_in_last_row,
-    wrong_at_last_step,
-    wrong_at_first_step,
-    wrong_where_a_row_is_empty,
-    wrong_on_second_run,
-    wrong_in_one_run_of_three,
-    wrong_after_a_longer_run,
-    state_of_previous_run_leaks,
-)
+    stated = [int(inputs[name].max(initial=0)) for name in spec.lengths]
+    return max([*sizes, *stated], default=0)

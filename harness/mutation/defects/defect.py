@@ -1,10 +1,12 @@
-"""What a planted defect is."""
+"""Planted defects: their form, and where in a model they have a place."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from inspect import isfunction
+from types import ModuleType
 from typing import Any
 
 import onnx
@@ -17,7 +19,7 @@ from harness.graphs.edit import Edit
 class Specimen:
     """A conforming model in which defects are planted.
 
-    ``unit`` gives, for an output and the inputs of a case, the larger of its noise floor and one
+    ``unit`` returns, for an output and the inputs of a case, the larger of its noise floor and one
     float32 ulp of its scale; without it a defect that is measured in noise floors has no place.
     """
 
@@ -46,6 +48,13 @@ Its name is the function's, with hyphens; its docstring is one sentence that say
 """
 
 
+def defects_of(module: ModuleType) -> list[Defect]:
+    """Return the defects of a family: the public functions that its module defines."""
+    functions = [value for value in vars(module).values() if isfunction(value)]
+    own = [function for function in functions if function.__module__ == module.__name__]
+    return [function for function in own if not function.__name__.startswith("_")]
+
+
 def name(defect: Defect) -> str:
     return defect.__name__.replace("_", "-")
 
@@ -55,17 +64,17 @@ def sentence(defect: Defect) -> str:
 
 
 def family(defect: Defect) -> str:
-    """What the kinds of one module have in common: the module's first line."""
+    """Return what the kinds of one module have in common: the module's first line."""
     return (sys.modules[defect.__module__].__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
 def place(number: int, node: Any) -> str:
-    """What a node is called in a table: its kind and its number among those of a list."""
+    """Return a node's name in a table: its kind and its number among those of a list."""
     return f"{node.op_type} {number}"
 
 
 def copied(subject: Specimen, node: Any) -> tuple[Edit, Any]:
-    """A working copy of the model and, in it, the copy of ``node``."""
+    """Return a working copy of the model and, in it, the copy of ``node``."""
     edit = Edit(subject.model)
     return edit, next(twin for twin in edit.nodes if twin.output == node.output)
 
@@ -73,21 +82,19 @@ def copied(subject: Specimen, node: Any) -> tuple[Edit, Any]:
 def each(
     subject: Specimen, choose: Callable[[Edit], Iterable[Any]]
 ) -> Iterator[tuple[str, Edit, Any]]:
-    """For every node that ``choose`` picks: its place, a working copy of the model, and the node
-    in that.
-    """
+    """Yield each node that ``choose`` picks: its place, a copy of the model, the node in that."""
     for number, node in enumerate(choose(Edit(subject.model))):
         yield place(number, node), *copied(subject, node)
 
 
 def recurrent(subject: Specimen, *kinds: str) -> Iterator[tuple[str, Edit, Any]]:
-    """``each`` recurrent node, or each of some ``kinds``; all of them count for its place."""
+    """Yield each recurrent node, or each of some ``kinds``; its number counts all of them."""
     every = each(subject, Edit.recurrent)
-    return (found for found in every if not kinds or found[2].op_type in kinds)
+    return (entry for entry in every if not kinds or entry[2].op_type in kinds)
 
 
 def outputs(subject: Specimen) -> Iterator[tuple[TensorSpec, Edit, str]]:
-    """For each output a working copy in which no node has its name, and its values' new name."""
+    """Yield each output with a copy in which no node has its name, and its values' new name."""
     for tensor in subject.spec.outputs:
         edit = Edit(subject.model)
         yield tensor, edit, edit.released(tensor.name)

@@ -11,10 +11,10 @@ from onnx import TensorProto
 
 from harness.core.schema import TensorSpec
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, outputs
+from harness.mutation.defects.defect import Mutant, Specimen, outputs
 
 BAKED = 7
-"""A size that stands for one which should vary."""
+"""A fixed size in the place of one that should vary."""
 TYPES = {"float64": TensorProto.DOUBLE, "float16": TensorProto.FLOAT16}
 STRAY = {"NaN": np.nan, "infinity": np.inf}
 DECIMALS = 1000.0
@@ -40,13 +40,13 @@ def classes_swapped(subject: Specimen) -> Iterator[Mutant]:
 
 def outputs_exchanged(subject: Specimen) -> Iterator[Mutant]:
     """Two outputs of the same type and shape have each other's values."""
-    for one, other in combinations(subject.spec.outputs, 2):
-        if (one.dtype, one.axes) == (other.dtype, other.axes):
+    for tensor, partner in combinations(subject.spec.outputs, 2):
+        if (tensor.dtype, tensor.axes) == (partner.dtype, partner.axes):
             edit = Edit(subject.model)
-            first, second = edit.released(one.name), edit.released(other.name)
-            edit.named(one.name, "Identity", [second])
-            edit.named(other.name, "Identity", [first])
-            yield Mutant(f"{one.name}/{other.name}", edit.done())
+            first, second = edit.released(tensor.name), edit.released(partner.name)
+            edit.named(tensor.name, "Identity", [second])
+            edit.named(partner.name, "Identity", [first])
+            yield Mutant(f"{tensor.name}/{partner.name}", edit.done())
 
 
 def output_dropped(subject: Specimen) -> Iterator[Mutant]:
@@ -121,8 +121,8 @@ def output_not_finite(subject: Specimen) -> Iterator[Mutant]:
 def output_constant(subject: Specimen) -> Iterator[Mutant]:
     """An output has its mean everywhere."""
     for tensor, edit, kept in outputs(subject):
-        nothing = edit.node("Sub", [kept, kept])
-        edit.named(tensor.name, "Add", [nothing, edit.reduced("ReduceMean", kept)])
+        zeros = edit.node("Sub", [kept, kept])
+        edit.named(tensor.name, "Add", [zeros, edit.reduced("ReduceMean", kept)])
         yield Mutant(tensor.name, edit.done())
 
 
@@ -130,8 +130,8 @@ def output_rounded(subject: Specimen) -> Iterator[Mutant]:
     """An output is rounded to three decimals."""
     for tensor, edit, kept in outputs(subject):
         thousand = edit.constant(DECIMALS, tensor.dtype)
-        whole = edit.node("Round", [edit.node("Mul", [kept, thousand])])
-        edit.named(tensor.name, "Div", [whole, thousand])
+        rounded = edit.node("Round", [edit.node("Mul", [kept, thousand])])
+        edit.named(tensor.name, "Div", [rounded, thousand])
         yield Mutant(tensor.name, edit.done())
 
 
@@ -145,13 +145,13 @@ def output_clipped(subject: Specimen) -> Iterator[Mutant]:
 
 def inputs_exchanged(subject: Specimen) -> Iterator[Mutant]:
     """Two inputs of the same type and rank are taken for each other."""
-    for one, other in combinations(subject.spec.inputs, 2):
-        if (one.dtype, len(one.axes)) == (other.dtype, len(other.axes)):
+    for tensor, partner in combinations(subject.spec.inputs, 2):
+        if (tensor.dtype, len(tensor.axes)) == (partner.dtype, len(partner.axes)):
             edit = Edit(subject.model)
-            names = {one.name: other.name, other.name: one.name}
+            names = {tensor.name: partner.name, partner.name: tensor.name}
             for node in edit.nodes:
                 node.input[:] = [names.get(name, name) for name in node.input]
-            yield Mutant(f"{one.name}/{other.name}", edit.done())
+            yield Mutant(f"{tensor.name}/{partner.name}", edit.done())
 
 
 def input_ignored(subject: Specimen) -> Iterator[Mutant]:
@@ -197,35 +197,14 @@ def input_dropped(subject: Specimen) -> Iterator[Mutant]:
 
 
 def _declared(values: Any, tensor: TensorSpec) -> Any:
-    """What the graph declares of an input or output."""
+    """Return the declaration of an input or output."""
     return next(value for value in values if value.name == tensor.name)
 
 
 def _sources(subject: Specimen, tensor: TensorSpec) -> list[tuple[str, int]]:
-    """Another input and its axis, for each axis of ``tensor`` that is as long as that one."""
+    """Return another input and its axis, for each axis of ``tensor`` that is as long as that."""
     others = [t for t in subject.spec.inputs if t is not tensor]
-    found = [
+    alike = [
         [(t.name, t.axes.index(size)) for t in others if size in t.axes] for size in tensor.axes
     ]
-    return [places[0] for places in found if places]
-
-
-DEFECTS: tuple[Defect, ...] = (
-    output_negated,
-    classes_swapped,
-    outputs_exchanged,
-    output_dropped,
-    output_duplicated,
-    output_renamed,
-    output_retyped,
-    output_rank_changed,
-    output_shape_misdeclared,
-    output_not_finite,
-    output_constant,
-    output_rounded,
-    output_clipped,
-    inputs_exchanged,
-    input_ignored,
-    input_renamed,
-    input_dropped,
-)
+    return [places[0] for places in alike if places]

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from harness.graphs.edit import Edit
 from harness.graphs.recurrent import SEQUENCE_LENS
 from harness.graphs.walk import input_at
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, each, recurrent
+from harness.mutation.defects.defect import Mutant, Specimen, copied, each, recurrent
 from harness.mutation.defects.padding import (
     all_valid,
     computed,
@@ -38,9 +38,9 @@ def mask_known_to_one_layer_alone(subject: Specimen) -> Iterator[Mutant]:
     for name, edit, node in recurrent(subject):
         mask, equal = mask_of(edit, subject), padding_test(edit, subject)
         if mask and equal is not None and edit.depends(node.input[0], mask):
-            known = edit.node("Not", [equal.output[0]])
+            mask_kept = edit.node("Not", [equal.output[0]])
             edit.rewrite(mask, partial(all_valid, edit))
-            edit.fork(mask, known, node, 0)
+            edit.fork(mask, mask_kept, node, 0)
             if any(edit.depends(output.name, mask) for output in edit.graph.output):
                 yield Mutant(name, edit.done())
 
@@ -105,10 +105,10 @@ def padded_steps_repeated(subject: Specimen) -> Iterator[Mutant]:
 def choice_by_the_mask_dropped(subject: Specimen) -> Iterator[Mutant]:
     """What is computed at a padded step, or for an empty row, is kept instead of the default."""
     edit = Edit(subject.model)
-    mask, made = mask_of(edit, subject), computed(edit)
-    chosen = [n for n in edit.nodes if n.op_type == "Where" and n.input[1] in made]
+    mask, recurrent_values = mask_of(edit, subject), computed(edit)
+    chosen = [n for n in edit.nodes if n.op_type == "Where" and n.input[1] in recurrent_values]
     for name, edit, node in each(subject, lambda _: chosen if mask else []):
-        if edit.depends(node.input[0], mask) and node.input[0] not in made:
+        if edit.depends(node.input[0], mask) and node.input[0] not in recurrent_values:
             node.op_type = "Identity"
             node.input[:] = [node.input[1]]
             yield Mutant(name, edit.done())
@@ -149,7 +149,7 @@ def sequence_lens_of_the_first_row(subject: Specimen) -> Iterator[Mutant]:
 
 
 def _forked(subject: Specimen, reading: Callable[[Edit, Specimen], list[Any]]) -> Iterator[Mutant]:
-    """Compute the indices of every node of a kind without the mask, one at a time."""
+    """Compute the indices of every ``reading`` node without the mask, one at a time."""
     for name, edit, node in each(subject, lambda edit: reading(edit, subject)):
         mask = mask_of(edit, subject)
         edit.fork(mask, all_valid(edit, mask), node, 1)
@@ -157,7 +157,7 @@ def _forked(subject: Specimen, reading: Callable[[Edit, Specimen], list[Any]]) -
 
 
 def _zeroing(edit: Edit, subject: Specimen) -> list[tuple[Any, str]]:
-    """The nodes that make the count of valid steps, by which steps are read, zero at a padded one.
+    """Return the nodes that set the count of valid steps, by which steps are read, to 0 at padding.
 
     Each comes with that count. The step that the count 0 reads is zero.
     """
@@ -175,22 +175,5 @@ def _zeroing(edit: Edit, subject: Specimen) -> list[tuple[Any, str]]:
 
 
 def _with_lengths(subject: Specimen) -> Iterator[tuple[str, Edit, Any]]:
-    """For every recurrent node with ``sequence_lens``: its place, a copy, and the node in it."""
-    return (found for found in recurrent(subject) if input_at(found[2], SEQUENCE_LENS))
-
-
-DEFECTS: tuple[Defect, ...] = (
-    mask_unknown_to_one_layer,
-    mask_known_to_one_layer_alone,
-    mask_unknown_to_one_direction,
-    mask_unknown_to_one_output,
-    steps_read_back_without_the_mask,
-    last_step_for_last_valid_step,
-    padded_steps_zeroed,
-    padded_steps_repeated,
-    choice_by_the_mask_dropped,
-    sequence_lens_dropped,
-    sequence_lens_too_long,
-    sequence_lens_too_short,
-    sequence_lens_of_the_first_row,
-)
+    """Yield every recurrent node with ``sequence_lens``: its place, a copy, the node in that."""
+    return (entry for entry in recurrent(subject) if input_at(entry[2], SEQUENCE_LENS))

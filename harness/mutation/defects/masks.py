@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto
 
 from harness.graphs.edit import Edit
-from harness.mutation.defects.defect import Defect, Mutant, Specimen
+from harness.mutation.defects.defect import Mutant, Specimen
 from harness.mutation.defects.padding import STEPS, all_valid, mask_name, mask_of, padding_test
 
 
@@ -110,34 +110,17 @@ def _changed(subject: Specimen, change: Callable[[Edit, str], str]) -> Iterator[
 
 
 def _count(edit: Edit, mask: str, reverse: int) -> str:
-    """How many steps up to each one, or from it on, are valid: int64 [batch, steps]."""
-    whole = edit.node("Cast", [mask], to=TensorProto.INT64)
-    return edit.node("CumSum", [whole, edit.constant(STEPS, np.int64)], reverse=reverse)
+    """Count the valid steps up to each one, or from it on: int64 [batch, steps]."""
+    counted = edit.node("Cast", [mask], to=TensorProto.INT64)
+    return edit.node("CumSum", [counted, edit.constant(STEPS, np.int64)], reverse=reverse)
 
 
 def _total(edit: Edit, mask: str) -> str:
-    """How many steps of each row are valid: int64 [batch, 1]."""
+    """Count the valid steps of each row: int64 [batch, 1]."""
     return edit.reduced("ReduceSum", edit.node("Cast", [mask], to=TensorProto.INT64), [STEPS])
 
 
 def _without_one(edit: Edit, mask: str, reverse: int) -> str:
-    """The mask without the first valid step of each row, or without the last."""
+    """Return the mask without the first valid step of each row, or without the last."""
     more = edit.node("Greater", [_count(edit, mask, reverse), edit.constant(1, np.int64)])
     return edit.node("And", [mask, more])
-
-
-DEFECTS: tuple[Defect, ...] = (
-    mask_ignored,
-    mask_inverted,
-    mask_reversed,
-    mask_late,
-    mask_of_the_first_row,
-    mask_of_another_row,
-    mask_of_another_id,
-    padding_taken_to_be_last,
-    padding_taken_to_be_first,
-    gaps_filled,
-    last_valid_step_dropped,
-    first_valid_step_dropped,
-    one_padded_step_taken_as_valid,
-)

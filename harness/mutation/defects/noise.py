@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.schema import Array, Arrays, Session, TensorSpec
-from harness.mutation.defects.defect import Defect, Mutant, Specimen
+from harness.mutation.defects.defect import Mutant, Specimen
 
 FLOORS = (100.0, 64.0, 32.0, 16.0, 12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0)
 POSITIONS: dict[str, Callable[[int], int]] = {
@@ -35,7 +35,7 @@ def noise_at_one_step(subject: Specimen) -> Iterator[Mutant]:
 class _Noisy:
     """A session that adds ``size`` noise floors, up or down, to one value of one output.
 
-    The row, the feature and the sign are drawn anew for other inputs, the same for the same ones.
+    The row, the feature and the sign are drawn by the inputs alone.
     """
 
     def __init__(
@@ -73,8 +73,5 @@ class _Noisy:
 
 
 def _seed(inputs: Arrays) -> list[int]:
-    """The same for the same inputs, in any process."""
+    """Return the same seed for the same inputs, in any process."""
     return [zlib.crc32(np.ascontiguousarray(value).tobytes()) for value in inputs.values()]
-
-
-DEFECTS: tuple[Defect, ...] = (noise_at_one_step,)

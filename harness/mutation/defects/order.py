@@ -9,10 +9,10 @@ import numpy as np
 
 from harness.core.schema import BATCH
 from harness.graphs.edit import END, Edit
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, recurrent
+from harness.mutation.defects.defect import Mutant, Specimen, recurrent
 
 Change = Callable[[Edit, str, int], str]
-"""Computes a tensor of the same shape from one, along an axis."""
+"""Adds a tensor of the same shape, computed from one along an axis; its name."""
 
 
 def first_step_lost(subject: Specimen) -> Iterator[Mutant]:
@@ -74,11 +74,11 @@ def first_row_for_all(subject: Specimen) -> Iterator[Mutant]:
 def step_of_another_row(subject: Specimen) -> Iterator[Mutant]:
     """At the middle step every row of a recurrent node's input is the row before it."""
     for name, edit, node in recurrent(subject):
-        whole = node.input[0]
-        middle = edit.node("Div", [edit.size(whole, 0), edit.constant(2, np.int64)])
-        there = edit.node("Equal", [edit.positions(whole, 0), middle])
-        there = edit.node("Unsqueeze", [there, edit.constant([1, 2], np.int64)])
-        edit.feed(node, 0, edit.node("Where", [there, edit.rolled(whole, 1), whole]))
+        steps = node.input[0]
+        middle = edit.node("Div", [edit.size(steps, 0), edit.constant(2, np.int64)])
+        is_middle = edit.node("Equal", [edit.positions(steps, 0), middle])
+        is_middle = edit.node("Unsqueeze", [is_middle, edit.constant([1, 2], np.int64)])
+        edit.feed(node, 0, edit.node("Where", [is_middle, edit.rolled(steps, 1), steps]))
         yield Mutant(name, edit.done())
 
 
@@ -114,16 +114,3 @@ def _changed(
             edit = Edit(subject.model)
             edit.publish(name, change(edit, name, along))
             yield Mutant(name, edit.done())
-
-
-DEFECTS: tuple[Defect, ...] = (
-    first_step_lost,
-    last_step_lost,
-    steps_late,
-    steps_rolled,
-    steps_reversed,
-    first_two_steps_swapped,
-    rows_reversed,
-    first_row_for_all,
-    step_of_another_row,
-)

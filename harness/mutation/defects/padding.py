@@ -1,4 +1,4 @@
-"""Finding the mask of a padded input in a graph, and what is read by it."""
+"""The mask of a padded input in a graph, and the nodes that read by it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = 1
 
 
 def mask_of(edit: Edit, subject: Specimen) -> str:
-    """The bool [batch, steps] that is true at a valid step; empty where there is none.
+    """Return the bool [batch, steps] that is true at a valid step; empty where there is none.
 
     It is the inverse of whether the padded input is its padding id.
     """
@@ -22,7 +22,7 @@ def mask_of(edit: Edit, subject: Specimen) -> str:
 
 
 def padding_test(edit: Edit, subject: Specimen) -> Any | None:
-    """The node that compares the padded input with its padding id."""
+    """Return the node that compares the padded input with its padding id."""
     readers = edit.consumers(subject.spec.padded) if subject.spec.padded else []
     return next((node for node in readers if node.op_type == "Equal"), None)
 
@@ -36,12 +36,12 @@ def all_valid(edit: Edit, mask: str) -> str:
 
 
 def computed(edit: Edit) -> set[str]:
-    """All that is computed from what a recurrent node gives."""
+    """Return all tensors that are computed from a recurrent node's outputs."""
     return edit.downstream(name for node in edit.recurrent() for name in node.output)
 
 
 def steps_read(edit: Edit, subject: Specimen) -> list[Any]:
-    """The nodes that give an output with the mask's time axis what a recurrent node computed."""
+    """Return the nodes that pick, by the mask, steps for an output with the mask's time axis."""
     outputs = [t.name for t in subject.spec.outputs if subject.spec.ragged in t.axes]
     read = _read(edit, subject)
     return [n for n in read if any(edit.depends(o, n.output[0]) for o in outputs)]
@@ -53,7 +53,7 @@ def states_read(edit: Edit, subject: Specimen) -> list[Any]:
 
 
 def _read(edit: Edit, subject: Specimen) -> list[Any]:
-    """The nodes that pick from what a recurrent node computed by indices made from the mask."""
-    mask, made = mask_of(edit, subject), computed(edit)
+    """Return the nodes that pick from a recurrent node's values by indices made from the mask."""
+    mask, recurrent_values = mask_of(edit, subject), computed(edit)
     picking = [n for n in edit.nodes if n.op_type in ("Gather", "GatherND") and mask]
-    return [n for n in picking if n.input[0] in made and edit.depends(n.input[1], mask)]
+    return [n for n in picking if n.input[0] in recurrent_values and edit.depends(n.input[1], mask)]

@@ -13,19 +13,19 @@ from harness.graphs.edit import Edit
 from harness.graphs.recurrent import RECURRENT, STACKED, B, R, W, by_gate, transposed
 from harness.graphs.recurrent_edit import exchange, reorder
 from harness.graphs.walk import input_at
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, place, recurrent
+from harness.mutation.defects.defect import Mutant, Specimen, copied, place, recurrent
 
 
 def gates_swapped(subject: Specimen) -> Iterator[Mutant]:
     """Two gates of a recurrent node have each other's weights and biases."""
     for name, _, node in recurrent(subject):
         gates = RECURRENT[node.op_type].gates
-        for one, other in combinations(range(len(gates)), 2):
+        for a, b in combinations(range(len(gates)), 2):
             order = list(range(len(gates)))
-            order[one], order[other] = other, one
+            order[a], order[b] = b, a
             edit, twin = copied(subject, node)
             reorder(edit, twin, order)
-            yield Mutant(f"{name} {gates[one]}/{gates[other]}", edit.done())
+            yield Mutant(f"{name} {gates[a]}/{gates[b]}", edit.done())
 
 
 def input_bias_dropped(subject: Specimen) -> Iterator[Mutant]:
@@ -78,15 +78,16 @@ def input_and_recurrent_weights_swapped(subject: Specimen) -> Iterator[Mutant]:
 
 def weights_of_another_layer(subject: Specimen) -> Iterator[Mutant]:
     """Two recurrent nodes with weights of the same shapes have each other's."""
-    nodes = list(enumerate(Edit(subject.model).recurrent()))
-    for (one, first), (other, second) in combinations(nodes, 2):
+    for a, b in combinations(range(len(Edit(subject.model).recurrent())), 2):
         edit = Edit(subject.model)
-        twins = [edit.recurrent()[number] for number in (one, other)]
+        first, second = (edit.recurrent()[number] for number in (a, b))
         if first.op_type == second.op_type and _shapes(edit, first) == _shapes(edit, second):
-            for index in range(W, len(first.input[: B + 1])):
-                names = [twin.input[index] for twin in twins]
-                twins[0].input[index], twins[1].input[index] = reversed(names)
-            yield Mutant(f"{place(one, first)} and {other}", edit.done())
+            weights = slice(W, B + 1)
+            first.input[weights], second.input[weights] = (
+                second.input[weights],
+                first.input[weights],
+            )
+            yield Mutant(f"{place(a, first)} and {b}", edit.done())
 
 
 def _changed(
@@ -94,16 +95,18 @@ def _changed(
 ) -> Iterator[Mutant]:
     """Change one constant of every recurrent node that has it; None leaves a node alone."""
     for name, edit, node in recurrent(subject):
-        held = edit.value(input_at(node, slot))
-        other = None if held is None else change(held, RECURRENT[node.op_type].gates)
-        if other is not None:
-            edit.feed(node, slot, edit.constant(other, np.float32))
+        weights = edit.value(input_at(node, slot))
+        changed = None if weights is None else change(weights, RECURRENT[node.op_type].gates)
+        if changed is not None:
+            edit.feed(node, slot, edit.constant(changed, np.float32))
             yield Mutant(name, edit.done())
 
 
-def _scaled(bias: Array, given: float, recurrent: float) -> Array:
+def _scaled(bias: Array, input_factor: float, recurrent_factor: float) -> Array:
     half = bias.shape[1] // 2
-    return np.concatenate([given * bias[:, :half], recurrent * bias[:, half:]], axis=1)
+    return np.concatenate(
+        [input_factor * bias[:, :half], recurrent_factor * bias[:, half:]], axis=1
+    )
 
 
 def _more_to_forget(bias: Array, gates: str) -> Array | None:
@@ -115,21 +118,6 @@ def _more_to_forget(bias: Array, gates: str) -> Array | None:
 
 
 def _shapes(edit: Edit, node: Any) -> list[tuple[int, ...] | None]:
-    """The shapes of a node's weights and biases; None for one that is not a constant."""
-    held = [edit.value(name) for name in node.input[W : B + 1]]
-    return [None if value is None else value.shape for value in held]
-
-
-DEFECTS: tuple[Defect, ...] = (
-    gates_swapped,
-    input_bias_dropped,
-    input_bias_doubled,
-    recurrent_bias_dropped,
-    recurrent_bias_doubled,
-    biases_swapped,
-    forget_bias_added,
-    input_weights_transposed,
-    recurrent_weights_transposed,
-    input_and_recurrent_weights_swapped,
-    weights_of_another_layer,
-)
+    """Return the shapes of a node's weights and biases; None for one that is not a constant."""
+    values = [edit.value(name) for name in node.input[W : B + 1]]
+    return [None if value is None else value.shape for value in values]

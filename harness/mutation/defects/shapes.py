@@ -17,7 +17,6 @@ from harness.graphs.extract import fed, part
 from harness.graphs.view import Net
 from harness.graphs.walk import input_at
 from harness.mutation.defects.defect import (
-    Defect,
     Mutant,
     Specimen,
     copied,
@@ -39,7 +38,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "Tile": (1,),
     "Pad": (1,),
 }
-"""Which inputs of a node hold sizes, or bounds, of axes."""
+"""The inputs of a node that hold sizes, or bounds, of axes."""
 STEPS_FIRST = [1, 0, 2]
 
 
@@ -78,7 +77,7 @@ def output_cut_to_the_batch(subject: Specimen) -> Iterator[Mutant]:
     for tensor in subject.spec.outputs:
         if (axis := tensor.step_axis) is not None:
             edit = Edit(subject.model)
-            rows = edit.node("Unsqueeze", [edit.size(tensor.name, 0), _one(edit, 0)])
+            rows = edit.node("Unsqueeze", [edit.size(tensor.name, 0), _vector(edit, 0)])
             edit.publish(tensor.name, edit.part(tensor.name, 0, rows, axis))
             yield Mutant(tensor.name, edit.done())
 
@@ -86,13 +85,15 @@ def output_cut_to_the_batch(subject: Specimen) -> Iterator[Mutant]:
 def time_and_batch_transposed_when_equal(subject: Specimen) -> Iterator[Mutant]:
     """Time and batch of a recurrent node's input are transposed wherever they are equal."""
     for name, edit, node in recurrent(subject):
-        whole = node.input[0]
-        sizes = edit.node("Shape", [whole])
-        flat = edit.node("Flatten", [whole], axis=2)
+        steps = node.input[0]
+        sizes = edit.node("Shape", [steps])
+        flat = edit.node("Flatten", [steps], axis=2)
         order = edit.positions(flat, 0)
         grid = edit.node("Reshape", [order, edit.part(sizes, 0, 2, 0)])
-        turned = edit.node("Reshape", [edit.node("Transpose", [grid], perm=[1, 0]), _one(edit, -1)])
-        equal = edit.node("Equal", [edit.size(whole, 0), edit.size(whole, 1)])
+        turned = edit.node(
+            "Reshape", [edit.node("Transpose", [grid], perm=[1, 0]), _vector(edit, -1)]
+        )
+        equal = edit.node("Equal", [edit.size(steps, 0), edit.size(steps, 1)])
         chosen = edit.node("Where", [equal, turned, order])
         picked = edit.node("Gather", [flat, chosen], axis=0)
         edit.feed(node, 0, edit.node("Reshape", [picked, sizes]))
@@ -116,7 +117,7 @@ def time_and_batch_confused(subject: Specimen) -> Iterator[Mutant]:
         yield Mutant(f"{len(nodes)} Transpose", edit.done())
 
 
-def _one(edit: Edit, value: int) -> str:
+def _vector(edit: Edit, value: int) -> str:
     return edit.constant([value], np.int64)
 
 
@@ -132,14 +133,13 @@ def _leave_out(node: Any) -> None:
 
 def _reshaped(subject: Specimen, axis: int, size: int) -> Iterator[Mutant]:
     """Reshape what enters each recurrent node to ``size`` along an axis that can change."""
-    other = (LENGTH + 2, BATCH) if axis == 0 else (LENGTH, BATCH - 1)
+    other_size = (LENGTH + 2, BATCH) if axis == 0 else (LENGTH, BATCH - 1)
     for name, edit, node in recurrent(subject):
         sizes = edit.node("Shape", [node.input[0]])
-        known = _fixed(replace(subject, model=edit.model), sizes, *other)
-        if known is not None and known[0][axis]:
-            kept = [edit.part(sizes, 2, 3, 0)]
-            rest = [_one(edit, size), _one(edit, -1)]
-            shape = edit.node("Concat", [*(rest if axis == 0 else rest[::-1]), *kept], axis=0)
+        fixed = _fixed(replace(subject, model=edit.model), sizes, *other_size)
+        if fixed is not None and fixed[0][axis]:
+            leading = [_vector(edit, size), _vector(edit, -1)][:: 1 if axis == 0 else -1]
+            shape = edit.node("Concat", [*leading, edit.part(sizes, 2, 3, 0)], axis=0)
             edit.feed(node, 0, edit.node("Reshape", [node.input[0], shape]))
             yield Mutant(name, edit.done())
 
@@ -150,42 +150,43 @@ def _baked(subject: Specimen, length: int, batch: int) -> Iterator[Mutant]:
     for node in Edit(subject.model).nodes:
         for index in SIZES.get(node.op_type, ()):
             tensor = input_at(node, index)
-            known = _fixed(subject, tensor, length, batch)
-            if known is not None and known[0].any():
+            fixed_parts = _fixed(subject, tensor, length, batch)
+            if fixed_parts is not None and fixed_parts[0].any():
                 edit, twin = copied(subject, node)
-                fixed = [edit.constant(part) for part in known]
+                fixed = [edit.constant(part) for part in fixed_parts]
                 edit.feed(twin, index, edit.node("Where", [*fixed, tensor]))
                 yield Mutant(f"{place(number, node)} input {index}", edit.done())
                 number += 1
 
 
 def _fixed(subject: Specimen, tensor: str, length: int, batch: int) -> tuple[Array, Array] | None:
-    """Where ``tensor`` differs between the example and another size, and what it is at the
-    example; None where it is no result of the inputs.
+    """Return where ``tensor`` differs between the example and another size, and its example.
+
+    None where it is no result of the inputs.
     """
-    held = _evaluated(subject, tensor, LENGTH, BATCH)
+    example = _evaluated(subject, tensor, LENGTH, BATCH)
     other = _evaluated(subject, tensor, length, batch)
-    if held is None or other is None:
+    if example is None or other is None:
         return None
-    return np.asarray(held != other), held
+    return np.asarray(example != other), example
 
 
 def _evaluated(subject: Specimen, tensor: str, length: int, batch: int) -> Array | None:
-    """What ``tensor`` is at a length and a batch; None where it is no result of the inputs."""
+    """Return ``tensor`` at a length and a batch; None where it is no result of the inputs."""
     from onnx.reference import ReferenceEvaluator
 
     edit = Edit(subject.model)
-    given = _example(subject, length, batch)
-    if tensor in given or tensor not in edit.downstream(given):
+    inputs = _example(subject, length, batch)
+    if tensor in inputs or tensor not in edit.downstream(inputs):
         return None
     net = Net(edit.done())
-    cut = part(net, net.ancestors([tensor]), [tensor], given)
-    (value,) = ReferenceEvaluator(cut).run(None, fed(cut, given))
+    cut = part(net, net.ancestors([tensor]), [tensor], inputs)
+    (value,) = ReferenceEvaluator(cut).run(None, fed(cut, inputs))
     return np.asarray(value)
 
 
 def _example(subject: Specimen, length: int, batch: int) -> Arrays:
-    """Inputs of ones, and of the length where an input is a length."""
+    """Return inputs of ones, and of the length where an input is a length."""
     lengths = dict.fromkeys(subject.spec.axes, length)
     return {
         t.name: np.full(
@@ -193,16 +194,3 @@ def _example(subject: Specimen, length: int, batch: int) -> Arrays:
         ).astype(t.dtype)
         for t in subject.spec.inputs
     }
-
-
-DEFECTS: tuple[Defect, ...] = (
-    length_baked,
-    batch_baked,
-    length_baked_by_reshape,
-    batch_baked_by_reshape,
-    long_input_cut,
-    output_cut_to_the_batch,
-    time_and_batch_transposed_when_equal,
-    transpose_omitted,
-    time_and_batch_confused,
-)

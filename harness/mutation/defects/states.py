@@ -14,7 +14,7 @@ from harness.graphs.edit import Edit
 from harness.graphs.recurrent import INITIAL_C, INITIAL_H, Y_C, Y_H, Y, directions
 from harness.graphs.recurrent_edit import exchange
 from harness.graphs.walk import input_at
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, place, recurrent
+from harness.mutation.defects.defect import Mutant, Specimen, copied, place, recurrent
 
 INITIAL = {"h": INITIAL_H, "c": INITIAL_C}
 RESIDUE = 0.1
@@ -23,7 +23,7 @@ RESIDUE = 0.1
 
 def initial_state_zeroed(subject: Specimen) -> Iterator[Mutant]:
     """A recurrent node starts from zero instead of the state that it is given."""
-    for name, edit, node, index in _given(subject):
+    for name, edit, node, index in _initial_states(subject):
         edit.feed(node, index, edit.node("Sub", [node.input[index], node.input[index]]))
         yield Mutant(name, edit.done())
 
@@ -45,20 +45,21 @@ def initial_h_and_c_swapped(subject: Specimen) -> Iterator[Mutant]:
 
 def initial_state_of_another_layer(subject: Specimen) -> Iterator[Mutant]:
     """Two recurrent nodes of the same size have each other's initial state."""
-    nodes = list(enumerate(Edit(subject.model).recurrent()))
-    for (one, first), (other, second) in combinations(nodes, 2):
-        for state in sorted(_states(first).keys() & _states(second).keys()):
+    nodes = Edit(subject.model).recurrent()
+    for a, b in combinations(range(len(nodes)), 2):
+        for state in sorted(_states(nodes[a]).keys() & _states(nodes[b]).keys()):
             edit, index = Edit(subject.model), INITIAL[state]
-            a, b = (edit.recurrent()[number] for number in (one, other))
-            made_late = any(edit.depends(b.input[index], name) for name in a.output if name)
-            if _units(a) == _units(b) and not made_late:
-                a.input[index], b.input[index] = b.input[index], a.input[index]
-                yield Mutant(f"{place(one, first)} and {other} {state}", edit.done())
+            first, second = (edit.recurrent()[number] for number in (a, b))
+            late = any(edit.depends(second.input[index], name) for name in first.output if name)
+            if _units(first) == _units(second) and not late:
+                names = second.input[index], first.input[index]
+                first.input[index], second.input[index] = names
+                yield Mutant(f"{place(a, first)} and {b} {state}", edit.done())
 
 
 def initial_state_of_another_row(subject: Specimen) -> Iterator[Mutant]:
     """The rows of a batch start from each other's state, the last row from the first one's."""
-    for name, edit, node, index in _given(subject):
+    for name, edit, node, index in _initial_states(subject):
         edit.feed(node, index, edit.flipped(node.input[index], 1))
         yield Mutant(name, edit.done())
 
@@ -111,46 +112,45 @@ def state_one_step_old(subject: Specimen) -> Iterator[Mutant]:
     yield from _read_instead(subject, Y_H, stale)
 
 
-def final_state_of_another_layer(subject: Specimen) -> Iterator[Mutant]:
-    """The final hidden state of one recurrent node is read where another's should be."""
-    for (one, first), (other, second) in permutations(
-        enumerate(Edit(subject.model).recurrent()), 2
-    ):
-        edit = Edit(subject.model)
-        a, b = (edit.recurrent()[number] for number in (one, other))
-        state, readers = _readers(edit, a, Y_H)
-        later = edit.downstream(name for reader in readers for name in reader.output)
-        if readers and _units(first) == _units(second) and not later & {*b.input, *b.output}:
-            edit.redirect(state, _output(edit, b, Y_H), readers)
-            yield Mutant(f"{place(other, second)} for {one}", edit.done())
-
-
 def state_of_another_layer_returned(subject: Specimen) -> Iterator[Mutant]:
     """A state is returned under the name of another layer's or of the layer's other one."""
-    for one, other in permutations(_final_states(subject), 2):
-        if one.axes == other.axes and one.dtype == other.dtype:
+    for state, returned in permutations(_final_states(subject), 2):
+        if state.axes == returned.axes and state.dtype == returned.dtype:
             edit = Edit(subject.model)
-            edit.publish(one.name, other.name)
-            yield Mutant(f"{one.name} is {other.name}", edit.done())
+            edit.publish(state.name, returned.name)
+            yield Mutant(f"{state.name} is {returned.name}", edit.done())
+
+
+def final_state_of_another_layer(subject: Specimen) -> Iterator[Mutant]:
+    """The final hidden state of one recurrent node is read where another's should be."""
+    for a, b in permutations(range(len(Edit(subject.model).recurrent())), 2):
+        edit = Edit(subject.model)
+        first, second = (edit.recurrent()[number] for number in (a, b))
+        state, readers = _readers(edit, first, Y_H)
+        later = edit.downstream(name for reader in readers for name in reader.output)
+        free = not later & {*second.input, *second.output}
+        if readers and _units(first) == _units(second) and free:
+            edit.redirect(state, _output(edit, second, Y_H), readers)
+            yield Mutant(f"{place(b, second)} for {a}", edit.done())
 
 
 def state_not_updated(subject: Specimen) -> Iterator[Mutant]:
     """A state comes out as it went in."""
-    for given, returned in subject.spec.states.items():
+    for entering, returned in subject.spec.states.items():
         edit = Edit(subject.model)
-        edit.publish(returned, given)
+        edit.publish(returned, entering)
         yield Mutant(returned, edit.done())
 
 
-def _given(subject: Specimen) -> Iterator[tuple[str, Edit, Any, int]]:
-    """For every initial state given to a node: its place, a copy, the node, the input's number."""
+def _initial_states(subject: Specimen) -> Iterator[tuple[str, Edit, Any, int]]:
+    """Yield every initial state of a node: its place, a copy, the node, the input's number."""
     for name, _, node in recurrent(subject):
         for state in _states(node):
             yield f"{name} {state}", *copied(subject, node), INITIAL[state]
 
 
 def _states(node: Any) -> dict[str, str]:
-    """The initial states that a node is given, by their letter."""
+    """Return the initial states that a node has, by their letter."""
     return {state: name for state, slot in INITIAL.items() if (name := input_at(node, slot))}
 
 
@@ -160,24 +160,24 @@ def _final_states(subject: Specimen) -> list[TensorSpec]:
 
 
 def _read_instead(
-    subject: Specimen, index: int, other: Callable[[Edit, Any], str], *kinds: str
+    subject: Specimen, index: int, replacement: Callable[[Edit, Any], str], *kinds: str
 ) -> Iterator[Mutant]:
-    """Let what reads output number ``index`` of a node of some kinds read ``other`` instead."""
+    """Let all that reads output ``index`` of a node of some kinds read ``replacement`` instead."""
     for name, edit, node in recurrent(subject, *kinds):
         state, readers = _readers(edit, node, index)
         if readers:
-            edit.redirect(state, other(edit, node), readers)
+            edit.redirect(state, replacement(edit, node), readers)
             yield Mutant(name, edit.done())
 
 
 def _readers(edit: Edit, node: Any, index: int) -> tuple[str, list[Any]]:
-    """A node's output number ``index`` and what reads it."""
+    """Return a node's output number ``index`` and the nodes that read it."""
     state = str(node.output[index]) if index < len(node.output) else ""
     return state, edit.consumers(state) if state else []
 
 
 def _output(edit: Edit, node: Any, index: int) -> str:
-    """An output of a node, which may have left it out until now."""
+    """Return an output of a node, which gets a name where it was left out."""
     while len(node.output) <= index:
         node.output.append("")
     if not node.output[index]:
@@ -186,7 +186,7 @@ def _output(edit: Edit, node: Any, index: int) -> str:
 
 
 def _residue(edit: Edit, node: Any) -> str:
-    """The same state in every row, of the batch size that the node runs at."""
+    """Add the same state for every row, of the batch size that the node runs at."""
     batch = edit.node("Unsqueeze", [edit.size(node.input[0], 1), edit.constant([0], np.int64)])
     sizes = [edit.constant([directions(node)], np.int64), batch]
     shape = edit.node("Concat", [*sizes, edit.constant([_units(node)], np.int64)], axis=0)
@@ -195,21 +195,3 @@ def _residue(edit: Edit, node: Any) -> str:
 
 def _units(node: Any) -> int:
     return int(attribute(node, "hidden_size"))
-
-
-DEFECTS: tuple[Defect, ...] = (
-    initial_state_zeroed,
-    initial_states_dropped,
-    initial_h_and_c_swapped,
-    initial_state_of_another_layer,
-    initial_state_of_another_row,
-    initial_state_baked,
-    initial_state_baked_with_its_batch,
-    cell_state_for_hidden_state,
-    hidden_state_for_cell_state,
-    state_of_the_first_step,
-    state_one_step_old,
-    state_of_another_layer_returned,
-    final_state_of_another_layer,
-    state_not_updated,
-)

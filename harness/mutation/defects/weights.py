@@ -11,10 +11,10 @@ from harness.graphs.attributes import attribute
 from harness.graphs.edit import Edit
 from harness.graphs.narrow import bfloat16, float16, tf32
 from harness.graphs.recurrent import INITIAL_C, INITIAL_H, B, P, R, W, is_recurrent
-from harness.mutation.defects.defect import Defect, Mutant, Specimen, copied, each, place
+from harness.mutation.defects.defect import Mutant, Specimen, copied, each, place
 
 ROLES = {W: "W", R: "R", B: "B", INITIAL_H: "h0", INITIAL_C: "c0", P: "P"}
-"""What the inputs of a recurrent node that may be weights are called in a table."""
+"""Names, in a table, of the inputs of a recurrent node that may be weights."""
 
 RELATIVE = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)
 
@@ -73,7 +73,7 @@ def ids_off_by_one(subject: Specimen) -> Iterator[Mutant]:
     for name, _, node in each(subject, Edit.embeddings):
         for step in (1, -1):
             edit, twin = copied(subject, node)
-            last = len(_known(edit, twin.input[0])) - 1
+            last = len(_constant(edit, twin.input[0])) - 1
             ids = edit.node("Cast", [twin.input[1]], to=7)
             moved = edit.node("Add", [ids, edit.constant(step, np.int64)])
             above = edit.node("Max", [moved, edit.constant(0, np.int64)])
@@ -93,7 +93,7 @@ def dense_rows_swapped(subject: Specimen) -> Iterator[Mutant]:
     """The first two rows of a dense layer's weight have each other's place."""
     edit = Edit(subject.model)
     for node in edit.dense():
-        values = _known(edit, node.input[1])
+        values = _constant(edit, node.input[1])
         changed = values.copy()
         changed[:2] = values[1::-1]
         if node.input[1] in edit.weights():
@@ -119,7 +119,7 @@ def tensor_scaled(subject: Specimen) -> Iterator[Mutant]:
 
 
 def _rounded(subject: Specimen, rounding: Rounding) -> Iterator[Mutant]:
-    """All weights rounded, then the recurrent matrices alone."""
+    """Round all weights, then the recurrent matrices alone."""
     edit = Edit(subject.model)
     recurrent = {node.input[R] for node in edit.recurrent()}
     for which, names in (("all", edit.weights()), ("recurrent", [*recurrent])):
@@ -137,33 +137,33 @@ def _rounded(subject: Specimen, rounding: Rounding) -> Iterator[Mutant]:
 def _replaced(
     subject: Specimen, weight: str, values: Array, which: str, size: float | None = None
 ) -> Iterator[Mutant]:
-    """The model with other ``values`` in one initializer, unless they are the same."""
+    """Give one initializer other ``values``, unless they are the same."""
     edit = Edit(subject.model)
-    if not np.array_equal(_known(edit, weight), values):
+    if not np.array_equal(_constant(edit, weight), values):
         edit.put(weight, values)
         yield Mutant(f"{_label(edit, weight)} {which}".strip(), edit.done(), size=size)
 
 
 def _weights(subject: Specimen) -> Iterator[tuple[str, Array]]:
     edit = Edit(subject.model)
-    return ((weight, _known(edit, weight)) for weight in edit.weights())
+    return ((weight, _constant(edit, weight)) for weight in edit.weights())
 
 
 def _embeddings(subject: Specimen) -> Iterator[tuple[str, Array]]:
-    """The tables, each once."""
+    """Yield the tables, each once."""
     edit = Edit(subject.model)
     tables = dict.fromkeys(node.input[0] for node in edit.embeddings())
-    return ((table, _known(edit, table)) for table in tables)
+    return ((table, _constant(edit, table)) for table in tables)
 
 
-def _known(edit: Edit, tensor: str) -> Array:
+def _constant(edit: Edit, tensor: str) -> Array:
     values = edit.value(tensor)
     assert values is not None
     return values
 
 
 def _label(edit: Edit, weight: str) -> str:
-    """The first node that reads a weight, and as what."""
+    """Return the first node that reads a weight, and the role of the weight in it."""
     node = edit.consumers(weight)[0]
     index = list(node.input).index(weight)
     number = [n for n in edit.nodes if n.op_type == node.op_type].index(node)
@@ -172,23 +172,21 @@ def _label(edit: Edit, weight: str) -> str:
 
 
 def _channels(edit: Edit, weight: str) -> int:
-    """The axis along which a matrix has its channels: the second for a factor of a product that is
-    not transposed, else the one before the last.
-    """
+    """Return the axis of a matrix's channels: -1 where a product takes it as it is, else -2."""
     products = [n for n in edit.dense() if n.input[1] == weight]
     straight = any(not attribute(n, "transB", 0) for n in products)
     return -1 if straight else -2
 
 
 def _elements(values: Array) -> dict[str, int]:
-    """Where the largest and the median magnitude stand among the values that are not 0."""
+    """Return where the largest and the median magnitude of the values that are not 0 stand."""
     order = np.argsort(np.abs(values), axis=None, kind="stable")
     order = order[values.flat[order] != 0]
     return {"largest": int(order[-1]), "median": int(order[len(order) // 2])}
 
 
 def _int8(values: Array, channels: int | None) -> Array:
-    """Rounded to multiples of a 127th of the largest magnitude; a vector stays as it is."""
+    """Round to multiples of a 127th of the largest magnitude; a vector stays as it is."""
     if values.ndim < 2 or 1 in values.shape[-2:]:
         return values
     axes = None if channels is None else -3 - channels
@@ -196,20 +194,3 @@ def _int8(values: Array, channels: int | None) -> Array:
     scale = np.where(largest > 0, largest, 1) / 127
     rounded: Array = (np.rint(values / scale) * scale).astype(np.float32)
     return rounded
-
-
-DEFECTS: tuple[Defect, ...] = (
-    weights_as_float16,
-    weights_as_bfloat16,
-    weights_as_tf32,
-    weights_as_int8,
-    weights_as_int8_per_channel,
-    constant_folded_at_float16,
-    embedding_row_zeroed,
-    embedding_rows_shifted,
-    ids_off_by_one,
-    weight_sign_flipped,
-    dense_rows_swapped,
-    one_weight_changed,
-    tensor_scaled,
-)

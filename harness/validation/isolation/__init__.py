@@ -1,1 +1,1 @@
-"""Cells in processes of their own: side by side, limited, and lost at no cost to the others."""
+"""Cells in child processes: side by side, limited, and lost at no cost to the others."""

@@ -10,7 +10,7 @@ from harness.core.schema import Case, CaseResult, CellResult, Stage, Status, len
 from harness.processes.limits import GIB, Limits
 from harness.processes.worker import Heed, LostError, Worker
 from harness.validation import engine
-from harness.validation.job import Event, Ready, Tell
+from harness.validation.job import Event, Notify, Ready
 
 
 def judge(emit: Heed, job: Ready) -> CellResult:
@@ -35,8 +35,8 @@ class Child:
         self._begun = time.monotonic()
         self.worker.begin(judge, job)
 
-    def poll(self, tell: Tell) -> CellResult | None:
-        """Take what has come since: the cell's result, or None while it goes on.
+    def poll(self, notify: Notify) -> CellResult | None:
+        """Take the events that have come; return the cell's result, or None while it goes on.
 
         A child that gave an ``error`` is not to be used again. What ends the whole call, such as a
         golden that was altered, is raised here, too.
@@ -44,7 +44,7 @@ class Child:
 
         def heed(event: Event) -> None:
             self._note(event)
-            tell(self._job, event)
+            notify(self._job, event)
 
         try:
             returned = self.worker.poll(heed)
@@ -71,7 +71,7 @@ class Child:
             self._relation = event
 
     def _failed(self, lost: LostError) -> CellResult:
-        """What a cell that its process did not survive comes to, with the cases before."""
+        """Return the result of a cell that its process did not survive, with the cases before."""
         where = f"relation {self._relation}: " if self._relation else ""
         if self._case is not None:
             where = f"{lengths_text(self._case.lengths)}, batch={self._case.batch}: "

@@ -1,7 +1,7 @@
 """Cells in which an earlier run's process died: they run in a child until they end in one.
 
-A run keeps a file with the name of the cell that it judges in its own process. One whose process is
-gone tells in which cell it died.
+A run keeps a file with the name of the cell that it judges in its own process. Where that process
+is gone, it died in that cell.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ RUNNING, DIED = "running-", "died-"
 
 @dataclass(frozen=True)
 class Deaths:
-    """What is known of them in ``folder``. Where it cannot be written, nothing is."""
+    """The records in ``folder``; none where it cannot be written."""
 
     folder: Path
 
-    def seen(self) -> set[str]:
-        """The names of the cells in which a process died and that have not ended since."""
+    def cells(self) -> set[str]:
+        """Return the names of the cells in which a process died and that have not ended since."""
         for path in self.folder.glob(f"{RUNNING}*"):
             if not _alive(path.name.removeprefix(RUNNING)):
                 with suppress(OSError):
                     cell = _text(path)
                     path.replace(self._died(cell)) if cell else path.unlink()
-        found = set()
+        cells = set()
         for path in self.folder.glob(f"{DIED}*"):
             with suppress(OSError):
-                found.add(_text(path))
-        return found
+                cells.add(_text(path))
+        return cells
 
     @contextmanager
     def watched(self, cell: str) -> Iterator[None]:
-        """While a cell is judged in this process."""
+        """Keep a record of a cell while it is judged in this process."""
         path = self.folder / f"{RUNNING}{os.getpid()}"
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ class Deaths:
                 path.unlink()
 
     def forget(self, cell: str) -> None:
-        """The cell has ended without the death of a process."""
+        """Drop the record of a cell that has ended without the death of a process."""
         with suppress(OSError):
             self._died(cell).unlink()
 
@@ -59,7 +59,7 @@ class Deaths:
 
 
 def _text(path: Path) -> str:
-    """A name as it was written; a path in it need not be UTF-8."""
+    """Return a name as it was written; a path in it need not be UTF-8."""
     return os.fsdecode(path.read_bytes())
 
 

@@ -8,6 +8,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing.connection import wait
+from typing import TypeGuard
 
 from harness.core.errors import UsageError
 from harness.core.schema import CellResult, Status
@@ -16,11 +17,11 @@ from harness.processes.process import LOOK
 from harness.validation import engine
 from harness.validation.isolation.child import Child
 from harness.validation.isolation.deaths import Deaths
-from harness.validation.job import Job, Ready, Tell
+from harness.validation.job import Job, Notify, Ready
 from harness.validation.outputs.saved import Saved
 
 AT_HOME = ("ort-cpu", "ort-cuda")
-"""Runtimes that are trusted with this process, unless isolation or several workers are asked for"""
+"""Runtimes that are trusted with this process, unless isolation or several workers are set."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Isolation:
     """Which cells run in a child: all (True), none (False), or those not ``AT_HOME`` (None).
 
     With more than one of ``workers`` all do, and by default a cell in which a process died before,
-    until it ends. ``deaths`` is where that is kept, if it is.
+    until it ends. ``deaths`` holds those, if they are kept.
     """
 
-    asked: bool | None = None
+    isolate: bool | None = None
     workers: int = 1
     limits: Limits = field(default_factory=Limits)
     deaths: Deaths | None = None
@@ -39,26 +40,26 @@ class Isolation:
     @cached_property
     def died(self) -> set[str]:
         """The cells in which a process died, by name."""
-        return self.deaths.seen() if self.deaths else set()
+        return self.deaths.cells() if self.deaths else set()
 
-    def holds(self, job: Job) -> bool:
+    def holds(self, job: Job) -> TypeGuard[Ready]:
         """Return whether the cell runs in a child; one that has nothing to run needs none."""
         if not isinstance(job, Ready) or job.model is None or isinstance(job.runtime, Saved):
             return False
-        if self.asked is None:
-            known = job.cell.runtime in AT_HOME and _name(job) not in self.died
-            return self.workers > 1 or not known
-        return self.asked
+        if self.isolate is None:
+            trusted = job.cell.runtime in AT_HOME and _name(job) not in self.died
+            return self.workers > 1 or not trusted
+        return self.isolate
 
 
-def asked(
+def from_flags(
     isolate: bool | None,
     workers: int,
     seconds: float | None,
     gib: float | None,
     deaths: Deaths | None = None,
 ) -> Isolation:
-    """What a command line asks for: a limit isolates every cell; UsageError where none may be."""
+    """Return the isolation that flags request: a limit isolates all; UsageError if none may be."""
     limits = Limits(seconds, None if gib is None else int(gib * GIB))
     limited = limits != Limits()
     if isolate is False and (limited or workers > 1):
@@ -68,18 +69,16 @@ def asked(
     return Isolation(True if limited else isolate, workers, limits, deaths)
 
 
-def run(jobs: Sequence[Job], isolation: Isolation, tell: Tell) -> Generator[CellResult]:
+def run(jobs: Sequence[Job], isolation: Isolation, notify: Notify) -> Generator[CellResult]:
     """Judge every cell; the results come in the order of ``jobs``.
 
     Closing the iterator kills every child.
     """
-    apart = [isolation.holds(job) for job in jobs]
-    here = [job for job, isolated in zip(jobs, apart, strict=True) if not isolated]
-    there = [job for job in jobs if isinstance(job, Ready) and isolation.holds(job)]
-    local = engine.run(here, tell, AT_HOME)
-    with closing(_in_children(there, isolation, tell)) as remote:
-        for job, isolated in zip(jobs, apart, strict=True):
-            if isolated:
+    isolated = [job for job in jobs if isolation.holds(job)]
+    local = engine.run([job for job in jobs if not isolation.holds(job)], notify, AT_HOME)
+    with closing(_in_children(isolated, isolation, notify)) as remote:
+        for job in jobs:
+            if isolation.holds(job):
                 yield _after(job, next(remote), isolation)
             else:
                 with isolation.deaths.watched(_name(job)) if isolation.deaths else nullcontext():
@@ -88,13 +87,13 @@ def run(jobs: Sequence[Job], isolation: Isolation, tell: Tell) -> Generator[Cell
 
 
 def _name(job: Job) -> str:
-    """Cells of two files may have the same id."""
+    """Return a name of the cell: cells of two files may have the same id."""
     model = job.model if isinstance(job, Ready) else None
     return f"{job.cell.id} {model and model.resolve()}"
 
 
 def _after(job: Job, result: CellResult, isolation: Isolation) -> CellResult:
-    """The result of a cell in a child, which tells whether a process died in the cell before."""
+    """Return the result of a cell in a child, with whether a process died in the cell before."""
     if _name(job) not in isolation.died:
         return result
     if isolation.deaths and result.status is not Status.ERROR:
@@ -102,15 +101,17 @@ def _after(job: Job, result: CellResult, isolation: Isolation) -> CellResult:
     return replace(result, evidence={**result.evidence, "died_before": True})
 
 
-def _in_children(jobs: Sequence[Ready], isolation: Isolation, tell: Tell) -> Generator[CellResult]:
+def _in_children(
+    jobs: Sequence[Ready], isolation: Isolation, notify: Notify
+) -> Generator[CellResult]:
     """Judge each cell in a child that has its runtime: a new one where none is idle."""
     waiting = deque(enumerate(jobs))
     busy: dict[int, Child] = {}
     idle: defaultdict[str, list[Child]] = defaultdict(list)
     done: dict[int, CellResult] = {}
     try:
-        for wanted in range(len(jobs)):
-            while wanted not in done:
+        for next_number in range(len(jobs)):
+            while next_number not in done:
                 while waiting and len(busy) < isolation.workers:
                     number, job = waiting.popleft()
                     busy[number] = _child(idle[job.cell.runtime], isolation.limits)
@@ -118,14 +119,14 @@ def _in_children(jobs: Sequence[Ready], isolation: Isolation, tell: Tell) -> Gen
                 soonest = min(LOOK, *(child.worker.seconds_left for child in busy.values()))
                 wait([child.worker.connection for child in busy.values()], soonest)
                 for number, child in list(busy.items()):
-                    if (result := child.poll(tell)) is not None:
+                    if (result := child.poll(notify)) is not None:
                         done[number] = result
                         if result.status is Status.ERROR:
                             child.worker.stop()
                         else:
                             idle[result.cell.runtime].append(child)
                         del busy[number]
-            yield done.pop(wanted)
+            yield done.pop(next_number)
     finally:
         for child in [*busy.values(), *(child for group in idle.values() for child in group)]:
             child.worker.stop()

@@ -1,4 +1,4 @@
-"""One cell's kept runs: what its manifest holds, where it lies, reading and writing it.
+"""One cell's kept runs: its manifest, its folder, reading and writing them.
 
 ``DIR/<model>/<framework>/<exporter>/<variant>/<runtime>/`` is one cell: ``outputs.safetensors``
 holds every output of every run as it came, ``manifest.json`` the rest.
@@ -24,14 +24,14 @@ MANIFEST, OUTPUTS = "manifest.json", "outputs.safetensors"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell or a run that gave no outputs."""
+    """The outcome of a cell or a run without outputs."""
 
     status: Status
     stage: Stage
     reason: str
 
     def error(self) -> StageError:
-        """Return what is raised where it failed elsewhere."""
+        """Return the error that stands for it."""
         error = StageError(self.reason, crashed=self.status is Status.ERROR)
         error.stage = self.stage
         return error
@@ -56,7 +56,7 @@ class Manifest:
     """All that is kept of a cell but the outputs, whose file has the SHA-256 ``outputs``.
 
     ``golden`` and ``model`` are SHA-256, of the golden's manifest and of the model file;
-    ``outcome`` says what became of a cell that did not run to its end.
+    ``outcome`` is that of a cell that did not run to its end.
     """
 
     cell: Cell

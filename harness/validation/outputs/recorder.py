@@ -1,4 +1,4 @@
-"""``--save-outputs``: a runtime that keeps what its session takes and gives."""
+"""``--save-outputs``: a runtime that keeps the inputs and outputs of its session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = "biuf"
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are to be kept, and what to tell of this machine and of what was asked."""
+    """Where runs are to be kept, with this machine and the settings of the runs."""
 
     root: Path
     recorded: Mapping[str, Any]
@@ -38,8 +38,8 @@ class Recorder:
     """A runtime whose session keeps its first runs, of ``cases`` in their order.
 
     ``golden`` is the SHA-256 of the manifest of the golden that they come from. They are written
-    when the session is asked for its evidence, which it is after the last case; ``write_outcome``
-    is for a cell that does not come to that.
+    by the session's ``evidence``, which is called after the last case; ``write_outcome`` is for a
+    cell that does not get there.
     """
 
     runtime: JudgedRuntime
@@ -66,7 +66,7 @@ class Recorder:
         return RecordingSession(self, self.runtime.prepare(path), path)
 
     def write_outcome(self, result: CellResult, model: Path | None) -> None:
-        """Keep what became of a cell that did not run to its end."""
+        """Keep the outcome of a cell that did not run to its end."""
         evidence = {name: value for name, value in result.evidence.items() if name not in ADDED}
         outcome = Outcome(result.status, result.stage, result.reason)
         self.write([], {}, evidence, outcome, model)
@@ -111,29 +111,27 @@ class RecordingSession:
             return self._session.run(inputs)
         case, hashes, started = self._waiting.pop(0), input_hashes(inputs), time.perf_counter()
 
-        def kept(**came: Any) -> KeptRun:
+        def keep(**outcome: Any) -> None:
             seconds = time.perf_counter() - started
-            return KeptRun(case.id, case.repeat, seconds, hashes, **came)
+            self._runs.append(KeptRun(case.id, case.repeat, seconds, hashes, **outcome))
 
         try:
             outputs = self._session.run(inputs)
         except StageError as error:
             status = Status.ERROR if crashed(error) else Status.FAIL
-            self._runs.append(kept(failure=Outcome(status, error.stage, str(error))))
+            keep(failure=Outcome(status, error.stage, str(error)))
             raise
         if reason := _unstorable(outputs):
-            self._runs.append(kept(failure=Outcome(Status.FAIL, Stage.COMPARE, reason)))
+            keep(failure=Outcome(Status.FAIL, Stage.COMPARE, reason))
         else:
             keys = [f"{len(self._runs)}/{number}" for number in range(len(outputs))]
-            self._runs.append(
-                kept(outputs=[(n, k) for (n, _), k in zip(outputs, keys, strict=True)])
-            )
+            keep(outputs=[(name, key) for (name, _), key in zip(outputs, keys, strict=True)])
             for key, (_, value) in zip(keys, outputs, strict=True):
                 self._tensors[key] = np.array(value, order="C")
         return outputs
 
     def evidence(self) -> dict[str, Any]:
-        """Return what the session tells, and keep all of its runs."""
+        """Return the session's evidence, and keep all of its runs."""
         try:
             evidence, outcome = self._session.evidence(), None
         except StageError as error:

@@ -1,4 +1,4 @@
-"""``--load-outputs``: what was kept elsewhere, as runtimes that give it again."""
+"""``--load-outputs``: outputs that were kept elsewhere, as runtimes that give them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.validation.outputs.recorder import file_sha256, input_hashes
 
 @dataclass(frozen=True)
 class Absent:
-    """Stands for a runtime by the name it has in a folder, at cells of which nothing is there."""
+    """Stands for a runtime, by its name in a folder, in cells of which the folder has nothing."""
 
     root: Path
     name: str
@@ -64,23 +64,24 @@ class Saved:
         return runtimes.row(self.manifest.cell.runtime, tf32)
 
     def repeats(self, case: Case) -> bool:
-        """Return whether the case is to have been run again there: no other case was."""
-        again = [run.id for run in self.manifest.cases if run.repeat]
-        return case.id in again or not again
+        """Return whether the case is to have been run again elsewhere: no other case was."""
+        repeated = [run.id for run in self.manifest.cases if run.repeat]
+        return case.id in repeated or not repeated
 
     def evidence(self) -> dict[str, Any]:
-        """Return the runtime's own, and where it comes from."""
-        there = self.manifest
-        kept = {"version": there.version, "model": there.model, "golden": there.golden}
-        seconds = sum(run.seconds for run in there.cases)
-        about = {"folder": str(self.folder), **there.recorded, **kept, "seconds": seconds}
-        return {**there.evidence, "loaded_from": about}
+        """Return the kept evidence, and where it comes from."""
+        kept = self.manifest
+        hashes = {"version": kept.version, "model": kept.model, "golden": kept.golden}
+        seconds = sum(run.seconds for run in kept.cases)
+        about = {"folder": str(self.folder), **kept.recorded, **hashes, "seconds": seconds}
+        return {**kept.evidence, "loaded_from": about}
 
     def check(self) -> str | None:
-        """Return why the cell was unavailable there, if it was."""
+        """Return why the cell was unavailable there; None where it was available."""
         outcome = self.manifest.outcome
-        lacked = outcome is not None and outcome.status is Status.UNAVAILABLE
-        return f"{self.folder}: unavailable there: {outcome.reason}" if outcome and lacked else None
+        if outcome is None or outcome.status is not Status.UNAVAILABLE:
+            return None
+        return f"{self.folder}: unavailable there: {outcome.reason}"
 
     def version(self) -> str:
         return self.manifest.version
@@ -125,14 +126,14 @@ class SavedSession:
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
         """Return the outputs of the next case; RunError where there are none, or other inputs."""
         case, place = next(self._waiting), self._saved.folder
-        again = ", run again" if case.repeat else ""
+        label = f"{case.id}, run again" if case.repeat else case.id
         run = self._runs.get((case.id, case.repeat))
         if run is None:
-            raise RunError(f"{place} has no outputs of case {case.id}{again}")
-        here, there = input_hashes(inputs), run.inputs
-        if other := [n for n in sorted({*here, *there}) if here.get(n) != there.get(n)]:
+            raise RunError(f"{place} has no outputs of case {label}")
+        hashes, kept = input_hashes(inputs), run.inputs
+        if changed := [n for n in sorted({*hashes, *kept}) if hashes.get(n) != kept.get(n)]:
             raise RunError(
-                f"{place}: case {case.id}{again} ran there with other inputs: {', '.join(other)}"
+                f"{place}: case {label} ran there with other inputs: {', '.join(changed)}"
             )
         if run.failure:
             raise run.failure.error()

@@ -21,7 +21,7 @@ from harness.validation.selection import Selection
 def stand_ins(selection: Selection, root: Path) -> dict[str, Absent]:
     """Return the selected ones of the runtimes in ``root``, known here or not; all by default.
 
-    UsageError where something is asked for that needs new runs.
+    UsageError for settings or relations, which need new runs.
     """
     if selection.save_outputs is not None:
         raise UsageError("--save-outputs: what --load-outputs judges is saved already")
@@ -34,16 +34,16 @@ def stand_ins(selection: Selection, root: Path) -> dict[str, Absent]:
             f"{selection.settings.flags.strip()}: --load-outputs makes no new runs; how those in"
             f" {root} were made is in the report's evidence"
         )
-    there = saved.absent(root)
-    chosen = selectors.names("runtime", selection.runtimes or [selectors.ALL], there)
-    chosen += selectors.names("runtime", selection.require, there)
-    return {name: there[name] for name in there if name in chosen}
+    absent_by_name = saved.absent(root)
+    chosen = selectors.names("runtime", selection.runtimes or [selectors.ALL], absent_by_name)
+    chosen += selectors.names("runtime", selection.require, absent_by_name)
+    return {name: absent_by_name[name] for name in absent_by_name if name in chosen}
 
 
 def wrapped(
     runtime: JudgedRuntime, cell: Cell, golden: Golden, cases: Sequence[Case], place: Place | None
 ) -> JudgedRuntime:
-    """Return the runtime of a cell: what was kept of it elsewhere, or one that keeps its runs."""
+    """Return the runtime of a cell: its runs that were kept elsewhere, or one that keeps them."""
     ahead, sha256 = [*cases, *once_more(cases)], str(golden.manifest["sha256"])
     if isinstance(runtime, Absent):
         kept = saved.find(runtime.root, cell)
@@ -70,9 +70,9 @@ def place(cells: Iterable[Cell], root: Path, recorded: Mapping[str, object]) -> 
 
 
 def finished(job: Job, result: CellResult) -> CellResult:
-    """Return the result with what is known of where its outputs come from.
+    """Return the result with where its outputs come from.
 
-    Of a cell that did not run to its end, what became of it is kept here.
+    The outcome of a cell that did not run to its end is kept here.
     """
     match job.runtime:
         case Saved() as kept:

@@ -69,7 +69,7 @@ def test_the_mask_is_exact_in_both_directions(padded, backwards, tmp_path):
     graph.output("acts", graph.dense("acts", spread, "Sigmoid"))
     path = tmp_path / "model.onnx"
     path.write_bytes(graph.model().SerializeToString())
-    [(_, found)] = CPU.prepare(str(path)).run({"words": words})
+    [(_, actual)] = CPU.prepare(str(path)).run({"words": words})
 
     ordered = words[:, ::-1] if backwards else words
     y, _ = numerics.lstm(
@@ -80,4 +80,4 @@ def test_the_mask_is_exact_in_both_directions(padded, backwards, tmp_path):
         padded=padded,
     )
     expected = numerics.sigmoid(numerics.dense(params, "acts", y))
-    np.testing.assert_allclose(found, expected[:, ::-1] if backwards else expected, atol=2e-6)
+    np.testing.assert_allclose(actual, expected[:, ::-1] if backwards else expected, atol=2e-6)

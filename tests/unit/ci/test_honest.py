@@ -41,21 +41,23 @@ def test_a_draw_has_the_lengths_and_the_batch_that_it_says():
 def test_a_fresh_golden_has_other_inputs_and_a_noise_floor_of_its_own(tmp_path):
     draw = Draw(7, 5, 4)
     fresh.measure("sequence_encoder", "torch", [draw], tmp_path)
-    made = store.read(tmp_path / draw.name / "sequence_encoder" / "torch")
+    fresh_golden = store.read(tmp_path / draw.name / "sequence_encoder" / "torch")
     source = store.read(GOLDEN / "sequence_encoder" / "torch")
-    assert made.weights_sha256 == source.weights_sha256
-    assert reference_model.check(made.folder) <= reference_model.FLOAT64_AGREEMENT
+    assert fresh_golden.weights_sha256 == source.weights_sha256
+    assert reference_model.check(fresh_golden.folder) <= reference_model.FLOAT64_AGREEMENT
     lengths = {"sequence": 5}
-    assert made.usual.noise_floor("code", lengths) != source.usual.noise_floor("code", lengths)
+    assert fresh_golden.usual.noise_floor("code", lengths) != source.usual.noise_floor(
+        "code", lengths
+    )
     case = next(case for case in source.cases if dict(case.lengths) == lengths)
-    one, other = made.load(Case(lengths, 4)), source.load(case)
-    assert (one.inputs["tokens"][:1] != other.inputs["tokens"][:1]).any()
+    drawn, recorded = fresh_golden.load(Case(lengths, 4)), source.load(case)
+    assert (drawn.inputs["tokens"][:1] != recorded.inputs["tokens"][:1]).any()
 
 
 def test_every_case_of_every_seed_has_inputs_of_its_own():
     spec = catalog.load("sequence_encoder")
-    drawn = [one for seed in (1, 2) for one in fresh._drawn(spec, Draw(seed, 33, 4))]
-    texts = [one.inputs["tokens"][0] for one in drawn]
+    drawn = [case for seed in (1, 2) for case in fresh._drawn(spec, Draw(seed, 33, 4))]
+    texts = [case.inputs["tokens"][0] for case in drawn]
     starts = {tuple(text[:9]) for text in texts if len(text) >= 9}
     assert len(starts) == sum(len(text) >= 9 for text in texts)
 
@@ -79,39 +81,44 @@ def parameters(*names):
 
 def test_two_biases_become_their_sum_and_one_gets_a_zero_beside_it():
     two = parameters("lstm.kernel", "lstm.bias", "lstm.recurrent_bias")
-    one = transplant.laid_out(two, {"lstm.kernel", "lstm.bias"})
-    assert set(one) == {"lstm.kernel", "lstm.bias"}
-    np.testing.assert_array_equal(one["lstm.bias"], two["lstm.bias"] + two["lstm.recurrent_bias"])
-    back = transplant.laid_out(one, set(two))
-    np.testing.assert_array_equal(back["lstm.bias"], one["lstm.bias"])
+    summed = transplant.laid_out(two, {"lstm.kernel", "lstm.bias"})
+    assert set(summed) == {"lstm.kernel", "lstm.bias"}
+    np.testing.assert_array_equal(
+        summed["lstm.bias"], two["lstm.bias"] + two["lstm.recurrent_bias"]
+    )
+    back = transplant.laid_out(summed, set(two))
+    np.testing.assert_array_equal(back["lstm.bias"], summed["lstm.bias"])
     np.testing.assert_array_equal(back["lstm.recurrent_bias"], np.zeros(4))
     assert transplant.laid_out(two, set(two)) == two
 
 
 @pytest.mark.parametrize(
-    ("given", "names", "told"),
+    ("biases", "names", "message"),
     [
         (("lstm.bias", "extra.kernel"), {"lstm.bias"}, "extra.kernel has no place"),
         (("lstm.bias",), {"lstm.bias", "dense.kernel"}, "dense.kernel is not among lstm.bias"),
         (("lstm.recurrent_bias",), {"lstm.kernel"}, "lstm.recurrent_bias has no place"),
     ],
 )
-def test_weights_of_another_model_are_refused(given, names, told):
-    with pytest.raises(ValueError, match=told):
-        transplant.laid_out(parameters(*given), names)
+def test_weights_of_another_model_are_refused(biases, names, message):
+    with pytest.raises(ValueError, match=message):
+        transplant.laid_out(parameters(*biases), names)
 
 
 def test_a_transplanted_golden_is_whole_and_has_the_donors_noise_floors(tmp_path):
     source, host = (store.read(GOLDEN / "sequence_encoder" / f) for f in FRAMEWORKS)
-    made = store.read(transplant.write(source, host, tmp_path))
-    assert made.folder == tmp_path / f"{source.framework}_weights/sequence_encoder/{host.framework}"
-    assert made.framework == host.framework
-    assert set(made.parameters()) == set(host.parameters())
-    assert made.weights_sha256 not in (source.weights_sha256, host.weights_sha256)
+    transplanted = store.read(transplant.write(source, host, tmp_path))
+    assert (
+        transplanted.folder
+        == tmp_path / f"{source.framework}_weights/sequence_encoder/{host.framework}"
+    )
+    assert transplanted.framework == host.framework
+    assert set(transplanted.parameters()) == set(host.parameters())
+    assert transplanted.weights_sha256 not in (source.weights_sha256, host.weights_sha256)
     case = source.cases[0]
-    assert made.load(case).noise_floor == source.load(case).noise_floor
+    assert transplanted.load(case).noise_floor == source.load(case).noise_floor
     np.testing.assert_allclose(
-        made.load(case).outputs["code"], source.load(case).outputs["code"], rtol=1e-6
+        transplanted.load(case).outputs["code"], source.load(case).outputs["code"], rtol=1e-6
     )
 
 

@@ -74,16 +74,18 @@ def test_other_programs_keep_their_signals(slow):
 @pytest.fixture
 def attentive():
     """No signal is ignored, as all are that a shell starts in the background."""
-    before = {one: signal.signal(one, signal.default_int_handler) for one in interrupts.SIGNALS}
+    before = {
+        number: signal.signal(number, signal.default_int_handler) for number in interrupts.SIGNALS
+    }
     yield
-    for one, handler in before.items():
-        signal.signal(one, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("attentive")
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_a_lost_interrupt_still_counts(number, capsys):
-    handlers = [signal.getsignal(one) for one in interrupts.SIGNALS]
+    handlers = [signal.getsignal(each) for each in interrupts.SIGNALS]
 
     def command(argv):
         try:
@@ -93,7 +95,7 @@ def test_a_lost_interrupt_still_counts(number, capsys):
 
     assert ended(command) == interrupts.INTERRUPTED
     assert ended(lambda argv: 0) == 0
-    assert [signal.getsignal(one) for one in interrupts.SIGNALS] == handlers
+    assert [signal.getsignal(each) for each in interrupts.SIGNALS] == handlers
 
 
 def test_an_ignored_signal_stays_ignored():

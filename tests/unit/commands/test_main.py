@@ -19,14 +19,14 @@ SHARED = ("--version", "--json", "--quiet", "--verbose")
 
 def test_the_table_is_that_of_the_modules():
     """Each with the words of its module's docstring."""
-    told = {}
+    sentences = {}
     for path in ROOT.glob("harness/*.py"):
         tree = ast.parse(path.read_text())
         if any(isinstance(node, ast.FunctionDef) and node.name == "parser" for node in tree.body):
-            told[path.stem] = ast.get_docstring(tree).splitlines()[0]
+            sentences[path.stem] = ast.get_docstring(tree).splitlines()[0]
     for name, about in COMMANDS.items():
-        assert told.pop(name) == f"``python -m harness.{name}``: {about}.", name
-    assert not told
+        assert sentences.pop(name) == f"``python -m harness.{name}``: {about}.", name
+    assert not sentences
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -53,7 +53,7 @@ def test_options_of_one_name_have_the_same_words():
             if "--timeout" in action.option_strings:
                 assert action.help.startswith("time for ")
                 assert "; what takes longer is killed (default: " in action.help
-    assert {flag: len(told) for flag, told in words.items()} == dict.fromkeys(SHARED, 1)
+    assert {flag: len(texts) for flag, texts in words.items()} == dict.fromkeys(SHARED, 1)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -35,46 +35,51 @@ def golden(errors_at=(), steps=None, length=12, batch=2):
     outputs = {"y": np.zeros((batch, stored, 2)), "h": np.zeros((batch, 2))}
     ids = np.ones((batch, length), np.int32)
     ids[1, length // 2 :] = 0
-    made = GoldenCase(case, {"ids": ids}, outputs, steps, {"y": 1e-7, "h": 1e-7}, {"y": 1, "h": 1})
+    golden_case = GoldenCase(
+        case, {"ids": ids}, outputs, steps, {"y": 1e-7, "h": 1e-7}, {"y": 1, "h": 1}
+    )
     actual = np.zeros((batch, length, 2), np.float32)
     for row, step, size in errors_at:
         actual[row, step, 1] = size
-    return made, [("y", actual), ("h", np.zeros((batch, 2), np.float32))]
+    return golden_case, [("y", actual), ("h", np.zeros((batch, 2), np.float32))]
 
 
 ROW = Row(6.0, "as ort-cpu")
 
 
 def along(*errors_at, steps=None, length=12):
-    made, actual = golden(errors_at, steps, length)
-    return departure.along(SPEC, made, actual, ROW)
+    golden_case, actual = golden(errors_at, steps, length)
+    return departure.along(SPEC, golden_case, actual, ROW)
 
 
 def test_a_departure_has_its_first_step_and_every_error():
-    (found,) = along((0, 3, 1e-3), (1, 7, 2e-3), (0, 9, 1e-8))
-    assert (found.output, found.first, found.beyond) == ("y", 3, [3, 7])
-    assert found.errors[7] == pytest.approx(2e-3)
-    assert found.whole
-    assert len(found.steps) == 12
+    (departing,) = along((0, 3, 1e-3), (1, 7, 2e-3), (0, 9, 1e-8))
+    assert (departing.output, departing.first, departing.beyond) == ("y", 3, [3, 7])
+    assert departing.errors[7] == pytest.approx(2e-3)
+    assert departing.whole
+    assert len(departing.steps) == 12
     assert along((0, 9, 1e-8)) == []
 
 
 def test_the_stored_steps_alone_are_told_as_such():
-    (found,) = along((0, 4, 1e-3), (0, 10, 1e-3), steps=np.array([0, 5, 10, 11]))
-    assert (found.first, found.whole, found.steps) == (10, False, (0, 5, 10, 11))
+    (departing,) = along((0, 4, 1e-3), (0, 10, 1e-3), steps=np.array([0, 5, 10, 11]))
+    assert (departing.first, departing.whole, departing.steps) == (10, False, (0, 5, 10, 11))
 
 
 def test_what_is_not_finite_is_infinitely_far():
-    (found,) = along((1, 2, np.nan))
-    assert found.first == 2
-    assert found.errors[2] == np.inf
+    (departing,) = along((1, 2, np.nan))
+    assert departing.first == 2
+    assert departing.errors[2] == np.inf
 
 
 def test_the_output_that_departs_first_comes_first():
-    made, actual = golden([(0, 5, 1.0)])
+    golden_case, actual = golden([(0, 5, 1.0)])
     late = [*actual[:1], ("h", np.ones((2, 2), np.float32))]
-    assert [one.output for one in departure.along(SPEC, made, late, ROW)] == ["y", "h"]
-    (_, h) = departure.along(SPEC, made, late, ROW)
+    assert [departing.output for departing in departure.along(SPEC, golden_case, late, ROW)] == [
+        "y",
+        "h",
+    ]
+    (_, h) = departure.along(SPEC, golden_case, late, ROW)
     assert (h.first, h.axis) == (None, None)
 
 
@@ -82,14 +87,14 @@ def test_the_output_that_departs_first_comes_first():
     ("places", "only"), [([(1, 8)], True), ([(1, 8), (0, 1)], False), ([(0, 8)], False)]
 )
 def test_it_is_told_where_only_padded_steps_depart(places, only):
-    made, actual = golden([(row, step, 1.0) for row, step in places])
-    (found,) = departure.along(SPEC, made, actual, ROW)
-    assert departure.only_padded(found, made, actual[0][1], SPEC) is only
+    golden_case, actual = golden([(row, step, 1.0) for row, step in places])
+    (departing,) = departure.along(SPEC, golden_case, actual, ROW)
+    assert departure.only_padded(departing, golden_case, actual[0][1], SPEC) is only
 
 
 def test_a_plot_has_a_column_for_each_step_and_the_tolerance():
-    (found,) = along((0, 3, 1e-1), (0, 4, 1e-3))
-    rows = plot.lines(found)
+    (departing,) = along((0, 3, 1e-1), (0, 4, 1e-3))
+    rows = plot.lines(departing)
     assert sum("tolerance" in row for row in rows) == 1
     level = next(i for i, row in enumerate(rows) if "tolerance" in row)
     columns = [row.partition("┤")[2][:12] for row in rows[: plot.HEIGHT]]
@@ -101,16 +106,16 @@ def test_a_plot_has_a_column_for_each_step_and_the_tolerance():
 
 
 def test_a_plot_of_many_steps_keeps_the_largest_of_each_column():
-    (found,) = along((0, 731, 0.5), length=1000)
-    rows = plot.lines(found)
+    (departing,) = along((0, 731, 0.5), length=1000)
+    rows = plot.lines(departing)
     top = rows[0].partition("┤")[2]
     assert top.index("█") == 731 * plot.WIDTH // 1000
     assert top.count("█") == 1
 
 
 def test_an_infinite_error_reaches_the_top_of_a_plot():
-    (found,) = along((0, 1, np.inf))
-    assert plot.lines(found)[0].partition("┤")[2][1] == "█"
+    (departing,) = along((0, 1, np.inf))
+    assert plot.lines(departing)[0].partition("┤")[2][1] == "█"
 
 
 def weights(rng, gates, parts=1, units=3, inputs=2):
@@ -119,14 +124,14 @@ def weights(rng, gates, parts=1, units=3, inputs=2):
 
 
 @pytest.mark.parametrize(
-    ("order", "told"),
+    ("order", "sentence"),
     [("ofic", "o f i c"), ("iocf", "gates f and c exchanged"), ("ifco", "i f c o")],
 )
-def test_gates_in_another_order_are_recognised(order, told):
+def test_gates_in_another_order_are_recognised(order, sentence):
     good = weights(np.random.default_rng(1), 4)
     moved = good.reshape(1, 4, 3, 2)[:, ["iofc".index(g) for g in order]].reshape(good.shape)
     assert differences.gate_order(moved, good, "iofc", 1) == order
-    assert told in differences._how(moved, good, "iofc", 1)
+    assert sentence in differences._how(moved, good, "iofc", 1)
     assert differences.gate_order(good, good, "iofc", 1) == ""
     assert differences.gate_order(moved + 1, good, "iofc", 1) == ""
 
@@ -135,7 +140,7 @@ def test_halves_of_a_bias_are_recognised():
     good = weights(np.random.default_rng(2), 4, parts=2)
     half = good.shape[1] // 2
 
-    def told(change):
+    def sentence(change):
         bias = good.copy()
         change(bias)
         return differences._how(bias, good, "iofc", 2)
@@ -152,14 +157,14 @@ def test_halves_of_a_bias_are_recognised():
     def moved(bias):
         bias[:, 0] += 1
 
-    assert told(dropped) == "the input bias is missing (all 0)"
-    assert told(doubled) == "the recurrent bias counts twice"
-    assert "changed places" in told(swapped)
-    assert told(moved).startswith("1 of 24 values")
+    assert sentence(dropped) == "the input bias is missing (all 0)"
+    assert sentence(doubled) == "the recurrent bias counts twice"
+    assert "changed places" in sentence(swapped)
+    assert sentence(moved).startswith("1 of 24 values")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "sentence"),
     [
         (differences.float16, "float16"),
         (differences.bfloat16, "bfloat16"),
@@ -169,9 +174,9 @@ def test_halves_of_a_bias_are_recognised():
         (np.transpose, "transposed"),
     ],
 )
-def test_what_happened_to_a_matrix_is_recognised(change, told):
+def test_what_happened_to_a_matrix_is_recognised(change, sentence):
     good = np.random.default_rng(3).normal(size=(4, 4)).astype(np.float32)
-    assert told in differences._how(change(good), good, "", 0)
+    assert sentence in differences._how(change(good), good, "", 0)
 
 
 def chain(*operators, names=True):
@@ -219,13 +224,13 @@ def test_a_graph_that_fails_gives_what_came_before_and_the_node():
     model.graph.node.insert(2, bad)
     model.graph.node[3].input[0] = "t3"
     model.graph.initializer.append(numpy_helper.from_array(np.array([7]), "size"))
-    held, failed = values.Exact(Net(model)).all({"x": np.float32([1, -2])})
+    tensors, failed = values.Exact(Net(model)).all({"x": np.float32([1, -2])})
     assert failed.node == 2
-    assert held["t2"].tolist() == [-1, -2]
-    assert "t3" not in held
-    held, failed = values.Exact(Net(model)).all({"x": np.ones(7, np.float32)})
+    assert tensors["t2"].tolist() == [-1, -2]
+    assert "t3" not in tensors
+    tensors, failed = values.Exact(Net(model)).all({"x": np.ones(7, np.float32)})
     assert failed is None
-    assert held["y"] == pytest.approx(np.exp(-np.ones(7)), rel=1e-14)
+    assert tensors["y"] == pytest.approx(np.exp(-np.ones(7)), rel=1e-14)
 
 
 def test_one_node_is_evaluated_on_what_it_is_given():
@@ -234,7 +239,7 @@ def test_one_node_is_evaluated_on_what_it_is_given():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "size"),
+    ("actual", "expected", "size"),
     [
         ([1.0, 2.0], [1.0, 2.5], 0.5),
         ([np.nan], [np.nan], 0),
@@ -245,17 +250,17 @@ def test_one_node_is_evaluated_on_what_it_is_given():
         ([True, False], [True, True], 1),
     ],
 )
-def test_how_far_two_tensors_are_apart(one, other, size):
-    assert values.apart(np.array(one), np.array(other)) == size
+def test_how_far_two_tensors_are_apart(actual, expected, size):
+    assert values.apart(np.array(actual), np.array(expected)) == size
 
 
 class Judge:
     """A probe that fails at cases that a rule names, and counts them."""
 
-    def __init__(self, rule, spec=SPEC, known=True):
+    def __init__(self, rule, spec=SPEC, complete=True):
         self.rule, self.tried = rule, 0
         self.job = type("W", (), {"golden": type("G", (), {"spec": spec})})
-        self.reference = type("R", (), {"complete": known or None, "told": "a rule"})
+        self.reference = type("R", (), {"complete": complete or None, "source": "a rule"})
 
     def fails(self, case):
         self.tried += 1
@@ -273,8 +278,8 @@ def at(length, batch=1, kind=Raggedness.NONE):
 
 @pytest.mark.parametrize("length", [1, 2, 9, 15, 16, 17, 40, 63, 64])
 def test_the_shortest_length_is_found_between_golden_ones(length):
-    found = find(lambda case: case.lengths["steps"] >= length, at(1), at(16), at(64), at(100))
-    assert found == at(length)
+    smallest = find(lambda case: case.lengths["steps"] >= length, at(1), at(16), at(64), at(100))
+    assert smallest == at(length)
 
 
 def test_a_length_that_fails_alone_is_found_where_every_one_is_tried():
@@ -296,15 +301,15 @@ def test_both_lengths_become_small():
         return case.lengths["p"] >= 4 and case.lengths["q"] >= 2
 
     (start,) = [Case({"p": 50, "q": 9}, 2)]
-    found = shortest.search([start], Judge(rule, spec)).case
-    assert found == Case({"p": 4, "q": 2}, 1)
+    smallest = shortest.search([start], Judge(rule, spec)).case
+    assert smallest == Case({"p": 4, "q": 2}, 1)
 
 
 def test_without_a_reference_the_shortest_golden_case_it_is():
-    judge = Judge(lambda case: True, known=False)
-    found = shortest.search([at(9), at(5, 2), at(5, 3)], judge)
-    assert found.case == at(5, 2)
-    assert "golden cases only" in found.told
+    judge = Judge(lambda case: True, complete=False)
+    smallest = shortest.search([at(9), at(5, 2), at(5, 3)], judge)
+    assert smallest.case == at(5, 2)
+    assert "golden cases only" in smallest.how
     assert judge.tried == 0
 
 
@@ -314,8 +319,8 @@ def test_a_part_of_a_graph_runs_alone():
     onnx.checker.check_model(cut, full_check=True)
     assert [v.name for v in cut.graph.input] == ["t1"]
     assert [d.dim_param for d in cut.graph.input[0].type.tensor_type.shape.dim] == ["n"]
-    held, _ = values.Exact(Net(cut)).all({"t1": np.float32([3])})
-    assert held["t2"].tolist() == [-3]
+    tensors, _ = values.Exact(Net(cut)).all({"t1": np.float32([3])})
+    assert tensors["t2"].tolist() == [-3]
     assert extract.fed(cut, {"t1": np.array([3.0])})["t1"].dtype == np.float32
     two = extract.part(net, [0, 1], ["t2"], {})
     onnx.checker.check_model(two, full_check=True)
@@ -324,29 +329,29 @@ def test_a_part_of_a_graph_runs_alone():
 
 def example(**changes):
     expected = {"y": np.array([1.0, 2.0])}
-    whole = {"model": chain("Abs"), "inputs": {"x": np.float32([1, 2])}, "expected": expected}
-    return Example(**{**whole, "tolerance": {"y": 1e-6}, "told": "", **changes})
+    fields = {"model": chain("Abs"), "inputs": {"x": np.float32([1, 2])}, "expected": expected}
+    return Example(**{**fields, "tolerance": {"y": 1e-6}, "what": "", **changes})
 
 
 def test_errors_are_those_of_the_stored_steps():
-    one = example(expected={"y": np.array([2.0])}, steps={"y": (0, np.array([1]))})
-    assert errors(one, {"y": np.float32([5, 2])}) == {"y": 0}
-    assert errors(one, {"y": np.float32([5, 3])}) == {"y": 1}
+    last_step = example(expected={"y": np.array([2.0])}, steps={"y": (0, np.array([1]))})
+    assert errors(last_step, {"y": np.float32([5, 2])}) == {"y": 0}
+    assert errors(last_step, {"y": np.float32([5, 3])}) == {"y": 1}
     assert errors(example(), {"y": np.float32([1])}) == {"y": np.inf}
 
 
 @pytest.mark.parametrize(
-    ("told", "reason", "shown"),
+    ("message", "reason", "shown"),
     [
         ("Softmax node 3: axis 7 is not there", "Softmax node 12: axis 2 is not there", True),
         ("the input cannot be given", "Softmax node 12: axis 2 is not there", False),
         ("the input cannot be given", "", False),
     ],
 )
-def test_a_part_that_fails_for_another_reason_shows_nothing(tmp_path, told, reason, shown):
+def test_a_part_that_fails_for_another_reason_shows_nothing(tmp_path, message, reason, shown):
     class Failing:
         def prepare(self, path):
-            raise LoadError(told)
+            raise LoadError(message)
 
     assert examples.departs(example(), Failing(), tmp_path, reason) is shown
 

@@ -28,12 +28,12 @@ PADS = ints(0, 0, 0, 0, 7, 0)
 OTHER = {"batch": 11, "sequence": 13}
 
 
-def difference(here, there, example=EXAMPLE, other=OTHER):
-    return list(against.compare(gather(here, example), gather(there, other)))
+def difference(model, other_model, example=EXAMPLE, other_example=OTHER):
+    return list(against.compare(gather(model, example), gather(other_model, other_example)))
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "rule", "text"),
+    ("model", "other_model", "rule", "text"),
     [
         (
             shaped("Pad", k=PADS),
@@ -64,8 +64,8 @@ def difference(here, there, example=EXAMPLE, other=OTHER):
     ],
     ids=["pad", "state", "declared", "divisor", "attribute", "unrolled"],
 )
-def test_what_differs_between_two_exports_is_baked(here, there, rule, text):
-    first = difference(here, there)[0]
+def test_what_differs_between_two_exports_is_baked(model, other_model, rule, text):
+    first = difference(model, other_model)[0]
     assert (first.rule, first.severity) == (rule, "error")
     assert text in first.found
 

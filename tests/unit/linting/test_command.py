@@ -28,10 +28,10 @@ def baked(length=7):
 
 def unnamed():
     """The clean graph with one warning: an axis that an exporter named."""
-    made = graph()
-    made.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "unk__3"
-    made.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "steps"
-    return made
+    model = graph()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "unk__3"
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "steps"
+    return model
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def call(capsys):
 
     def run(*flags):
         code = ended(lint.main, [str(flag) for flag in flags])
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 
@@ -99,9 +99,9 @@ def test_the_json_names_rule_severity_place_and_remedy(call, file):
     path = file(baked())
     code, out, _ = call(path, "--json", "--example", "sequence=7")
     assert code == 1
-    told = json.loads(out)
-    assert (told["schema"], [each["file"] for each in told["files"]]) == (1, [str(path)])
-    first = told["files"][0]["findings"][0]
+    report = json.loads(out)
+    assert (report["schema"], [each["file"] for each in report["files"]]) == (1, [str(path)])
+    first = report["files"][0]["findings"][0]
     assert set(first) == {"rule", "severity", "place", "found", "remedy"}
     assert (first["rule"], first["severity"]) == ("baked-length", "error")
 
@@ -115,8 +115,8 @@ def test_the_rules_are_listed_with_a_sentence_each(call):
 
 
 def test_another_export_shows_what_is_baked(call, file):
-    here, there = file(baked(7)), file(baked(11), "other.onnx")
-    code, out, _ = call(here, "--against", there)
+    path, other = file(baked(7)), file(baked(11), "other.onnx")
+    code, out, _ = call(path, "--against", other)
     assert code == 1
     assert "Reshape 'view' input 'shape': is 7 here and 11 in the other export" in out
     assert out.count("Reshape 'view'") == 1, "the same place is told twice"
@@ -125,7 +125,7 @@ def test_another_export_shows_what_is_baked(call, file):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (
             ["nowhere.onnx"],
@@ -138,10 +138,10 @@ def test_another_export_shows_what_is_baked(call, file):
         (["."], ". is not a bundle: no readable manifest.json in it"),
     ],
 )
-def test_a_call_that_is_not_usable_ends_with_2_and_one_line(call, flags, told):
+def test_a_call_that_is_not_usable_ends_with_2_and_one_line(call, flags, message):
     code, out, err = call(*flags)
     assert (code, out) == (2, "")
-    assert told in err
+    assert message in err
     assert len(err.splitlines()) == 1
 
 
@@ -230,7 +230,7 @@ def test_a_file_that_is_no_model_is_a_failed_check(tmp_path):
 
 
 def test_what_is_refused_says_how_many_more_there_are():
-    made = [linter.Finding("unused", "error", f"input {k}", "f", "r") for k in "abc"]
+    findings = [linter.Finding("unused", "error", f"input {k}", "f", "r") for k in "abc"]
     with pytest.raises(linter.CheckError, match=r"unused: input a: f; r \(and 2 more errors\)"):
-        linter.refuse(made)
+        linter.refuse(findings)
     linter.refuse([linter.Finding("unused", "warning", "input", "f", "r")])

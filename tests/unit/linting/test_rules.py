@@ -7,7 +7,7 @@ from onnx import TensorProto
 from onnx.defs import onnx_opset_version
 
 from harness.linting import RULES
-from tests.support.lint_checks import expect_clean, expect_planted, found
+from tests.support.lint_checks import expect_clean, expect_planted, findings
 from tests.support.lint_graphs import (
     AXES,
     EXAMPLE,
@@ -215,7 +215,7 @@ def test_every_rule_has_a_graph_planted_for_it():
 
 
 def test_errors_come_first():
-    made = dropout(True)
-    made.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "unk__1"
-    every = [(f.rule, f.severity) for f in found(made, EXAMPLE)]
+    training = dropout(True)
+    training.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "unk__1"
+    every = [(f.rule, f.severity) for f in findings(training, EXAMPLE)]
     assert every == [("training-node", "error"), ("unnamed-axis", "warning")]

@@ -19,8 +19,8 @@ from tests.support.lint_graphs import (
 
 def external(path, location="weights.bin"):
     """The clean model, its constant stored in another file."""
-    made = model([node("Mul", "x k", "y")], [value("y", AXES)], k=ones(FEATURES))
-    onnx.save(made, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    proto = model([node("Mul", "x k", "y")], [value("y", AXES)], k=ones(FEATURES))
+    onnx.save(proto, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     stored = onnx.load(path, load_external_data=False)
     for entry in stored.graph.initializer[0].external_data:
         if entry.key == "location":
@@ -30,9 +30,9 @@ def external(path, location="weights.bin"):
 
 
 def test_external_data_that_is_there_is_a_warning(tmp_path):
-    (one,) = linter.of_file(external(tmp_path / "m.onnx"), EXAMPLE)
-    assert (one.rule, one.severity) == ("external-data", "warning")
-    assert "1 tensor in the file 'weights.bin'" in one.found
+    (finding,) = linter.of_file(external(tmp_path / "m.onnx"), EXAMPLE)
+    assert (finding.rule, finding.severity) == ("external-data", "warning")
+    assert "1 tensor in the file 'weights.bin'" in finding.found
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_external_data_that_is_there_is_a_warning(tmp_path):
 )
 def test_external_data_that_cannot_be_used_is_an_error(tmp_path, location, text):
     (tmp_path / "short.bin").write_bytes(b"1234")
-    (one,) = linter.of_file(external(tmp_path / "m.onnx", location), EXAMPLE)
-    assert (one.rule, one.severity) == ("external-data", "error")
-    assert text in one.found
+    (finding,) = linter.of_file(external(tmp_path / "m.onnx", location), EXAMPLE)
+    assert (finding.rule, finding.severity) == ("external-data", "error")
+    assert text in finding.found
 
 
 def test_an_offset_that_is_no_number_is_an_error(tmp_path):
@@ -57,6 +57,6 @@ def test_an_offset_that_is_no_number_is_an_error(tmp_path):
     stored = onnx.load(path, load_external_data=False)
     stored.graph.initializer[0].external_data.add(key="length", value="twelve")
     path.write_bytes(stored.SerializeToString())
-    (one,) = linter.of_file(path, EXAMPLE)
-    assert (one.rule, one.severity) == ("external-data", "error")
-    assert "no number" in one.found
+    (finding,) = linter.of_file(path, EXAMPLE)
+    assert (finding.rule, finding.severity) == ("external-data", "error")
+    assert "no number" in finding.found

@@ -78,10 +78,10 @@ def test_shapes_must_be_equal(peer):
     assert notices(peer, x.repeat(3, 1), x)
 
 
-@pytest.mark.parametrize(("peer", "seen"), [*zip(PEERS, (0, 1, 0, 1), strict=True)])
-def test_a_dtype_may_differ(peer, seen):
+@pytest.mark.parametrize(("peer", "noticed"), [*zip(PEERS, (0, 1, 0, 1), strict=True)])
+def test_a_dtype_may_differ(peer, noticed):
     for dtype in (np.float64, np.float16):
-        assert notices(peer, array(0.5, dtype=dtype), array(0.5)) == seen
+        assert notices(peer, array(0.5, dtype=dtype), array(0.5)) == noticed
 
 
 A, B = array(1, 2), array(3, 4)
@@ -89,7 +89,7 @@ OUTPUTS = [("a", A), ("b", B)]
 
 
 @pytest.mark.parametrize(
-    ("actual", "seen"),
+    ("actual", "noticed"),
     [
         ([("a", A), ("b", B)], (0, 0, 0, 0)),
         ([("b", B), ("a", A)], (0, 1, 0, 1)),
@@ -105,8 +105,8 @@ OUTPUTS = [("a", A), ("b", B)]
         ([], (1, 1, 1, 1)),
     ],
 )
-def test_names_and_count(actual, seen):
-    assert tuple(caught(peer, OUTPUTS, actual) for peer in PEERS) == seen
+def test_names_and_count(actual, noticed):
+    assert tuple(caught(peer, OUTPUTS, actual) for peer in PEERS) == noticed
 
 
 def test_only_optimum_runs_more_than_one_length():

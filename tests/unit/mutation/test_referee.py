@@ -43,16 +43,16 @@ def test_another_way_to_the_same_numbers_is_equivalent(referee, tmp_path):
 
 def test_a_difference_below_float32_is_a_difference(referee, tmp_path):
     nearly = np.array(2 * (1 + 2.0**-23), np.float32)
-    other = model(tmp_path, "o", helper.make_node("Mul", ["x", "near"], ["y"]), near=nearly)
-    effect, reason = referee.effect(other, None, INPUTS)
+    nearby = model(tmp_path, "o", helper.make_node("Mul", ["x", "near"], ["y"]), near=nearly)
+    effect, reason = referee.effect(nearby, None, INPUTS)
     assert effect == pytest.approx(3 * 2 * 2.0**-23 / 1e-6)
     assert "noise floors" in reason
 
 
 def test_what_cannot_be_evaluated_is_not_called_equivalent(referee, tmp_path):
     shape = np.array([7, 3], np.int64)
-    other = model(tmp_path, "o", helper.make_node("Reshape", ["x", "shape"], ["y"]), shape=shape)
-    effect, reason = referee.effect(other, None, INPUTS)
+    reshaped = model(tmp_path, "o", helper.make_node("Reshape", ["x", "shape"], ["y"]), shape=shape)
+    effect, reason = referee.effect(reshaped, None, INPUTS)
     assert effect is None
     assert "not evaluated" in reason
 
@@ -63,8 +63,8 @@ def test_nan_or_infinity_where_the_original_has_none_is_not_equivalent(referee, 
     nodes = (stray, helper.make_node("Add", ["x", "x"], ["d"]))
     value = np.array(0 if operator == "Log" else -1, np.float32)
     add = helper.make_node("Add", ["d", "stray"], ["y"])
-    other = model(tmp_path, "o", *nodes, add, zero_or_less=value)
-    effect, reason = referee.effect(other, None, INPUTS)
+    odd = model(tmp_path, "o", *nodes, add, zero_or_less=value)
+    effect, reason = referee.effect(odd, None, INPUTS)
     assert effect is None
     assert "not finite" in reason
 
@@ -79,8 +79,8 @@ def test_nan_in_the_same_places_is_equivalent(tmp_path):
 def test_another_shape_is_not_equivalent_even_where_it_could_be_broadcast(referee, tmp_path):
     zero = np.zeros((2, 1), np.float32)
     nodes = (helper.make_node("Add", ["x", "x"], ["d"]), helper.make_node("Add", ["d", "o"], ["y"]))
-    other = model(tmp_path, "o", *nodes, o=zero)
-    effect, reason = referee.effect(other, None, INPUTS)
+    wider = model(tmp_path, "o", *nodes, o=zero)
+    effect, reason = referee.effect(wider, None, INPUTS)
     assert effect is None
     assert "another shape" in reason
 
@@ -98,18 +98,18 @@ class Shifted:
 
 def test_a_changed_session_is_compared_with_the_unchanged_one(referee, doubled):
     same, why = referee.effect(doubled, lambda s: Shifted(s, np.float32(0)), INPUTS)
-    other, _ = referee.effect(doubled, lambda s: Shifted(s, np.float32(1)), INPUTS)
+    shifted, _ = referee.effect(doubled, lambda s: Shifted(s, np.float32(1)), INPUTS)
     assert same == 0, why
-    assert other == pytest.approx(1e6)
+    assert shifted == pytest.approx(1e6)
 
 
 def test_fresh_inputs_have_what_goldens_may_lack():
     tokens = TensorSpec("tokens", "int64", (BATCH, "t"), low=1, high=9)
     spec = ModelSpec("m", "", (tokens,), (), "m", padded="tokens")
-    found = dict(fresh(spec))
-    shapes = {inputs["tokens"].shape for inputs in found.values()}
+    drawn = dict(fresh(spec))
+    shapes = {inputs["tokens"].shape for inputs in drawn.values()}
     assert {(batch, length) for length, batch in FRESH} <= shapes
     assert any(rows == steps > 1 for rows, steps in shapes)
     for kind in Raggedness:
-        assert any(name.endswith(kind.value) for name in found)
-    assert any((inputs["tokens"] == 0).any() for inputs in found.values())
+        assert any(name.endswith(kind.value) for name in drawn)
+    assert any((inputs["tokens"] == 0).any() for inputs in drawn.values())

@@ -26,14 +26,14 @@ CELL = Cell("model", "torch", "native", "fp32", "ort-cpu")
 
 
 def test_a_mutant_that_ends_its_process_is_caught_and_the_rest_goes_on():
-    found = study.supervised(CELL, Selection(), (), study=dying.study)
-    deadly, harmless = found.trials
+    studied = study.supervised(CELL, Selection(), (), study=dying.study)
+    deadly, harmless = studied.trials
     assert (deadly.verdict, deadly.stage) == (Verdict.CAUGHT, Stage.RUN)
     assert "SIGABRT" in deadly.reason
     assert deadly.reason.endswith("last line")
     assert deadly.peers == {peer.name: True for peer in peers.PEERS}
     assert harmless == dying.HARMLESS
-    assert found.honest == dying.HONEST
+    assert studied.honest == dying.HONEST
 
 
 def test_a_mutant_that_ends_only_the_referee_is_missed():
@@ -50,11 +50,11 @@ def test_a_process_that_ends_by_itself_is_an_error():
 
 def test_a_mutant_that_hangs_its_process_is_caught_and_the_study_ends():
     limits = Limits(seconds=2.0)
-    found = study.supervised(CELL, Selection(), (), limits=limits, study=dying.hanging)
-    (hung,) = found.trials
+    studied = study.supervised(CELL, Selection(), (), limits=limits, study=dying.hanging)
+    (hung,) = studied.trials
     assert (hung.verdict, hung.stage) == (Verdict.CAUGHT, Stage.RUN)
     assert hung.reason == "the runtime's process did not end within 2 s, was killed"
-    assert found.honest == dying.HONEST
+    assert studied.honest == dying.HONEST
 
 
 def test_a_study_that_is_to_end_ends_its_process_and_starts_no_other():
@@ -88,7 +88,7 @@ def jobs(monkeypatch, *cells, kind=Ready, framework=None, **about):
 
 
 @pytest.mark.parametrize(
-    ("about", "error", "told"),
+    ("about", "error", "message"),
     [
         (
             {"kind": Unavailable, "reason": "keras is not installed"},
@@ -99,9 +99,9 @@ def jobs(monkeypatch, *cells, kind=Ready, framework=None, **about):
         ({"framework": "torch"}, UsageError, "runs no graph"),
     ],
 )
-def test_a_cell_that_cannot_be_studied_is_not_passed_over(monkeypatch, about, error, told):
+def test_a_cell_that_cannot_be_studied_is_not_passed_over(monkeypatch, about, error, message):
     jobs(monkeypatch, CELL, **about)
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         next(study.run(Selection(), (), 1))
 
 
@@ -121,9 +121,9 @@ def test_a_fault_of_the_harness_is_no_catch(monkeypatch):
 
 
 def test_every_kind_has_a_name_of_its_own_and_a_sentence():
-    found = study.defects()
-    assert len(found) >= 40
-    for kind, defect in found.items():
+    defects = study.defects()
+    assert len(defects) >= 40
+    for kind, defect in defects.items():
         sentence = (defect.__doc__ or "").strip()
         assert sentence.endswith("."), kind
         assert "\n" not in sentence, kind

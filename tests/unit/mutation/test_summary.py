@@ -66,19 +66,21 @@ def test_a_peer_that_refuses_the_unchanged_model_is_named():
 
 
 def test_graded_misses_are_no_misses():
-    found = study(missed("one-weight-changed", "a", 1e-7), missed("mask-ignored", "m"))
-    assert [trial.defect for _, trial in summary.missed([found])] == ["mask-ignored"]
+    studied = study(missed("one-weight-changed", "a", 1e-7), missed("mask-ignored", "m"))
+    assert [trial.defect for _, trial in summary.missed([studied])] == ["mask-ignored"]
 
 
 def test_the_line_counts_catches_of_ours_and_of_the_peers():
-    found = study(caught("mask-ignored", "a", peers={"optimum": True}), missed("mask-ignored", "b"))
-    assert "1 of 2 caught, 0 equivalent" in report.line([found])
-    assert "optimum 1" in report.line([found])
+    studied = study(
+        caught("mask-ignored", "a", peers={"optimum": True}), missed("mask-ignored", "b")
+    )
+    assert "1 of 2 caught, 0 equivalent" in report.line([studied])
+    assert "optimum 1" in report.line([studied])
 
 
 def test_a_partial_report_says_so(tmp_path):
-    whole = report.write([study(caught("mask-ignored", "a"))], "command", tmp_path / "whole")
+    complete = report.write([study(caught("mask-ignored", "a"))], "command", tmp_path / "whole")
     part = report.write([study()], "command", tmp_path / "part", partial=True)
-    assert "partial" not in json.loads(whole.read_text())
+    assert "partial" not in json.loads(complete.read_text())
     assert json.loads(part.read_text())["partial"] is True
     assert [path.name for path in part.parent.iterdir()] == ["mutation.json"]

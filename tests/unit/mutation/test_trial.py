@@ -33,6 +33,6 @@ def output(ratio, reason):
 def test_the_ratio_is_that_of_an_error_beyond_the_tolerance(outputs, ratio):
     case = Case({"t": 3}, 2, Raggedness.NONE)
     result = CaseResult(case, Status.FAIL, Stage.COMPARE, "why", tuple(outputs))
-    found = trial._caught(Trial("kind", "place", None, Verdict.MISSED), result)
-    assert (found.verdict, found.lengths, found.batch) == (Verdict.CAUGHT, {"t": 3}, 2)
-    assert found.ratio == ratio
+    caught = trial._caught(Trial("kind", "place", None, Verdict.MISSED), result)
+    assert (caught.verdict, caught.lengths, caught.batch) == (Verdict.CAUGHT, {"t": 3}, 2)
+    assert caught.ratio == ratio

@@ -31,8 +31,8 @@ CUDA, CPU = CUDA_PROVIDER, CPU_PROVIDER
 def call(capsys):
     def run(*flags):
         code = ended(placement.main, [str(flag) for flag in flags])
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 
@@ -68,10 +68,10 @@ class Capi:
     def SessionOptions(self):  # noqa: N802
         return SimpleNamespace(add_session_config_entry=lambda key, value: None)
 
-    def InferenceSession(self, *given):  # noqa: N802
+    def InferenceSession(self, *arguments):  # noqa: N802
         return self
 
-    def initialize_session(self, *given):
+    def initialize_session(self, *arguments):
         self.refusals.value = self.fails is True
         if self.fails:
             raise RuntimeError("the reason")
@@ -182,7 +182,7 @@ def test_without_a_compiler_the_exit_code_is_3(call, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("command", "expected"),
     [
         ("my-cc", ["my-cc"]),
         ("my-cc -O2 -DA='b c'", ["my-cc", "-O2", "-DA=b c"]),
@@ -190,18 +190,18 @@ def test_without_a_compiler_the_exit_code_is_3(call, tmp_path, monkeypatch):
         (" ", ["cc"]),
     ],
 )
-def test_a_compiler_may_be_given_with_its_flags(tmp_path, monkeypatch, given, expected):
+def test_a_compiler_may_be_given_with_its_flags(tmp_path, monkeypatch, command, expected):
     for name in ("cc", "my-cc", "ccache"):
         (tmp_path / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@" >&2; exit 1\n')
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("CC", given)
-    program, *rest = shim.compiler()
-    assert [Path(program).name, *rest] == expected
+    monkeypatch.setenv("CC", command)
+    program, *flags = shim.compiler()
+    assert [Path(program).name, *flags] == expected
     (tmp_path / "provider.so").write_bytes(b"")
     with pytest.raises(UnavailableError, match="cannot build the placement's library") as caught:
         shim.built(tmp_path / "provider.so", tmp_path / "cache")
-    assert str(caught.value).endswith(f": {[*rest, '-shared'][0]}")
+    assert str(caught.value).endswith(f": {[*flags, '-shared'][0]}")
 
 
 def test_a_compiler_that_is_no_command_or_not_there_is_told(monkeypatch):
@@ -214,7 +214,7 @@ def test_a_compiler_that_is_no_command_or_not_there_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["missing.onnx"], "missing.onnx: No such file or directory; expected an ONNX model"),
         (["junk.onnx"], "junk.onnx is not a readable ONNX model"),
@@ -224,14 +224,14 @@ def test_a_compiler_that_is_no_command_or_not_there_is_told(monkeypatch):
         (["m.onnx", "--opset", "3"], "m.onnx cannot be converted to opset 3 ("),
     ],
 )
-def test_an_unusable_call_or_file_ends_with_2(call, tmp_path, monkeypatch, flags, told):
+def test_an_unusable_call_or_file_ends_with_2(call, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
     saved(tmp_path / "m.onnx", cell())
     (tmp_path / "junk.onnx").write_bytes(b"junkjunk")
     (tmp_path / "empty.onnx").write_bytes(b"")
     code, out, err = call(*flags)
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: {told}")
+    assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1
 
 
@@ -270,12 +270,12 @@ def test_recurrent_nodes_off_cuda_are_told_first(call, tmp_path, monkeypatch):
 def test_shape_arithmetic_may_stay_and_every_opset_is_answered(call, tmp_path, monkeypatch):
     answering(monkeypatch, (CUDA, "Sqrt", "s"), (CPU, "Shape", "i"))
     code, out, _ = call(saved(tmp_path / "m.onnx", measured()), "--opset", "18,22", "--json")
-    told = json.loads(out)
+    report = json.loads(out)
     assert code == 0
-    assert (told["schema"], told["onnxruntime"], told["cuda"]) == (1, "1.2", "12.8")
-    assert [answer["opset"] for answer in told["placements"]] == [18, 22]
-    assert told["placements"][0]["nodes_by_provider"] == {CPU: {"Shape": 1}, CUDA: {"Sqrt": 1}}
-    assert told["placements"][0]["nodes"][0] == {"provider": CPU, "op_type": "Shape", "node": "i"}
+    assert (report["schema"], report["onnxruntime"], report["cuda"]) == (1, "1.2", "12.8")
+    assert [answer["opset"] for answer in report["placements"]] == [18, 22]
+    assert report["placements"][0]["nodes_by_provider"] == {CPU: {"Shape": 1}, CUDA: {"Sqrt": 1}}
+    assert report["placements"][0]["nodes"][0] == {"provider": CPU, "op_type": "Shape", "node": "i"}
 
 
 def test_a_model_that_onnx_runtime_refuses_ends_with_2(call, tmp_path, monkeypatch):
@@ -342,14 +342,14 @@ def test_the_partitioner_answers(answers, name, expected):
 
 
 def graph(inputs, *nodes, **constants):
-    made = helper.make_graph(
+    main = helper.make_graph(
         nodes,
         "g",
         [helper.make_tensor_value_info(n, k, list(dims)) for n, (k, dims) in inputs.items()],
         [helper.make_empty_tensor_value_info(nodes[-1].output[0])],
         [onnx.numpy_helper.from_array(np.array(v), name) for name, v in constants.items()],
     )
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return helper.make_model(main, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
 @real

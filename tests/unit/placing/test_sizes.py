@@ -56,8 +56,8 @@ SHAPE = make("Shape", "x", "shape")
 )
 def test_a_node_works_on_sizes_where_all_that_it_takes_does(tmp_path, nodes, expected):
     constants = {"k": np.array([0, 1]), "table": np.ones((9, 4), np.float32)}
-    found = on_sizes(saved(tmp_path / "m.onnx", nodes, constants))
-    assert {op: found[op, op] for op in expected} == expected
+    sizes = on_sizes(saved(tmp_path / "m.onnx", nodes, constants))
+    assert {op: sizes[op, op] for op in expected} == expected
 
 
 @pytest.mark.parametrize(("ir_version", "expected"), [(3, True), (4, False)])
@@ -72,8 +72,8 @@ def test_nodes_of_one_name_are_judged_together(tmp_path):
         return oh.make_node("Add", [a, b], [f"{a}{b}{name}"], name)
 
     nodes = [SHAPE, add("shape", "shape", ""), add("shape", "shape", "one"), add("n", "n", "")]
-    found = on_sizes(saved(tmp_path / "m.onnx", nodes))
-    assert (found["Add", ""], found["Add", "one"]) == (False, True)
+    sizes = on_sizes(saved(tmp_path / "m.onnx", nodes))
+    assert (sizes["Add", ""], sizes["Add", "one"]) == (False, True)
     nodes = [SHAPE, add("n", "n", ""), add("shape", "shape", "")]
     assert on_sizes(saved(tmp_path / "m.onnx", nodes))["Add", ""] is False
 
@@ -94,24 +94,24 @@ def test_a_nested_graph_knows_the_sizes_around_it_and_takes_data(tmp_path):
     loop.attribute.append(oh.make_attribute("body", body("b", iteration, going, carried("v"))))
     after = make("Min", "Mul k")
     constants = {"k": np.array([0, 1])}
-    found = on_sizes(saved(tmp_path / "m.onnx", [SHAPE, loop, after], constants))
+    sizes = on_sizes(saved(tmp_path / "m.onnx", [SHAPE, loop, after], constants))
     expected = {"Mul": True, "Add": True, "Sub": False, "Div": False, "Shape": True, "Min": False}
-    assert {op: found[op, op] for op in expected} == expected
+    assert {op: sizes[op, op] for op in expected} == expected
     hiding = oh.make_node("Loop", ["", "", "n"], ["y"], "Loop")
     hiding.attribute.append(oh.make_attribute("body", body("b", iteration, going, carried("k"))))
-    found = on_sizes(saved(tmp_path / "m.onnx", [SHAPE, hiding], constants))
-    assert found["Mul", "Mul"] is False
+    sizes = on_sizes(saved(tmp_path / "m.onnx", [SHAPE, hiding], constants))
+    assert sizes["Mul", "Mul"] is False
 
 
 def test_a_node_that_is_not_in_the_file_permutes_a_shape_is_inlined_or_works_on_data(tmp_path):
-    known = on_sizes(saved(tmp_path / "m.onnx", [SHAPE, make("Gather", "x n")]))
-    assert not works_on_sizes("Gather", "Gather", known)
-    assert works_on_sizes("Gather", "Gather_token_1", known)
+    sizes = on_sizes(saved(tmp_path / "m.onnx", [SHAPE, make("Gather", "x n")]))
+    assert not works_on_sizes("Gather", "Gather", sizes)
+    assert works_on_sizes("Gather", "Gather_token_1", sizes)
     assert works_on_sizes("Gather", "Gather", {})
-    assert not works_on_sizes("Gather", "Gather_1", known)
-    assert not works_on_sizes("Max", "Gather", known)
-    assert not works_on_sizes("Shape", "another", known)
+    assert not works_on_sizes("Gather", "Gather_1", sizes)
+    assert not works_on_sizes("Max", "Gather", sizes)
+    assert not works_on_sizes("Shape", "another", sizes)
     for name in ("", "_inlfunc_Shp_cat", "_if_then_branch__inline_0_cat", "_if_else_branch_cat"):
-        assert works_on_sizes("Concat", name, known)
-        assert not works_on_sizes("Softmax", name, known)
+        assert works_on_sizes("Concat", name, sizes)
+        assert not works_on_sizes("Softmax", name, sizes)
         assert not works_on_sizes("Concat", name, {("Concat", name): False})

@@ -17,7 +17,7 @@ from harness.runtimes.ort import OrtSession
 from tests.support.small_graphs import cell, saved
 
 CUDA, CPU = CUDA_PROVIDER, CPU_PROVIDER
-HELD = {
+KERNELS = {
     "1.9.0": {"LSTM": {"7": {"float32": True}, "22": {"float32": False}}, "Pad": {"13": None}},
     "1.10.2": {
         "LSTM": {"7": {"float32": True}, "22": {"float32": True}},
@@ -31,9 +31,9 @@ FORMS = {"GRU": {"linear_before_reset=0": False, "linear_before_reset=1": True}}
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     """Two small tables in the place of the stored ones."""
-    for version, kernels in HELD.items():
-        held = {"versions": {version: "12.8"}, "forms": FORMS, "kernels": kernels}
-        (tmp_path / f"{version}.json").write_text(json.dumps(held))
+    for version, kernels in KERNELS.items():
+        table = {"versions": {version: "12.8"}, "forms": FORMS, "kernels": kernels}
+        (tmp_path / f"{version}.json").write_text(json.dumps(table))
     monkeypatch.setattr(tables, "FOLDER", tmp_path)
     tables.stored.cache_clear()
     yield tables.stored()
@@ -162,7 +162,7 @@ def test_differences_leave_out_shape_arithmetic_and_what_is_unknown():
         ("Gather", "e"): False,
         ("Gather", "g"): True,
     }
-    found = differences(
+    lines = differences(
         [
             Placement(CPU, "GRU", "a"),
             Placement(CUDA, "GRU", "b"),
@@ -175,7 +175,7 @@ def test_differences_leave_out_shape_arithmetic_and_what_is_unknown():
         predicted,
         {("Gather", "c"): True, ("Gather", "g"): False},
     )
-    assert found == [
+    assert lines == [
         f"GRU 'a' on {CPU}, predicted on {CUDA}",
         f"GRU 'b' on {CUDA}, predicted on {CPU}",
         f"Gather 'e' on {CUDA}, predicted on {CPU}",
@@ -208,25 +208,25 @@ def test_a_cuda_session_tells_how_it_differs_from_the_stored_answers(tmp_path):
     def evidence(version, provider=CUDA):
         return OrtSession(CudaSession(), provider, version, path=path).evidence()
 
-    known = evidence("1.31.0")
-    assert known["placement_predicted_by"] == "1.31.0 (CUDA 13)"
-    assert known["placement_differs"] == [f"GRU 'cell' on {CUDA}, predicted on {CPU}"]
-    unknown = evidence("1.2.0")
-    assert unknown["placement_predicted_by"] is None
-    assert "placement_differs" not in unknown
+    predicted = evidence("1.31.0")
+    assert predicted["placement_predicted_by"] == "1.31.0 (CUDA 13)"
+    assert predicted["placement_differs"] == [f"GRU 'cell' on {CUDA}, predicted on {CPU}"]
+    unpredicted = evidence("1.2.0")
+    assert unpredicted["placement_predicted_by"] is None
+    assert "placement_differs" not in unpredicted
     assert "placement_predicted_by" not in evidence("1.31.0", CPU)
 
 
 def test_versions_that_answer_alike_share_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "FOLDER", tmp_path)
-    kernels = HELD["1.10.2"]
+    kernels = KERNELS["1.10.2"]
 
     def store(version, answers):
         versions = SimpleNamespace(onnxruntime=version, cuda="12.8")
         placement_tables.stored(versions, {"forms": FORMS, "kernels": answers})
         tables.stored.cache_clear()
-        held = {t.onnxruntime: "22" if 22 in t.kernels["LSTM"] else "7" for t in tables.stored()}
-        return sorted(path.stem for path in tmp_path.iterdir()), held
+        since = {t.onnxruntime: "22" if 22 in t.kernels["LSTM"] else "7" for t in tables.stored()}
+        return sorted(path.stem for path in tmp_path.iterdir()), since
 
     older = {**kernels, "LSTM": {"7": {"float32": True}}}
     assert store("1.10.2", kernels) == (["1.10.2"], {"1.10.2": "22"})

@@ -24,10 +24,10 @@ def statuses(tmp_path):
             for name in RELATIONS
             for result in judge.judge(name, stored, stored.cases, path, CPU.row, CPU, session)
         ]
-        found = {result.relation: set() for result in results}
+        by_relation = {result.relation: set() for result in results}
         for result in results:
-            found[result.relation].add(result.status)
-        return found
+            by_relation[result.relation].add(result.status)
+        return by_relation
 
     return run
 
@@ -42,6 +42,6 @@ def test_every_relation_that_applies_holds(statuses, like):
 
 @pytest.mark.parametrize("like", PADDED)
 def test_a_mean_over_every_step_is_noticed(statuses, like):
-    found = statuses(like, every_step=True)
-    failing = {name for name, known in found.items() if Status.FAIL in known}
+    by_relation = statuses(like, every_step=True)
+    failing = {name for name, values in by_relation.items() if Status.FAIL in values}
     assert failing == ({"padding", "poison"} if like in LOOKED_UP else {"padding"})

@@ -139,9 +139,9 @@ def test_two_runs_may_differ_by_twice_the_tolerance_of_one(judged):
     (case,) = [c for c in recurrence.CASES if c.lengths["sequence"] == 7]
     (result,) = judged(recurrence.graph(), names=["batch-rows"], cases=[case])["batch-rows"]
     y = next(o for o in result.outputs if o.name == "y")
-    one = tolerance(ROW, recurrence.NOISE, 0.5)
+    single = tolerance(ROW, recurrence.NOISE, 0.5)
     assert y.noise_floor == 2 * recurrence.NOISE
-    assert y.tolerance == pytest.approx(2 * one)
+    assert y.tolerance == pytest.approx(2 * single)
 
 
 def test_padding_is_put_where_the_model_is_recorded_with_it(judged, tmp_path):
@@ -156,9 +156,9 @@ def test_padding_is_put_where_the_model_is_recorded_with_it(judged, tmp_path):
 
 def test_pieces_are_told_by_their_cut(judged):
     results = judged(recurrence.graph("state-ignored"), names=["pieces"])["pieces"]
-    told = {c.reason.split("output ")[1].split(": ")[1] for c in results if c.reason}
-    assert {"first step alone", "last step alone", "halves", "single steps"} <= told
-    assert any(how.startswith("pieces of ") for how in told)
+    hows = {c.reason.split("output ")[1].split(": ")[1] for c in results if c.reason}
+    assert {"first step alone", "last step alone", "halves", "single steps"} <= hows
+    assert any(how.startswith("pieces of ") for how in hows)
 
 
 def test_a_run_that_fails_is_a_failing_case_and_the_others_go_on(judged):
@@ -206,9 +206,9 @@ def test_only_what_a_stage_refuses_is_a_failure(judged, error, status, stage):
                 raise error
             return super().prepare(path)
 
-    (found,) = judged(recurrence.graph(), Raising(), ["reversal"])["reversal"]
-    assert (found.status, found.stage) == (status, stage)
-    assert found.reason.startswith("relation reversal: ")
+    (result,) = judged(recurrence.graph(), Raising(), ["reversal"])["reversal"]
+    assert (result.status, result.stage) == (status, stage)
+    assert result.reason.startswith("relation reversal: ")
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_a_relation_decides_the_stage_only_where_golden_cases_pass(golden_stage,
         failed or CaseResult(case, Status.PASS, Stage.COMPARE),
         CaseResult(case, *relation, "relation", relation="reversal"),
     )
-    found = engine._verdict(Cell("m", "torch", "native", "fp32", "r"), {}, results)
-    assert (found.status, found.stage) == verdict
+    result = engine._verdict(Cell("m", "torch", "native", "fp32", "r"), {}, results)
+    assert (result.status, result.stage) == verdict
 
 
 def test_the_spread_has_the_wanted_lengths_and_every_raggedness():
@@ -346,8 +346,8 @@ def recurrent(kind, direction, lens, layout=0, last_only=False):
     options = {"layout": layout} if layout else {}
     if kind != "LSTM" and directions == 2 and not layout:
         one = ["Sigmoid", "Tanh"] if kind == "GRU" else ["LeakyRelu"]
-        other = ["HardSigmoid", "Softsign"] if kind == "GRU" else ["Affine"]
-        options |= {"activations": one + other, "activation_beta": [0.125]}
+        second = ["HardSigmoid", "Softsign"] if kind == "GRU" else ["Affine"]
+        options |= {"activations": one + second, "activation_beta": [0.125]}
         options |= {"activation_alpha": [0.25] if kind == "GRU" else [0.5, 0.25]}
     shown = outputs[1:] if last_only else outputs
     node = helper.make_node(
@@ -384,9 +384,9 @@ def same_when_reversed(runtime, model, folder, inputs):
     assert (turned != directions) == (b"bidirectional" not in directions)
     after = outputs_of(runtime, model, folder, inputs)
     assert [name for name, _ in after] == [name for name, _ in before]
-    for (_, one), (_, other) in zip(before, after, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
-        assert np.ptp(one) > 0.1
+    for (_, value), (_, mirrored) in zip(before, after, strict=True):
+        np.testing.assert_allclose(value, mirrored, rtol=0, atol=1e-6)
+        assert np.ptp(value) > 0.1
 
 
 @pytest.mark.parametrize("last_only", [False, True])
@@ -408,8 +408,8 @@ def test_a_node_with_the_batch_first_is_reversed_within_its_lengths():
     edit = Edit(recurrent("LSTM", "forward", True, layout=1)[0])
     assert reverse(edit) == 1
     model = edit.done()
-    found = [node for node in model.graph.node if node.op_type == "ReverseSequence"]
-    axes = [{a.name: a.i for a in node.attribute} for node in found]
+    reversals = [node for node in model.graph.node if node.op_type == "ReverseSequence"]
+    axes = [{a.name: a.i for a in node.attribute} for node in reversals]
     assert axes == [{"time_axis": 1, "batch_axis": 0}] * 2
     onnx.checker.check_model(model, full_check=True)
 

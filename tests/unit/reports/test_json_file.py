@@ -27,8 +27,8 @@ def report(*outputs, draw=0, evidence=None):
     case = Case({"tokens": 7}, 3, Raggedness.LEFT, True, draw)
     judged = CaseResult(case, Status.PASS, Stage.COMPARE, "", outputs or (OUTPUT,), 0.25, "padding")
     cell = Cell("m", "torch", "native", "fp32", "ort-cpu")
-    told = {"version": "1"} if evidence is None else evidence
-    result = CellResult(cell, Status.PASS, Stage.COMPARE, "", told, (judged,), 0.5, "replay")
+    evidence = {"version": "1"} if evidence is None else evidence
+    result = CellResult(cell, Status.PASS, Stage.COMPARE, "", evidence, (judged,), 0.5, "replay")
     return Report("python -m harness.validate", {"cores": 2}, (result,))
 
 
@@ -51,17 +51,17 @@ def test_every_field_is_there_by_its_name(tmp_path):
     (cell,) = data["results"]
     (case,) = cell["cases"]
     (output,) = case["outputs"]
-    names = {kind: {one.name for one in fields(kind)} for kind in (Case, CaseResult, CellResult)}
-    assert set(output) == {one.name for one in fields(OutputComparison)}
+    names = {kind: {each.name for each in fields(kind)} for kind in (Case, CaseResult, CellResult)}
+    assert set(output) == {each.name for each in fields(OutputComparison)}
     assert set(case) == (names[Case] | names[CaseResult]) - {"case", "draw"}
     assert set(cell) == (names[CellResult] | {"id"}) - {"cell"}
 
 
 def test_what_is_seldom_is_written_only_where_it_is(tmp_path):
-    for made, draws in ((report(), None), (report(draw=2), 2)):
-        path = json_file.write(made, tmp_path)
+    for written, draws in ((report(), None), (report(draw=2), 2)):
+        path = json_file.write(written, tmp_path)
         assert json.loads(path.read_text())["results"][0]["cases"][0].get("draw") == draws
-        assert json_file.read(path) == made
+        assert json_file.read(path) == written
     part = replace(report(), partial=True)
     assert json_file.read(json_file.write(part, tmp_path)) == part
 
@@ -112,8 +112,8 @@ STRANGE = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value", "told"), STRANGE)
-def test_what_is_not_as_declared_is_named_with_its_place(tmp_path, place, value, told):
+@pytest.mark.parametrize(("place", "value", "message"), STRANGE)
+def test_what_is_not_as_declared_is_named_with_its_place(tmp_path, place, value, message):
     path = json_file.write(report(), tmp_path)
     data = holder = json.loads(path.read_text())
     for part in place[:-1]:
@@ -124,20 +124,20 @@ def test_what_is_not_as_declared_is_named_with_its_place(tmp_path, place, value,
         json_file.read(path)
     said = str(caught.value)
     assert said.startswith(f"{path} is no whole report: ")
-    assert told in said
+    assert message in said
     assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("place", [(), ("results", 0), CASE, FIRST], ids=len)
 def test_a_key_that_is_missing_is_named_with_its_place(tmp_path, place):
     path = json_file.write(report(), tmp_path)
-    whole = json.loads(path.read_text())
-    holder = whole
+    document = json.loads(path.read_text())
+    holder = document
     for part in place:
         holder = holder[part]
     for name in set(holder) - {"schema", "results"}:
         kept = holder.pop(name)
-        path.write_text(json.dumps(whole))
+        path.write_text(json.dumps(document))
         with pytest.raises(UsageError, match=f"is no whole report: it has no '{name}'"):
             json_file.read(path)
         holder[name] = kept

@@ -35,22 +35,22 @@ def case(length=7, ratio=0.5, status=Status.PASS, **kwargs):
 
 
 def cell(name="m", status=Status.PASS, cases=None, reason="", **kwargs):
-    found = (case(),) if cases is None else tuple(cases)
+    results = (case(),) if cases is None else tuple(cases)
     about = Cell(name, "torch", "native", "fp32", "ort-cpu")
-    told = CellResult(
-        about, status, Stage.COMPARE, reason, {"version": "1"}, found, 0.5, "replay x"
+    result = CellResult(
+        about, status, Stage.COMPARE, reason, {"version": "1"}, results, 0.5, "replay x"
     )
-    return replace(told, **kwargs)
+    return replace(result, **kwargs)
 
 
 def report(*cells, shard=None, partial=False, command="harness.validate", **environment):
     environment |= {"shard": shard} if shard else {}
-    told = f"python -m {command}" + (f" --shard {shard}" if shard else "")
-    return Report(told, {"python": "3.11", **environment}, cells, partial)
+    call = f"python -m {command}" + (f" --shard {shard}" if shard else "")
+    return Report(call, {"python": "3.11", **environment}, cells, partial)
 
 
 def merged(*reports):
-    return merging.merge({f"r{n}": one for n, one in enumerate(reports)}, "python -m harness.merge")
+    return merging.merge({f"r{n}": r for n, r in enumerate(reports)}, "python -m harness.merge")
 
 
 def test_a_written_report_is_read_as_it_was(tmp_path):
@@ -63,7 +63,7 @@ def test_a_written_report_is_read_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda data: "not JSON", "is not JSON"),
         (lambda data: "[]", "is no report: expected report.json of schema 1"),
@@ -78,7 +78,7 @@ def test_a_written_report_is_read_as_it_was(tmp_path):
         (lambda data: json.dumps(data)[:-40], "is not JSON"),
     ],
 )
-def test_what_is_no_report_is_told_in_one_line(tmp_path, change, told, capsys):
+def test_what_is_no_report_is_told_in_one_line(tmp_path, change, message, capsys):
     path = json_file.write(report(cell()), tmp_path)
     path.write_text(change(json.loads(path.read_text())))
     with pytest.raises(UsageError):
@@ -88,17 +88,17 @@ def test_what_is_no_report_is_told_in_one_line(tmp_path, change, told, capsys):
     errors = capsys.readouterr().err
     assert len(errors.splitlines()) == 1
     assert str(path) in errors
-    assert told in errors
+    assert message in errors
     assert not out.exists()
 
 
 def test_a_cell_that_two_reports_have_is_there_once():
-    one = merged(report(cell("a"), cell("b")), report(cell("b", seconds=9.0), cell("c")))
-    assert [result.cell.model for result in one.report.results] == ["a", "b", "c"]
-    assert one.report.comparisons == 3
-    assert one.report.results[1].evidence["reports"] == ["r0", "r1"]
-    assert not one.report.results[1].reason
-    assert not one.missing
+    joined = merged(report(cell("a"), cell("b")), report(cell("b", seconds=9.0), cell("c")))
+    assert [result.cell.model for result in joined.report.results] == ["a", "b", "c"]
+    assert joined.report.comparisons == 3
+    assert joined.report.results[1].evidence["reports"] == ["r0", "r1"]
+    assert not joined.report.results[1].reason
+    assert not joined.missing
 
 
 def test_cases_are_joined_and_the_worse_of_two_counts():
@@ -106,8 +106,8 @@ def test_cases_are_joined_and_the_worse_of_two_counts():
     two = report(cell(cases=[case(3, 0.2), case(4, 0.3)]))
     for pair in ((one, two), (two, one)):
         (result,) = merged(*pair).report.results
-        found = {c.case.lengths["tokens"]: c.outputs[0].ratio for c in result.cases}
-        assert found == {2: 0.1, 3: 0.9, 4: 0.3}
+        ratios = {c.case.lengths["tokens"]: c.outputs[0].ratio for c in result.cases}
+        assert ratios == {2: 0.1, 3: 0.9, 4: 0.3}
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_where_reports_conflict_the_worse_counts_and_says_so(good, bad):
 
 
 def test_a_failure_at_two_stages_says_both():
-    one = report(cell(status=Status.FAIL, stage=Stage.LOAD))
-    (result,) = merged(one, report(cell(status=Status.FAIL, reason="x"))).report.results
+    loading = report(cell(status=Status.FAIL, stage=Stage.LOAD))
+    (result,) = merged(loading, report(cell(status=Status.FAIL, reason="x"))).report.results
     assert result.reason.startswith("fail at load in r0; fail at compare in r1")
 
 
@@ -165,9 +165,9 @@ def test_environments_that_differ_are_all_kept():
     ],
 )
 def test_a_missing_shard_is_noticed(shards, missing):
-    found = merged(*(report(cell(shard), shard=shard) for shard in shards))
-    assert [line.split()[1] for line in found.missing] == missing
-    assert found.report.partial == bool(missing)
+    joined = merged(*(report(cell(shard), shard=shard) for shard in shards))
+    assert [line.split()[1] for line in joined.missing] == missing
+    assert joined.report.partial == bool(missing)
 
 
 def test_shards_of_two_selections_do_not_stand_in_for_each_other():
@@ -176,8 +176,8 @@ def test_shards_of_two_selections_do_not_stand_in_for_each_other():
     two = report(cell(), shard="2/2", command=f"{call} a --report-dir=y --workers 3")
     assert not merged(one, two).missing
     other = report(cell(), shard="2/2", command=f"{call} b")
-    told = merged(one, other).missing
-    assert [line.split(" of ")[1] for line in told] == [
+    missing = merged(one, other).missing
+    assert [line.split(" of ")[1] for line in missing] == [
         f"python -m {call} a",
         f"python -m {call} b",
     ]
@@ -197,17 +197,17 @@ def test_shards_of_two_selections_do_not_stand_in_for_each_other():
     ],
 )
 def test_the_command_writes_every_report_and_ends_as_validate_does(reports, code, tmp_path, capsys):
-    paths = [json_file.write(one, tmp_path / str(n)) for n, one in enumerate(reports)]
+    paths = [json_file.write(part, tmp_path / str(n)) for n, part in enumerate(reports)]
     out = tmp_path / "out"
     assert ended(merge.main, [*map(str, paths), "-o", str(out)]) == code
-    told = capsys.readouterr()
-    found = json_file.read(out / "report.json")
-    assert bool(told.err) == found.partial
-    assert found.partial == any(r.partial or "shard" in r.environment for r in reports)
-    assert "partial report" in told.out or not found.partial
-    assert all(result.cell.id in told.out for result in found.results)
+    printed = capsys.readouterr()
+    written = json_file.read(out / "report.json")
+    assert bool(printed.err) == written.partial
+    assert written.partial == any(r.partial or "shard" in r.environment for r in reports)
+    assert "partial report" in printed.out or not written.partial
+    assert all(result.cell.id in printed.out for result in written.results)
     suite = ElementTree.parse(out / "junit.xml").getroot()
-    assert int(suite.get("tests")) == len(found.results)
+    assert int(suite.get("tests")) == len(written.results)
 
 
 def test_junit_has_a_case_for_each_cell(tmp_path):
@@ -218,7 +218,7 @@ def test_junit_has_a_case_for_each_cell(tmp_path):
     counts = {"tests": "6", "failures": "2", "errors": "1", "skipped": "2", "time": "3.000"}
     assert {name: suite.get(name) for name in counts} == counts
     assert {name: suites.get(name) for name in counts} == counts
-    tags = {one.get("name").split("/")[0]: [child.tag for child in one] for one in suite}
+    tags = {each.get("name").split("/")[0]: [child.tag for child in each] for each in suite}
     assert tags == {
         "pass": [],
         "fail": ["failure"],

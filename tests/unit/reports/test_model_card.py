@@ -69,7 +69,7 @@ def test_its_example_runs(shipped, monkeypatch):
 
 def test_it_says_what_lint_found(shipped):
     text = (shipped / "MODEL.md").read_text()
-    found = re.findall(r"^- (\w+): .*; .* \((\S+)\)$", text, re.MULTILINE)
-    there = linter.of_file(shipped / "model.onnx", {})
-    assert ("warning", "unused") in found
-    assert sorted(found) == sorted((finding.severity, finding.rule) for finding in there)
+    listed = re.findall(r"^- (\w+): .*; .* \((\S+)\)$", text, re.MULTILINE)
+    findings = linter.of_file(shipped / "model.onnx", {})
+    assert ("warning", "unused") in listed
+    assert sorted(listed) == sorted((finding.severity, finding.rule) for finding in findings)

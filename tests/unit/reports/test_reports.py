@@ -66,8 +66,8 @@ def test_exit_codes(results, code):
 
 
 def test_the_last_line_counts():
-    told = summary.line(report(result(Status.PASS, [case(), case()]), result(Status.XFAIL)))
-    assert told == "2 cells, 2 comparisons at 2 of 2 steps: 1 pass, 1 xfail"
+    line = summary.line(report(result(Status.PASS, [case(), case()]), result(Status.XFAIL)))
+    assert line == "2 cells, 2 comparisons at 2 of 2 steps: 1 pass, 1 xfail"
     assert "nothing was compared" in summary.line(report(result(Status.UNAVAILABLE)))
 
 
@@ -81,9 +81,9 @@ def test_the_json_has_the_contracts_shape(tmp_path):
     (cell,) = data["results"]
     assert {"id", "status", "stage", "reason", "evidence", "cases", "replay"} <= set(cell)
     assert cell["id"] == "tagger/torch/native/fp32/ort-cpu"
-    (one,) = cell["cases"]
-    assert {"lengths", "batch", "status", "outputs", "seconds"} <= set(one)
-    (compared,) = one["outputs"]
+    (entry,) = cell["cases"]
+    assert {"lengths", "batch", "status", "outputs", "seconds"} <= set(entry)
+    (compared,) = entry["outputs"]
     assert {
         *("name", "max_abs", "max_rel", "max_ulp", "noise_floor", "tolerance", "ratio"),
         *("worst_index", "worst_step"),
@@ -118,14 +118,14 @@ def cell(runtime, status, stage=Stage.COMPARE, reason="", framework="torch", exp
 
 
 def mixed():
-    known = "it lacks an operator: 3 of {} cases"
+    reason = "it lacks an operator: 3 of {} cases"
     return report(
         cell("ort-cpu", Status.PASS),
-        cell("tract", Status.XFAIL, Stage.RUN, known.format(9)),
+        cell("tract", Status.XFAIL, Stage.RUN, reason.format(9)),
         cell("ort-cuda", Status.UNAVAILABLE, Stage.LOAD, "no CUDA device"),
         cell("web", Status.UNAVAILABLE, Stage.LOAD, "one"),
         cell("ort-cpu", Status.ERROR, Stage.LOAD, "[lost] a | pipe", framework="keras"),
-        cell("tract", Status.XFAIL, Stage.RUN, known.format(7), framework="keras"),
+        cell("tract", Status.XFAIL, Stage.RUN, reason.format(7), framework="keras"),
         cell("ort-cuda", Status.UNAVAILABLE, Stage.LOAD, "no CUDA device", framework="keras"),
         cell("web", Status.PASS, framework="keras"),
     )
@@ -165,10 +165,10 @@ def test_exporters_are_named_only_where_there_are_several():
 
 
 def test_the_json_has_one_line_for_each_case():
-    told = report(result(Status.PASS, [case(), case()]), result(Status.PASS, [case()]))
-    lines = json_file.dumps(told).splitlines()
-    assert sum(line.startswith('{"lengths": ') for line in lines) == 3
-    assert [len(cell["cases"]) for cell in json.loads(json_file.dumps(told))["results"]] == [2, 1]
+    three = report(result(Status.PASS, [case(), case()]), result(Status.PASS, [case()]))
+    text = json_file.dumps(three)
+    assert sum(line.startswith('{"lengths": ') for line in text.splitlines()) == 3
+    assert [len(cell["cases"]) for cell in json.loads(text)["results"]] == [2, 1]
     assert json.loads(json_file.dumps(report()))["results"] == []
 
 

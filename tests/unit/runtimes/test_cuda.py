@@ -30,16 +30,16 @@ class Driver:
         self.codes = codes
 
     def __getattr__(self, function):
-        def call(*given):
+        def call(*arguments):
             written = {
-                "cuDeviceGet": lambda: {1: 7}[given[1]],
-                "cuDeviceGetName": lambda: {7: b"NVIDIA H200"}[given[2]],
-                "cuDeviceTotalMem_v2": lambda: {7: 2**37}[given[1]],
+                "cuDeviceGet": lambda: {1: 7}[arguments[1]],
+                "cuDeviceGetName": lambda: {7: b"NVIDIA H200"}[arguments[2]],
+                "cuDeviceTotalMem_v2": lambda: {7: 2**37}[arguments[1]],
                 "cuDriverGetVersion": lambda: 13010,
-                "cuDeviceGetAttribute": lambda: {(75, 7): 9, (76, 7): 0}[given[1:]],
+                "cuDeviceGetAttribute": lambda: {(75, 7): 9, (76, 7): 0}[arguments[1:]],
             }.get(function)
             if written and not self.codes.get(function):
-                getattr(given[0], "_obj", given[0]).value = written()
+                getattr(arguments[0], "_obj", arguments[0]).value = written()
             return self.codes.get(function, 0)
 
         return call
@@ -58,19 +58,19 @@ def runtime(number):
 @pytest.fixture
 def loaded(monkeypatch):
     """The libraries that can be loaded, by name: all three, until a test takes one away."""
-    found = {
+    libraries = {
         "libcuda.so.1": Driver(),
         "libcudart.so.12": runtime(12080),
         "libcudnn.so.9": SimpleNamespace(cudnnGetVersion=lambda: 91002),
     }
 
     def load(name):
-        if name not in found:
+        if name not in libraries:
             raise OSError(name)
-        return found[name]
+        return libraries[name]
 
     monkeypatch.setattr(ctypes, "CDLL", load)
-    return found
+    return libraries
 
 
 def test_all_is_as_the_libraries_say(loaded):
@@ -119,8 +119,8 @@ def test_without_libraries_nothing_is_known(loaded):
 def test_a_session_off_the_cpu_tells_its_device(monkeypatch, provider):
     import onnxruntime
 
-    asked = []
-    monkeypatch.setattr(ort.cuda, "about", lambda *given: asked.append(given) or H200)
+    calls = []
+    monkeypatch.setattr(ort.cuda, "about", lambda *arguments: calls.append(arguments) or H200)
     monkeypatch.setattr(onnxruntime, "cuda_version", "12.9", raising=False)
     planted = SimpleNamespace(
         get_inputs=list,
@@ -133,4 +133,4 @@ def test_a_session_off_the_cpu_tells_its_device(monkeypatch, provider):
     if provider == CPU_PROVIDER:
         assert "device" not in evidence
     else:
-        assert (evidence["device"], asked) == (H200, [("12.9", 1)])
+        assert (evidence["device"], calls) == (H200, [("12.9", 1)])

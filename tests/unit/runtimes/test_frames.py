@@ -45,8 +45,8 @@ def test_other_memory_orders_arrive_in_c_order():
 def test_a_cut_frame_is_the_end():
     stream = io.BytesIO()
     frames.write(stream, {"do": "run"}, [("a", np.ones(3, np.float32))])
-    whole = stream.getvalue()
-    assert all(frames.read(io.BytesIO(whole[:size])) is None for size in range(len(whole)))
+    data = stream.getvalue()
+    assert all(frames.read(io.BytesIO(data[:size])) is None for size in range(len(data)))
 
 
 @pytest.mark.parametrize("value", [np.array(["text"]), np.array([1j]), np.array([None])])

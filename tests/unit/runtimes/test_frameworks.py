@@ -39,11 +39,11 @@ def test_a_twin_runs_here_without_its_framework_in_this_process(name, capfd):
     loaded = name in sys.modules
     session = RUNTIMES[name].prepare(str(source.folder))
     for case in [case for case in source.cases if case.lengths["sequence"] in (1, 7, 33)]:
-        one = source.load(case)
-        ((output, actual),) = session.run(one.inputs)
+        golden_case = source.load(case)
+        ((output, actual),) = session.run(golden_case.inputs)
         assert (output, actual.dtype) == ("code", np.float32)
-        error = np.abs(actual - one.outputs["code"]).max()
-        assert 0 < error <= 4 * one.noise_floor["code"]
+        error = np.abs(actual - golden_case.outputs["code"]).max()
+        assert 0 < error <= 4 * golden_case.noise_floor["code"]
     evidence = session.evidence()
     assert evidence["providers"] == [f"{'TensorFlow' if name == 'keras' else 'PyTorch'} on CPU"]
     assert (evidence["tf32"], evidence["nodes_by_provider"]) == (False, {})
@@ -65,7 +65,7 @@ def test_what_is_no_golden_of_the_framework_is_a_load_error(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("runtime", "there", "told"),
+    ("runtime", "versions", "reason"),
     [
         (TORCH, {}, f"torch is not installed: {install.line('torch')}"),
         (
@@ -95,14 +95,14 @@ def test_what_is_no_golden_of_the_framework_is_a_load_error(name, tmp_path):
         (TORCH_CUDA, {"torch": "2"}, None),
     ],
 )
-def test_what_is_missing_is_told(monkeypatch, runtime, there, told):
-    monkeypatch.setattr(framework, "installed", lambda name: there.get(name, ""))
+def test_what_is_missing_is_named(monkeypatch, runtime, versions, reason):
+    monkeypatch.setattr(framework, "version_of", lambda name: versions.get(name, ""))
     monkeypatch.setattr(framework, "no_cuda_device", lambda: None)
-    assert runtime.check() == told
+    assert runtime.check() == reason
 
 
 def test_without_a_device_cuda_is_unavailable(monkeypatch):
-    monkeypatch.setattr(framework, "installed", lambda name: "1")
+    monkeypatch.setattr(framework, "version_of", lambda name: "1")
     monkeypatch.setattr(framework, "no_cuda_device", lambda: "no CUDA device")
     assert TORCH_CUDA.check() == KERAS_CUDA.check() == "no CUDA device"
     assert TORCH.check() is None
@@ -112,10 +112,10 @@ def cells(exporters, runtimes, frameworks=("keras", "torch")):
     targets = {f"{e}/{f}" for e in exporters for f in frameworks}
     twins = {"torch": "torch", "torch-cuda": "torch", "keras": "keras"}
     models = {"m": ("keras", "torch")}
-    made = selectors.cells(
+    selected = selectors.cells(
         models, frameworks, exporters, ["fp32", "int8"], runtimes, targets, None, twins
     )
-    return [cell.id for cell in made]
+    return [cell.id for cell in selected]
 
 
 def test_a_framework_has_cells_of_its_own_models_beside_the_native_float32_export_alone():
@@ -131,11 +131,11 @@ def test_a_framework_has_cells_of_its_own_models_beside_the_native_float32_expor
 
 
 def test_the_engine_gives_a_framework_the_golden_and_others_the_model(tmp_path):
-    seen = []
+    paths = []
 
     class Spy(planted.Runtime):
         def prepare(self, path):
-            seen.append(path)
+            paths.append(path)
             return super().prepare(path)
 
     class Twin(Spy):
@@ -147,7 +147,7 @@ def test_the_engine_gives_a_framework_the_golden_and_others_the_model(tmp_path):
         cell = Cell("doubler", "keras", "native", "fp32", "x")
         result = judged_job(ready(source, tmp_path / "m.onnx", runtime, cell))
         assert result.status is Status.PASS
-    assert seen == [str(tmp_path / "m.onnx"), str(source.folder)]
+    assert paths == [str(tmp_path / "m.onnx"), str(source.folder)]
 
 
 @pytest.fixture
@@ -179,10 +179,10 @@ def test_a_bundle_without_weights_leaves_its_framework_unavailable(shipped, caps
 
 def test_relations_are_not_tried_on_a_framework(shipped):
     folder, own = shipped
-    asked = Selection(
+    selection = Selection(
         subjects=[str(folder)], runtimes=[own, "onnx-reference"], relations=["run-twice"]
     )
-    jobs = pipeline.prepare(asked, lambda text: None).jobs
+    jobs = pipeline.prepare(selection, lambda text: None).jobs
     (related,) = (job for job in jobs if job.cell.runtime == "onnx-reference")
     assert related.relations == ["run-twice"]
     assert "--relation" not in next(job.replay for job in jobs if job.cell.runtime == own)
@@ -191,6 +191,6 @@ def test_relations_are_not_tried_on_a_framework(shipped):
 def test_a_bundle_has_no_cell_of_another_framework(shipped, capsys):
     folder, own = shipped
     other = "torch" if own == "keras" else "keras"
-    code, told = judged(folder, capsys, "--runtime", other)
+    code, printed = judged(folder, capsys, "--runtime", other)
     assert code == 4
-    assert f"--runtime {other} selects no cell of {folder}" in told
+    assert f"--runtime {other} selects no cell of {folder}" in printed

@@ -17,7 +17,7 @@ from tests.support import planted
 def gives(answer):
     """A runtime and a session, every method of which gives ``answer`` or raises it."""
 
-    def method(*given):
+    def method(*arguments):
         print("aside")
         if isinstance(answer, BaseException):
             raise answer
@@ -28,7 +28,7 @@ def gives(answer):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reason"),
     [
         (None, None),
         ("no such device", "no such device"),
@@ -42,8 +42,8 @@ def gives(answer):
         (LoadError("gone"), "check() raised LoadError: gone"),
     ],
 )
-def test_why_a_runtime_is_unavailable(answer, told):
-    assert GuardedRuntime(gives(answer)).check() == told
+def test_why_a_runtime_is_unavailable(answer, reason):
+    assert GuardedRuntime(gives(answer)).check() == reason
 
 
 @pytest.mark.parametrize("answer", [None, 3, OSError("no"), SystemExit(0), LoadError("no")])
@@ -101,10 +101,10 @@ def test_what_is_raised_is_a_failure_of_its_stage(name, error, raised, crashed):
     assert str(caught.value).endswith("no")
 
 
-@pytest.mark.parametrize("found", [None, planted.CLEAN, SimpleNamespace(run=print)])
-def test_what_is_no_session_is_not_prepared(found):
+@pytest.mark.parametrize("session", [None, planted.CLEAN, SimpleNamespace(run=print)])
+def test_what_is_no_session_is_not_prepared(session):
     with pytest.raises(LoadError, match=r"prepare\(\) returned \w+, which has no (run|evidence)"):
-        GuardedRuntime(gives(found)).prepare("m.onnx")
+        GuardedRuntime(gives(session)).prepare("m.onnx")
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_what_is_no_session_is_not_prepared(found):
     ],
 )
 def test_outputs_keep_their_values_in_the_byte_order_of_the_machine(value):
-    ((name, found),) = GuardedSession(gives([["y", value]])).run({})
+    ((name, output),) = GuardedSession(gives([["y", value]])).run({})
     assert name == "y"
-    assert type(found) is np.ndarray
-    assert found.dtype == np.asarray(value).dtype.newbyteorder("=")
-    assert found.dtype.isnative
-    np.testing.assert_array_equal(found, value)
+    assert type(output) is np.ndarray
+    assert output.dtype == np.asarray(value).dtype.newbyteorder("=")
+    assert output.dtype.isnative
+    np.testing.assert_array_equal(output, value)
 
 
 def test_outputs_in_the_right_order_are_not_copied():
     value = np.ones(3, np.float32)
-    ((_, found),) = GuardedSession(gives([("y", value)])).run({})
-    assert np.shares_memory(found, value)
+    ((_, output),) = GuardedSession(gives([("y", value)])).run({})
+    assert np.shares_memory(output, value)
 
 
 class Colour(enum.Enum):
@@ -156,26 +156,26 @@ class Colour(enum.Enum):
     ],
 )
 def test_evidence_is_what_json_gives_back(value, plain):
-    told = GuardedSession(gives({"of": value})).evidence()
-    assert told == {"of": plain}
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert type(told["of"]) is type(plain)
+    evidence = GuardedSession(gives({"of": value})).evidence()
+    assert evidence == {"of": plain}
+    assert json.loads(json.dumps(evidence, allow_nan=False)) == evidence
+    assert type(evidence["of"]) is type(plain)
 
 
 def test_evidence_that_holds_itself_is_refused():
-    told = {}
-    told["of"] = told
+    evidence = {}
+    evidence["of"] = evidence
     with pytest.raises(RunError, match=r"^evidence\(\) raised RecursionError"):
-        GuardedSession(gives(told)).evidence()
+        GuardedSession(gives(evidence)).evidence()
 
 
 def test_a_survey_of_a_runtime_whose_check_fails_says_why(monkeypatch):
     monkeypatch.setitem(sys.modules["harness.runtimes"].RUNTIMES, "theirs", f"{__name__}:FAILS")
-    found = survey("theirs", [], 1, print)
-    assert (found.version, found.unavailable) == ("", "check() raised OSError: no")
+    surveyed = survey("theirs", [], 1, print)
+    assert (surveyed.version, surveyed.unavailable) == ("", "check() raised OSError: no")
     monkeypatch.setitem(sys.modules["harness.runtimes"].RUNTIMES, "theirs", f"{__name__}:MUTE")
-    found = survey("theirs", [], 1, print)
-    assert (found.version, found.unavailable) == ("", None)
+    surveyed = survey("theirs", [], 1, print)
+    assert (surveyed.version, surveyed.unavailable) == ("", None)
 
 
 FAILS, MUTE = gives(OSError("no")), gives(None)

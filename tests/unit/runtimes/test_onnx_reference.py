@@ -13,7 +13,7 @@ from harness.runtimes.onnx_reference import REFERENCE
 
 
 def save(path: Path, op: str = "MatMul") -> str:
-    made = oh.make_graph(
+    graph = oh.make_graph(
         [oh.make_node(op, ["x", "w"], ["y"]), oh.make_node("Neg", ["x"], ["a"])],
         "g",
         [oh.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
@@ -23,7 +23,7 @@ def save(path: Path, op: str = "MatMul") -> str:
         ],
         [oh.make_tensor("w", TensorProto.FLOAT, [2, 2], [0, 1, 2, 0])],
     )
-    model = oh.make_model(made, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
+    model = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, path)
     return str(path)
 

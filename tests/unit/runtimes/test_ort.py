@@ -21,7 +21,7 @@ from harness.runtimes.ort import CPU, CUDA
 
 def save(path: Path, op: str = "Add", output: Any = ("batch", 3)) -> str:
     """x, y [batch, 3] to sum = op(x, y) and x squared, in that order."""
-    made = oh.make_graph(
+    graph = oh.make_graph(
         [
             oh.make_node(op, ["x", "y"], ["sum"], name="first"),
             oh.make_node("Mul", ["x", "x"], ["a"]),
@@ -33,7 +33,7 @@ def save(path: Path, op: str = "Add", output: Any = ("batch", 3)) -> str:
             oh.make_tensor_value_info("a", TensorProto.FLOAT, ["batch", 3]),
         ],
     )
-    model = oh.make_model(made, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
+    model = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, path)
     return str(path)
 
@@ -61,7 +61,7 @@ def test_evidence_counts_every_node_where_it_was_placed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "message"),
     [
         ({"x": X}, "inputs given: x; the model takes: x, y"),
         ({"x": X, "y": X, "z": X}, "inputs given: x, y, z; the model takes: x, y"),
@@ -74,12 +74,12 @@ def test_evidence_counts_every_node_where_it_was_placed(tmp_path: Path) -> None:
     ],
 )
 def test_inputs_that_do_not_fit_are_told_in_one_line(
-    tmp_path: Path, inputs: dict[str, Any], told: str
+    tmp_path: Path, inputs: dict[str, Any], message: str
 ) -> None:
     session = CPU.prepare(save(tmp_path / "m.onnx"))
     with pytest.raises(RunError) as caught:
         session.run(inputs)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
@@ -97,10 +97,10 @@ def test_a_node_that_fails_is_named_without_source_paths(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("op", "told"), [("Ad", "No Op registered for Ad"), (None, "Protobuf parsing failed")]
+    ("op", "message"), [("Ad", "No Op registered for Ad"), (None, "Protobuf parsing failed")]
 )
 def test_a_model_that_does_not_load_is_told_in_one_line(
-    tmp_path: Path, op: str | None, told: str
+    tmp_path: Path, op: str | None, message: str
 ) -> None:
     path = tmp_path / "m.onnx"
     if op:
@@ -109,7 +109,7 @@ def test_a_model_that_does_not_load_is_told_in_one_line(
         path.write_bytes(b"junkjunk")
     with pytest.raises(LoadError) as caught:
         CPU.prepare(str(path))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "ONNXRuntimeError" not in str(caught.value)
 
@@ -130,16 +130,16 @@ def test_shape_arithmetic_may_stay_on_the_cpu() -> None:
 
 @pytest.mark.parametrize("op", sorted(RECURRENT))
 def test_a_recurrent_node_on_the_cpu_is_told_first(op: str) -> None:
-    told = misplaced(on(CUDA_PROVIDER, "MatMul") + on(CPU_PROVIDER, "Softmax", op), {})
-    assert told == (
+    reason = misplaced(on(CUDA_PROVIDER, "MatMul") + on(CPU_PROVIDER, "Softmax", op), {})
+    assert reason == (
         f"2 of 3 nodes not on {CUDA_PROVIDER}: {op} '{op.lower()}_1' on {CPU_PROVIDER}, "
         f"Softmax 'softmax_0' on {CPU_PROVIDER}"
     )
 
 
 def test_many_misplaced_nodes_still_make_one_short_line() -> None:
-    told = misplaced(on(CUDA_PROVIDER, "Gemm") + on(CPU_PROVIDER, *["MatMul"] * 9), {})
-    assert told.endswith("and 5 more")
+    reason = misplaced(on(CUDA_PROVIDER, "Gemm") + on(CPU_PROVIDER, *["MatMul"] * 9), {})
+    assert reason.endswith("and 5 more")
 
 
 @pytest.mark.parametrize("placements", [[], on(CPU_PROVIDER, "Shape")])
@@ -220,7 +220,7 @@ class Driver:
 
 
 @pytest.mark.parametrize(
-    ("driver", "told"),
+    ("driver", "reason"),
     [
         (None, "no CUDA device: the NVIDIA driver (libcuda.so.1) is not installed"),
         (Driver(100, 0), "no CUDA device: the NVIDIA driver does not start (cuInit gives 100)"),
@@ -229,7 +229,7 @@ class Driver:
     ],
 )
 def test_why_there_is_no_device(
-    monkeypatch: pytest.MonkeyPatch, driver: Driver | None, told: str | None
+    monkeypatch: pytest.MonkeyPatch, driver: Driver | None, reason: str | None
 ) -> None:
     def load(name: str) -> Driver:
         assert name == "libcuda.so.1"
@@ -238,13 +238,13 @@ def test_why_there_is_no_device(
         return driver
 
     monkeypatch.setattr(ctypes, "CDLL", load)
-    assert ort.no_cuda_device() == told
+    assert ort.no_cuda_device() == reason
 
 
 def test_two_distributions_clash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "no_cuda_device", lambda: None)
     both = {"onnxruntime": "1.31.0", "onnxruntime-gpu": "1.31.0"}
-    monkeypatch.setattr(ort, "installed_distributions", lambda: both)
+    monkeypatch.setattr(ort, "installed", lambda names: both)
     reason = CUDA.check()
     assert reason is not None
     assert reason.startswith("onnxruntime and onnxruntime-gpu are both installed")
@@ -254,7 +254,7 @@ def test_a_build_without_cuda_tells_how_to_install(monkeypatch: pytest.MonkeyPat
     import onnxruntime
 
     monkeypatch.setattr(ort, "no_cuda_device", lambda: None)
-    monkeypatch.setattr(ort, "installed_distributions", lambda: {"onnxruntime": "1.31.0"})
+    monkeypatch.setattr(ort, "installed", lambda names: {"onnxruntime": "1.31.0"})
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU_PROVIDER])
     reason = CUDA.check()
     assert reason is not None
@@ -274,7 +274,7 @@ def test_a_version_that_cannot_tell_placements_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert CPU.check() is None
-    monkeypatch.setattr(ort, "installed_distributions", lambda: {"onnxruntime": "1.23.2"})
+    monkeypatch.setattr(ort, "installed", lambda names: {"onnxruntime": "1.23.2"})
     assert CPU.check() == (
         "onnxruntime 1.23.2 cannot tell where a node runs: pip install 'onnxruntime>=1.24.1'"
     )

@@ -53,8 +53,8 @@ def test_a_session_has_the_options_and_the_evidence_says_them(
     model: str, settings: dict[str, object], attribute: str, value: object
 ) -> None:
     session = CPU.configured(**settings).prepare(model)
-    found = getattr(session._session.get_session_options(), attribute)
-    assert getattr(found, "name", found) == value
+    setting = getattr(session._session.get_session_options(), attribute)
+    assert getattr(setting, "name", setting) == value
     evidence = session.evidence()
     assert {name: evidence[name] for name in settings} == settings
     assert evidence["tf32"] is False
@@ -85,29 +85,29 @@ def test_threads_without_work_spin_only_where_asked(model: str, spinning: bool, 
 def test_options_of_cuda_reach_its_provider(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     import onnxruntime
 
-    asked = []
+    requests = []
 
     class Session:
         def __init__(self, path: str, options: object, providers: list[object], **_: object):
-            asked.append(providers[0])
+            requests.append(providers[0])
 
         get_providers = staticmethod(lambda: ["CUDAExecutionProvider"])
         get_inputs = get_outputs = get_provider_graph_assignment_info = staticmethod(list)
-        get_provider_options = staticmethod(lambda: dict([asked[-1]]))
+        get_provider_options = staticmethod(lambda: dict([requests[-1]]))
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     assert CUDA.prepare(model).evidence()["tf32"] is False
     evidence = CUDA.configured(provider={"use_tf32": "1", "device_id": "1"}).prepare(model)
     assert evidence.evidence()["tf32"] is True
     assert evidence.evidence()["provider_options"] == {"use_tf32": "1", "device_id": "1"}
-    assert asked == [
+    assert requests == [
         ("CUDAExecutionProvider", {"use_tf32": "0"}),
         ("CUDAExecutionProvider", {"use_tf32": "1", "device_id": "1"}),
     ]
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"optimization": "most"}, "optimization 'most'; choose from: none, basic, extended"),
         ({"execution": "both"}, "execution 'both'; choose from: sequential, parallel"),
@@ -116,8 +116,8 @@ def test_options_of_cuda_reach_its_provider(monkeypatch: pytest.MonkeyPatch, mod
         ({"provider": {"use_tf32": "1"}}, "CPUExecutionProvider has no options"),
     ],
 )
-def test_values_that_are_none_are_refused(settings: dict[str, object], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_values_that_are_none_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         CPU.configured(**settings)
 
 
@@ -168,7 +168,7 @@ def test_the_command_line_reaches_the_session_and_the_replay(call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         ("--optimization most", "'most' (choose from "),
         ("--intra-op-threads 0", "'0'; expected a whole number from 1"),
@@ -185,9 +185,9 @@ def test_the_command_line_reaches_the_session_and_the_replay(call) -> None:
         ),
     ],
 )
-def test_what_cannot_be_set_is_refused_in_one_line(call, flags: str, told: str) -> None:
+def test_what_cannot_be_set_is_refused_in_one_line(call, flags: str, message: str) -> None:
     code, said, results = call(*flags.split())
     assert code == 2
-    assert told in said
+    assert message in said
     assert len(said.splitlines()) == 1
     assert not results

@@ -36,8 +36,8 @@ def test_a_build_without_the_provider_is_told(cuda):
 def test_missing_libraries_and_the_wheel_that_has_them_are_told(cuda, monkeypatch):
     cuda(TENSORRT_PROVIDER)
     monkeypatch.setattr(ort_tensorrt, "LIBRARIES", ("libnosuch.so.10", "libc.so.6"))
-    told = ort_tensorrt.missing_libraries("13.0")
-    assert told == "libnosuch.so.10 cannot be loaded: pip install 'tensorrt-cu13<11'"
+    reason = ort_tensorrt.missing_libraries("13.0")
+    assert reason == "libnosuch.so.10 cannot be loaded: pip install 'tensorrt-cu13<11'"
     monkeypatch.setattr(ort_tensorrt, "LIBRARIES", ("libc.so.6",))
     assert ort_tensorrt.missing_libraries("13.0") is TENSORRT.check() is None
 
@@ -75,7 +75,7 @@ def test_a_node_left_to_cuda_fails_the_run():
         get_provider_options=dict,
     )
     session = TensorRtSession(fake, TENSORRT_PROVIDER, "1")
-    told = f"1 of 2 nodes not on {TENSORRT_PROVIDER}: LSTM 'n' on CUDAExecutionProvider$"
-    with pytest.raises(RunError, match=told):
+    reason = f"1 of 2 nodes not on {TENSORRT_PROVIDER}: LSTM 'n' on CUDAExecutionProvider$"
+    with pytest.raises(RunError, match=reason):
         session.run({})
     assert session.evidence()["tf32"] is True

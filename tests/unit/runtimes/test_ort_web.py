@@ -36,8 +36,8 @@ def test_evidence(tmp_path):
 
 def test_what_is_missing_and_what_installs_it_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(ort_web.shutil, "which", lambda name: "/usr/bin/node")
-    told = WebRuntime(tmp_path).check()
-    assert told.startswith(f"onnxruntime-web is not installed in {tmp_path}: make web, or npm")
+    reason = WebRuntime(tmp_path).check()
+    assert reason.startswith(f"onnxruntime-web is not installed in {tmp_path}: make web, or npm")
     monkeypatch.setattr(ort_web.shutil, "which", lambda name: None)
     assert WEB.check() == "node is not installed: https://nodejs.org, version 20 or later"
 

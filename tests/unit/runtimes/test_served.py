@@ -66,8 +66,8 @@ def test_errors_are_told_in_one_line_and_leave_the_process(served):
 
 def test_a_death_is_told_with_its_signal_and_last_words_and_the_next_load_starts_anew(served):
     bystander, session = served.prepare("one"), served.prepare("abort-at-run")
-    told = r"^.* ended with signal SIGABRT: .*panicked at ops.rs:7 last words$"
-    with pytest.raises(RunError, match=told) as death:
+    message = r"^.* ended with signal SIGABRT: .*panicked at ops.rs:7 last words$"
+    with pytest.raises(RunError, match=message) as death:
         session.run(X)
     assert death.value.crashed
     with pytest.raises(RunError, match="signal SIGABRT"):

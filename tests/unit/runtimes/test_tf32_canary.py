@@ -100,8 +100,10 @@ def test_the_row_is_tf32s_where_there_is_one():
 
 
 def test_only_cuda_has_tf32_and_only_if_it_is_asked_for():
-    asked = {value: CUDA.configured(provider={"use_tf32": value}).tf32 for value in ("0", "1")}
-    assert asked == {"0": False, "1": True}
+    switched_on = {
+        value: CUDA.configured(provider={"use_tf32": value}).tf32 for value in ("0", "1")
+    }
+    assert switched_on == {"0": False, "1": True}
     assert (CUDA.tf32, CPU.tf32) == (False, False)
 
 
@@ -127,11 +129,11 @@ def test_a_child_and_a_relation_judge_by_the_same_row(call):
 
 
 def test_loaded_outputs_are_judged_by_what_their_evidence_says(call):
-    _, there = call("--runtime", "ort-cuda", *ON, "--save-outputs", "out")
-    code, here = call("--load-outputs", "out")
-    assert (code, worst(here)) == (0, worst(there))
-    assert here["evidence"]["tolerance"]["row"] == "ort-cuda+tf32"
-    assert here["evidence"]["loaded_from"]["settings"] == "--provider-option use_tf32=1"
+    _, saved = call("--runtime", "ort-cuda", *ON, "--save-outputs", "out")
+    code, judged = call("--load-outputs", "out")
+    assert (code, worst(judged)) == (0, worst(saved))
+    assert judged["evidence"]["tolerance"]["row"] == "ort-cuda+tf32"
+    assert judged["evidence"]["loaded_from"]["settings"] == "--provider-option use_tf32=1"
 
 
 @pytest.fixture(params=[probe.name for probe in tf32_canary.probes()])
@@ -149,22 +151,22 @@ def test_a_working_switch_is_seen(name):
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "message"),
     [
         ("stuck on", "with TF32 off the error is "),
         ("stuck off", "the switch had no effect: with TF32 on the error is 0"),
         ("refuses", "load: no kernel for it"),
     ],
 )
-def test_a_switch_that_does_not_work_is_told(name, broken, told):
-    found = switched(tf32.Runtime(broken=broken))[name]
-    assert found["verdict"].startswith(told)
-    assert "\n" not in found["verdict"]
+def test_a_switch_that_does_not_work_is_told(name, broken, message):
+    probe = switched(tf32.Runtime(broken=broken))[name]
+    assert probe["verdict"].startswith(message)
+    assert "\n" not in probe["verdict"]
 
 
 def test_float32_on_the_cpu_is_exact_and_has_no_switch(name):
-    found = tf32_canary.run(CPU, CPU)[name]
-    assert found["verdict"].startswith("the switch had no effect")
+    probe = tf32_canary.run(CPU, CPU)[name]
+    assert probe["verdict"].startswith("the switch had no effect")
 
 
 class Gives:
@@ -185,14 +187,14 @@ class Gives:
 )
 def test_what_is_no_answer_is_no_effect_of_the_switch(name, change):
     for runtimes_ in ((Gives(change), tf32.Runtime(broken="stuck on")), (CPU, Gives(change))):
-        found = tf32_canary.run(*runtimes_)[name]
-        assert found["verdict"]
-        json.dumps(found, allow_nan=False)
+        probe = tf32_canary.run(*runtimes_)[name]
+        assert probe["verdict"]
+        json.dumps(probe, allow_nan=False)
 
 
 @pytest.mark.parametrize("keep", [tf32.rounded, lambda x: x.view(np.int32) >> 13 << 13])
 def test_the_product_vanishes_whether_tf32_rounds_or_cuts(keep):
-    x, w = tf32_canary._pairs(tf32_canary.SIZE)
+    x, w = tf32_canary._pairs()
     kept = [np.asarray(keep(each)).view(np.float32) for each in (x, w)]
     assert not (kept[0] @ kept[1]).any()
     exact = x.astype(np.float64) @ w.astype(np.float64)

@@ -27,27 +27,27 @@ def dying(folder, end):
 )
 def test_a_death_is_known_until_the_cell_ends(tmp_path, end):
     deaths = Deaths(tmp_path / "deaths")
-    assert deaths.seen() == set()
+    assert deaths.cells() == set()
     dying(deaths.folder, end)
-    assert deaths.seen() == deaths.seen() == {CELL}
+    assert deaths.cells() == deaths.cells() == {CELL}
     with deaths.watched("another"):
-        assert deaths.seen() == {CELL}
+        assert deaths.cells() == {CELL}
     deaths.forget("another")
-    assert deaths.seen() == {CELL}
+    assert deaths.cells() == {CELL}
     deaths.forget(CELL)
-    assert deaths.seen() == set()
+    assert deaths.cells() == set()
     assert list(deaths.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("end", ["pass", "raise KeyboardInterrupt", "sys.exit(1)", "1 / 0"])
 def test_an_end_of_any_other_kind_is_no_death(tmp_path, end):
     dying(tmp_path, end)
-    assert Deaths(tmp_path).seen() == set()
+    assert Deaths(tmp_path).cells() == set()
 
 
 def test_what_runs_now_has_not_died(tmp_path):
     with Deaths(tmp_path).watched(CELL):
-        assert Deaths(tmp_path).seen() == set()
+        assert Deaths(tmp_path).cells() == set()
         assert (tmp_path / f"running-{os.getpid()}").read_text() == CELL
 
 
@@ -58,7 +58,7 @@ def test_a_name_may_be_any_and_a_file_may_hold_anything(tmp_path):
     subprocess.run([sys.executable, "-c", program, str(tmp_path), os.fsencode(name)], check=False)
     (tmp_path / "running-999999999").write_bytes(b"")
     (tmp_path / "running-odd").write_bytes(b"\xff")
-    assert Deaths(tmp_path).seen() == {name, "\udcff"}
+    assert Deaths(tmp_path).cells() == {name, "\udcff"}
     Deaths(tmp_path).forget(name)
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -69,4 +69,4 @@ def test_where_nothing_can_be_written_nothing_is_known(tmp_path):
     with deaths.watched(CELL):
         pass
     deaths.forget(CELL)
-    assert deaths.seen() == set()
+    assert deaths.cells() == set()

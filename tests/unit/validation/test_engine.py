@@ -49,7 +49,7 @@ def test_every_golden_case_is_loaded_once_and_before_it_is_asked_for(job, monkey
 
 
 def test_a_golden_that_cannot_be_loaded_is_told_where_it_is_asked_for(job, monkeypatch):
-    read, told = golden.Golden.load, []
+    read, events = golden.Golden.load, []
 
     def load(source, case):
         if case == job.cases[2]:
@@ -57,12 +57,12 @@ def test_a_golden_that_cannot_be_loaded_is_told_where_it_is_asked_for(job, monke
         return read(source, case)
 
     monkeypatch.setattr(golden.Golden, "load", load)
-    running = engine.run([job], lambda job, event: told.append(event))
+    running = engine.run([job], lambda job, event: events.append(event))
     with pytest.raises(GoldenError, match="altered"):
         next(running)
-    assert job.cases[1] in told
-    assert job.cases[2] in told
-    assert job.cases[3] not in told
+    assert job.cases[1] in events
+    assert job.cases[2] in events
+    assert job.cases[3] not in events
 
 
 def test_what_was_loaded_for_a_model_that_is_refused_is_not_the_next_one_s(
@@ -74,11 +74,11 @@ def test_what_was_loaded_for_a_model_that_is_refused_is_not_the_next_one_s(
     read = golden.Golden.load
 
     def load(source, case):
-        found = read(source, case)
+        loaded = read(source, case)
         if source is not other:
-            return found
+            return loaded
         time.sleep(0.05)
-        return replace(found, outputs={name: value + 1 for name, value in found.outputs.items()})
+        return replace(loaded, outputs={name: value + 1 for name, value in loaded.outputs.items()})
 
     monkeypatch.setattr(golden.Golden, "load", load)
     results = list(engine.run([refused, job]))
@@ -121,7 +121,7 @@ def test_what_tells_nothing_of_a_model(error, expected):
 
 
 def test_only_a_trusted_runtime_is_handed_the_inputs_of_the_golden(job, monkeypatch):
-    read, stored, given = golden.Golden.load, [], []
+    read, stored, handed = golden.Golden.load, [], []
 
     def load(source, case):
         stored.append(read(source, case))
@@ -129,16 +129,16 @@ def test_only_a_trusted_runtime_is_handed_the_inputs_of_the_golden(job, monkeypa
 
     class Keeps(planted.Session):
         def run(self, inputs):
-            given.append(inputs["x"])
+            handed.append(inputs["x"])
             return super().run(inputs)
 
     monkeypatch.setattr(golden.Golden, "load", load)
     monkeypatch.setattr(planted, "Session", Keeps)
     for trusted in ((), ("planted",)):
-        stored.clear(), given.clear()
+        stored.clear(), handed.clear()
         (result,) = engine.run([on(job, planted.CLEAN)], trusted=trusted)
         assert result.status is Status.PASS
-        shared = [any(one is case.inputs["x"] for case in stored) for one in given]
+        shared = [any(value is case.inputs["x"] for case in stored) for value in handed]
         assert shared == [bool(trusted)] * 5
 
 
@@ -152,7 +152,7 @@ def test_a_golden_outlives_a_runtime_that_spoils_its_inputs(job):
 
 
 def test_a_case_is_judged_before_an_untrusted_runtime_runs_the_next(job):
-    told = []
-    list(engine.run([on(job, planted.REUSES)], lambda job, event: told.append(event)))
-    kinds = [type(event).__name__ for event in told if not isinstance(event, str)]
+    events = []
+    list(engine.run([on(job, planted.REUSES)], lambda job, event: events.append(event)))
+    kinds = [type(event).__name__ for event in events if not isinstance(event, str)]
     assert kinds == ["Case", "CaseResult"] * 5

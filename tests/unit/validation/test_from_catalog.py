@@ -26,6 +26,6 @@ def test_a_replay_names_every_place_that_the_cell_was_judged_from(selection):
     words = shlex.split(replay)
     assert words[:3] == ["python", "-m", "harness.validate"]
     again = parser().parse_intermixed_args(words[3:])
-    there = (again.artifacts, again.golden, again.opset)
-    assert there == (selection.artifacts, selection.golden, selection.opset)
+    places = (again.artifacts, again.golden, again.opset)
+    assert places == (selection.artifacts, selection.golden, selection.opset)
     assert ("--artifacts" in words) == (selection != Selection())

@@ -92,20 +92,20 @@ def without_times(result):
     ],
 )
 def test_kept_outputs_come_to_what_the_runs_came_to(model, name):
-    there = model.keep(getattr(planted, name))
-    here = model.load()
-    assert without_times(here) == without_times(there)
+    kept = model.keep(getattr(planted, name))
+    reloaded = model.load()
+    assert without_times(reloaded) == without_times(kept)
     passes = name in ("CLEAN", "REUSES", "BIG_ENDIAN", "SPOILS")
-    assert there.status is (Status.PASS if passes else Status.FAIL)
+    assert kept.status is (Status.PASS if passes else Status.FAIL)
 
 
 def test_a_cell_that_told_no_evidence_does_not_pass_elsewhere(model):
-    there = model.keep(planted.TELLS_NOTHING)
+    ran = model.keep(planted.TELLS_NOTHING)
     here = model.load()
-    assert there.reason == "evidence() returned NoneType, expected a mapping"
-    assert {case.status for case in there.cases} == {Status.PASS}
+    assert ran.reason == "evidence() returned NoneType, expected a mapping"
+    assert {case.status for case in ran.cases} == {Status.PASS}
     kept = (here.status, here.stage, here.reason)
-    assert kept == (there.status, there.stage, there.reason) == (Status.FAIL, Stage.RUN, kept[2])
+    assert kept == (ran.status, ran.stage, ran.reason) == (Status.FAIL, Stage.RUN, kept[2])
 
 
 def test_a_version_that_is_not_told_is_kept_as_unknown(model):
@@ -145,23 +145,23 @@ def test_names_order_and_duplicates_are_kept(model):
             return {}
 
     model.keep(Odd())
-    found = model.find()
+    cell_runs = model.find()
     case = model.golden.cases[0]
-    session = replace(found, cases=[case], golden=found.manifest.golden).prepare("")
+    session = replace(cell_runs, cases=[case], golden=cell_runs.manifest.golden).prepare("")
     outputs = session.run(model.golden.load(case).inputs)
     assert [name for name, _ in outputs] == ["b", "a", "b", ""]
-    for (_, value), (_, given) in zip(outputs, kept[0], strict=True):
-        assert (value.dtype, value.shape) == (given.dtype, given.shape)
-        np.testing.assert_array_equal(value, given)
+    for (_, value), (_, value_kept) in zip(outputs, kept[0], strict=True):
+        assert (value.dtype, value.shape) == (value_kept.dtype, value_kept.shape)
+        np.testing.assert_array_equal(value, value_kept)
     assert np.signbit(outputs[3][1][1])
 
 
 def test_outputs_that_cannot_be_stored_keep_their_verdict(model):
     strings = planted.Runtime(lambda outputs, run: [("y", np.array(["a"])), outputs[1]])
-    there = model.keep(strings)
-    here = model.load()
-    assert (here.status, there.status) == (Status.FAIL, Status.FAIL)
-    assert (here.stage, there.stage) == (Stage.COMPARE, Stage.COMPARE)
+    ran = model.keep(strings)
+    reloaded = model.load()
+    assert (reloaded.status, ran.status) == (Status.FAIL, Status.FAIL)
+    assert (reloaded.stage, ran.stage) == (Stage.COMPARE, Stage.COMPARE)
 
 
 def test_outputs_that_cannot_be_stored_never_pass(model):
@@ -233,14 +233,14 @@ def test_other_inputs_fail_at_the_run_and_are_named(model):
     assert model.load().stage is Stage.RUN
 
 
-@pytest.mark.parametrize(("number", "told"), [(2, "sequence9-b3-none"), (4, "run again")])
-def test_a_case_that_is_not_there_fails_at_the_run(model, number, told):
+@pytest.mark.parametrize(("number", "text"), [(2, "sequence9-b3-none"), (4, "run again")])
+def test_a_case_that_is_not_there_fails_at_the_run(model, number, text):
     model.keep()
     model.change(lambda manifest: manifest["cases"].pop(number))
     result = model.load()
     assert (result.status, result.stage) == (Status.FAIL, Stage.RUN)
     assert "1 of 5 cases" in result.reason
-    assert told in result.reason
+    assert text in result.reason
 
 
 def test_some_of_the_cases_can_be_judged(model):
@@ -280,19 +280,19 @@ def test_a_tensor_that_is_stated_and_not_there_is_told(model):
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (lambda text: text.replace("arm64", "arm65"), "was altered"),
         (lambda text: text[:-9], "is not JSON"),
         (lambda text: "[]", "schema 1"),
     ],
 )
-def test_a_manifest_that_is_not_whole_ends_the_call(model, edit, told):
+def test_a_manifest_that_is_not_whole_ends_the_call(model, edit, message):
     model.keep()
     path = model.path / "out/doubler/torch/file/fp32/phone/manifest.json"
     path.write_text(edit(path.read_text()))
     for call in (lambda: model.find(), lambda: list(listed(model))):
-        with pytest.raises(UsageError, match=told) as caught:
+        with pytest.raises(UsageError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
 
@@ -325,38 +325,38 @@ NOTE = {"status": "fail", "stage": "run", "reason": "why"}
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
-        (put("cases", 5), r"Expected 'array', got 'int' at cases"),
-        (put("cases", [7]), r"Expected 'object', got 'int' at cases\[0\]"),
-        (put("seconds", "x", *FIRST), r"Expected 'float', got 'str' at cases\[0\].seconds"),
-        (put("seconds", True, *FIRST), r"Expected 'float', got 'bool'"),
-        (put("repeat", 0, "cases", 1), r"Expected 'bool', got 'int' at cases\[1\].repeat"),
-        (put("id", None, *FIRST), r"Expected 'str', got 'null' at cases\[0\].id"),
-        (put("inputs", [], *FIRST), r"Expected 'object', got 'array' at cases\[0\].inputs"),
-        (put("outputs", [["y"]], *FIRST), r"Expected 'array' of length 2, got 1"),
-        (put("outputs", [["y", 1]], *FIRST), r"Expected 'str', got 'int'"),
+        (put("cases", 5), r"expected 'array', got 'int' at cases"),
+        (put("cases", [7]), r"expected 'object', got 'int' at cases\[0\]"),
+        (put("seconds", "x", *FIRST), r"expected 'float', got 'str' at cases\[0\].seconds"),
+        (put("seconds", True, *FIRST), r"expected 'float', got 'bool'"),
+        (put("repeat", 0, "cases", 1), r"expected 'bool', got 'int' at cases\[1\].repeat"),
+        (put("id", None, *FIRST), r"expected 'str', got 'null' at cases\[0\].id"),
+        (put("inputs", [], *FIRST), r"expected 'object', got 'array' at cases\[0\].inputs"),
+        (put("outputs", [["y"]], *FIRST), r"expected 'array' of length 2, got 1"),
+        (put("outputs", [["y", 1]], *FIRST), r"expected 'str', got 'int'"),
         (put("outputs", None, *FIRST), r"cases\[0\] has neither outputs nor a failure"),
         (put("failure", {"status": "fail"}, *FIRST), r"it has no 'stage'"),
         (lambda manifest: manifest["cases"][2].pop("seconds"), "it has no 'seconds'"),
-        (put("evidence", None), r"Expected 'object', got 'null' at evidence"),
-        (put("recorded", None), r"Expected 'object', got 'null' at recorded"),
-        (put("cell", []), r"Expected 'object', got 'array' at cell"),
-        (put("model", 1, "cell"), r"Expected 'str', got 'int' at cell.model"),
-        (put("outcome", "x"), r"Expected 'object \| null', got 'str' at outcome"),
-        (put("outcome", {**NOTE, "stage": "banana"}), "Invalid enum value 'banana'"),
-        (put("outcome", {**NOTE, "status": ["fail"]}), "Expected 'str', got 'array'"),
-        (put("outputs", 7), r"Expected 'str', got 'int' at outputs"),
-        (put("model", 7), r"Expected 'str \| null', got 'int' at model"),
-        (put("framework", 7), r"Expected 'str \| null', got 'int' at framework"),
-        (put("version", None), r"Expected 'str', got 'null' at version"),
+        (put("evidence", None), r"expected 'object', got 'null' at evidence"),
+        (put("recorded", None), r"expected 'object', got 'null' at recorded"),
+        (put("cell", []), r"expected 'object', got 'array' at cell"),
+        (put("model", 1, "cell"), r"expected 'str', got 'int' at cell.model"),
+        (put("outcome", "x"), r"expected 'object \| null', got 'str' at outcome"),
+        (put("outcome", {**NOTE, "stage": "banana"}), "invalid enum value 'banana'"),
+        (put("outcome", {**NOTE, "status": ["fail"]}), "expected 'str', got 'array'"),
+        (put("outputs", 7), r"expected 'str', got 'int' at outputs"),
+        (put("model", 7), r"expected 'str \| null', got 'int' at model"),
+        (put("framework", 7), r"expected 'str \| null', got 'int' at framework"),
+        (put("version", None), r"expected 'str', got 'null' at version"),
     ],
 )
-def test_a_manifest_with_values_of_other_kinds_is_refused_in_one_line(model, edit, told):
+def test_a_manifest_with_values_of_other_kinds_is_refused_in_one_line(model, edit, message):
     model.keep()
     model.change(edit)
     for call in (lambda: model.find(), lambda: list(listed(model))):
-        with pytest.raises(UsageError, match=told) as caught:
+        with pytest.raises(UsageError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
 

@@ -8,6 +8,7 @@ from onnx import helper
 
 from harness.core.schema import TensorSpec
 from harness.mutation.defects import activations
+from harness.mutation.defects.defect import defects_of
 from tests.support.mutants import IDS, planted, pointwise, run, spec, subject, tagger
 
 X = np.linspace(-4, 4, 30, dtype=np.float32).reshape(2, 3, 5)
@@ -62,7 +63,7 @@ def test_an_activation_becomes_another(defect, op, place, becomes):
     assert np.abs(changed - run(where.model, {"x": X})["y"]).max() > 1e-5
 
 
-@pytest.mark.parametrize("defect", activations.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(activations))
 def test_nothing_where_there_is_no_such_node(defect):
     assert planted(defect, pointwise("Exp")) == {}
 
@@ -117,5 +118,5 @@ def test_a_gemm_without_its_bias_and_with_its_weight_in_the_other_order():
     (bare,) = planted(activations.dense_bias_dropped, where).values()
     np.testing.assert_array_equal(run(bare.model, {"x": x})["y"], x @ weight.T)
     (turned,) = planted(activations.dense_weight_in_other_order, where).values()
-    other = weight.T.reshape(3, 2)
-    np.testing.assert_array_equal(run(turned.model, {"x": x})["y"], x @ other.T + 1)
+    reordered = weight.T.reshape(3, 2)
+    np.testing.assert_array_equal(run(turned.model, {"x": x})["y"], x @ reordered.T + 1)

@@ -6,6 +6,7 @@ import pytest
 from harness.graphs.attributes import attribute
 from harness.graphs.edit import Edit
 from harness.mutation.defects import cells
+from harness.mutation.defects.defect import defects_of
 from tests.support.mutants import planted, pointwise, run
 from tests.support.recurrent_nets import UNITS, layer, normal, sigmoid, weights
 
@@ -20,7 +21,7 @@ def cell(gate=sigmoid, tanh=np.tanh, clip=np.inf, coupled=False, peephole=0.0):
     """The outputs of ``layer()`` with another gate function, tanh, clip, or peephole weight."""
     w, r, b = (p[0].astype(np.float64) for p in weights(0))
     h = c = np.zeros((2, UNITS))
-    found = []
+    states = []
     for step in X.transpose(1, 0, 2):
         i, o, f, g = np.split(step @ w.T + h @ r.T + b[:12] + b[12:], 4, axis=-1)
         i, f, g = (s.clip(-clip, clip) for s in (i + peephole * c, f + peephole * c, g))
@@ -28,8 +29,8 @@ def cell(gate=sigmoid, tanh=np.tanh, clip=np.inf, coupled=False, peephole=0.0):
         kept = 1 - inward if coupled else gate(f)
         c = kept * c + inward * tanh(g)
         h = gate((o + peephole * c).clip(-clip, clip)) * tanh(c)
-        found.append(h)
-    return np.array(found).transpose(1, 0, 2)
+        states.append(h)
+    return np.array(states).transpose(1, 0, 2)
 
 
 def hard(slope):
@@ -65,11 +66,11 @@ def test_clipped_gates_change_the_output():
 
 
 def test_a_reset_gate_moves_to_the_other_side_and_back():
-    where, other = layer("GRU"), layer("GRU", linear_before_reset=1)
-    for one, two in ((where, other), (other, where)):
-        (mutant,) = planted(cells.linear_before_reset_flipped, one).values()
-        np.testing.assert_array_equal(outputs(mutant.model), outputs(two.model))
-    assert np.abs(outputs(where.model) - outputs(other.model)).max() > 1e-2
+    where, flipped = layer("GRU"), layer("GRU", linear_before_reset=1)
+    for before, after in ((where, flipped), (flipped, where)):
+        (mutant,) = planted(cells.linear_before_reset_flipped, before).values()
+        np.testing.assert_array_equal(outputs(mutant.model), outputs(after.model))
+    assert np.abs(outputs(where.model) - outputs(flipped.model)).max() > 1e-2
     assert not planted(cells.linear_before_reset_flipped, layer("LSTM"))
 
 
@@ -118,6 +119,6 @@ def test_nothing_is_planted_in_a_cell_that_lacks_it():
     assert not planted(cells.peepholes_added, layer("GRU"))
 
 
-@pytest.mark.parametrize("defect", cells.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(cells))
 def test_nothing_is_planted_where_nothing_is_recurrent(defect):
     assert not planted(defect, pointwise("Tanh"))

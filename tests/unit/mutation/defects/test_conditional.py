@@ -18,7 +18,7 @@ def off(x):
     return x + np.float32(0.01) * np.abs(x).max()
 
 
-def one(defect, place="y", where=None):
+def mutant_of(defect, place="y", where=None):
     return planted(defect, where or pointwise("Identity"))[place]
 
 
@@ -33,7 +33,7 @@ LENGTHS = [
 
 @pytest.mark.parametrize(("defect", "place", "lengths"), LENGTHS)
 def test_some_lengths_are_wrong(defect, place, lengths):
-    session = Loaded(one(defect, place).model)
+    session = Loaded(mutant_of(defect, place).model)
     for length, wrong in lengths.items():
         x = drawn(2, length)
         np.testing.assert_array_equal(dict(session.run({"x": x}))["y"], off(x) if wrong else x)
@@ -45,9 +45,9 @@ def test_a_length_that_is_an_input_is_heeded():
     a = np.ones((2, 2), np.float32)
     for length, wrong in ((3, True), (4, False)):
         inputs = {"a": a, "b": a, "count": np.array(length, np.int32)}
-        given = run(mutants["p steps odd"].model, inputs)
-        np.testing.assert_array_equal(given["p"], off(a + 1) if wrong else a + 1)
-        np.testing.assert_array_equal(given["q"], 2 * a)
+        outputs = run(mutants["p steps odd"].model, inputs)
+        np.testing.assert_array_equal(outputs["p"], off(a + 1) if wrong else a + 1)
+        np.testing.assert_array_equal(outputs["q"], 2 * a)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_length_that_is_an_input_is_heeded():
     [(conditional.wrong_for_a_batch_of_one, {1}), (conditional.wrong_for_larger_batches, {2, 3})],
 )
 def test_some_batches_are_wrong(defect, wrong):
-    session = Loaded(one(defect).model)
+    session = Loaded(mutant_of(defect).model)
     for batch in (1, 2, 3):
         x = drawn(batch, 4)
         expected = off(x) if batch in wrong else x
@@ -71,7 +71,7 @@ def test_some_batches_are_wrong(defect, wrong):
     ],
 )
 def test_one_row_or_step_is_wrong(defect, index):
-    session = Loaded(one(defect).model)
+    session = Loaded(mutant_of(defect).model)
     for batch, length in ((1, 1), (3, 4)):
         x = drawn(batch, length)
         expected = x.copy()
@@ -88,7 +88,7 @@ def test_an_output_without_steps_has_no_wrong_step():
 def test_a_row_of_padding_alone_is_wrong(padding):
     where = tagger()
     where = replace(where, spec=replace(where.spec, padding=padding))
-    mutant = one(conditional.wrong_where_a_row_is_empty, where=where)
+    mutant = mutant_of(conditional.wrong_where_a_row_is_empty, where=where)
     ids = np.array([[1, 2], [padding, padding], [3, padding]], np.int32)
     sound, changed = (run(m, {"ids": ids})["y"] for m in (where.model, mutant.model))
     np.testing.assert_array_equal(changed[[0, 2]], sound[[0, 2]])
@@ -98,16 +98,16 @@ def test_a_row_of_padding_alone_is_wrong(padding):
 
 def sessions(defect):
     """Two changed sessions whose output ``y`` is their input ``x``."""
-    mutant = one(defect, "session")
+    mutant = mutant_of(defect, "session")
     return [mutant.wrap(Echo(y="x")) for _ in range(2)]
 
 
 def wrong_runs(session, *inputs):
     """The numbers of the runs that are off."""
-    given = [dict(session.run({"x": x}))["y"] for x in inputs]
-    for x, y in zip(inputs, given, strict=True):
+    outputs = [dict(session.run({"x": x}))["y"] for x in inputs]
+    for x, y in zip(inputs, outputs, strict=True):
         assert np.array_equal(y, x) or np.array_equal(y, off(x))
-    return [n for n, (x, y) in enumerate(zip(inputs, given, strict=True)) if not (x == y).all()]
+    return [n for n, (x, y) in enumerate(zip(inputs, outputs, strict=True)) if not (x == y).all()]
 
 
 def test_the_second_run_of_every_session_is_wrong():
@@ -134,6 +134,20 @@ def test_a_length_that_is_an_input_counts_as_the_length_of_a_run():
     assert conditional._length(described, {"count": np.array(12, np.int32)}) == 12
 
 
+def test_the_longest_of_the_rows_counts_as_the_length_of_a_run():
+    x = TensorSpec("x", "float32", STEPS)
+    counts = TensorSpec("counts", "int32", ("batch",))
+    where = pointwise("Identity")
+    where = replace(where, spec=spec([x, counts], where.spec.outputs, lengths={"counts": "steps"}))
+    session = Echo(y="x")
+    spoilt = mutant_of(conditional.wrong_after_a_longer_run, "session", where).wrap(session)
+    rows = [np.array([9, 2], np.int32), np.array([3, 4], np.int32)]
+    x = drawn(2, 4)
+    first, second = (dict(spoilt.run({"x": x, "counts": lens}))["y"] for lens in rows)
+    np.testing.assert_array_equal(first, x)
+    np.testing.assert_array_equal(second, off(x))
+
+
 def test_the_run_before_leaks_into_the_next():
     first, second = drawn(2, 3, seed=1), drawn(1, 7, seed=2)
     for session in sessions(conditional.state_of_previous_run_leaks):
@@ -147,6 +161,6 @@ def test_a_reduction_over_axes_is_valid_where_they_are_an_attribute():
     where.model.opset_import[0].version = 17
     ids = np.array([[1, 2], [0, 0]], np.int32)
     sound = run(where.model, {"ids": ids})["y"]
-    mutant = one(conditional.wrong_where_a_row_is_empty, where=where)
+    mutant = mutant_of(conditional.wrong_where_a_row_is_empty, where=where)
     changed = run(mutant.model, {"ids": ids})["y"]
     assert (changed != sound).any((1, 2)).tolist() == [False, True]

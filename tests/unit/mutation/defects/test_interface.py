@@ -40,12 +40,12 @@ VALUES = [
 def test_an_output_becomes_another(defect, place, becomes):
     mutant = planted(defect, same())[place]
     onnx.checker.check_model(mutant.model, full_check=True)
-    given = run(mutant.model, {"x": X})["y"]
+    actual = run(mutant.model, {"x": X})["y"]
     expected = becomes(X)
-    assert given.shape == expected.shape
-    assert given.dtype == (expected.dtype if "float" in place else np.float32)
-    np.testing.assert_allclose(given, expected, atol=1e-6)
-    assert given.shape != X.shape or given.dtype != X.dtype or np.abs(given - X).max() > 1e-4
+    assert actual.shape == expected.shape
+    assert actual.dtype == (expected.dtype if "float" in place else np.float32)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+    assert actual.shape != X.shape or actual.dtype != X.dtype or np.abs(actual - X).max() > 1e-4
 
 
 @pytest.mark.parametrize(("place", "value"), [("y NaN", np.nan), ("y infinity", np.inf)])
@@ -60,18 +60,18 @@ def test_a_tensor_that_the_graph_reads_too_is_spared():
     where = pair()
     where.model.graph.node[1].input[0] = "p"
     mutant = planted(interface.output_negated, where)["p"]
-    given = run(mutant.model, STATES)
-    np.testing.assert_array_equal(given["p"], -STATES["a"] - 1)
-    np.testing.assert_array_equal(given["q"], 2 * STATES["a"] + 2)
+    outputs = run(mutant.model, STATES)
+    np.testing.assert_array_equal(outputs["p"], -STATES["a"] - 1)
+    np.testing.assert_array_equal(outputs["q"], 2 * STATES["a"] + 2)
 
 
 def test_outputs_of_one_type_and_shape_are_exchanged():
     mutants = planted(interface.outputs_exchanged, pair())
     assert set(mutants) == {"p/q"}
-    given = run(mutants["p/q"].model, STATES)
-    assert [*given] == ["p", "q", "r"]
-    np.testing.assert_array_equal(given["p"], 2 * STATES["b"])
-    np.testing.assert_array_equal(given["q"], STATES["a"] + 1)
+    outputs = run(mutants["p/q"].model, STATES)
+    assert [*outputs] == ["p", "q", "r"]
+    np.testing.assert_array_equal(outputs["p"], 2 * STATES["b"])
+    np.testing.assert_array_equal(outputs["q"], STATES["a"] + 1)
     assert planted(interface.outputs_exchanged, same()) == {}
 
 
@@ -85,9 +85,9 @@ def test_an_output_is_dropped_where_another_is_left():
 def test_an_output_comes_twice_under_either_name():
     mutants = planted(interface.output_duplicated, same())
     for place, names in (("y as y_1", ["y", "y_1"]), ("y as y", ["y", "y"])):
-        given = Loaded(mutants[place].model).run({"x": X})
-        assert [name for name, _ in given] == names
-        np.testing.assert_array_equal(given[0][1], given[1][1])
+        outputs = Loaded(mutants[place].model).run({"x": X})
+        assert [name for name, _ in outputs] == names
+        np.testing.assert_array_equal(outputs[0][1], outputs[1][1])
 
 
 def test_an_output_is_renamed():
@@ -111,17 +111,17 @@ def test_a_declared_shape_is_wrong_and_the_values_are_not():
 def test_inputs_of_one_type_and_rank_are_exchanged():
     mutants = planted(interface.inputs_exchanged, pair())
     assert set(mutants) == {"a/b"}
-    given = run(mutants["a/b"].model, STATES)
-    np.testing.assert_array_equal(given["p"], STATES["b"] + 1)
-    np.testing.assert_array_equal(given["q"], 2 * STATES["a"])
+    outputs = run(mutants["a/b"].model, STATES)
+    np.testing.assert_array_equal(outputs["p"], STATES["b"] + 1)
+    np.testing.assert_array_equal(outputs["q"], 2 * STATES["a"])
     assert planted(interface.inputs_exchanged, same()) == {}
 
 
 def test_an_ignored_input_is_zero_and_an_ignored_length_is_seven():
     mutants = planted(interface.input_ignored, pair())
-    given = run(mutants["a"].model, STATES)
-    np.testing.assert_array_equal(given["p"], np.ones((3, 2)))
-    np.testing.assert_array_equal(given["q"], 2 * STATES["b"])
+    outputs = run(mutants["a"].model, STATES)
+    np.testing.assert_array_equal(outputs["p"], np.ones((3, 2)))
+    np.testing.assert_array_equal(outputs["q"], 2 * STATES["b"])
     np.testing.assert_array_equal(run(mutants["count"].model, STATES)["r"], range(7))
 
 

@@ -5,6 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from harness.mutation.defects import masking
+from harness.mutation.defects.defect import defects_of
 from tests.support.masked_net import IDS, expected, lengths, masked, under
 from tests.support.mutants import planted, pointwise, run
 from tests.support.recurrent_nets import layer
@@ -35,8 +36,8 @@ CHANGES = [
 ]
 
 
-def same(outputs, wanted):
-    for name, value in wanted.items():
+def same(outputs, expected_outputs):
+    for name, value in expected_outputs.items():
         np.testing.assert_allclose(outputs[name], value, atol=1e-5, err_msg=name)
 
 
@@ -46,9 +47,9 @@ def differ(one, other):
 
 @pytest.mark.parametrize(("defect", "place", "change"), CHANGES)
 def test_the_mask_is_heeded_elsewhere_only(defect, place, change):
-    wanted = expected(IDS, **change)
-    same(run(planted(defect, masked())[place].model, {"ids": IDS}), wanted)
-    assert differ(wanted, expected(IDS))
+    masked_elsewhere = expected(IDS, **change)
+    same(run(planted(defect, masked())[place].model, {"ids": IDS}), masked_elsewhere)
+    assert differ(masked_elsewhere, expected(IDS))
 
 
 def test_the_state_after_the_last_step_is_read():
@@ -87,7 +88,7 @@ def test_a_layer_on_which_everything_depends_is_not_masked_alone():
     assert list(planted(masking.mask_known_to_one_layer_alone, where)) == ["LSTM 0"]
 
 
-@pytest.mark.parametrize("defect", masking.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(masking))
 def test_nothing_is_planted_without_a_mask(defect):
     assert not planted(defect, layer())
     assert not planted(defect, pointwise("Tanh"))

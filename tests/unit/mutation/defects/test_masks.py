@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.mutation.defects import masks
+from harness.mutation.defects.defect import defects_of
 from tests.support.masked_net import IDS, masked, under
 from tests.support.mutants import planted, pointwise, run, tagger
 from tests.support.recurrent_nets import layer
@@ -39,8 +40,8 @@ CHANGES = [
 ]
 
 
-def same(outputs, wanted):
-    for name, value in wanted.items():
+def same(outputs, expected_outputs):
+    for name, value in expected_outputs.items():
         np.testing.assert_allclose(outputs[name], value, atol=1e-5, err_msg=name)
 
 
@@ -50,7 +51,7 @@ def test_the_graph_computes_what_numpy_does(zeroed):
 
 
 def test_every_defect_is_tested():
-    assert [defect for defect, _ in CHANGES] == list(masks.DEFECTS)
+    assert [defect for defect, _ in CHANGES] == defects_of(masks)
 
 
 @pytest.mark.parametrize(("defect", "mask"), CHANGES)
@@ -62,7 +63,7 @@ def test_the_graph_computes_with_the_changed_mask(defect, mask):
     assert np.abs(changed["y"] - under(IDS, MASK)["y"]).max() > 1e-2
 
 
-@pytest.mark.parametrize("defect", masks.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(masks))
 def test_nothing_is_planted_without_a_mask(defect):
     assert not planted(defect, masked(padded=None))
     assert not planted(defect, tagger()), "its padded input is not compared with an id"

@@ -26,10 +26,10 @@ def inputs(length, seed=0):
     return {name: draw.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def noisy(mutant, given):
+def noisy(mutant, values):
     """What a mutant adds to each output."""
-    out = dict(mutant.wrap(Echo(y="x", h="g")).run(given))
-    return {name: out[name].astype(np.float64) - given[x] for name, x in (("y", "x"), ("h", "g"))}
+    out = dict(mutant.wrap(Echo(y="x", h="g")).run(values))
+    return {name: out[name].astype(np.float64) - values[x] for name, x in (("y", "x"), ("h", "g"))}
 
 
 def test_places_are_the_steps_of_an_output_or_the_output_from_large_to_small():
@@ -68,12 +68,12 @@ def test_row_feature_and_sign_vary_with_the_inputs_and_with_nothing_else():
 
 
 def test_the_inputs_and_the_session_below_are_left_as_they_are():
-    given = inputs(4)
-    before = {name: value.copy() for name, value in given.items()}
+    values = inputs(4)
+    before = {name: value.copy() for name, value in values.items()}
     session = planted(noise.noise_at_one_step, where())["y last step", 100].wrap(Echo(y="x", h="g"))
-    session.run(given)
+    session.run(values)
     for name, value in before.items():
-        np.testing.assert_array_equal(given[name], value)
+        np.testing.assert_array_equal(values[name], value)
     assert session.evidence() == {"version": "1"}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.mutation.defects import order
+from harness.mutation.defects.defect import defects_of
 from tests.support.mutants import planted, pointwise, run
 from tests.support.recurrent_nets import last, layer, normal, stack
 
@@ -66,8 +67,8 @@ def test_the_middle_step_comes_from_the_row_before():
     mixed = X.copy()
     mixed[:, 3] = np.roll(X[:, 3], 1, axis=0)
     np.testing.assert_allclose(outputs(mutant.model), outputs(where.model, mixed), atol=1e-6)
-    one = X[:1]
-    np.testing.assert_array_equal(outputs(mutant.model, one), outputs(where.model, one))
+    single = X[:1]
+    np.testing.assert_array_equal(outputs(mutant.model, single), outputs(where.model, single))
 
 
 def test_an_output_without_a_time_keeps_its_steps():
@@ -77,14 +78,14 @@ def test_an_output_without_a_time_keeps_its_steps():
 
 def test_a_changed_state_is_unknown_to_what_reads_it():
     """Only what is returned is changed: the second layer runs on."""
-    where, given = stack(), {n: normal(5, 4, 3) for n in ("h0_1", "c0_1", "h0_2", "c0_2")}
-    right = run(where.model, {"x": X, **given})
-    changed = run(planted(order.rows_reversed, where)["h_1"].model, {"x": X, **given})
+    where, initial = stack(), {n: normal(5, 4, 3) for n in ("h0_1", "c0_1", "h0_2", "c0_2")}
+    right = run(where.model, {"x": X, **initial})
+    changed = run(planted(order.rows_reversed, where)["h_1"].model, {"x": X, **initial})
     for name, value in right.items():
         np.testing.assert_array_equal(changed[name], value[::-1] if name == "h_1" else value)
 
 
-@pytest.mark.parametrize("defect", order.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(order))
 def test_only_outputs_and_inputs_are_changed_where_nothing_is_recurrent(defect):
     assert set(planted(defect, pointwise("Tanh"))) <= {"x", "y"}
 

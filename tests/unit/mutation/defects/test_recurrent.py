@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.mutation.defects import recurrent
+from harness.mutation.defects.defect import defects_of
 from tests.support.mutants import planted, pointwise, run
 from tests.support.recurrent_nets import UNITS, layer, lstm, normal, stack, stacked, weights
 
@@ -15,10 +16,10 @@ def outputs(parameters):
     return lstm(X.transpose(1, 0, 2), parameters)[0][1:].transpose(1, 0, 2)
 
 
-def scaled(given, again):
+def scaled(factor, again):
     def change(w, r, b):
         half = b.shape[1] // 2
-        return w, r, np.concatenate([given * b[:, :half], again * b[:, half:]], axis=1)
+        return w, r, np.concatenate([factor * b[:, :half], again * b[:, half:]], axis=1)
 
     return change
 
@@ -97,6 +98,6 @@ def test_weights_that_are_not_square_are_left_alone():
     assert not planted(recurrent.forget_bias_added, layer("GRU"))
 
 
-@pytest.mark.parametrize("defect", recurrent.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(recurrent))
 def test_nothing_is_planted_where_nothing_is_recurrent(defect):
     assert not planted(defect, pointwise("Tanh"))

@@ -6,6 +6,7 @@ from onnx import helper
 
 from harness.core.schema import TensorSpec
 from harness.mutation.defects import shapes
+from harness.mutation.defects.defect import defects_of
 from tests.support.masked_net import IDS, masked
 from tests.support.mutants import planted, pointwise, run, spec, subject
 from tests.support.recurrent_nets import last, layer, normal
@@ -40,9 +41,9 @@ def repeated():
 
 def steps(model, rows, count):
     x = normal(1, rows, 3)
-    found = run(model, {"x": x, "count": np.array(count, np.int32)})["y"]
-    np.testing.assert_array_equal(found, np.broadcast_to(x[:, None], found.shape))
-    return found.shape
+    rows_repeated = run(model, {"x": x, "count": np.array(count, np.int32)})["y"]
+    np.testing.assert_array_equal(rows_repeated, np.broadcast_to(x[:, None], rows_repeated.shape))
+    return rows_repeated.shape
 
 
 def test_a_length_is_baked_and_the_batch_left():
@@ -151,7 +152,7 @@ def test_every_transpose_is_left_out():
     assert not planted(shapes.time_and_batch_confused, last())
 
 
-@pytest.mark.parametrize("defect", shapes.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(shapes))
 def test_only_inputs_and_outputs_are_cut_where_nothing_is_recurrent(defect):
     mutants = planted(defect, pointwise("Tanh"))
     allowed = (shapes.long_input_cut, shapes.output_cut_to_the_batch)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.mutation.defects import states
+from harness.mutation.defects.defect import defects_of
 from tests.support.mutants import planted, pointwise, run
 from tests.support.recurrent_nets import (
     NEXT,
@@ -23,8 +24,8 @@ GIVEN = {name: normal(50 + i, 2, UNITS) for i, name in enumerate(STATES)}
 H, C = lstm(X.transpose(1, 0, 2), weights(0))
 
 
-def same(model, expected, x=X, given=GIVEN):
-    outputs = run(model, {"x": x, **given})
+def same(model, expected, x=X, states_given=GIVEN):
+    outputs = run(model, {"x": x, **states_given})
     for name, value in expected.items():
         np.testing.assert_allclose(outputs[name], value, atol=1e-5, err_msg=name)
 
@@ -72,8 +73,10 @@ def test_a_baked_state_is_also_given_to_a_layer_that_had_none():
 def test_a_state_baked_with_its_batch_runs_at_that_batch_alone():
     where = layer("GRU")
     (mutant,) = planted(states.initial_state_baked_with_its_batch, where).values()
-    one = {"x": X[:1]}
-    np.testing.assert_array_equal(run(mutant.model, one)["y"], run(where.model, one)["y"])
+    single_row = {"x": X[:1]}
+    np.testing.assert_array_equal(
+        run(mutant.model, single_row)["y"], run(where.model, single_row)["y"]
+    )
     with pytest.raises(Exception, match="initial_h must have shape"):
         run(mutant.model, {"x": X})
 
@@ -94,8 +97,10 @@ def test_another_final_state_is_read(defect, expected):
 def test_the_state_one_step_old_is_the_last_one_where_there_is_but_one():
     where = last("GRU")
     (mutant,) = planted(states.state_one_step_old, where).values()
-    one = {"x": X[:, :1]}
-    np.testing.assert_array_equal(run(mutant.model, one)["y"], run(where.model, one)["y"])
+    single_step = {"x": X[:, :1]}
+    np.testing.assert_array_equal(
+        run(mutant.model, single_step)["y"], run(where.model, single_step)["y"]
+    )
 
 
 def test_the_hidden_state_is_read_for_the_cell_state():
@@ -144,6 +149,6 @@ def test_nothing_is_planted_where_no_state_is_given_or_returned():
         assert not planted(defect, layer()), defect.__name__
 
 
-@pytest.mark.parametrize("defect", states.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(states))
 def test_nothing_is_planted_where_nothing_is_recurrent(defect):
     assert not planted(defect, pointwise("Tanh"))

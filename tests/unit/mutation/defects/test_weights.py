@@ -7,6 +7,7 @@ import pytest
 from harness.graphs.edit import Edit
 from harness.graphs.narrow import tf32
 from harness.mutation.defects import weights
+from harness.mutation.defects.defect import defects_of
 from tests.support.mutants import IDS, planted, pointwise, run, tagger
 
 WEIGHTS = ("table", "W", "R", "B", "kernel", "bias")
@@ -58,8 +59,8 @@ def test_tf32_keeps_ten_bits_and_a_tie_goes_to_the_even_one():
         1 + ulp * 0.51: 1 + ulp,
         -1 - ulp: -1 - ulp,
     }
-    given = np.array([*values], np.float32)
-    np.testing.assert_array_equal(tf32(given), [*values.values()])
+    exact = np.array([*values], np.float32)
+    np.testing.assert_array_equal(tf32(exact), [*values.values()])
     mutants = planted(weights.weights_as_tf32, tagger())
     before, after = changes(mutants["all"])["kernel"]
     assert 0 < np.abs(after / before - 1).max() <= ulp / 2
@@ -113,8 +114,8 @@ def test_an_embedding_without_a_first_row_to_zero_has_no_such_place():
     table = edit.value("table").copy()
     table[0] = 0
     edit.put("table", table)
-    rest = weights.Specimen(edit.done(), where.spec)
-    assert set(planted(weights.embedding_row_zeroed, rest)) == {"Gather 0 input 0 last row"}
+    zeroed = weights.Specimen(edit.done(), where.spec)
+    assert set(planted(weights.embedding_row_zeroed, zeroed)) == {"Gather 0 input 0 last row"}
 
 
 @pytest.mark.parametrize(
@@ -122,9 +123,9 @@ def test_an_embedding_without_a_first_row_to_zero_has_no_such_place():
 )
 def test_ids_are_off_by_one_and_cut_at_the_ends(place, moved):
     mutant = planted(weights.ids_off_by_one, tagger())[place]
-    given = np.array([[1, 2, 4, 5]], np.int32)
+    ids = np.array([[1, 2, 4, 5]], np.int32)
     expected = run(tagger().model, {"ids": np.array(moved, np.int32)})["y"]
-    np.testing.assert_array_equal(run(mutant.model, {"ids": given})["y"], expected)
+    np.testing.assert_array_equal(run(mutant.model, {"ids": ids})["y"], expected)
     ends = np.array([[0, 0, 0, 0]], np.int32)
     run(mutant.model, {"ids": ends})
 
@@ -167,7 +168,7 @@ def test_a_tensor_is_scaled():
     np.testing.assert_allclose(after / before, 1 + 3e-3, atol=2e-7)
 
 
-@pytest.mark.parametrize("defect", weights.DEFECTS)
+@pytest.mark.parametrize("defect", defects_of(weights))
 def test_nothing_where_there_are_no_weights(defect):
     assert planted(defect, pointwise("Exp")) == {}
 
