@@ -103,14 +103,14 @@ CHECKS = [
     Check(
         "names of what a run returns: missing",
         "harness/core/compare.py",
-        '("missing", expected, given), ',
+        '("missing", expected, returned), ',
         "",
         f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
     ),
     Check(
         "names of what a run returns: extra",
         "harness/core/compare.py",
-        ', ("extra", given, expected)',
+        ', ("extra", returned, expected)',
         "",
         f"{RUNTIMES}::test_a_planted_runtime_fails_at_its_stage",
     ),
@@ -159,7 +159,7 @@ CHECKS = [
     Check(
         "an empty selection of cases",
         "harness/core/selectors.py",
-        "            if not any(low <= number <= high for number in there):",
+        "            if not any(low <= number <= high for number in available):",
         "            if False:",
         f"{FAULTS}::test_an_empty_selection_is_an_error",
     ),
