@@ -23,6 +23,7 @@ from harness.core.registry import resolve
 from harness.core.schema import Array, GoldenCase, Session, lengths_text
 from harness.core.tolerance import one_ulp
 from harness.exporting import bundle
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.goldens.store import Golden
 from harness.graphs import interface, walk
@@ -87,7 +88,7 @@ def to_tests(given: Convertible, folder: Path, lengths: Sequence[str] = ()) -> t
         )
     whole = len(kept) == len(given.golden.cases)
     selected = [one.case for one in kept]
-    manifest = given.golden.manifest if whole else store.part(given.golden, selected)
+    manifest = given.golden.manifest if whole else manifests.part(given.golden.manifest, selected)
     with replacing(folder) as new:
         for number, one in enumerate(kept):
             layout.write(new, number, _data_set(given.golden, one, complete, proto))
@@ -232,7 +233,7 @@ def _completing(given: Convertible, proto: Any) -> Complete | None:
 def _beside(given: Convertible, manifest: Any, folder: Path) -> None:
     """What ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
-    (folder / GOLDEN / store.MANIFEST).write_text(store.manifest_text(manifest))
+    (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest))
     weights = given.golden.folder / store.WEIGHTS
     if weights.is_file():
         shutil.copyfile(weights, folder / GOLDEN / store.WEIGHTS)

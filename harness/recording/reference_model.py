@@ -18,6 +18,7 @@ from harness.core.tolerance import one_ulp
 from harness.frameworks import twin_adapter
 from harness.goldens import store
 from harness.goldens.formulas import Formula, evaluate
+from harness.goldens.manifest import sha256
 from harness.goldens.noise_floor import DRAWS, MEANINGFUL, nearby
 from reference_models import cases, catalog
 
@@ -252,7 +253,7 @@ def _earlier(
     known = stored.noise()
     found: list[dict[str, float]] = []
     for one in recorded:
-        keys = {name: (one.case.id, store.sha256(value)) for name, value in one.outputs.items()}
+        keys = {name: (one.case.id, sha256(value)) for name, value in one.outputs.items()}
         complete = all(key in known for key in keys.values())
         found.append({name: known[key] for name, key in keys.items()} if complete else {})
     return found, int(stored.manifest["float32_runs"]) if any(found) else 0

@@ -13,6 +13,7 @@ from harness import reports, runtimes
 from harness.core import registry
 from harness.core.errors import LoadError, UsageError
 from harness.core.schema import Report
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.runtimes import twins
 from harness.validation import pipeline
@@ -136,8 +137,8 @@ def test_what_a_golden_names_is_never_imported(tmp_path, monkeypatch):
     path = folder / store.MANIFEST
     manifest = json.loads(path.read_text())
     manifest["spec"]["package"] = "planted"
-    manifest["sha256"] = store._manifest_sha256(manifest)
-    path.write_text(store.manifest_text(manifest))
+    manifest["sha256"] = manifests.signed(manifest)["sha256"]
+    path.write_text(manifests.text(manifest))
     source = store.read(folder)
     assert source.spec == doubler.SPEC
     with pytest.raises(UsageError, match="unknown model 'doubler'"):
