@@ -54,22 +54,22 @@ CHECKS = [
     Check(
         "declared outputs: missing",
         "harness/graphs/interface.py",
-        "    if sorted(there) != sorted(expected):",
-        "    if set(there) - set(expected):",
+        "    if sorted(names) != sorted(expected):",
+        "    if set(names) - set(expected):",
         f"{FAULTS}::test_a_missing_output_fails",
     ),
     Check(
         "declared outputs: extra",
         "harness/graphs/interface.py",
-        "    if sorted(there) != sorted(expected):",
-        "    if set(expected) - set(there):",
+        "    if sorted(names) != sorted(expected):",
+        "    if set(expected) - set(names):",
         f"{FAULTS}::test_an_extra_output_fails",
     ),
     Check(
         "declared outputs: renamed",
         "harness/graphs/interface.py",
-        "    if sorted(there) != sorted(expected):",
-        "    if len(there) != len(expected):",
+        "    if sorted(names) != sorted(expected):",
+        "    if len(names) != len(expected):",
         f"{FAULTS}::test_a_renamed_output_fails",
     ),
     Check(

@@ -321,14 +321,6 @@ class Runtime(Protocol):
         """Load the model file; LoadError says why it cannot be."""
 
 
-def framework_of(runtime: Runtime) -> str | None:
-    """Return the framework that ``runtime`` is, by its attribute ``framework``; None for most.
-
-    Such a runtime runs its own trained twins: ``prepare`` takes the folder of a golden.
-    """
-    return getattr(runtime, "framework", None)
-
-
 @dataclass(frozen=True)
 class Report:
     """One run: its command, its environment and every cell's result.

@@ -22,7 +22,7 @@ from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.goldens import store
 from harness.goldens.noise_floor import DRAWS
-from harness.graphs import declared, interface
+from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.recording import cases
 from harness.recording.output_axes import named
@@ -92,11 +92,11 @@ def make(own: UserModel, wanted: Wanted, folder: Path, progress: Progress) -> No
     told["exporter"] = FILE if from_file else wanted.exporter
     try:
         progress(f"{spec.name}: exporting")
-        exported = declared.completed(_exported(own, spec, example, wanted), spec)
+        exported = interface.fix_sizes(_exported(own, spec, example, wanted), spec)
         exported = interface.name_axes(exported, spec)
         model = resolve(VARIANTS[wanted.variant])(exported)
         (folder / MODEL).write_bytes(model.SerializeToString())
-        told["opset"] = max(i.version for i in model.opset_import if i.domain in ("", "ai.onnx"))
+        told["opset"] = walk.opset(model)
     except StageError as error:
         told["failure"] = {"stage": error.stage.value, "reason": str(error)}
     except HarnessError:

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from harness.core.errors import RunError, UsageError
 from harness.core.schema import Case, Lengths, ModelSpec, TensorSpec, lengths_text
 from harness.goldens.noise_floor import Usual
-from harness.graphs.declared import completed
 from harness.recording import cases
 from harness.recording.output_axes import outputs
 from harness.recording.probing import RefusedError, run, specification
@@ -123,41 +121,3 @@ def test_a_state_between_calls_is_found_though_another_batch_resets_it():
     found = specification(own, Description(), "cell", (7,), (1,))
     with pytest.raises(UsageError, match="keeps a state between calls"):
         measure(own, found, cases.plan(found, (7,), (1, 3, 2)), lambda text: None)
-
-
-def declaring(dims):
-    value = helper.make_tensor_value_info("next", TensorProto.FLOAT, dims)
-    return helper.make_model(helper.make_graph([], "graph", [], [value]))
-
-
-def dims(value):
-    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
-
-
-@pytest.mark.parametrize(
-    ("there", "then"),
-    [
-        ([None, "batch", "dim_2"], [2, "batch", 4]),
-        ([2, None, None], [2, 0, 4]),
-        ([5, "rows", 4], [5, "rows", 4]),
-        (["n", 4], ["n", 4]),
-    ],
-)
-def test_only_fixed_sizes_of_outputs_are_filled_in(there, then):
-    axes = (2, "batch", 4)
-    given, told = (TensorSpec(name, "float32", axes) for name in ("state", "next"))
-    known = ModelSpec("m", "", (given,), (told,), "m")
-    model = declaring(there)
-    model.graph.input.append(model.graph.output[0])
-    model.graph.input[0].name = "state"
-    before = dims(model.graph.output[0])
-    filled = completed(model, known).graph
-    assert [dims(filled.input[0]), dims(filled.output[0])] == [before, then]
-    assert dims(model.graph.output[0]) == before
-
-
-def test_a_graph_is_not_given_a_shape_that_it_does_not_declare():
-    known = ModelSpec("m", "", (), (TensorSpec("next", "float32", (2,)),), "m")
-    bare = declaring([])
-    bare.graph.output[0].type.tensor_type.ClearField("shape")
-    assert not completed(bare, known).graph.output[0].type.tensor_type.HasField("shape")
