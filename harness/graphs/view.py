@@ -46,8 +46,8 @@ class Net:
 
     def needs(self, numbers: Sequence[int]) -> list[str]:
         """Return what some nodes read that none of them makes."""
-        made = {name for i in numbers for name in self.makes(i)}
-        return list(dict.fromkeys(n for i in numbers for n in self.reads(i) if n not in made))
+        outputs = {name for i in numbers for name in self.makes(i)}
+        return list(dict.fromkeys(n for i in numbers for n in self.reads(i) if n not in outputs))
 
     def readers(self, tensor: str) -> list[tuple[int, int]]:
         """Return the nodes that read a tensor, and at which of their inputs."""

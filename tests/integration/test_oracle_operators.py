@@ -19,25 +19,25 @@ REASONS = {
 
 def verdict(case, path):
     """``agreed``, ``wrong``, ``not compared``, or why the oracle refuses the case."""
-    told = judge(case, GuardedRuntime(ORACLE), path)
-    if told.kind != REFUSED:
-        return told.kind
-    stage, _, reason = told.reason.partition(": ")
+    outcome = judge(case, GuardedRuntime(ORACLE), path)
+    if outcome.kind != REFUSED:
+        return outcome.kind
+    stage, _, reason = outcome.reason.partition(": ")
     why = [words for words, at in REASONS.items() if words in reason and stage == at]
-    return why[0] if why else f"unexplained: {told.reason}"
+    return why[0] if why else f"unexplained: {outcome.reason}"
 
 
 @pytest.mark.xdist_group("oracle_operators")
 def test_the_operator_cases_of_onnx(tmp_path):
     cases = collect()
-    found = defaultdict(list)
+    by_verdict = defaultdict(list)
     for case in cases:
-        found[verdict(case, tmp_path / "m.onnx")].append(case)
+        by_verdict[verdict(case, tmp_path / "m.onnx")].append(case)
     explained = {AGREED, NOT_COMPARED, *REASONS}
-    bad = {why: [c.name for c in cs] for why, cs in found.items() if why not in explained}
+    bad = {why: [c.name for c in cs] for why, cs in by_verdict.items() if why not in explained}
     assert not bad
     recurrent = {case.name for case in cases if case.recurrent}
-    agreeing = {case.name for case in found[AGREED]}
+    agreeing = {case.name for case in by_verdict[AGREED]}
     assert recurrent
     assert recurrent <= agreeing
     assert len(agreeing - recurrent) >= 1200

@@ -40,8 +40,8 @@ def scaler(
     if extra:
         nodes.append(oh.make_node("Neg", ["x"], ["z"]))
         outputs.append(oh.make_tensor_value_info("z", x_type, AXES))
-    made = oh.make_graph(nodes, "g", [oh.make_tensor_value_info("x", x_type, x_axes)], outputs)
-    return oh.make_model(made, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
+    graph = oh.make_graph(nodes, "g", [oh.make_tensor_value_info("x", x_type, x_axes)], outputs)
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
 
 
 def axes_of(value: onnx.ValueInfoProto) -> list[str | int]:
