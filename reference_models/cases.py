@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 
-from harness.core.schema import BATCH, Array, Case, ModelSpec, Raggedness
-from harness.goldens.formulas import Formula, bits
+from harness.core.schema import BATCH, Array, Arrays, Case, ModelSpec, Raggedness
+from harness.goldens.formulas import Formula, bits, evaluate
 
 LENGTHS = (
     *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 20, 23, 31, 32, 33, 50, 60, 63, 64, 65),
@@ -84,23 +85,38 @@ def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
     return result
 
 
+def seed_of(text: str) -> int:
+    """Return a seed that depends on a text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+
+
+def drawn(spec: ModelSpec, case: Case, seed: int) -> tuple[dict[str, Formula], Arrays]:
+    """Return the formula and the value of every input of ``spec`` at ``case``."""
+    by_name = formulas(spec, case, seed)
+    return by_name, {
+        t.name: evaluate(by_name[t.name], t.shape(case.batch, case.lengths), t.dtype)
+        for t in spec.inputs
+    }
+
+
 def kept_steps(steps: int, seed: int) -> Array | None:
-    """The steps whose outputs are stored: all (None), or the ends and some in between."""
+    """Return the steps whose outputs are stored: None for all, or both ends and some between."""
     if steps <= ALL_STEPS:
         return None
     between = KEPT_STEPS - 3
     edges = np.linspace(1, steps - 2, between + 1).astype(np.int64)
     width = np.maximum(np.diff(edges), 1)
-    chosen = edges[:-1] + (bits(seed, between) % width.astype(np.uint64)).astype(np.int64)
-    return np.unique(np.concatenate([[0], chosen, [steps - 2, steps - 1]]))
+    inner = edges[:-1] + (bits(seed, between) % width.astype(np.uint64)).astype(np.int64)
+    return np.unique(np.concatenate([[0], inner, [steps - 2, steps - 1]]))
 
 
-def steps_told(spec: ModelSpec, case: Case) -> int:
-    """The length of the outputs' time axis, the shortest if they differ; the longest of the case
-    where no output has one.
+def output_steps(spec: ModelSpec, case: Case) -> int:
+    """Return the length of the outputs' time axis, the shortest if they differ.
+
+    Where no output has one it is the longest of the case.
     """
-    told = [t.axes[t.step_axis] for t in spec.outputs if t.step_axis is not None]
-    sizes = [axis if isinstance(axis, int) else case.lengths[axis] for axis in told]
+    axes = [t.axes[t.step_axis] for t in spec.outputs if t.step_axis is not None]
+    sizes = [axis if isinstance(axis, int) else case.lengths[axis] for axis in axes]
     return min(sizes, default=case.longest)
 
 

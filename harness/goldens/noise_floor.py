@@ -8,6 +8,7 @@ from statistics import median
 import numpy as np
 
 from harness.core.schema import Arrays, Lengths
+from harness.core.tolerance import one_ulp
 
 DRAWS = 8
 """Float32 runs that measure a noise floor: the largest error of a single run is chance."""
@@ -67,6 +68,11 @@ class Usual:
             within = np.sort(octaves)[min(ENOUGH, len(octaves)) - 1]
             self._near_sizes[sizes] = np.flatnonzero(octaves <= within).tolist()
         return self._near_sizes[sizes]
+
+
+def drowns(noise: float, scale: float) -> bool:
+    """Return whether rounding moves an output by more than ``MEANINGFUL`` of its scale."""
+    return not noise <= MEANINGFUL * max(scale, one_ulp(scale))
 
 
 def nearby(parameters: Arrays, draw: int) -> Arrays:

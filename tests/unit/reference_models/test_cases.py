@@ -92,7 +92,7 @@ def test_kept_steps_hold_both_ends(steps):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
 def test_steps_are_kept_of_the_axis_that_the_outputs_have(spec):
     for case in cases.plan(spec):
-        steps = cases.steps_told(spec, case)
+        steps = cases.output_steps(spec, case)
         stepped = [t for t in spec.outputs if t.step_axis is not None]
         fixed = [t.axes[t.step_axis] for t in stepped]
         assert steps in (*case.lengths.values(), *fixed)
