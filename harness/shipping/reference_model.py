@@ -56,7 +56,7 @@ def ship(
 
 def check_usable(folder: Path) -> None:
     """Raise UsageError where a bundle cannot be put in ``folder``."""
-    if folder.exists() and (not folder.is_dir() or bundle.foreign(folder)):
+    if folder.exists() and (not folder.is_dir() or bundle.is_foreign(folder)):
         raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
 
 
