@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     models = selectors.names("model", args.model or list(catalog.OURS), catalog.MODELS)
     frameworks = selectors.names("framework", args.framework or [selectors.ALL], FRAMEWORKS)
     if args.check or args.reuse_weights or args.new_cases:
-        catalog.there(args.golden)
+        catalog.goldens_root(args.golden)
     if args.check:
         return _check(models, frameworks, args.golden)
     for framework in frameworks:

@@ -1,7 +1,8 @@
-"""Which cases a reference model is recorded at, and the formulas of their inputs."""
+"""The cases that a reference model is recorded at, and the formulas of their inputs."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import cycle
 from typing import Any
@@ -23,13 +24,14 @@ WIDE = ((1, 8), (7, 5), (16, 8), (33, 5))
 SQUARE = (2, 3, 5)
 """Lengths that are also the batch, so that an exchange of the two shows in the values."""
 CROWDED = ((3, 16),)
-"""Batches larger than any that an export is made with, so that one baked in does not fit."""
+"""Batches larger than any example's, so that one that is baked in does not fit."""
+EXTRA = (*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True))
 ALL_STEPS = 8
 KEPT_STEPS = 5
 
 
 def plan(spec: ModelSpec) -> list[Case]:
-    """Every case of ``spec``: all lengths, several batch sizes, every raggedness it knows."""
+    """Return every case of ``spec``: all lengths, several batches, every raggedness that it has."""
     if len(spec.axes) == 2:
         return _two_lengths(spec)
     (axis,) = spec.axes
@@ -37,8 +39,7 @@ def plan(spec: ModelSpec) -> list[Case]:
         Case({axis: length}, batch) for length, batch in zip(LENGTHS, cycle(BATCHES), strict=False)
     ]
     if spec.ragged is None:
-        beside = [*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True)]
-        return cases + [Case({axis: length}, batch) for length, batch in beside]
+        return cases + [Case({axis: length}, batch) for length, batch in EXTRA]
     ragged = [
         Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
         for case, kind in zip(cases, cycle(spec.raggedness), strict=False)
@@ -57,15 +58,8 @@ def plan(spec: ModelSpec) -> list[Case]:
     return _distinct(ragged)
 
 
-def drawn(spec: ModelSpec, case: Case, seed: int) -> Arrays:
-    """Return the inputs of a case, as its ``formulas`` have them for a seed."""
-    chosen = formulas(spec, case, seed)
-    shapes = {t.name: t.shape(case.batch, case.lengths) for t in spec.inputs}
-    return {t.name: evaluate(chosen[t.name], shapes[t.name], t.dtype) for t in spec.inputs}
-
-
 def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
-    """The formula of every input of ``spec`` at ``case``."""
+    """Return the formula of every input of ``spec`` at ``case``."""
     result: dict[str, Formula] = {}
     ragged: dict[str, Any] = {}
     if spec.ragged and case.raggedness is not Raggedness.NONE:
@@ -91,23 +85,38 @@ def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
     return result
 
 
+def seed_of(text: str) -> int:
+    """Return a seed that depends on a text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+
+
+def drawn(spec: ModelSpec, case: Case, seed: int) -> tuple[dict[str, Formula], Arrays]:
+    """Return the formula and the value of every input of ``spec`` at ``case``."""
+    by_name = formulas(spec, case, seed)
+    return by_name, {
+        t.name: evaluate(by_name[t.name], t.shape(case.batch, case.lengths), t.dtype)
+        for t in spec.inputs
+    }
+
+
 def kept_steps(steps: int, seed: int) -> Array | None:
-    """The steps whose outputs are stored: all (None), or the ends and some in between."""
+    """Return the steps whose outputs are stored: None for all, or both ends and some between."""
     if steps <= ALL_STEPS:
         return None
     between = KEPT_STEPS - 3
     edges = np.linspace(1, steps - 2, between + 1).astype(np.int64)
     width = np.maximum(np.diff(edges), 1)
-    chosen = edges[:-1] + (bits(seed, between) % width.astype(np.uint64)).astype(np.int64)
-    return np.unique(np.concatenate([[0], chosen, [steps - 2, steps - 1]]))
+    inner = edges[:-1] + (bits(seed, between) % width.astype(np.uint64)).astype(np.int64)
+    return np.unique(np.concatenate([[0], inner, [steps - 2, steps - 1]]))
 
 
-def steps_told(spec: ModelSpec, case: Case) -> int:
-    """The length of the outputs' time axis, the shortest if they differ; the longest of the case
-    where no output has one.
+def output_steps(spec: ModelSpec, case: Case) -> int:
+    """Return the length of the outputs' time axis, the shortest if they differ.
+
+    Where no output has one it is the longest of the case.
     """
-    told = [t.axes[t.step_axis] for t in spec.outputs if t.step_axis is not None]
-    sizes = [axis if isinstance(axis, int) else case.lengths[axis] for axis in told]
+    axes = [t.axes[t.step_axis] for t in spec.outputs if t.step_axis is not None]
+    sizes = [axis if isinstance(axis, int) else case.lengths[axis] for axis in axes]
     return min(sizes, default=case.longest)
 
 
@@ -116,7 +125,7 @@ def _distinct(cases: Iterable[Case]) -> list[Case]:
 
 
 def _two_lengths(spec: ModelSpec) -> list[Case]:
-    """Every length of each axis beside changing ones of the other; one of them may be ragged."""
+    """Return every length of each axis with changing ones of the other, which may be ragged."""
     cases = _distinct(_pairs(*spec.axes))
     axis = spec.ragged
     if axis is None:
@@ -126,8 +135,8 @@ def _two_lengths(spec: ModelSpec) -> list[Case]:
         for case, kind in zip(cases, cycle(spec.raggedness), strict=False)
     ]
     ragged += [
-        Case({**dict.fromkeys(spec.axes, beside), axis: length}, 2, possible(length, kind))
-        for length, beside in zip(EVERY_RAGGEDNESS, OTHER_LENGTHS, strict=False)
+        Case({**dict.fromkeys(spec.axes, other), axis: length}, 2, possible(length, kind))
+        for length, other in zip(EVERY_RAGGEDNESS, OTHER_LENGTHS, strict=False)
         for kind in spec.raggedness
     ]
     return _distinct(ragged)
@@ -138,19 +147,22 @@ def _pairs(first: str, second: str) -> Iterator[Case]:
         yield Case({first: length, second: other}, batch)
     for length, other in zip(LENGTHS[::2], cycle(OTHER_LENGTHS), strict=False):
         yield Case({first: other, second: length}, 2)
-    for length, batch in [*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True)]:
+    for length, batch in EXTRA:
         yield Case({first: length, second: length}, batch)
 
 
 def possible(length: int, kind: Raggedness) -> Raggedness:
-    """One step has nothing to pad, two have no gap between them."""
+    """Return the raggedness that rows of ``length`` can have instead of ``kind``.
+
+    One step has nothing to pad, two have no gap between them.
+    """
     if length == 1 and kind is not Raggedness.EMPTY:
         return Raggedness.NONE
     return Raggedness.RIGHT if length == 2 and kind is Raggedness.GAPPED else kind
 
 
 def _counts(case: Case, steps: int, seed: int) -> list[int]:
-    """Valid steps of each row: the first row is padded least, or empty where that is the case."""
+    """Return the valid steps of each row: the first is padded least, or empty if one is to be."""
     draws = bits(seed, case.batch) % np.uint64(max(steps - 1, 1))
     counts = [1 + int(draw) for draw in draws]
     if case.raggedness is Raggedness.EMPTY:

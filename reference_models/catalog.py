@@ -1,4 +1,4 @@
-"""The reference models by name; imports no framework."""
+"""The reference models by name, their parts and their goldens; imports no framework."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import ModuleType
 
 from harness.core.errors import UsageError, one_line, unknown
 from harness.core.registry import extended, resolve
-from harness.core.schema import ModelSpec
+from harness.core.schema import Arrays, ModelSpec
 
 OURS: dict[str, str] = {
     "two_input_qa": "reference_models.two_input_qa.spec:TWO_INPUT_QA",
@@ -34,7 +34,7 @@ MODELS: dict[str, str] = extended("harness.models", OURS)
 
 
 def load(name: str) -> ModelSpec:
-    """The specification of the model called ``name``; KeyError where there is none.
+    """Return the specification of the model called ``name``; KeyError where there is none.
 
     UsageError where another distribution's cannot be imported, or is none of that name.
     """
@@ -44,37 +44,38 @@ def load(name: str) -> ModelSpec:
     except Exception as error:
         raise UsageError(f"model {name}: {target} cannot be imported: {one_line(error)}") from None
     if not isinstance(spec, ModelSpec) or spec.name != name:
-        found = f"of {spec.name!r}" if isinstance(spec, ModelSpec) else type(spec).__name__
-        raise UsageError(f"model {name}: {target} is {found}, expected a ModelSpec of {name!r}")
+        actual = f"of {spec.name!r}" if isinstance(spec, ModelSpec) else type(spec).__name__
+        raise UsageError(f"model {name}: {target} is {actual}, expected a ModelSpec of {name!r}")
     return spec
 
 
 def package(name: str) -> str:
-    """The package with a model's oracle, data and twins: that of its specification.
+    """Return the package with a model's oracle, data and twins: that of its specification.
 
     UsageError where there is no model called ``name``.
     """
     if name not in MODELS:
         raise unknown("model", name, MODELS)
     module = MODELS[name].partition(":")[0]
-    found = find_spec(module)
-    whole = found is not None and found.submodule_search_locations is not None
-    return module if whole else module.rpartition(".")[0]
+    return module if _folders(module) else module.rpartition(".")[0]
+
+
+def _folders(module: str) -> list[Path]:
+    """Return the folders of a package; none for another module."""
+    spec = find_spec(module)
+    return [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
 
 
 def goldens(spec: ModelSpec) -> Path:
-    """The folder that holds a model's goldens unless another is given.
+    """Return the folder of a model's goldens: ``golden`` in its own package, else ``golden`` here.
 
-    It is ``golden`` in the model's own package, which may ship them, else ``golden`` here.
-    UsageError where neither is there.
+    UsageError where there is neither.
     """
-    own = find_spec(package(spec.name))
-    places = (own.submodule_search_locations if own else None) or ()
-    shipped = (Path(place) / "golden" for place in places)
-    return next((folder for folder in shipped if folder.is_dir()), None) or there(GOLDEN)
+    shipped = (folder / "golden" for folder in _folders(package(spec.name)))
+    return next((folder for folder in shipped if folder.is_dir()), None) or goldens_root(GOLDEN)
 
 
-def there(root: Path) -> Path:
+def goldens_root(root: Path) -> Path:
     """Return ``root``; UsageError, which says where goldens come from, where it is no folder."""
     if not root.is_dir():
         raise UsageError(
@@ -85,8 +86,15 @@ def there(root: Path) -> Path:
 
 
 def part(spec: ModelSpec, name: str) -> ModuleType:
-    """One module of a model's folder: ``oracle``, ``data``, ``keras_twin`` or ``torch_twin``.
+    """Import and return ``oracle``, ``data``, ``keras_twin`` or ``torch_twin`` of a model.
 
     UsageError where the catalog does not have the model: what a golden says is never imported.
     """
     return import_module(f"{package(spec.name)}.{name}")
+
+
+def run_oracle(spec: ModelSpec, framework: str, parameters: Arrays, inputs: Arrays) -> Arrays:
+    """Return a model's outputs in float64, with padded steps as ``framework`` has them."""
+    padded = spec.padded_steps.get(framework, "repeat")
+    outputs: Arrays = part(spec, "oracle").run(spec.name, parameters, inputs, padded)
+    return outputs

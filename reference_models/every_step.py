@@ -1,10 +1,10 @@
-"""Every step of a golden's cases, derived anew by the oracle of a reference model."""
+"""Every step of a golden's cases, computed again by the oracle of a reference model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.core.schema import Arrays, GoldenCase, ModelSpec, PaddedSteps
+from harness.core.schema import Arrays, GoldenCase, ModelSpec
 from harness.goldens.store import Golden
 from reference_models import catalog
 
@@ -14,22 +14,19 @@ class EveryStep:
     """Completes a golden case of a model from its weights, in float64 NumPy."""
 
     spec: ModelSpec
+    framework: str
     parameters: Arrays
-    padded: PaddedSteps
 
     def __call__(self, case: GoldenCase) -> GoldenCase:
-        oracle = catalog.part(self.spec, "oracle")
-        outputs = oracle.run(self.spec.name, self.parameters, case.inputs, self.padded)
+        outputs = catalog.run_oracle(self.spec, self.framework, self.parameters, case.inputs)
         return replace(case, outputs=outputs, steps=None)
 
 
 def of(golden: Golden) -> EveryStep | None:
-    """What completes the cases of ``golden``; None where the catalog does not have its model.
+    """Return what completes the cases of ``golden``; None where the catalog lacks its model.
 
     GoldenError where its weights are missing or altered.
     """
-    spec = golden.spec
-    if spec.name not in catalog.MODELS:
+    if golden.spec.name not in catalog.MODELS:
         return None
-    padded = spec.padded_steps.get(golden.framework, "repeat")
-    return EveryStep(spec, golden.parameters(), padded)
+    return EveryStep(golden.spec, golden.framework, golden.parameters())

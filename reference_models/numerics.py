@@ -1,6 +1,6 @@
 """The mathematics of the oracles in float64 NumPy, independent of every framework.
 
-Parameters are one flat dict, ``"<layer>.<parameter>"`` to array, in one layout for both
+Parameters are a flat dict, ``"<layer>.<parameter>"`` to array, in one layout for both
 frameworks: ``table`` [vocabulary, features]; ``kernel`` [in, out] and ``bias`` [out]; an LSTM's
 ``kernel`` [in, 4 * units], ``recurrent_kernel`` [units, 4 * units], ``bias`` and, where the
 framework has a second one, ``recurrent_bias`` [4 * units], gates in the order i f g o; a GRU's the
@@ -34,14 +34,11 @@ def softmax(x: Array) -> Array:
 
 
 def embedding(params: Arrays, layer: str, ids: Array) -> Array:
-    return np.asarray(params[f"{layer}.table"].astype(np.float64)[ids])
+    return np.asarray(_wide(params, layer, "table")[ids])
 
 
 def dense(params: Arrays, layer: str, x: Array) -> Array:
-    return np.asarray(
-        x @ params[f"{layer}.kernel"].astype(np.float64)
-        + params[f"{layer}.bias"].astype(np.float64)
-    )
+    return np.asarray(x @ _wide(params, layer, "kernel") + _wide(params, layer, "bias"))
 
 
 def lstm(
@@ -52,18 +49,17 @@ def lstm(
     valid: Array | None = None,
     padded: PaddedSteps = "repeat",
 ) -> tuple[Array, State]:
-    """Hochreiter and Schmidhuber (1997) with forget gates (Gers et al., 2000).
+    """Run an LSTM: Hochreiter and Schmidhuber (1997) with forget gates (Gers et al., 2000).
 
     ``x`` [batch, steps, features]; ``state`` (h, c), each [batch, units], zeros by default;
     ``valid`` [batch, steps] bool. A step that is not valid carries the state and yields the last
-    valid output (zero before the first) or, with ``padded="zero"``, zero. Returns the outputs
+    valid output (zero before the first) or, with ``padded="zero"``, zero. Return the outputs
     [batch, steps, units] and the final (h, c): for a row with no valid step, the initial one.
     """
-    kernel = params[f"{layer}.kernel"].astype(np.float64)
-    recurrent = params[f"{layer}.recurrent_kernel"].astype(np.float64)
-    bias = params[f"{layer}.bias"].astype(np.float64)
+    kernel, recurrent = _wide(params, layer, "kernel"), _wide(params, layer, "recurrent_kernel")
+    bias = _wide(params, layer, "bias")
     if f"{layer}.recurrent_bias" in params:
-        bias = bias + params[f"{layer}.recurrent_bias"].astype(np.float64)
+        bias = bias + _wide(params, layer, "recurrent_bias")
     units = recurrent.shape[0]
     initial = state if state is not None else (np.zeros((len(x), units)),) * 2
 
@@ -88,30 +84,29 @@ def gru(
     padded: PaddedSteps = "repeat",
     reset_after: bool = True,
 ) -> tuple[Array, Array]:
-    """Cho et al. (2014); h = z * h_before + (1 - z) * candidate.
+    """Run a GRU: Cho et al. (2014); h = z * h_before + (1 - z) * candidate.
 
-    The reset gate multiplies the candidate's recurrent product, its ``recurrent_bias`` included
+    The reset gate multiplies the candidate's recurrent product with its ``recurrent_bias``
     (``reset_after``, as cuDNN and PyTorch have it), or the state before that product. Shapes and
     padded steps are those of ``lstm``; the state is h alone, [batch, units].
     """
-    kernel = params[f"{layer}.kernel"].astype(np.float64)
-    recurrent = params[f"{layer}.recurrent_kernel"].astype(np.float64)
-    bias = params[f"{layer}.bias"].astype(np.float64)
+    kernel, recurrent = _wide(params, layer, "kernel"), _wide(params, layer, "recurrent_kernel")
+    bias = _wide(params, layer, "bias")
     units = recurrent.shape[0]
     initial = state if state is not None else np.zeros((len(x), units))
-    both = 2 * units
+    gates = 2 * units
 
     def cell_after(projected: Array, before: tuple[Array, ...]) -> tuple[Array, ...]:
         (h,) = before
-        told = h @ recurrent + params[f"{layer}.recurrent_bias"].astype(np.float64)
-        z, r = _gates(projected[:, :both] + told[:, :both])
-        candidate = np.tanh(projected[:, both:] + r * told[:, both:])
+        product = h @ recurrent + _wide(params, layer, "recurrent_bias")
+        z, r = np.split(sigmoid(projected[:, :gates] + product[:, :gates]), 2, axis=-1)
+        candidate = np.tanh(projected[:, gates:] + r * product[:, gates:])
         return (z * h + (1 - z) * candidate,)
 
     def cell_before(projected: Array, before: tuple[Array, ...]) -> tuple[Array, ...]:
         (h,) = before
-        z, r = _gates(projected[:, :both] + h @ recurrent[:, :both])
-        candidate = np.tanh(projected[:, both:] + (r * h) @ recurrent[:, both:])
+        z, r = np.split(sigmoid(projected[:, :gates] + h @ recurrent[:, :gates]), 2, axis=-1)
+        candidate = np.tanh(projected[:, gates:] + (r * h) @ recurrent[:, gates:])
         return (z * h + (1 - z) * candidate,)
 
     projected = x.astype(np.float64) @ kernel + bias
@@ -128,10 +123,10 @@ def bidirectional(
     valid: Array | None = None,
     padded: PaddedSteps = "repeat",
 ) -> tuple[Array, tuple[Any, Any]]:
-    """``recurrent`` (``lstm`` or ``gru``) over ``x`` and over its reverse, both in input order.
+    """Run ``recurrent`` (``lstm`` or ``gru``) over ``x`` and over its reverse.
 
-    Returns the outputs, the forward ones first, [batch, steps, 2 * units], and both directions'
-    final states: the backward one's is that after each row's first valid step.
+    Return the outputs in input order, the forward ones first, [batch, steps, 2 * units], and both
+    final states: the backward one is that after each row's first valid step.
     """
     flipped = None if valid is None else valid[:, ::-1]
     forward, end = recurrent(params, f"{layer}_forward", x, valid=valid, padded=padded)
@@ -141,9 +136,8 @@ def bidirectional(
     return np.concatenate([forward, backward[:, ::-1]], axis=-1), (end, start)
 
 
-def _gates(x: Array) -> list[Array]:
-    """The two gates that stand side by side on the last axis."""
-    return np.split(sigmoid(x), 2, axis=-1)
+def _wide(params: Arrays, layer: str, parameter: str) -> Array:
+    return params[f"{layer}.{parameter}"].astype(np.float64)
 
 
 def _over_time(
@@ -153,7 +147,7 @@ def _over_time(
     valid: Array | None,
     padded: PaddedSteps,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """``cell`` over axis 1 of ``projected``; the output is the first part of its state."""
+    """Run ``cell`` over axis 1 of ``projected``; its output is the first part of its state."""
     state = tuple(part.astype(np.float64) for part in state)
     steps = projected.shape[1]
     last = np.zeros_like(state[0])
@@ -172,7 +166,7 @@ def _over_time(
 
 
 def last_valid(outputs: Array, valid: Array) -> Array:
-    """The output at each row's last valid step: [batch, units]; zero for a row without one."""
+    """Return the output at each row's last valid step: [batch, units]; zero without one."""
     steps = outputs.shape[1]
     last = steps - 1 - valid[:, ::-1].argmax(axis=1)
     picked = outputs[np.arange(len(outputs)), last]

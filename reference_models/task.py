@@ -1,4 +1,4 @@
-"""What a reference model is trained on: a seeded generator with a known best score."""
+"""The training task of a reference model: a seeded generator with a known best score."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ class Batch:
     weight: Array | None = None
 
 
-@dataclass(frozen=True)
-class Task:
-    """A task that can be learnt and whose best possible score is known.
-
-    ``batch(rng)`` draws one batch; ``score(output, batch)`` gives the sum and the count of the
-    per-element score that ``unit`` names. ``chance`` is what ignoring the input scores, ``best``
-    what nothing can beat; either may be the larger one.
-    """
-
-    output: str
-    loss: Loss
-    batch: Callable[[np.random.Generator], Batch]
-    score: Callable[[Array, Batch], tuple[float, float]]
-    unit: str
-    chance: float
-    best: float
-    steps: int
-    learning_rate: float = 5e-3
-    threshold: float = 0.9
-
-    def learnt(self, score: float) -> float:
-        """How far ``score`` lies from chance (0) to the best possible (1)."""
-        return (score - self.chance) / (self.best - self.chance)
-
-
 def accuracy(output: Array, batch: Batch) -> tuple[float, float]:
-    """Correct classes and their count; ``output`` holds a score per class on its last axis."""
+    """Return the number of correct classes and of all; ``output`` has class scores, last axis."""
     weight = np.ones(batch.target.shape) if batch.weight is None else batch.weight
     right = (output.argmax(-1) == batch.target) * weight
     return float(right.sum()), float(weight.sum())
 
 
+@dataclass(frozen=True)
+class Task:
+    """A task that can be learnt and whose best possible score is known.
+
+    ``batch(rng)`` draws one batch; ``score(output, batch)`` returns the sum and the count of the
+    per-element score that ``unit`` names. ``chance`` is the score of a model that ignores its
+    input, ``best`` the best possible one; either may be the larger one.
+    """
+
+    output: str
+    batch: Callable[[np.random.Generator], Batch]
+    chance: float
+    steps: int
+    best: float = 1.0
+    loss: Loss = "categorical"
+    score: Callable[[Array, Batch], tuple[float, float]] = accuracy
+    unit: str = "accuracy"
+    learning_rate: float = 5e-3
+    threshold: float = 0.9
+
+    def learnt(self, score: float) -> float:
+        """Return where ``score`` lies between chance (0) and the best possible (1)."""
+        return (score - self.chance) / (self.best - self.chance)
+
+
 def padded_ids(rng: np.random.Generator, rows: int, longest: int, ids: int) -> tuple[Array, Array]:
-    """Ids of 1 to ``ids`` - 1 [rows, longest], each row ending with padding of 0; what is valid."""
+    """Return ids of 1 to ``ids`` - 1, [rows, longest], 0 after a row's end, and where they are."""
     valid = np.arange(longest) < rng.integers(1, longest + 1, (rows, 1))
     return np.where(valid, rng.integers(1, ids, valid.shape), 0).astype(np.int32), valid

@@ -1,4 +1,4 @@
-"""Any padding mask in PyTorch: recurrent layers know only padding at the end of a row."""
+"""Any padding mask in PyTorch, whose recurrent layers allow padding only at the end of a row."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
 class Steps:
-    """Where the valid steps of ``ids`` [batch, steps] lie; id 0 marks a padded step.
+    """The places of the valid steps of ``ids`` [batch, steps]; id 0 marks a padded step.
 
-    ``ids`` are the same rows with their valid steps first, ``counts`` [batch] how many there are.
+    ``ids`` are the same rows with their valid steps first, ``counts`` [batch] their numbers.
     """
 
     def __init__(self, ids: Tensor) -> None:
-        self.valid = ids != 0
-        seen = self.valid.to(torch.int64).cumsum(1)
+        valid = ids != 0
+        number = valid.to(torch.int64).cumsum(1)
         rows, steps = ids.shape
-        front = torch.where(self.valid, seen - 1, steps)
+        front = torch.where(valid, number - 1, steps)
         self.ids = ids.new_zeros(rows, steps + 1).scatter(1, front, ids)[:, :steps]
-        self.counts = seen[:, -1]
+        self.counts = number[:, -1]
         self.any = (self.counts > 0)[:, None]
-        self._place = torch.where(self.valid, seen, 0)
+        self._place = torch.where(valid, number, 0)
 
     def packed(self, x: Tensor) -> PackedSequence:
-        """``x`` [batch, steps, features] of the reordered rows; an empty row counts as one step."""
+        """Pack ``x`` [batch, steps, features] of the reordered rows, an empty row as one step."""
         counts = self.counts.clamp(min=1)
         return pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
 
     def spread(self, outputs: Tensor) -> Tensor:
-        """Outputs of the reordered rows back in place, zero at padded steps.
+        """Return the outputs of the reordered rows in place, zero at padded steps.
 
         ``outputs`` [batch, at least the largest count, features]; the result [batch, steps,
         features].
@@ -38,12 +38,12 @@ class Steps:
         return _read(outputs, self._place)
 
     def last(self, outputs: Tensor) -> Tensor:
-        """The output of each row's last valid step [batch, features]; zero where there is none."""
+        """Return the output of each row's last valid step [batch, features]; zero without one."""
         return _read(outputs, self.counts)
 
 
 def _read(outputs: Tensor, place: Tensor) -> Tensor:
-    """Each row's outputs at ``place`` [batch] or [batch, places], counted from 1; 0 reads zero.
+    """Return each row's outputs at ``place`` [batch] or [batch, places], from 1; 0 reads zero.
 
     ``outputs`` [batch, steps, features]; the result has the shape of ``place`` and the features.
     """

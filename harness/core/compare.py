@@ -1,4 +1,4 @@
-"""The verdict: is this output the oracle's, as far as float32 can tell? All in float64."""
+"""The verdict: whether an output is the oracle's, within its tolerance; computed in float64."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _TINY = float(np.finfo(np.float32).tiny)
 def structure(
     spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], row: Row = DEFAULT_ROW
 ) -> str:
-    """Why names, count, dtypes or shapes differ from the specification; empty if they do not."""
+    """Return how names, count, dtypes or shapes differ from the specification; empty if not."""
     expected = [t.name for t in spec.outputs]
-    given = [name for name, _ in actual]
-    for what, more, fewer in (("missing", expected, given), ("extra", given, expected)):
+    returned = [name for name, _ in actual]
+    for what, more, fewer in (("missing", expected, returned), ("extra", returned, expected)):
         names = sorted((Counter(more) - Counter(fewer)).elements())
         if names:
-            return f"{what} output {', '.join(names)}; expected {expected}, got {given}"
+            return f"{what} output {', '.join(names)}; expected {expected}, got {returned}"
     arrays = dict(actual)
     for tensor in spec.outputs:
         value = arrays[tensor.name]
@@ -39,7 +39,7 @@ def structure(
 def compare(
     spec: ModelSpec, golden: GoldenCase, actual: Sequence[tuple[str, Array]], row: Row
 ) -> tuple[OutputComparison, ...]:
-    """Every output against the oracle; ``structure`` must have found nothing.
+    """Compare every output, in which ``structure`` finds no difference, with the oracle's.
 
     An output whose ``reason`` is not empty does not conform.
     """
@@ -62,16 +62,16 @@ def _output(
     actual = tensor.at_steps(actual, steps)
     apart = actual != expected
     actual, expected = actual.astype(np.float64), expected.astype(np.float64)
-    whole = finite_golden and not stray
-    finite: Any = ... if whole else np.isfinite(expected) & np.isfinite(actual)
+    all_finite = finite_golden and not stray
+    finite: Any = ... if all_finite else np.isfinite(expected) & np.isfinite(actual)
     error = np.zeros(expected.shape)
     error[finite] = np.abs(actual[finite] - expected[finite])
     error = np.maximum(error, apart) if exact else error
-    disagreeing: Any = () if whole else np.argwhere(~(finite | _same(actual, expected)))
+    disagreeing: Any = () if all_finite else np.argwhere(~(finite | _same(actual, expected)))
     scale = scale_of(golden.scale.get(tensor.name, 0.0), expected)
     floor = golden.noise_floor[tensor.name]
-    given = golden.expected_error.get(tensor.name, 0.0)
-    allowed = 0.0 if exact else tolerance(row, floor, scale) + given
+    expected_error = golden.expected_error.get(tensor.name, 0.0)
+    allowed = 0.0 if exact else tolerance(row, floor, scale) + expected_error
     largest = float(error.max(initial=0.0))
     ratio = largest / allowed if allowed > 0 else largest
     worst = _index(disagreeing[0] if len(disagreeing) else _argmax(error))
@@ -99,7 +99,7 @@ def _output(
 
 
 def _coded(actual: Array, expected: Array) -> tuple[Array, Array]:
-    """Strings as numbers, the same where they are the same."""
+    """Return two arrays of strings as numbers, which are equal where the strings are."""
     words = dict.fromkeys(str(word) for word in (*expected.flat, *actual.flat))
     codes = {word: float(code) for code, word in enumerate(words)}
     coded = [[codes[str(word)] for word in array.flat] for array in (actual, expected)]
@@ -107,7 +107,7 @@ def _coded(actual: Array, expected: Array) -> tuple[Array, Array]:
 
 
 def _same(actual: Array, expected: Array) -> Array:
-    """Where both hold the same infinity, or NaN."""
+    """Return where both hold the same infinity, or NaN."""
     return np.asarray((actual == expected) | (np.isnan(actual) & np.isnan(expected)))
 
 
@@ -126,9 +126,8 @@ def _argmax(error: Array) -> tuple[int, ...]:
 
 
 def _ulps(actual: Array, expected: Array) -> int:
-    """The largest number of float32 values between the two, as their bits count them."""
-
-    both = np.stack([actual, expected])
-    raw = np.clip(both, -3.4e38, 3.4e38).astype(np.float32).view(np.int32).astype(np.int64)
+    """Return the largest distance between two values, counted in float32 values."""
+    pair = np.stack([actual, expected])
+    raw = np.clip(pair, -3.4e38, 3.4e38).astype(np.float32).view(np.int32).astype(np.int64)
     first, second = np.where(raw < 0, -(raw & 0x7FFFFFFF), raw)
     return int(np.abs(first - second).max(initial=0))

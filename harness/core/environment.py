@@ -1,4 +1,4 @@
-"""What a run or a golden was made with: the platform and the versions of libraries."""
+"""The platform and the versions of libraries that a run or a golden was made with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERSIONS = {"keras": ("keras", "tensorflow-cpu", "tensorflow"), "torch": ("torch
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """Return the version of each of the distributions that is installed, by name."""
+    """Return the version of each of these distributions that is installed, by name."""
     versions = {}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
@@ -26,7 +26,7 @@ def version_of(distribution: str) -> str:
 
 
 def machine(distributions: Iterable[str]) -> dict[str, str | int]:
-    """Return the platform and the versions of what is installed of some distributions."""
+    """Return the platform, its cores and the versions of the distributions that are installed."""
     return {**_platform(), "cores": os.cpu_count() or 0, **installed(["numpy", *distributions])}
 
 

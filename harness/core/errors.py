@@ -1,4 +1,4 @@
-"""What can go wrong, one class for each stage, and the exit code that each calls for."""
+"""The errors of the harness, one class for each stage, and the exit code that each calls for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class HarnessError(Exception):
-    """A failure that is told in one line; ``exit_code`` is what the command ends with."""
+    """A failure with a one-line message; ``exit_code`` is what the command ends with."""
 
     exit_code = UNUSABLE
 
@@ -37,7 +37,7 @@ class NothingSelectedError(HarnessError):
 
 
 class NonconformanceError(HarnessError):
-    """Something does not conform: the cells, a line each or as the console shows them."""
+    """Something does not conform; the message has a line for each cell, or the console's table."""
 
     exit_code = DOES_NOT_CONFORM
 
@@ -51,14 +51,14 @@ class UnavailableError(HarnessError):
 class StageError(HarnessError):
     """A cell failed at a stage; becomes a result, not an exit.
 
-    ``crashed`` says that a process was lost to it: that is an ``error``, whatever is expected.
+    Where it ``crashed`` a process was lost: the result is an ``error``, whatever is expected.
     """
 
     exit_code = DOES_NOT_CONFORM
     stage = Stage.EXPORT
 
-    def __init__(self, told: str, crashed: bool = False) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, crashed: bool = False) -> None:
+        super().__init__(message)
         self.crashed = crashed
 
 
@@ -87,16 +87,16 @@ def check_input_names(given: Iterable[str], expected: Iterable[str], taker: str 
         )
 
 
-def unknown(kind: str, given: str, choices: Iterable[str]) -> UsageError:
-    """The one-line error for a name that is not one of ``choices``, which it lists."""
+def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
+    """Return the error for a name that is not one of ``choices``, which it lists."""
     names = sorted(choices)
-    near = get_close_matches(given, names, n=1)
+    near = get_close_matches(name, names, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return UsageError(f"unknown {kind} {given!r}{hint}; choose from: {', '.join(names)}")
+    return UsageError(f"unknown {kind} {name!r}{hint}; choose from: {', '.join(names)}")
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """An exception as one line: its type and its first non-empty line."""
+    """Return an exception as one line: its type and its first non-empty line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else ""
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -104,21 +104,21 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 
 def flattened(text: str, limit: int = 300) -> str:
-    """``text`` as one line without colours, with what is over ``limit`` characters left out."""
+    """Return ``text`` as one line without colours, cut to ``limit`` characters."""
     return clipped(" ".join(_COLOUR.sub("", text).split()), limit)
 
 
 def clipped(text: str, limit: int = 300) -> str:
-    """``text`` with what is over ``limit`` characters left out."""
+    """Return ``text`` cut to ``limit`` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "out of memory")
-"""What runtimes in C++ say, in lower case, where Python raises MemoryError"""
+"""What runtimes in C++ say, in lower case, where Python raises MemoryError."""
 
 
 def crashed(error: BaseException) -> bool:
-    """Whether what raised ``error`` was lost, or lacked memory."""
+    """Return whether a process was lost, or memory ran out."""
     if isinstance(error, StageError) and error.crashed:
         return True
     raised = any(isinstance(e, MemoryError) for e in (error, error.__cause__, error.__context__))
@@ -126,15 +126,15 @@ def crashed(error: BaseException) -> bool:
 
 
 def passing(error: BaseException) -> bool:
-    """Whether ``error`` may be gone the next time: a crash, or a file that the system refused.
+    """Return whether ``error`` may be gone the next time: a crash, or a file the system refused.
 
-    A full disk is told by an OSError with a number, which may be what another error comes from.
+    A full disk raises an OSError with a number, which may be the cause of another error.
     """
-    return crashed(error) or any(isinstance(e, OSError) and e.errno for e in _behind(error))
+    return crashed(error) or any(isinstance(e, OSError) and e.errno for e in _causes(error))
 
 
-def _behind(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, then what it was raised from, and so on."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, then what it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,4 +1,4 @@
-"""Strict expected failures: a side table of reviewed rows, one cell or glob of cells each."""
+"""Strict expected failures: a table of reviewed rows, each for one cell or a glob of cells."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.core.schema import CellResult, Stage, Status
 
 @dataclass(frozen=True)
 class Expectation:
-    """Cells that fail today: at which stage, why, and where upstream it is told.
+    """Cells that fail today: at which stage, why, and the upstream issue.
 
-    With ``relation`` it is that relation which fails, where it is tried, and nothing else.
+    With ``relation`` that relation alone fails, where it is tried.
     """
 
     cell: str
@@ -30,7 +30,7 @@ class Expectation:
 
 
 def load(path: Path) -> list[Expectation]:
-    """The rows of ``[[expect]]`` tables; UsageError names the row that is not usable."""
+    """Return the rows of ``[[expect]]`` tables; UsageError names the row that is not usable."""
     try:
         table = tomllib.loads(path.read_text())
     except OSError as error:
@@ -50,11 +50,11 @@ def load(path: Path) -> list[Expectation]:
 
 
 def judge(result: CellResult, rows: Sequence[Expectation], partial: bool = False) -> CellResult:
-    """The result in the light of the expectations.
+    """Return the result as its row has it.
 
     A failure at the expected stage becomes ``xfail``; a pass becomes ``xpass``, and a failure at
-    another stage stays a failure and says which one was expected. Of a ``partial`` run, which left
-    cases out, less is known: it may pass, or fail at a later stage only.
+    another stage stays a failure and says which one was expected. A ``partial`` run, which left
+    cases out, may also pass or fail at a later stage.
     """
     row = _row(result, [row for row in rows if row.matches(result.cell.id)])
     if row is None or result.status is Status.UNAVAILABLE:
@@ -83,15 +83,17 @@ def judge(result: CellResult, rows: Sequence[Expectation], partial: bool = False
 
 
 def _row(result: CellResult, rows: Sequence[Expectation]) -> Expectation | None:
-    """The first row of the cell; else one of a relation that alone fails, or that should have."""
-    whole = [row for row in rows if not row.relation]
+    """Return the first row of a cell; else one of a relation that alone fails, or should have."""
     failing = {case.relation for case in result.cases if case.status is not Status.PASS}
     tried = {case.relation for case in result.cases}
-    known = (r for r in rows if {r.relation} == failing or (not failing and r.relation in tried))
-    return whole[0] if whole else next(known, None)
+    of_cell = (row for row in rows if not row.relation)
+    of_relation = (
+        r for r in rows if {r.relation} == failing or (not failing and r.relation in tried)
+    )
+    return next(of_cell, None) or next(of_relation, None)
 
 
 def unused(rows: Iterable[Expectation], cell_ids: Iterable[str]) -> list[Expectation]:
-    """Rows that match no cell of the whole matrix: left over, or misspelt."""
+    """Return the rows that match no cell of the whole matrix: left over, or misspelt."""
     ids = list(cell_ids)
     return [row for row in rows if not any(row.matches(cell_id) for cell_id in ids)]

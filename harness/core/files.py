@@ -1,4 +1,4 @@
-"""Files and folders that are whole: the old one or the new one, and JSON that is strict."""
+"""Files and folders that are replaced at once, locks between processes, and strict JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new, empty folder that takes the place of ``folder`` when the block ends without error.
+    """Yield a new, empty folder that replaces ``folder`` when the block ends without error.
 
     Where the system can exchange two names in one step (Linux), it does; elsewhere the old folder
     is moved aside first. Of several processes that put the same folder the last one wins.
@@ -40,7 +40,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def _put(new: Path, folder: Path) -> None:
-    """Give ``new`` the name of ``folder``, which another process may take or free meanwhile."""
+    """Rename ``new`` to ``folder``, a name that another process may take or free meanwhile."""
     aside: list[Path] = []
     while not (_renamed(new, folder) or _exchange(new, folder)):
         old = new.with_name(f"{new.name}-old{len(aside)}")
@@ -52,7 +52,7 @@ def _put(new: Path, folder: Path) -> None:
 
 
 def _renamed(new: Path, folder: Path) -> bool:
-    """Rename a folder, unless the name is taken."""
+    """Rename a folder; return False where the name is taken."""
     try:
         new.rename(folder)
     except OSError as error:
@@ -73,7 +73,7 @@ def _exchange(a: Path, b: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Wait for other processes that hold ``folder``, which is made; then hold it for the block."""
+    """Make ``folder`` and keep other processes from locking it for the block."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         _lock(file.fileno())
@@ -81,7 +81,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> None:
-    """Wait for the lock of an open file, which is free again when the file is closed."""
+    """Wait for the lock of an open file, which ends when the file is closed."""
     try:
         import fcntl
     except ImportError:
@@ -99,7 +99,7 @@ def _lock_on_windows(descriptor: int) -> None:
 
 
 def written(path: Path, data: bytes) -> Path:
-    """``path``, which holds ``data`` now; its folder is made.
+    """Write ``data`` to ``path``, whose folder is made, and return ``path``.
 
     OSError, which names ``path``, where it cannot be written; nothing is left beside it.
     """

@@ -1,6 +1,6 @@
-"""The line that installs an extra of this distribution, from where it was installed itself.
+"""The line that installs an extra of this distribution from where this copy came from.
 
-It is on no package index: ``pip`` needs the place that this copy came from.
+It is on no package index.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def line(extra: str) -> str:
-    """Return ``pip install …`` for ``extra``: from a checkout, a wheel or an address, as this was.
+    """Return ``pip install …`` for ``extra``, from the checkout, wheel or address of this copy.
 
-    Where that is not known or no longer there, the line names the distributions of the extra.
+    Where that is not known or gone, the line names the distributions of the extra.
     """
     if (CHECKOUT / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{CHECKOUT}[{extra}]')}"
@@ -34,10 +34,9 @@ def line(extra: str) -> str:
 
 
 def _source(here: metadata.Distribution, extra: str) -> str:
-    """What the distribution was installed from, with ``extra``; empty where that is not told.
+    """Return what the distribution was installed from, with ``extra``; empty where not known.
 
-    ``direct_url.json`` is that of PEP 610: a folder or a file, an archive's address, or a
-    repository's.
+    ``direct_url.json`` (PEP 610) has the address of a folder, a file, an archive or a repository.
     """
     origin = json.loads(here.read_text("direct_url.json") or "{}")
     address = origin.get("url", "")
@@ -50,6 +49,6 @@ def _source(here: metadata.Distribution, extra: str) -> str:
 
 
 def _required(here: metadata.Distribution, extra: str) -> list[str]:
-    """The requirements of ``extra``, other markers left with them."""
+    """Return the requirements of ``extra`` with their other markers."""
     only = re.compile(rf"""\s*(and\s+)?extra\s*==\s*['"]{re.escape(extra)}['"]""")
     return [only.sub("", entry).rstrip("; ") for entry in here.requires or () if only.search(entry)]

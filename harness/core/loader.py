@@ -1,4 +1,4 @@
-"""How a short script without the harness runs a model as a runtime does."""
+"""What a short script needs to run a model as a runtime does, without the harness."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Loader:
     """Lines of Python in which ``here`` is the folder of ``model.onnx``.
 
     ``needs`` names the distribution; ``load`` defines ``session``, and ``run`` is an expression
-    that gives the values of the outputs for ``inputs`` (arrays by name), and their names.
+    for the outputs' values and names, given ``inputs`` (arrays by name).
     """
 
     needs: str
@@ -20,7 +20,7 @@ class Loader:
 
 
 def by_harness(runtime: str) -> Loader:
-    """Return what loads a runtime by its name in the harness."""
+    """Return the loader of a runtime by its name in the harness."""
     return Loader(
         "harness",
         "from harness.runtimes import load",

@@ -1,4 +1,4 @@
-"""Names to objects: the plain dicts, what entry points add to them, and ``"module:attribute"``."""
+"""Registries, which map names to ``"module:attribute"``, and what entry points add to them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NAMES = {"harness.exporters": (f"{_NAME}/{_NAME}", "NAME/FRAMEWORK")}
 class Added:
     """A name that an installed distribution adds to a group.
 
-    ``origin`` is the distribution and its version, ``refused`` why the name does not count, in one
-    line; empty where it does.
+    ``origin`` is the distribution and its version, ``refused`` why the name is not taken up, in
+    one line; empty where it is.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Added:
 
 
 def resolve(target: str) -> Any:
-    """The module, or the attribute of it, that ``"module"`` or ``"module:attribute"`` names."""
+    """Import and return what ``"module"`` or ``"module:attribute"`` names."""
     module, _, attribute = target.partition(":")
     loaded = import_module(module)
     return getattr(loaded, attribute) if attribute else loaded
 
 
 def import_error(emit: object, target: str) -> str:
-    """Return why ``target`` cannot be imported here, in one line; a child process is asked so."""
+    """Return why ``target`` cannot be imported here, in one line; a ``Worker`` can call this."""
     try:
         return "" if callable(resolve(target)) else "it cannot be called"
     except Exception as error:
@@ -45,31 +45,31 @@ def import_error(emit: object, target: str) -> str:
 
 
 def added(group: str, ours: Mapping[str, str]) -> list[Added]:
-    """What installed distributions add to ``ours`` under the entry point group ``group``.
+    """Return what installed distributions add to ``ours`` under the entry point group ``group``.
 
-    Nothing of theirs is imported. A name of ours stays ours, and the first to take another has it.
+    Nothing is imported. A name of ours stays ours; any other belongs to the first that adds it.
     """
     pattern, form = _NAMES.get(group, (_NAME, "a name"))
-    taken = dict.fromkeys(ours, "the harness")
-    found = []
+    owners = dict.fromkeys(ours, "the harness")
+    additions = []
     for entry in metadata.entry_points(group=group):
-        whose = _distribution(entry)
+        owner = _distribution(entry)
         refused = ""
-        if entry.name in taken:
-            refused = f"{entry.name} is taken by {taken[entry.name]}"
+        if entry.name in owners:
+            refused = f"{entry.name} is taken by {owners[entry.name]}"
         elif not re.fullmatch(pattern, entry.name):
             refused = f"expected {form} of letters, digits, '_', '.' and '-'"
         else:
-            taken[entry.name] = whose
-        found.append(Added(entry.name, entry.value, whose, refused))
-    return found
+            owners[entry.name] = owner
+        additions.append(Added(entry.name, entry.value, owner, refused))
+    return additions
 
 
 @cache
 def origin(target: str) -> str:
-    """The distribution, and its version, with the entry point ``target``; empty for ours."""
-    theirs = () if target.startswith("harness.") else metadata.entry_points(value=target)
-    return next(map(_distribution, theirs), "")
+    """Return the distribution with the entry point ``target``, and its version; empty for ours."""
+    entries = () if target.startswith("harness.") else metadata.entry_points(value=target)
+    return next(map(_distribution, entries), "")
 
 
 def _distribution(entry: metadata.EntryPoint) -> str:
@@ -77,6 +77,5 @@ def _distribution(entry: metadata.EntryPoint) -> str:
 
 
 def extended(group: str, ours: Mapping[str, str]) -> dict[str, str]:
-    """``ours`` and what installed distributions add that is not refused."""
-    theirs = {one.name: one.target for one in added(group, ours) if not one.refused}
-    return {**ours, **theirs}
+    """Return ``ours`` and what installed distributions add that is not refused."""
+    return {**ours, **{a.name: a.target for a in added(group, ours) if not a.refused}}

@@ -1,4 +1,4 @@
-"""The words of the harness as types: standard library and NumPy only."""
+"""The types of specifications, cases, results and runtimes: standard library and NumPy only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = "batch"
 
 
 class Stage(StrEnum):
-    """Where in a cell's life something went wrong, in order."""
+    """The stages of a cell, in order."""
 
     EXPORT = "export"
     CHECK = "check"
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 
 class Raggedness(StrEnum):
-    """Where the valid steps of a case's rows lie; ``NONE`` has no padding at all."""
+    """Where the valid steps of a case's rows lie; ``NONE`` has no padding."""
 
     NONE = "none"
     RIGHT = "right"
@@ -48,7 +48,7 @@ class Raggedness(StrEnum):
 
 
 AT_THE_END = (Raggedness.NONE, Raggedness.RIGHT, Raggedness.EMPTY)
-"""Where no padding stands before a valid step."""
+"""Without padding before a valid step."""
 
 PaddedSteps = Literal["repeat", "zero"]
 
@@ -57,10 +57,10 @@ PaddedSteps = Literal["repeat", "zero"]
 class TensorSpec:
     """One named input or output.
 
-    ``axes`` holds a name for every dynamic axis (``"batch"`` or a sequence axis) and the
-    size of every fixed one; ``low`` and ``high`` bound the values an input may take, the upper
-    bound excluded. Between them they are drawn uniformly, or near enough ``normal`` with a
-    standard deviation of a twelfth of the range; floats that are ``whole`` are integers.
+    ``axes`` holds a name for every dynamic axis (``"batch"`` or a sequence axis) and the size of
+    every fixed one. An input's values are at least ``low`` and below ``high``, drawn uniformly or,
+    where ``normal``, nearly so with a standard deviation of a twelfth of the range; floats that
+    are ``whole`` are integers.
     """
 
     name: str
@@ -82,28 +82,27 @@ class TensorSpec:
         return next(named, fixed)
 
     def shape(self, batch: int, lengths: Lengths) -> tuple[int, ...]:
-        """The concrete shape at a batch size and a length per sequence axis."""
+        """Return the concrete shape at a batch size and a length per sequence axis."""
         sizes = {BATCH: batch, **lengths}
         return tuple(sizes[a] if isinstance(a, str) else a for a in self.axes)
 
     def at_steps(self, value: Array, steps: Array | None) -> Array:
-        """Return ``value`` at these places of its time axis; whole where either is None."""
+        """Return ``value`` at these places of its time axis; all of it where either is None."""
         axis = self.step_axis
         return value if axis is None or steps is None else value.take(steps, axis=axis)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the catalog says of one reference model; imports no framework.
+    """The specification of a model; imports no framework.
 
     ``padded`` names the input [batch, steps, …] whose value ``padding`` marks a padded step;
-    ``masks`` names, for each input [batch, steps] that is 1 at valid steps and 0 at padded ones,
-    the sequence axis that it masks.
-    ``padded_steps`` declares, for each framework, what a recurrent layer yields at a padded step:
-    its last valid output (``repeat``) or ``zero``. ``weights`` names the model that is trained and
-    whose weights this one shares. ``lengths`` names the inputs that are themselves a length: they
-    are filled with it, not drawn; one of shape [batch] holds the number of valid steps of each row.
-    ``frameworks`` are those that have a twin. ``states`` names, for each input that is a state, the
+    ``masks`` maps each input [batch, steps] that is 1 at valid steps and 0 at padded ones to the
+    sequence axis that it masks. ``padded_steps`` maps a framework to what a recurrent layer yields
+    at a padded step: its last valid output (``repeat``) or ``zero``. ``weights`` names the model
+    that is trained and whose weights this one shares. ``lengths`` maps each input that is a length
+    to its axis: it is filled, not drawn; one of shape [batch] holds the valid steps of each row.
+    ``frameworks`` are those that have a twin. ``states`` maps each input that is a state to the
     output that is the same state after the last step.
     """
 
@@ -140,7 +139,7 @@ class ModelSpec:
 
     @property
     def raggedness(self) -> tuple[Raggedness, ...]:
-        """Where valid steps may lie; a length can tell only of padding at the end of a row."""
+        """Where valid steps may lie; with lengths padding is only at the end of a row."""
         if self.ragged is None:
             return (Raggedness.NONE,)
         return AT_THE_END if self.lengths else tuple(Raggedness)
@@ -169,7 +168,7 @@ class ModelSpec:
         """Return the inputs with every step padded that is not ``valid``, [batch, steps] bool.
 
         There the padded input holds its padding and a mask 0; a row's length is the number of its
-        valid steps. All other values stay.
+        valid steps.
         """
         result = dict(inputs)
         for tensor in self.inputs:
@@ -191,7 +190,7 @@ class ModelSpec:
 class Case:
     """One golden input: a length for each sequence axis, a batch and a raggedness.
 
-    Where there are few sizes, there is more than one ``draw`` of values at each.
+    Models with few sizes have more than one ``draw`` of values at each.
     """
 
     lengths: Lengths
@@ -208,7 +207,7 @@ class Case:
 
     @property
     def longest(self) -> int:
-        """The largest of its lengths; 1 for a model of a single step, which has none."""
+        """The largest of its lengths; 1 where it has none."""
         return max(self.lengths.values(), default=1)
 
 
@@ -219,7 +218,7 @@ class GoldenCase:
     ``outputs`` hold only ``steps`` of the time axis where that is not None. ``noise_floor``
     is, for each output, the largest absolute error of the framework's own float32 runs at
     these lengths, ``scale`` its largest computed value at lengths like these, ``expected_error``
-    how far the expected output itself may be from the exact one (nowhere but for one that is).
+    how far the expected output itself may be from the exact one: 0 where it is not named.
     """
 
     case: Case
@@ -269,7 +268,7 @@ class OutputComparison:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """How one case was judged: against its golden or, where ``relation`` names one, by it."""
+    """How one case was judged: against its golden or, where one is named, by a ``relation``."""
 
     case: Case
     status: Status
@@ -296,10 +295,10 @@ class Session(Protocol):
     """A model loaded in a runtime, ready to run any number of cases."""
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
-        """Run one case; the outputs keep the graph's order, duplicates included."""
+        """Return one case's outputs in the graph's order, duplicates included."""
 
     def evidence(self) -> dict[str, Any]:
-        """What is known of where and how it ran; asked once, after the last case."""
+        """Return what is known of where and how it ran; called once, after the last case."""
 
 
 Progress = Callable[[str], None]
@@ -319,29 +318,21 @@ class Runtime(Protocol):
     """Something that runs ONNX; ``check`` and ``version`` are cheap and start nothing."""
 
     def check(self) -> str | None:
-        """None where the runtime is available here, else the reason and what would install it."""
+        """Return None where the runtime is available here, else why not and what installs it."""
 
     def version(self) -> str:
-        """The version of the library behind it."""
+        """Return the version of its library."""
 
     def prepare(self, path: str) -> Session:
         """Load the model file; LoadError says why it cannot be."""
 
 
-def framework_of(runtime: Runtime) -> str | None:
-    """The framework that ``runtime`` is, by its attribute ``framework``; None for most.
-
-    Such a runtime runs its own trained twins: ``prepare`` takes the folder of a golden.
-    """
-    return getattr(runtime, "framework", None)
-
-
 @dataclass(frozen=True)
 class Report:
-    """One run: what was asked, where, and every cell's result.
+    """One run: its command, its environment and every cell's result.
 
-    It is ``partial`` where the run stopped before its last cell. It is true where it ``conforms``,
-    and its text names every cell with its status and what was wrong.
+    It is ``partial`` where the run stopped before its last cell. Its truth value is ``conforms``,
+    its text has a line for each cell.
     """
 
     command: str
@@ -351,15 +342,15 @@ class Report:
 
     @property
     def conforms(self) -> bool:
-        """Whether everything that could be judged passed, and something was, to the last cell.
+        """Whether something was compared and all that could be judged passed, to the last cell.
 
-        What is not available here is no failure; an expected failure conforms no more than another.
+        What is not available here is no failure; an expected failure is one.
         """
         judged = {result.status for result in self.results} - {Status.UNAVAILABLE}
         return judged == {Status.PASS} and self.comparisons > 0 and not self.partial
 
     def raise_for_status(self) -> None:
-        """Raise NonconformanceError, which says why, unless the report ``conforms``."""
+        """Raise NonconformanceError, which names every cell, unless the report ``conforms``."""
         from harness.core.errors import NonconformanceError
 
         if not self.conforms:
@@ -370,25 +361,24 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{one.status.value:<12}{one.cell.id}" + (one.reason and f": {one.stage}: {one.reason}")
-            for one in self.results
+            f"{r.status.value:<12}{r.cell.id}" + (r.reason and f": {r.stage}: {r.reason}")
+            for r in self.results
         ]
         return "\n".join(lines) or "no cell was judged"
 
     @property
     def comparisons(self) -> int:
-        """Outputs compared with their golden."""
+        """The number of outputs compared with their golden."""
         return sum(len(case.outputs) for result in self.results for case in result.cases)
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Time steps of outputs compared, and how many there were."""
+        """The number of time steps of outputs compared, and of all of them."""
         outputs = [o for result in self.results for case in result.cases for o in case.outputs]
         return sum(o.steps_compared for o in outputs), sum(o.steps for o in outputs)
 
     @property
     def summary(self) -> dict[str, int]:
-        counts = {status.value: 0 for status in Status}
-        for result in self.results:
-            counts[result.status.value] += 1
+        statuses = [result.status for result in self.results]
+        counts = {status.value: statuses.count(status) for status in Status}
         return {"cells": len(self.results), "comparisons": self.comparisons, **counts}

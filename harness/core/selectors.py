@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"\s*([()]|[^\s()]+)")
 
 @dataclass(frozen=True)
 class Numbers:
-    """``1,2,7..9``: what ``--lengths`` and ``--batch`` select; everything where it is empty."""
+    """The numbers that ``--lengths`` or ``--batch`` selects, ``1,2,7..9``; all without ranges."""
 
     flag: str
     ranges: tuple[tuple[int, int], ...] = ()
@@ -26,17 +26,18 @@ class Numbers:
     def __contains__(self, number: int) -> bool:
         return not self.ranges or any(low <= number <= high for low, high in self.ranges)
 
-    def require(self, there: Collection[int]) -> None:
-        """UsageError for a number or a range that selects nothing of what is ``there``."""
+    def require(self, available: Collection[int]) -> None:
+        """Raise UsageError for a number or a range that selects none of ``available``."""
         for low, high in self.ranges:
-            if not any(low <= number <= high for number in there):
-                asked = str(low) if low == high else f"{low}..{high}"
-                listed = ", ".join(str(number) for number in sorted(there))
-                raise UsageError(f"{self.flag} {asked}: no golden case has it; there are: {listed}")
+            if not any(low <= number <= high for number in available):
+                text = str(low) if low == high else f"{low}..{high}"
+                raise UsageError(
+                    f"{self.flag} {text}: no golden case has it; there are: {_listed(available)}"
+                )
 
 
-def numbers(flag: str, texts: Iterable[str], there: Collection[int]) -> Numbers:
-    """Parse ``1,2,7..9,128``; UsageError lists what is ``there`` if it can't be read."""
+def numbers(flag: str, texts: Iterable[str], available: Collection[int]) -> Numbers:
+    """Parse ``1,2,7..9,128``; UsageError, which lists ``available``, where it cannot be read."""
     ranges = []
     for text in (item.strip() for entry in texts for item in entry.split(",")):
         if text == ALL:
@@ -44,64 +45,69 @@ def numbers(flag: str, texts: Iterable[str], there: Collection[int]) -> Numbers:
         match = _RANGE.fullmatch(text)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if low > high or high == 0:
-            listed = ", ".join(str(number) for number in sorted(there))
             raise UsageError(
                 f"{flag} {text!r}: expected numbers from 1 and ranges such as 1,2,7..9;"
-                f" there are: {listed}"
+                f" there are: {_listed(available)}"
             )
         ranges.append((low, high))
     return Numbers(flag, tuple(ranges))
 
 
+def _listed(numbers: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
 def names(kind: str, texts: Sequence[str], choices: Collection[str]) -> list[str]:
-    """The choices that comma-separated names or globs select, in the order of ``choices``."""
+    """Return what comma-separated names or globs select, in the order of ``choices``."""
     selected: set[str] = set()
     for text in (item.strip() for entry in texts for item in entry.split(",")):
-        found = list(choices) if text == ALL else [c for c in choices if fnmatchcase(c, text)]
-        if not found:
+        matches = list(choices) if text == ALL else [c for c in choices if fnmatchcase(c, text)]
+        if not matches:
             raise unknown(kind, text, choices)
-        selected.update(found)
+        selected.update(matches)
     return [choice for choice in choices if choice in selected]
 
 
 class Expression:
-    """``-k``: substrings of a cell id joined by ``and``, ``or``, ``not`` and parentheses."""
+    """``-k``: substrings of a cell id joined by ``and``, ``or``, ``not`` and parentheses.
+
+    UsageError where the text is no such expression.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tokens = _TOKEN.findall(text)
         self.matches("")
 
     def matches(self, cell_id: str) -> bool:
-        rest = list(self.tokens)
-        value = self._or(rest, cell_id)
-        if rest:
+        tokens = _TOKEN.findall(self.text)
+        value = self._or(tokens, cell_id)
+        if tokens:
             self._refuse()
         return value
 
-    def _or(self, rest: list[str], cell_id: str) -> bool:
-        value = self._and(rest, cell_id)
-        while rest and rest[0] == "or":
-            rest.pop(0)
-            value = self._and(rest, cell_id) or value
+    def _or(self, tokens: list[str], cell_id: str) -> bool:
+        value = self._and(tokens, cell_id)
+        while tokens and tokens[0] == "or":
+            tokens.pop(0)
+            value = self._and(tokens, cell_id) or value
         return value
 
-    def _and(self, rest: list[str], cell_id: str) -> bool:
-        value = self._not(rest, cell_id)
-        while rest and rest[0] == "and":
-            rest.pop(0)
-            value = self._not(rest, cell_id) and value
+    def _and(self, tokens: list[str], cell_id: str) -> bool:
+        value = self._not(tokens, cell_id)
+        while tokens and tokens[0] == "and":
+            tokens.pop(0)
+            value = self._not(tokens, cell_id) and value
         return value
 
-    def _not(self, rest: list[str], cell_id: str) -> bool:
-        if not rest or rest[0] in ("and", "or", ")"):
+    def _not(self, tokens: list[str], cell_id: str) -> bool:
+        if not tokens or tokens[0] in ("and", "or", ")"):
             self._refuse()
-        token = rest.pop(0)
+        token = tokens.pop(0)
         if token == "not":
-            return not self._not(rest, cell_id)
+            return not self._not(tokens, cell_id)
         if token == "(":
-            value = self._or(rest, cell_id)
-            if not rest or rest.pop(0) != ")":
+            value = self._or(tokens, cell_id)
+            if not tokens or tokens.pop(0) != ")":
                 self._refuse()
             return value
         return token in cell_id
@@ -122,18 +128,18 @@ def cells(
     keep: Expression | None,
     twins: Mapping[str, str] | None = None,
 ) -> list[Cell]:
-    """Every cell of the selection whose exporter knows its framework, models outermost.
+    """Return every cell of the selection whose exporter knows its framework, models outermost.
 
     ``models`` maps each name to the frameworks that have a twin of it; ``twins`` maps the runtimes
-    that are a framework to it. They run what was exported, whatever the exporter: their one cell
-    for each of that framework's models stands beside the native float32 export.
+    that are a framework to it. They run the twin, whatever the exporter: their one cell for each
+    of that framework's models is that of the native float32 export.
     """
     own = twins or {}
     selected = [
         Cell(model, framework, exporter, variant, runtime)
-        for model, twins in models.items()
+        for model, with_twin in models.items()
         for framework in frameworks
-        if framework in twins
+        if framework in with_twin
         for exporter in exporters
         if f"{exporter}/{framework}" in exporter_targets
         for variant in variants
@@ -147,7 +153,7 @@ def cells(
 
 
 def shard(items: list[Cell], text: str) -> list[Cell]:
-    """Every N-th cell from the I-th on, for ``I/N`` with 1 <= I <= N."""
+    """Return every N-th cell from the I-th on, for ``I/N`` with 1 <= I <= N."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= count:
@@ -159,6 +165,6 @@ def shard(items: list[Cell], text: str) -> list[Cell]:
 
 
 def choose(cases: Iterable[Case], lengths: Numbers, batches: Numbers) -> list[Case]:
-    """The cases whose longest axis and whose batch are selected, shortest first."""
+    """Return the cases whose longest axis and whose batch are selected, shortest first."""
     chosen = [c for c in cases if c.longest in lengths and c.batch in batches]
     return sorted(chosen, key=lambda case: (case.longest, case.batch))

@@ -1,4 +1,4 @@
-"""What a whole run comes to: its exit code and the line that says so."""
+"""The exit code and the summary line of a run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ BAD = (Status.FAIL, Status.XPASS, Status.ERROR)
 
 
 def exit_code(report: Report, incomplete: bool = False) -> int:
-    """0 only where something was compared and nothing failed, passed unexpectedly or crashed.
+    """Return 0 only where something was compared and nothing failed, crashed or passed wrongly.
 
-    Nor is it 0 where the run is ``incomplete``: a report could not be written, a part is missing.
+    An ``incomplete`` run, where a report could not be written or a part is missing, is not 0.
     """
     if any(result.status in BAD for result in report.results):
         return DOES_NOT_CONFORM
@@ -21,12 +21,12 @@ def exit_code(report: Report, incomplete: bool = False) -> int:
 
 
 def line(report: Report) -> str:
-    """``40 cells, 4,120 comparisons at 9,000 of 80,000 steps: 38 pass, 2 xfail``."""
+    """Return ``40 cells, 4,120 comparisons at 9,000 of 80,000 steps: 38 pass, 2 xfail``."""
     summary = report.summary
     counts = [f"{summary[s.value]} {s.value}" for s in Status if summary[s.value]]
     nothing = "" if report.comparisons else "; nothing was compared"
     cells = f"{summary['cells']} cell{'' if summary['cells'] == 1 else 's'}"
-    compared, steps = report.steps
-    told = f"{report.comparisons:,} comparisons at {compared:,} of {steps:,} steps"
+    steps_compared, steps = report.steps
+    compared = f"{report.comparisons:,} comparisons at {steps_compared:,} of {steps:,} steps"
     partial = "partial report: " if report.partial else ""
-    return f"{partial}{cells}, {told}: {', '.join(counts) or 'none'}{nothing}"
+    return f"{partial}{cells}, {compared}: {', '.join(counts) or 'none'}{nothing}"

@@ -14,9 +14,9 @@ from harness.core.schema import Array
 class Row:
     """How far a runtime may err, and why: a factor over what rounding alone explains.
 
-    ``k`` multiplies the larger of the noise floor and one float32 ulp of the output's scale; of a
-    runtime in ``full_precision``, the scale alone, whatever the floor. ``name`` is the runtime's,
-    filled in where the runtime is loaded.
+    ``k`` multiplies the larger of the noise floor and one float32 ulp of the output's scale; for a
+    runtime in ``full_precision``, the scale alone. ``name`` is the runtime's, filled in where it
+    is loaded.
     """
 
     k: float
@@ -40,17 +40,17 @@ def output_dtype(row: Row, declared: str) -> np.dtype[Any]:
 
 
 def one_ulp(scale: float) -> float:
-    """The distance from ``scale``, or from the largest float32 where that is less, to the next."""
+    """Return the distance from ``scale``, at most the largest float32, to the next float32."""
     limits = np.finfo(np.float32)
     within = min(max(abs(scale), float(limits.tiny)), float(limits.max) / 2)
     return float(np.spacing(np.float32(within)))
 
 
 def rounded_scale(values: Array) -> float:
-    """The largest absolute value among those that rounding to float32 changes; 0 without any.
+    """Return the largest absolute value among those that rounding to float32 changes; 0 for none.
 
-    What float32 holds to the bit was put there, not computed: a fill such as -1e9 where a mask is
-    0, or the zero of a padded step. It says nothing of what rounding does to the others.
+    A value that float32 holds exactly was filled in, not computed: -1e9 where a mask is 0, or the
+    zero of a padded step. It says nothing of how rounding moves the others.
     """
     finite = values[np.isfinite(values)]
     with np.errstate(over="ignore"):
@@ -59,9 +59,9 @@ def rounded_scale(values: Array) -> float:
 
 
 def scale_of(usual: float, expected: Array) -> float:
-    """An output's scale: what is ``usual`` at lengths like these, or more if ``expected`` has more.
+    """Return an output's scale: ``usual``, that at lengths like these, or more if ``expected`` has.
 
-    Where all of it is held by float32 to the bit, its largest value has to do.
+    Where float32 holds every value exactly, the scale is the largest value.
     """
     largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
     return usual if largest <= usual else max(usual, rounded_scale(expected)) or largest

@@ -1,4 +1,4 @@
-"""Exporters: framework model in, ``onnx.ModelProto`` out, one file each.
+"""Exporters: framework model in, ``onnx.ModelProto`` out.
 
 ``export(model, spec, example, opset)`` takes a model built by ``harness.frameworks``, its
 specification and example inputs whose batch and lengths coincide with no other size in the model.
@@ -9,15 +9,15 @@ from harness.core.registry import extended
 
 DEFAULT_OPSET = 18
 OPSETS = range(18, 27)
-"""From the first with every operator that native exports need to the newest that ONNX Runtime
-1.31 loads."""
+"""From the first with every operator of native exports to the newest that ONNX Runtime 1.31
+loads."""
 
 OURS: dict[str, str] = {
     "native/keras": "harness.exporters.keras.native:export",
     "native/torch": "harness.exporters.torch.native:export",
     "tf2onnx/keras": "harness.exporters.stock.tf2onnx:export",
     "keras-export/keras": "harness.exporters.stock.keras:export",
-    "torch-dynamo/torch": "harness.exporters.stock.torch_dynamo:export",
-    "torch-script/torch": "harness.exporters.stock.torch_script:export",
+    "torch-dynamo/torch": "harness.exporters.stock.torch_export:dynamo",
+    "torch-script/torch": "harness.exporters.stock.torch_export:script",
 }
 EXPORTERS: dict[str, str] = extended("harness.exporters", OURS)

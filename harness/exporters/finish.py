@@ -24,7 +24,7 @@ RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
 def finish(
     model: ModelProto, spec: ModelSpec, opset: int, metadata: Mapping[str, str]
 ) -> ModelProto:
-    """``model`` at ``opset`` with the names and axes of ``spec``, checked.
+    """Return ``model`` at ``opset`` with the names and axes of ``spec``, checked.
 
     The graph's inputs and outputs are in the order of ``spec``. ExportError where a declared
     dtype, rank or fixed size is not what the graph computes, or where it holds control flow.
@@ -59,57 +59,59 @@ def finish(
 
 
 def _refuse(nodes: Iterable[NodeProto]) -> None:
-    for found in nodes:
-        if found.op_type in CONTROL_FLOW:
-            raise ExportError(f"{found.name}: needs {found.op_type}, which is no native node")
-        if found.op_type in RANDOM:
-            raise ExportError(f"{found.name}: draws random numbers at inference")
-        if found.domain not in MAIN:
-            raise ExportError(f"{found.name}: {found.domain}.{found.op_type} is not an ONNX op")
+    for node in nodes:
+        if node.op_type in CONTROL_FLOW:
+            raise ExportError(f"{node.name}: needs {node.op_type}, which is no native node")
+        if node.op_type in RANDOM:
+            raise ExportError(f"{node.name}: draws random numbers at inference")
+        if node.domain not in MAIN:
+            raise ExportError(f"{node.name}: {node.domain}.{node.op_type} is not an ONNX op")
 
 
 def _expect_count(
-    spec: ModelSpec, kind: str, wanted: Sequence[TensorSpec], got: Sequence[onnx.ValueInfoProto]
+    spec: ModelSpec,
+    kind: str,
+    tensors: Sequence[TensorSpec],
+    values: Sequence[onnx.ValueInfoProto],
 ) -> None:
-    if len(wanted) != len(got):
-        names = ", ".join(t.name for t in wanted)
+    if len(tensors) != len(values):
+        names = ", ".join(t.name for t in tensors)
         raise ExportError(
-            f"model {spec.name!r}: its specification has {len(wanted)} {kind}s ({names}), "
-            f"the model {len(got)}"
+            f"model {spec.name!r}: its specification has {len(tensors)} {kind}s ({names}), "
+            f"the model {len(values)}"
         )
 
 
 def _drop_unused(model: ModelProto) -> None:
-    """Leave out what a recurrent node could give and nothing reads, where it is given last.
+    """Leave out the last outputs of recurrent nodes where nothing reads them.
 
-    An output left out before another keeps a name: onnx.reference would take its value for every
-    optional input that is missing.
+    An unused output before another gets a name: onnx.reference takes the value of one without for
+    every optional input that is missing.
     """
     read = used(model.graph)
-    for number, found in enumerate(model.graph.node):
-        if is_recurrent(found):
-            names = trimmed(name if name in read else "" for name in found.output)
-            found.output[:] = [name or f"unused_{number}_{i}" for i, name in enumerate(names)]
-            found.input[:] = trimmed(found.input)
+    for number, node in enumerate(model.graph.node):
+        if is_recurrent(node):
+            names = trimmed(name if name in read else "" for name in node.output)
+            node.output[:] = [name or f"unused_{number}_{i}" for i, name in enumerate(names)]
+            node.input[:] = trimmed(node.input)
 
 
 def _rename(model: ModelProto, spec: ModelSpec) -> None:
-    """Give graph inputs and outputs their names; move any other value out of the way."""
+    """Give graph inputs and outputs their names, and other values with these names new ones."""
     graph = model.graph
-    public: dict[str, str] = dict(
-        zip((v.name for v in graph.input), (t.name for t in spec.inputs), strict=True)
-    )
-    public |= dict(zip((v.name for v in graph.output), (t.name for t in spec.outputs), strict=True))
-    taken = set(public.values())
+    public: dict[str, str] = {}
+    for values, tensors in ((graph.input, spec.inputs), (graph.output, spec.outputs)):
+        public |= {v.name: t.name for v, t in zip(values, tensors, strict=True)}
+    used_names = set(public.values())
 
     def new(name: str) -> str:
-        return public.get(name, f"{name}/inner" if name in taken else name)
+        return public.get(name, f"{name}/inner" if name in used_names else name)
 
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = new(value.name)
-    for found in graph.node:
-        found.input[:] = [new(name) for name in found.input]
-        found.output[:] = [new(name) for name in found.output]
+    for node in graph.node:
+        node.input[:] = [new(name) for name in node.input]
+        node.output[:] = [new(name) for name in node.output]
 
 
 def _declared(tensor: TensorSpec) -> onnx.ValueInfoProto:
@@ -118,31 +120,31 @@ def _declared(tensor: TensorSpec) -> onnx.ValueInfoProto:
 
 
 def _declare_outputs(model: ModelProto, spec: ModelSpec) -> None:
-    """Declare the outputs as the specification does; ExportError where inference knows better."""
+    """Declare the outputs as the specification does; ExportError where inference contradicts it."""
     try:
-        known = inferred(model)
+        outputs = inferred(model).graph.output
     except Exception as error:
         raise ExportError(f"ONNX cannot infer the graph's shapes: {one_line(error)}") from error
     del model.graph.output[:]
     names = {axis for tensor in spec.inputs for axis in tensor.axes if isinstance(axis, str)}
-    for value, tensor in zip(known.graph.output, spec.outputs, strict=True):
+    for value, tensor in zip(outputs, spec.outputs, strict=True):
         declared = _declared(tensor)
         _compare(value.type, declared.type.tensor_type.elem_type, tensor, names)
         model.graph.output.append(declared)
 
 
-def _compare(got: Any, declared: int, tensor: TensorSpec, names: set[str]) -> None:
-    """ExportError where what inference knows of an output is not what is declared of it."""
-    dims = dims_of(got)
-    known = [dim if isinstance(dim, int) or dim in names else None for dim in dims or ()]
+def _compare(inferred: Any, declared: int, tensor: TensorSpec, names: set[str]) -> None:
+    """Raise ExportError where an output's inferred type contradicts the specification."""
+    dims = dims_of(inferred)
+    shape = [dim if isinstance(dim, int) or dim in names else None for dim in dims or ()]
     fits = dims is None or (
-        len(known) == len(tensor.axes)
-        and all(dim in (None, axis) for dim, axis in zip(known, tensor.axes, strict=True))
+        len(shape) == len(tensor.axes)
+        and all(dim in (None, axis) for dim, axis in zip(shape, tensor.axes, strict=True))
     )
-    element = got.tensor_type.elem_type
+    element = inferred.tensor_type.elem_type
     if element != declared or not fits:
         dtype = helper.tensor_dtype_to_np_dtype(element)
         raise ExportError(
             f"output {tensor.name!r}: expected {tensor.dtype} {list(tensor.axes)}, "
-            f"the graph gives {dtype} {known}"
+            f"the graph gives {dtype} {shape}"
         )

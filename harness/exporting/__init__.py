@@ -1,1 +1,1 @@
-"""Exports made in child processes and kept, and the bundles that they are shipped in."""
+"""Exports, made in child processes and kept, and the bundles that they are shipped in."""

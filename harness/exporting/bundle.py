@@ -1,7 +1,7 @@
 """An exported model in a folder: ``model.onnx`` with its manifest, or the reason there is none.
 
 The only module that knows the layout of ``build/artifacts/<model>/<framework>/<exporter>/
-<variant>/`` and of a deployable bundle, which holds its golden besides.
+<variant>/`` and of a deployable bundle, which also holds its golden.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from harness.core.errors import CheckError, ExportError, StageError, UsageError
 from harness.core.files import read_json, replacing
 from harness.core.schema import Cell, Stage
 from harness.exporters import DEFAULT_OPSET
+from harness.goldens import store
 from harness.typed_json import typed
 
 SCHEMA = 1
@@ -26,10 +27,11 @@ MODEL, MANIFEST, GOLDEN, CARD = "model.onnx", "manifest.json", "golden", "MODEL.
 REJECTED, REPORT = "rejected.onnx", "report.json"
 NAMES = {MODEL, MANIFEST, GOLDEN, CARD}
 REJECTED_NAMES = {REJECTED, REPORT, GOLDEN}
+GOLDEN_NAMES = {store.MANIFEST, store.CASES}
 
 
 class ExportFailure(Struct):
-    """Why there is no model, as a manifest tells it."""
+    """Why there is no model, as a manifest has it."""
 
     stage: Literal["export", "check"]
     reason: str
@@ -37,14 +39,14 @@ class ExportFailure(Struct):
 
 
 class FailedExport(Struct):
-    """What a manifest without a model holds, beside what is only told."""
+    """What is read of a manifest without a model."""
 
     key: dict[str, Any]
     failure: ExportFailure
 
 
 class ExportedModel(Struct):
-    """What a manifest of a model holds, beside what is only told."""
+    """What is read of a model's manifest."""
 
     key: dict[str, Any]
     sha256: str
@@ -73,16 +75,16 @@ class Bundle:
 
 
 def folder(artifacts: Path, cell: Cell, opset: int = DEFAULT_OPSET) -> Path:
-    """Where the export that ``cell`` needs is kept; the runtime has no part in it.
+    """Return the folder of the export that ``cell`` needs, whatever its runtime.
 
-    One at another opset than the default stands beside it.
+    At another opset than the default it has a folder beside it.
     """
     name = cell.variant if opset == DEFAULT_OPSET else f"{cell.variant}-opset{opset}"
     return artifacts / cell.model / cell.framework / cell.exporter / name
 
 
 def read(path: Path) -> Bundle:
-    """The bundle in ``path``; UsageError where it is incomplete or its model was altered."""
+    """Return the bundle in ``path``; UsageError where it is incomplete or was altered."""
     try:
         manifest = read_json(path / MANIFEST)
     except UsageError:
@@ -110,8 +112,9 @@ def write(
     golden: Path | None,
     card: str | None = None,
 ) -> None:
-    """Replace the bundle in ``path``: the model (None where ``about`` tells the failure), its
-    golden and its card.
+    """Replace the bundle in ``path``: a model, its golden and its card.
+
+    Where ``model`` is None, ``about`` has the failure.
     """
     manifest = {"schema": SCHEMA, **about}
     with replacing(path) as new:
@@ -127,7 +130,7 @@ def write(
 
 
 def bind(path: Path) -> None:
-    """Have a bundle's manifest state the golden that is in it, which may have fewer cases now."""
+    """Update the golden's hash in a bundle's manifest, after cases were left out of the golden."""
     manifest = read_json(path / MANIFEST)
     stated = sha256(path / GOLDEN / MANIFEST)
     if manifest.get("golden_sha256") not in (None, stated):
@@ -136,7 +139,7 @@ def bind(path: Path) -> None:
 
 
 def reject(path: Path, model: bytes | None, golden: Path, report: str) -> None:
-    """Replace what is in ``path`` by a model that does not conform, for who looks into it."""
+    """Replace the files in ``path`` by a model that does not conform, its golden and the report."""
     with replacing(path) as new:
         if model is not None:
             (new / REJECTED).write_bytes(model)
@@ -144,14 +147,14 @@ def reject(path: Path, model: bytes | None, golden: Path, report: str) -> None:
         (new / REPORT).write_text(report)
 
 
-def foreign(folder: Path) -> bool:
-    """Whether a folder holds anything but a bundle or a rejected model: it is not ours."""
+def is_foreign(folder: Path) -> bool:
+    """Return whether a folder holds anything but a bundle or a rejected model."""
     names = {entry.name for entry in folder.iterdir()}
     if names <= {MODEL}:
         return False
-    inner = folder / GOLDEN
-    inside = {entry.name for entry in inner.iterdir()} if inner.is_dir() else set()
-    if inside - {"manifest.json", "cases.safetensors"}:
+    golden = folder / GOLDEN
+    golden_names = {entry.name for entry in golden.iterdir()} if golden.is_dir() else set()
+    if golden_names - GOLDEN_NAMES:
         return True
     if names <= REJECTED_NAMES:
         return REPORT not in names
@@ -170,5 +173,5 @@ def sha256(path: Path) -> str:
 
 def _copy_golden(source: Path, target: Path) -> None:
     target.mkdir()
-    for name in ("manifest.json", "cases.safetensors"):
+    for name in GOLDEN_NAMES:
         (target / name).write_bytes((source / name).read_bytes())

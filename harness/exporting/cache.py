@@ -1,6 +1,6 @@
 """The export phase: goldens' weights in, bundles out, in child processes.
 
-A framework is imported only in a child, one for each framework, so that validating needs none, the
+A framework is imported only in a child, one for each framework: validating needs none, the
 frameworks cannot disturb each other, and an exporter that crashes costs one export.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from harness.core import install
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line, passing
 from harness.core.registry import resolve
-from harness.core.schema import Progress, Stage
+from harness.core.schema import Progress
 from harness.exporters import EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle, source_hash
@@ -30,12 +30,12 @@ from harness.processes.worker import Heed, LostError, Worker
 from reference_models import catalog
 
 _MODELS: dict[str, Any] = {}
-"""The framework's model that the last export in this process was of, by its name"""
+"""The framework's model of the last export in this process, by its name."""
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """One export: where its golden is, what to do, where the bundle goes."""
+    """One export: the folder of its golden, what to export, the folder of the bundle."""
 
     model: str
     framework: str
@@ -56,28 +56,28 @@ def ensure(
     read: Mapping[str, store.Golden] | None = None,
     limits: Limits | None = None,
 ) -> dict[str, bundle.Bundle | str]:
-    """The bundle of every job by its name, exported now where there is none that is current.
+    """Return the bundle of every job by its name, exported now where no current one is stored.
 
     A name maps to a line of text where the framework is not installed and nothing is stored.
-    ``read`` holds goldens that need not be read again, by their folder; ``limits`` hold for each
-    export.
+    ``read`` holds goldens that need not be read again, by their folder; ``limits`` are those of
+    each export.
     """
-    jobs, known = list(jobs), read or {}
+    jobs, read = list(jobs), read or {}
     texts: dict[str, source_hash.ModuleText] = {}
-    exports = {
-        job.name: _planned(job, known.get(job.golden) or store.read(Path(job.golden)), texts)
+    plans = {
+        job.name: _plan(job, read.get(job.golden) or store.read(Path(job.golden)), texts)
         for job in jobs
     }
-    stale = [one for one in exports.values() if one.stored() is None and one.key["versions"]]
-    groups = [[one for one in stale if one.job.framework == name] for name in FRAMEWORKS]
+    stale = [plan for plan in plans.values() if plan.stored() is None and plan.key["versions"]]
+    groups = [[plan for plan in stale if plan.job.framework == name] for name in FRAMEWORKS]
     died = _in_children([group for group in groups if group], progress, limits or Limits())
     result: dict[str, bundle.Bundle | str] = {}
     for job in jobs:
-        one = exports[job.name]
+        plan = plans[job.name]
         result[job.name] = (
             died.get(job.name)
-            or one.stored()
-            or (bundle.read(Path(job.folder)) if one in stale else "")
+            or plan.stored()
+            or (bundle.read(Path(job.folder)) if plan in stale else "")
             or f"{job.framework} is not installed and {job.folder} has no export of these weights:"
             f" {install.line(job.framework)}"
         )
@@ -85,7 +85,7 @@ def ensure(
 
 
 @dataclass(frozen=True)
-class _Planned:
+class _ExportPlan:
     """An export with what makes it and what it depends on."""
 
     job: ExportJob
@@ -94,42 +94,43 @@ class _Planned:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the manifest holds of it, whether it succeeds or not."""
+        """What the manifest holds of the export, whether it succeeds or not."""
         names = ("model", "framework", "exporter", "variant", "opset")
         return {**{name: getattr(self.job, name) for name in names}, "key": self.key}
 
     def stored(self) -> bundle.Bundle | None:
-        """The bundle of an earlier run, where that is what exporting now would give."""
+        """Return the bundle of an earlier run, where it is what exporting now gives."""
         try:
             stored = bundle.read(Path(self.job.folder))
         except UsageError:
             return None
         return stored if is_current(stored.manifest["key"], self.key) else None
 
-    def write_failure(self, error: StageError) -> None:
+    def failed(self, error: StageError) -> dict[str, Any]:
+        """Return the manifest of a failed export."""
         failure: dict[str, Any] = {"stage": error.stage.value, "reason": str(error)}
         if error.crashed:
             failure["crashed"] = True
-        bundle.write(Path(self.job.folder), None, {**self.about, "failure": failure}, None)
+        return {**self.about, "failure": failure}
 
 
-def _planned(
+def _plan(
     job: ExportJob, source: store.Golden, texts: dict[str, source_hash.ModuleText]
-) -> _Planned:
+) -> _ExportPlan:
     exporter = EXPORTERS[f"{job.exporter}/{job.framework}"]
     twin = f"{catalog.package(source.spec.name)}.{job.framework}_twin"
     targets = Targets(twin, FRAMEWORKS[job.framework], exporter, VARIANTS[job.variant])
-    return _Planned(
+    return _ExportPlan(
         job, targets, key(targets, job.framework, source.weights_sha256, job.opset, texts)
     )
 
 
 def _in_children(
-    groups: Sequence[Sequence[_Planned]], progress: Progress, limits: Limits
+    groups: Sequence[Sequence[_ExportPlan]], progress: Progress, limits: Limits
 ) -> dict[str, bundle.Bundle]:
-    """Export each group in a child of its own, side by side; return the jobs whose process died.
+    """Export each group in its own child, side by side; return the jobs whose process died.
 
-    A death is reported and not stored: it may have been for want of memory, or by the user's hand.
+    A death is reported and not stored: memory may have run out, or the user killed the process.
     """
     died: dict[str, bundle.Bundle] = {}
     if not groups:
@@ -147,40 +148,39 @@ def _in_children(
 
 
 def _run(
-    exports: Sequence[_Planned],
+    plans: Sequence[_ExportPlan],
     progress: Progress,
     limits: Limits,
     died: dict[str, bundle.Bundle],
     ending: threading.Event,
 ) -> None:
-    """Make the exports in a child; where it dies, note that one and start another for the rest."""
+    """Export in a child; where it dies, add the job to ``died`` and go on in another child."""
     worker = None
     try:
-        for one in exports:
+        for plan in plans:
             worker = worker or Worker(limits, ending=ending)
             try:
-                worker.call(export, one)
+                worker.call(export, plan)
             except LostError as lost:
                 worker.stop()
                 worker = None
-                reason = f"the exporting process {lost}"
-                failure = {"stage": Stage.EXPORT.value, "reason": reason, "crashed": True}
-                about = {**one.about, "failure": failure}
-                died[one.job.name] = bundle.Bundle(Path(one.job.folder), about)
-            progress(f"exported {one.job.name}")
+                manifest = plan.failed(ExportError(f"the exporting process {lost}", crashed=True))
+                died[plan.job.name] = bundle.Bundle(Path(plan.job.folder), manifest)
+            progress(f"exported {plan.job.name}")
     finally:
         if worker is not None:
             worker.stop()
 
 
-def export(emit: Heed, one: _Planned) -> None:
+def export(emit: Heed, plan: _ExportPlan) -> None:
     """Make one export in this process, which keeps the framework's model for the next exporter.
 
-    What its exporter refuses is stored as a failure, what it did not foresee as a crash. Where
-    memory lacks, or the system refuses a file, that is raised, to end the process: it is not
-    stored.
+    An error of the exporter is stored as a failure, as a crash where it was not foreseen. Where
+    memory runs out, or the system refuses a file, the error is raised, which ends the process:
+    nothing is stored.
     """
-    job, targets = one.job, one.targets
+    job, targets = plan.job, plan.targets
+    folder = Path(job.folder)
     source = store.read(Path(job.golden))
     spec, parameters = source.spec, source.parameters()
     example = example_inputs(spec, weight_sizes(parameters))
@@ -194,13 +194,14 @@ def export(emit: Heed, one: _Planned) -> None:
     except StageError as error:
         if passing(error):
             raise RuntimeError(str(error)) from error
-        one.write_failure(error)
+        bundle.write(folder, None, plan.failed(error), None)
     except HarnessError:
         raise
     except Exception as error:
         if passing(error):
             raise
-        one.write_failure(ExportError(one_line(error), crashed=True))
+        crash = ExportError(one_line(error), crashed=True)
+        bundle.write(folder, None, plan.failed(crash), None)
     else:
-        about = {**one.about, "example": sizes_of(spec, example)}
-        bundle.write(Path(job.folder), data, about, None)
+        about = {**plan.about, "example": sizes_of(spec, example)}
+        bundle.write(folder, data, about, None)

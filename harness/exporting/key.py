@@ -1,13 +1,13 @@
-"""What an export depends on, so that a stored one is used again only where nothing changed."""
+"""What an export depends on: a stored one is used again only where nothing of it changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from typing import Any
 
+from harness.core import environment
 from harness.core.registry import origin
 from harness.exporting import source_hash
 
@@ -19,7 +19,7 @@ LIBRARIES = {
 
 @dataclass(frozen=True)
 class Targets:
-    """The modules, and attributes in them, that make an export: a child imports these alone."""
+    """The modules and attributes that make an export, the only ones that a child imports."""
 
     twin: str
     framework: str
@@ -32,11 +32,11 @@ def key(
     framework: str,
     weights: str,
     opset: int,
-    known: dict[str, source_hash.ModuleText] | None = None,
+    texts: dict[str, source_hash.ModuleText] | None = None,
 ) -> dict[str, Any]:
     """Return what an export depends on: weights, code, library versions, whose exporter it is.
 
-    ``known`` keeps sources for other keys. A library that is not installed has no version here, so
+    ``texts`` keeps sources for other keys. A library that is not installed has no version, so
     that a machine without frameworks can tell an old export from a foreign one.
     """
     names = (targets.exporter, targets.variant, targets.twin, targets.framework)
@@ -44,30 +44,24 @@ def key(
     return {
         "weights": weights,
         "opset": opset,
-        "code": source_hash.digest(code, known),
+        "code": source_hash.digest(code, texts),
         "versions": installed_versions(framework),
         "distributions": sorted({origin(targets.exporter), origin(targets.variant)} - {""}),
     }
 
 
-def is_current(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether an export with the key ``stored`` is what exporting now would give.
+def is_current(stored: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    """Return whether an export with the key ``stored`` is what exporting now gives.
 
-    Where the framework is not installed here nothing can be exported anew: then the weights alone
-    decide.
+    Where the framework is not installed nothing can be exported, and the weights alone decide.
     """
-    if not wanted["versions"]:
-        return bool(stored.get("weights") == wanted["weights"])
-    return dict(stored) == dict(wanted)
+    if not current["versions"]:
+        return bool(stored.get("weights") == current["weights"])
+    return dict(stored) == dict(current)
 
 
 @cache
 def installed_versions(framework: str) -> dict[str, str]:
-    """The installed versions of what exports from ``framework``; empty if it is not installed."""
-    found = {}
-    for name in LIBRARIES.get(framework, ()):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found if framework in found else {}
+    """Return the installed versions of what exports from ``framework``; empty without it."""
+    versions = environment.installed(LIBRARIES.get(framework, ()))
+    return versions if framework in versions else {}

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 OURS = {"harness", "reference_models"}
-"""Packages whose own text does nothing; another's may patch or register as it is imported."""
+"""Packages whose ``__init__`` does nothing; another's may patch or register when imported."""
 
 
 class ModuleText(NamedTuple):
-    """A module's text, empty where there is none, and the package its relative imports start at."""
+    """A module's text, empty where there is none, and the package of its relative imports."""
 
     text: bytes
     package: str
 
 
-def digest(modules: Iterable[str], known: dict[str, ModuleText] | None = None) -> str:
-    """SHA-256 over the sources of ``modules`` and of what they import from their own packages.
+def digest(modules: Iterable[str], texts: dict[str, ModuleText] | None = None) -> str:
+    """Return a SHA-256 of the sources of ``modules`` and of their imports from their own packages.
 
-    Modules are found, not imported; a module that does not exist counts as its name. ``known``
-    keeps what was read, by the module's name, for the digests that follow.
+    Modules are found, not imported; a module that does not exist counts as its name. ``texts``
+    keeps what was read, by the module's name, for the next digests.
     """
-    known = {} if known is None else known
+    texts = {} if texts is None else texts
     sources: dict[str, ModuleText] = {}
     todo = sorted(set(modules))
     own = {name.partition(".")[0] for name in todo} | OURS
@@ -35,10 +35,10 @@ def digest(modules: Iterable[str], known: dict[str, ModuleText] | None = None) -
         name = todo.pop()
         if name in sources:
             continue
-        if name not in known:
-            known[name] = _source(name)
-        sources[name] = source = known[name]
-        todo += [found for found in _imports(source) if found.partition(".")[0] in own]
+        if name not in texts:
+            texts[name] = _source(name)
+        sources[name] = source = texts[name]
+        todo += [imported for imported in _imports(source) if imported.partition(".")[0] in own]
         if name.partition(".")[0] not in OURS and "." in name:
             todo.append(name.rpartition(".")[0])
     named = (f"{name}\0".encode() + sources[name].text for name in sorted(sources))
@@ -53,7 +53,7 @@ def _source(name: str) -> ModuleText:
 
 
 def _files(name: str) -> Iterator[tuple[Path, str]]:
-    """Where a module may lie, with its package; the packages around it are not imported."""
+    """Yield the possible files of a module, with its package, without importing any package."""
     top, *rest = name.split(".")
     parent = name.rpartition(".")[0]
     try:
@@ -72,9 +72,9 @@ def _files(name: str) -> Iterator[tuple[Path, str]]:
 
 @cache
 def _imports(source: ModuleText) -> frozenset[str]:
-    """Names of modules that may be imported; an attribute among them is found to be no module.
+    """Return the names that a module imports, some of them attributes of modules.
 
-    Of what is not Python's text none are known.
+    None where the source is not Python.
     """
     try:
         tree = ast.parse(source.text)
@@ -92,7 +92,7 @@ def _imports(source: ModuleText) -> frozenset[str]:
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
-    """The module that ``from … import`` names, inside ``package`` where it has leading dots."""
+    """Return the module that ``from … import`` names, in ``package`` for one with leading dots."""
     if not node.level:
         return node.module or ""
     parts = package.split(".")
@@ -101,7 +101,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Every statement in ``node``; expressions, in which nothing is imported, are passed over."""
+    """Yield every statement in ``node``, without its expressions, which import nothing."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
             yield child

@@ -1,7 +1,7 @@
-"""Adapters that build, train and run a twin: one file for each framework.
+"""Adapters that build, train and run a twin, and user models: files for each framework.
 
-A twin is a module with ``build(name)``. Each adapter offers ``build``, ``load``,
-``parameters``, ``run`` and ``fit`` with the same signatures; parameters travel in the layout of
+A twin is a module with ``build(name)``. Each adapter has ``build``, ``load``, ``parameters``,
+``run`` and ``fit`` with the same signatures; parameters are in the layout of
 ``reference_models.numerics``.
 """
 
@@ -20,12 +20,12 @@ FRAMEWORKS: dict[str, str] = {
 
 
 def twin_adapter(name: str) -> Any:
-    """Return the adapter of a framework; UnavailableError says what installs the framework."""
+    """Return a framework's adapter; UnavailableError, which names what installs it, without it."""
     return _imported(name, FRAMEWORKS[name])
 
 
 def user_models(name: str) -> Any:
-    """Return the module that loads a framework's user models; UnavailableError as above."""
+    """Return the module of a framework's user models; UnavailableError as ``twin_adapter``."""
     return _imported(name, f"harness.frameworks.{name}_model")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from harness.core.errors import LoadError
@@ -29,26 +28,17 @@ class KerasOnDevice:
             raise LoadError("TensorFlow sees a CUDA device and would use it")
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self._spec = spec
-        model = adapter.build(twin, spec, parameters)
-        signature = {
-            tensor.name: tf.TensorSpec(
-                [None if isinstance(axis, str) else axis for axis in tensor.axes], tensor.dtype
-            )
-            for tensor in spec.inputs
-        }
-        forward = tf.function(lambda inputs: model(inputs, training=False), [signature])
-        with adapter._every_step_at_once():
-            self._forward = forward.get_concrete_function()
+        self._model = adapter.build(twin, spec, parameters)
+        adapter.forward(self._model, spec)
         details = tf.config.experimental.get_device_details(devices[0]) if cuda else {}
         self.device = f"TensorFlow on {details.get('device_name', 'CUDA') if cuda else 'CPU'}"
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Outputs by name, of the model as one TensorFlow function."""
-        tensors = {t.name: tf.convert_to_tensor(inputs[t.name]) for t in self._spec.inputs}
-        return {name: np.asarray(value) for name, value in self._forward(tensors).items()}
+        """Return the outputs by name, of the model as one TensorFlow function."""
+        return adapter.run(self._model, self._spec, inputs)
 
     def evidence(self) -> dict[str, Any]:
-        """Settings for a report; Grappler's are TensorFlow's defaults."""
+        """Return settings for a report; Grappler's are TensorFlow's defaults."""
         threads = tf.config.threading.get_intra_op_parallelism_threads()
         version = tf.__version__
         return {"optimization": "all", "threads": threads, "tensorflow": version}

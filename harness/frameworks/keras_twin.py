@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.schema import Arrays, ModelSpec
+from harness.core.schema import Arrays, ModelSpec, TensorSpec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -27,18 +27,25 @@ _CELLS = {"lstm_cell", "gru_cell", "simple_rnn_cell"}
 def build(
     twin: ModuleType, spec: ModelSpec, parameters: Arrays | None, dtype: str = "float32"
 ) -> keras.Model:
-    """The twin's model, with ``parameters`` loaded if given."""
+    """Return the twin's model, with ``parameters`` unless they are None."""
+    with precision(dtype):
+        model: keras.Model = twin.build(spec.name)
+    if parameters is not None:
+        load(model, parameters)
+    return model
+
+
+@contextlib.contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Make ``dtype`` that of new layers and variables which name none."""
     before = keras.config.floatx()
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)
     try:
-        model: keras.Model = twin.build(spec.name)
+        yield
     finally:
         keras.config.set_floatx(before)
         keras.config.set_dtype_policy(before)
-    if parameters is not None:
-        load(model, parameters)
-    return model
 
 
 def load(model: keras.Model, parameters: Arrays) -> None:
@@ -49,7 +56,7 @@ def load(model: keras.Model, parameters: Arrays) -> None:
 
 
 def parameters(model: keras.Model) -> Arrays:
-    """Every parameter of the model, in the shared layout."""
+    """Return every parameter of the model, in the shared layout."""
     result: Arrays = {}
     for names, variable in _named(model):
         value = np.asarray(variable)
@@ -58,20 +65,15 @@ def parameters(model: keras.Model) -> Arrays:
 
 
 def run(model: keras.Model, spec: ModelSpec, inputs: Arrays) -> Arrays:
-    """Outputs by name; float inputs are cast to the model's dtype."""
-    dtype = model.trainable_variables[0].dtype
+    """Return the outputs by name; float inputs are cast to the model's dtype."""
     tensors = {
-        t.name: tf.convert_to_tensor(
-            inputs[t.name].astype(dtype) if t.dtype == "float32" else inputs[t.name]
-        )
-        for t in spec.inputs
+        t.name: tf.convert_to_tensor(inputs[t.name].astype(_dtype(model, t))) for t in spec.inputs
     }
-    outputs = _forward(model, spec, tensors)(tensors)
-    return {name: np.asarray(value) for name, value in outputs.items()}
+    return {name: np.asarray(value) for name, value in forward(model, spec)(tensors).items()}
 
 
 def fit(twin: ModuleType, spec: ModelSpec, task: Any, seed: int, report: Report) -> keras.Model:
-    """Train a fresh twin on ``task`` with Adam, a cosine schedule and clipped gradients."""
+    """Train and return a new twin: ``task``, Adam, a cosine schedule, clipped gradients."""
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     model = build(twin, spec, None)
@@ -114,29 +116,36 @@ def _loss(kind: str, output: Any, target: Any) -> Any:
     return -tf.gather(scores, tf.cast(target, tf.int32), batch_dims=target.shape.rank, axis=-1)
 
 
-def _forward(model: keras.Model, spec: ModelSpec, tensors: dict[str, Any]) -> Any:
-    """The model as a TensorFlow function for any batch and length, kept on the model."""
+def forward(model: keras.Model, spec: ModelSpec) -> Any:
+    """Return the model as a TensorFlow function for any batch and length, traced once per model."""
     if not hasattr(model, "_harness_forward"):
-        shapes = {t.name: [a if isinstance(a, int) else None for a in t.axes] for t in spec.inputs}
         signature = {
-            name: tf.TensorSpec(shapes[name], tensor.dtype) for name, tensor in tensors.items()
+            t.name: tf.TensorSpec(
+                [a if isinstance(a, int) else None for a in t.axes], _dtype(model, t)
+            )
+            for t in spec.inputs
         }
         model._harness_forward = tf.function(
             lambda inputs: model(inputs, training=False), input_signature=[signature]
         )
-        with _every_step_at_once():
+        with every_step_at_once():
             model._harness_forward.get_concrete_function()
     return model._harness_forward
 
 
+def _dtype(model: keras.Model, tensor: TensorSpec) -> str:
+    """Return the dtype in which the model takes an input: its own for float inputs."""
+    return str(model.trainable_variables[0].dtype) if tensor.dtype == "float32" else tensor.dtype
+
+
 @contextlib.contextmanager
-def _every_step_at_once() -> Iterator[None]:
+def every_step_at_once() -> Iterator[None]:
     """Trace ``TimeDistributed`` as its layer on all steps of all rows at once.
 
     Keras 3.15 takes the batch for the time where the length is unknown when traced, and traces
-    each step on its own where it is known.
+    each step separately where it is known.
     """
-    own = keras.layers.TimeDistributed.call
+    keras_call = keras.layers.TimeDistributed.call
 
     def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         sizes = keras.ops.shape(inputs)
@@ -147,11 +156,11 @@ def _every_step_at_once() -> Iterator[None]:
     try:
         yield
     finally:
-        keras.layers.TimeDistributed.call = own
+        keras.layers.TimeDistributed.call = keras_call
 
 
 def _named(model: keras.Model) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(shared names, variable) of every trained variable.
+    """Yield the shared names and the variable of every trained variable.
 
     A variable with several names holds one parameter in each of its rows, as does the bias of a
     GRU whose reset gate comes after.

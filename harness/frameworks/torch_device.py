@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 
 from harness.core.errors import LoadError
@@ -24,23 +23,15 @@ class TorchOnDevice:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         self._spec = spec
-        self._device = torch.device("cuda" if cuda else "cpu")
-        self._module = adapter.build(twin, spec, parameters).to(self._device)
+        self._module = adapter.build(twin, spec, parameters).to("cuda" if cuda else "cpu")
         self.device = f"PyTorch on {torch.cuda.get_device_name() if cuda else 'CPU'}"
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Outputs by name."""
-        tensors = [
-            torch.from_numpy(np.array(inputs[t.name])).to(self._device) for t in self._spec.inputs
-        ]
-        with torch.inference_mode():
-            result = self._module(*tensors)
-        values = result if isinstance(result, tuple) else (result,)
-        named = zip(self._spec.outputs, values, strict=True)
-        return {tensor.name: value.cpu().numpy() for tensor, value in named}
+        """Return the outputs by name."""
+        return adapter.run(self._module, self._spec, inputs)
 
     def evidence(self) -> dict[str, Any]:
-        """Settings for a report: nothing is compiled."""
+        """Return settings for a report: nothing is compiled."""
         return {"optimization": "none", "threads": torch.get_num_threads()}
 
 

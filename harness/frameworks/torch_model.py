@@ -1,4 +1,4 @@
-"""A user's PyTorch model: read it, say what it takes, run it in float32 and in float64."""
+"""A user's PyTorch model: read it, describe its inputs, run it in float32 and in float64."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.core.errors import UsageError, one_line
 from harness.core.schema import Array, Arrays
-from harness.subjects.described import Described
+from harness.subjects.description import InputDescription
 
 FRAMEWORK = "torch"
 _WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
 
 
-def recognises(made: object) -> bool:
-    """Whether what a factory made is a PyTorch model."""
-    return isinstance(made, nn.Module | torch.export.ExportedProgram)
+def recognises(model: object) -> bool:
+    """Return whether an object is a PyTorch model."""
+    return isinstance(model, nn.Module | torch.export.ExportedProgram)
 
 
 def read(path: Path) -> Any:
-    """The model in a ``.pt2`` or TorchScript file; UsageError where it holds none."""
+    """Return the model in a ``.pt2`` or TorchScript file; UsageError where it holds none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -44,26 +44,26 @@ def read(path: Path) -> Any:
 
 
 class TorchModel:
-    """A PyTorch model in evaluation mode; the one that is given is not changed."""
+    """A copy of a PyTorch model, in evaluation mode."""
 
     framework = FRAMEWORK
 
-    def __init__(self, made: Any, weights: Path | None = None) -> None:
-        self._program = made if isinstance(made, torch.export.ExportedProgram) else None
-        module = made.module() if self._program is not None else made
+    def __init__(self, model: Any, weights: Path | None = None) -> None:
+        self._program = model if isinstance(model, torch.export.ExportedProgram) else None
+        module, kind = model.module() if self._program is not None else model, type(model).__name__
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 module = copy.deepcopy(module).cpu()
         except Exception as error:
-            raise UsageError(f"{type(made).__name__} cannot be copied: {one_line(error)}") from None
+            raise UsageError(f"{kind} cannot be copied: {one_line(error)}") from None
         if self._program is None:
             module.eval()
         if weights is not None:
             _load(module, weights)
-        odd = [n for n, p in _tensors(module) if p.is_floating_point() and p.dtype != torch.float32]
-        if odd:
-            raise UsageError(f"{type(made).__name__}: {odd[0]} is not float32; export float32")
+        for name, tensor in _tensors(module):
+            if tensor.is_floating_point() and tensor.dtype != torch.float32:
+                raise UsageError(f"{kind}: {name} is not float32; export float32")
         self._module = module
         self._wide: Any = None
         self._start = {name: value.detach().clone() for name, value in _tensors(module)}
@@ -73,50 +73,52 @@ class TorchModel:
     def class_name(self) -> str:
         return "ExportedProgram" if self._program is not None else type(self._module).__name__
 
-    def inputs(self) -> list[Described]:
-        """Every input that the model says; its dtype and axes only where a program knows them."""
+    def inputs(self) -> list[InputDescription]:
+        """Return every input that needs a value; a program's with its dtype and axes."""
         if self._program is None:
-            return [Described(p.name) for p in self._parameters() if p.default is p.empty]
+            return [InputDescription(p.name) for p in self._parameters() if p.default is p.empty]
         nodes = {node.name: node for node in self._program.graph.nodes}
-        found = []
+        described = []
         for name in self._program.graph_signature.user_inputs:
             value = nodes[name].meta["val"]
             axes = tuple(int(s) if isinstance(s, int) else None for s in value.shape)
-            found.append(Described(name, str(value.dtype).removeprefix("torch."), axes))
-        return found
+            dtype = str(value.dtype).removeprefix("torch.")
+            described.append(InputDescription(name, dtype, axes))
+        return described
 
     def arrange(self, names: Sequence[str]) -> list[str]:
-        """``names`` in the order in which the model takes them; UsageError where it has no such."""
-        known = self._parameters()
-        if any(p.kind is p.VAR_POSITIONAL for p in known) or not known:
+        """Set and return the order of inputs; UsageError where ``names`` are not the model's."""
+        parameters = self._parameters()
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters) or not parameters:
             self._names = tuple(names)
             return list(names)
-        there = [p.name for p in known]
-        if odd := [name for name in names if name not in there]:
+        own = [p.name for p in parameters]
+        if unknown := [name for name in names if name not in own]:
             raise UsageError(
-                f"{self.class_name} has no input {odd[0]!r}; it takes: {', '.join(there)}"
+                f"{self.class_name} has no input {unknown[0]!r}; it takes: {', '.join(own)}"
             )
-        needed = [p.name for p in known if p.default is p.empty]
-        if missing := [name for name in needed if name not in names]:
+        required = [p.name for p in parameters if p.default is p.empty]
+        if missing := [name for name in required if name not in names]:
             raise UsageError(f"{self.class_name} also takes {', '.join(missing)}; describe it too")
-        self._names = tuple(name for name in there if name in names)
+        self._names = tuple(name for name in own if name in names)
         return list(self._names)
 
     @property
     def model(self) -> nn.Module:
-        """What an exporter is given: takes the arranged inputs by place.
+        """The module for an exporter, which takes the arranged inputs by position.
 
-        A program is traced anew, without the bounds on its sizes that it was saved with.
+        A program's is without the bounds on its sizes that it was saved with.
         """
         if self._program is not None:
             return self._program.module(check_guards=False)
-        there = [p.name for p in self._parameters()]
-        by_place = all(p.kind is not p.KEYWORD_ONLY for p in self._parameters())
-        straight = by_place and tuple(there[: len(self._names)]) == self._names
-        return self._module if straight else _ByName(self._module, self._names)
+        parameters = self._parameters()
+        positional = all(p.kind is not p.KEYWORD_ONLY for p in parameters)
+        first = tuple(p.name for p in parameters[: len(self._names)])
+        in_place = positional and first == self._names
+        return self._module if in_place else _ByName(self._module, self._names)
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
-        """The outputs, with names where the model has some, else ``""``; float64 where ``wide``."""
+        """Return the outputs, named as the model does, else ``""``; float64 where ``wide``."""
         module = self._widened() if wide else self._module
         arguments = [torch.from_numpy(np.array(inputs[name])) for name in self._names]
         if wide:
@@ -130,8 +132,8 @@ class TorchModel:
         named = _named_outputs(result)
         for name, value in named:
             if not isinstance(value, Tensor):
-                told = f"output {name}" if name else "an output"
-                raise UsageError(f"{told} of {self.class_name} is a {type(value).__name__}")
+                which = f"output {name}" if name else "an output"
+                raise UsageError(f"{which} of {self.class_name} is a {type(value).__name__}")
             if wide and value.dtype == torch.float32:
                 raise UsageError(f"{self.class_name} gives float32 for a float64 input")
         return [(name, value.numpy()) for name, value in named]
@@ -140,9 +142,8 @@ class TorchModel:
         return {name: value.numpy() for name, value in self._start.items()}
 
     def move(self, change: Callable[[Arrays], Arrays]) -> None:
-        """Set the floating-point parameters to ``change`` of the first ones, in both precisions."""
-        first = {n: v for n, v in self.parameters().items() if v.dtype == np.float32}
-        moved = change(first)
+        """Set the floating-point parameters to ``change(initial ones)``, in both precisions."""
+        moved = change({n: v for n, v in self.parameters().items() if v.dtype == np.float32})
         with torch.no_grad():
             for module in (self._module, self._widened()):
                 for name, value in _tensors(module):
@@ -157,26 +158,24 @@ class TorchModel:
         return self._wide
 
     def _parameters(self) -> list[inspect.Parameter]:
+        """Return the parameters of ``forward``."""
+        kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
         if self._program is not None:
-            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
             names = self._program.graph_signature.user_inputs
             return [inspect.Parameter(str(name), kind) for name in names]
         if isinstance(self._module, torch.jit.ScriptModule):
-            arguments = self._module.forward.schema.arguments[1:]
-            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-            empty = inspect.Parameter.empty
             return [
                 inspect.Parameter(
                     a.name, kind, default=a.default_value if a.has_default_value() else empty
                 )
-                for a in arguments
+                for a in self._module.forward.schema.arguments[1:]
             ]
-        found = inspect.signature(self._module.forward).parameters.values()
-        return [p for p in found if p.kind is not p.VAR_KEYWORD]
+        parameters = inspect.signature(self._module.forward).parameters.values()
+        return [p for p in parameters if p.kind is not p.VAR_KEYWORD]
 
 
 class _ByName(nn.Module):  # type: ignore[misc]
-    """Calls a module by the names of its inputs, which need not be its first ones."""
+    """Calls a module by the names of some of its inputs."""
 
     def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -187,9 +186,10 @@ class _ByName(nn.Module):  # type: ignore[misc]
 
 
 def _call(module: Any, names: Sequence[str], arguments: Sequence[Tensor], by_name: bool) -> Any:
+    """Call a module by name, unless its ``forward`` has variadic or unknown parameters."""
     try:
-        taken = inspect.signature(module.forward).parameters.values()
-        variadic = by_name and any(p.kind is p.VAR_POSITIONAL for p in taken)
+        parameters = inspect.signature(module.forward).parameters.values()
+        variadic = by_name and any(p.kind is p.VAR_POSITIONAL for p in parameters)
     except (TypeError, ValueError):
         variadic = True
     if by_name and not variadic:
@@ -207,7 +207,7 @@ def _named_outputs(result: Any) -> list[tuple[str, Any]]:
 
 
 def _tensors(module: Any) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers by name, each once."""
+    """Yield parameters and buffers by name, each once."""
     yield from module.named_parameters()
     yield from module.named_buffers()
 
@@ -223,9 +223,9 @@ def _load(module: nn.Module, path: Path) -> None:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; expected a state dict") from None
     except Exception as error:
-        told = one_line(error) if path.suffix == ".safetensors" else "it is no plain state dict"
+        reason = one_line(error) if path.suffix == ".safetensors" else "it is no plain state dict"
         raise UsageError(
-            f"{path} cannot be read: {told}; expected what torch.save(model.state_dict()) or"
+            f"{path} cannot be read: {reason}; expected what torch.save(model.state_dict()) or"
             " safetensors wrote"
         ) from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
@@ -233,10 +233,9 @@ def _load(module: nn.Module, path: Path) -> None:
     if not isinstance(state, Mapping):
         raise UsageError(f"{path} holds a {type(state).__name__}; expected a state dict")
     own = module.state_dict()
-    odd = sorted(set(own) ^ set(state))
-    if odd:
-        kind = "lacks" if odd[0] in own else "has, and the model has not,"
-        raise UsageError(f"{path} {kind} {odd[0]!r} ({len(odd)} names differ)")
+    if differing := sorted(set(own) ^ set(state)):
+        kind = "lacks" if differing[0] in own else "has, and the model has not,"
+        raise UsageError(f"{path} {kind} {differing[0]!r} ({len(differing)} names differ)")
     for name, value in own.items():
         if value.shape != state[name].shape:
             raise UsageError(
@@ -250,12 +249,12 @@ def _wider(value: Any) -> Any:
 
 
 def _last_line(error: BaseException) -> str:
-    """What was raised inside TorchScript, without the trace before it."""
+    """Return what was raised inside TorchScript, without the trace before it."""
     return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
 
 
 class _Wider(TorchDispatchMode):  # type: ignore[misc]
-    """Gives float64 to every operator that a model, a trace or a script asks for float32."""
+    """Replaces float32 by float64 in every operator that a model, a trace or a script calls."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -265,7 +264,7 @@ class _Wider(TorchDispatchMode):  # type: ignore[misc]
 
 @contextmanager
 def _precision(wide: bool) -> Iterator[None]:
-    """In float64 where ``wide``, whatever the model's own code asks for."""
+    """Compute in float64 where ``wide``, whatever the model's own code asks for."""
     if not wide:
         yield
         return

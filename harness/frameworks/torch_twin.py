@@ -18,7 +18,7 @@ Report = Callable[[int, float], None]
 def build(
     twin: ModuleType, spec: ModelSpec, parameters: Arrays | None, dtype: str = "float32"
 ) -> nn.Module:
-    """The twin's module in evaluation mode, with ``parameters`` loaded if given."""
+    """Return the twin's module in evaluation mode, with ``parameters`` unless they are None."""
     module: nn.Module = twin.build(spec.name)
     if parameters is not None:
         load(module, parameters)
@@ -36,7 +36,7 @@ def load(module: nn.Module, parameters: Arrays) -> None:
 
 
 def parameters(module: nn.Module) -> Arrays:
-    """Every parameter of the module, in the shared layout."""
+    """Return every parameter of the module, in the shared layout."""
     return {
         name: np.ascontiguousarray(torch.cat(blocks, -1).detach().numpy())
         for name, blocks in _named(module)
@@ -44,17 +44,17 @@ def parameters(module: nn.Module) -> Arrays:
 
 
 def run(module: nn.Module, spec: ModelSpec, inputs: Arrays) -> Arrays:
-    """Outputs by name; float inputs are cast to the module's dtype."""
-    dtype = next(module.parameters()).dtype
-    tensors = [torch.from_numpy(np.array(inputs[t.name])) for t in spec.inputs]
+    """Return the outputs by name; float inputs are cast to the module's dtype."""
+    weight = next(module.parameters())
+    tensors = [torch.from_numpy(np.array(inputs[t.name])).to(weight.device) for t in spec.inputs]
     with torch.inference_mode():
-        result = module(*(t.to(dtype) if t.is_floating_point() else t for t in tensors))
+        result = module(*(t.to(weight.dtype) if t.is_floating_point() else t for t in tensors))
     values = result if isinstance(result, tuple) else (result,)
-    return {t.name: v.numpy() for t, v in zip(spec.outputs, values, strict=True)}
+    return {t.name: v.cpu().numpy() for t, v in zip(spec.outputs, values, strict=True)}
 
 
 def fit(twin: ModuleType, spec: ModelSpec, task: Any, seed: int, report: Report) -> nn.Module:
-    """Train a fresh twin on ``task`` with Adam, a cosine schedule and clipped gradients."""
+    """Train and return a new twin: ``task``, Adam, a cosine schedule, clipped gradients."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     module = build(twin, spec, None).train()
@@ -94,7 +94,7 @@ Blocks = tuple[torch.Tensor, ...]
 
 
 def _named(module: nn.Module) -> Iterator[tuple[str, Blocks]]:
-    """(shared name, views of the parameter) of every parameter.
+    """Yield the shared name and views of every parameter.
 
     Joined on the last axis the views are the parameter in the shared layout.
     """
@@ -113,7 +113,7 @@ def _named(module: nn.Module) -> Iterator[tuple[str, Blocks]]:
 
 
 def _recurrent(child: nn.LSTM | nn.GRU, suffix: str, owner: str) -> Iterator[tuple[str, Blocks]]:
-    """The four parameters of one layer and direction; a GRU's gates come as r z n."""
+    """Yield the four parameters of one layer and direction; PyTorch's GRU gates are r z n."""
     for name, attribute in (
         ("kernel", "weight_ih"),
         ("recurrent_kernel", "weight_hh"),

@@ -1,4 +1,4 @@
-"""Inputs as a formula: the same bits on every platform, without storing them.
+"""Inputs as formulas, which give the same bits on every platform.
 
 The pseudo-random bits are SplitMix64 (Steele, Lea and Flood, 2014) of a counter, so that a value
 depends on the seed and its place alone and not on a library's generator.
@@ -16,11 +16,11 @@ from harness.core.schema import Array, Raggedness
 
 Formula = Mapping[str, Any]
 _BLOCK = 2**14
-"""Words at a time, few enough to stay in a core's cache"""
+"""Words at a time, few enough to stay in a core's cache."""
 
 
 def bits(seed: int, count: int) -> NDArray[np.uint64]:
-    """``count`` pseudo-random 64-bit words of the stream ``seed``."""
+    """Return ``count`` pseudo-random 64-bit words of the stream ``seed``."""
     words = np.empty(count, np.uint64)
     for place, block in _blocks(seed, count):
         words[place] = block
@@ -28,7 +28,7 @@ def bits(seed: int, count: int) -> NDArray[np.uint64]:
 
 
 def _blocks(seed: int, count: int) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
-    """The words of ``bits``, some at a time, each time with their place."""
+    """Yield the words of ``bits`` in blocks, each with its place."""
     start = np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64)
     for first in range(0, count, _BLOCK):
         last = min(first + _BLOCK, count)
@@ -43,9 +43,9 @@ def _blocks(seed: int, count: int) -> Iterator[tuple[slice, NDArray[np.uint64]]]
 
 
 def valid_steps(raggedness: Raggedness, counts: Sequence[int], steps: int, seed: int) -> Array:
-    """Which steps hold data, [batch, steps] bool: ``counts`` steps of each row.
+    """Return which steps hold data, [batch, steps] bool: ``counts`` steps of each row.
 
-    They stand first (``right`` and ``empty``), last (``left``) or in places that ``seed`` chooses
+    They come first (``right`` and ``empty``), last (``left``) or in places that ``seed`` chooses
     (``gapped``).
     """
     place = np.broadcast_to(np.arange(steps), (len(counts), steps))
@@ -58,16 +58,16 @@ def valid_steps(raggedness: Raggedness, counts: Sequence[int], steps: int, seed:
 
 
 def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
-    """The array that ``formula`` stands for.
+    """Return the array of a formula.
 
     ``{"constant": value}`` fills the shape; ``{"each": values}`` is one value for each row.
     ``{"seed", "low", "high"}`` draws uniformly from [low, high), floats on a grid of 2**-24 of the
     range; with ``"normal"``, each float is the mean of twelve such draws (Irwin and Hall: a
     standard deviation of a twelfth of the range), whose sum is exact on every platform; with
-    ``"whole"`` floats are drawn as integers. With
-    ``"counts"`` and ``"raggedness"``, the padded steps of axis 1 hold ``"padding"``, or 0; in
-    ``{"valid", "seed", "counts", "raggedness"}`` they are 0 and all others 1. ``"places"`` is the
-    seed of a gapped case's places where inputs share them.
+    ``"whole"`` floats are drawn as integers. With ``"counts"`` and ``"raggedness"``, the padded
+    steps of axis 1 hold ``"padding"``, or 0; in ``{"valid", "seed", "counts", "raggedness"}`` they
+    are 0 and all others 1. ``"places"`` is the seed of a gapped case's places where inputs share
+    them.
     """
     if "constant" in formula:
         return np.full(shape, formula["constant"], dtype)
@@ -83,7 +83,7 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
 
 
 def _valid(formula: Formula, shape: Sequence[int]) -> Array:
-    """Whether each element stands at a valid step of axis 1; of ``shape``, by broadcasting."""
+    """Return whether each element of ``shape`` is at a valid step of axis 1, broadcast."""
     seed = formula.get("places", formula["seed"]) + 1
     raggedness = Raggedness(formula["raggedness"])
     steps = valid_steps(raggedness, formula["counts"], shape[1], seed)
@@ -108,5 +108,5 @@ def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
 
 
 def _unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Words as numbers from [0, 1)."""
+    """Return words as numbers from [0, 1)."""
     return (words >> np.uint64(40)).astype(np.float64) * 2.0**-24

@@ -1,4 +1,4 @@
-"""How far float32 errs at lengths like a case's, how that is measured, and how large values are."""
+"""The noise floor and the scale of an output at lengths like a case's."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from statistics import median
 import numpy as np
 
 from harness.core.schema import Arrays, Lengths
+from harness.core.tolerance import one_ulp
 
 DRAWS = 8
-"""Float32 runs that a noise floor is measured by: one run's largest error is a matter of luck"""
+"""Float32 runs that measure a noise floor: the largest error of a single run is chance."""
 NEARBY = 2.0**-18
-"""By how much of their size weights are moved for a run that draws the rounding anew"""
+"""By how much of their size weights are moved for another run with other rounding errors."""
 MEANINGFUL = 1e-3
-"""The largest noise, as a part of the output's scale, at which a comparison means something"""
+"""The largest noise, as a part of the output's scale, at which a comparison means something."""
 ENOUGH = 8
-"""What fewer cases show is luck"""
+"""The cases that a median or a largest value is taken of, at least."""
 
 
 class Usual:
@@ -36,20 +37,19 @@ class Usual:
         self._noise, self._largest = noise, largest
         self._axes = tuple(cases[0])
         self._sizes = np.array([[lengths[axis] for axis in self._axes] for lengths in cases])
-        self._known: dict[tuple[int, ...], list[int]] = {}
+        self._near_sizes: dict[tuple[int, ...], list[int]] = {}
 
     def noise_floor(self, output: str, lengths: Lengths) -> float:
-        """The largest float32 error of ``output`` in any case of these lengths.
+        """Return the largest float32 error of ``output`` in any case of these lengths.
 
-        Where that is less than is usual (the median) at lengths like these, it is luck, and the
-        usual counts; so it does where no case has these lengths.
+        It is at least the median at lengths like these: a smaller error is chance.
         """
         near, noise = self._near(lengths), self._noise[output]
         here = [noise[i] for i in near if self._cases[i] == lengths]
         return max([*here, median(noise[i] for i in near)])
 
     def scale(self, output: str, lengths: Lengths) -> float:
-        """The largest value of ``output`` at lengths like these.
+        """Return the largest value of ``output`` at lengths like these.
 
         One case may hold only small values of an output that is not small, and what computes them
         rounds at the output's scale.
@@ -57,17 +57,22 @@ class Usual:
         return max(self._largest[output][i] for i in self._near(lengths))
 
     def _near(self, lengths: Lengths) -> list[int]:
-        """The cases whose lengths are all within a factor of two, or four and so on up to
-        ``ENOUGH`` cases.
+        """Return the cases whose lengths are all within a factor of two, or the next power of two
+        that gives ``ENOUGH`` cases.
         """
-        asked = tuple(lengths[axis] for axis in self._axes)
-        if asked not in self._known:
-            less, more = np.minimum(self._sizes, asked), np.maximum(self._sizes, asked)
+        sizes = tuple(lengths[axis] for axis in self._axes)
+        if sizes not in self._near_sizes:
+            less, more = np.minimum(self._sizes, sizes), np.maximum(self._sizes, sizes)
             # the least n for which more <= less * 2**n is the number of bits of (more - 1) // less
             octaves = np.frexp((more - 1) // less)[1].max(axis=1, initial=1)
             within = np.sort(octaves)[min(ENOUGH, len(octaves)) - 1]
-            self._known[asked] = np.flatnonzero(octaves <= within).tolist()
-        return self._known[asked]
+            self._near_sizes[sizes] = np.flatnonzero(octaves <= within).tolist()
+        return self._near_sizes[sizes]
+
+
+def drowns(noise: float, scale: float) -> bool:
+    """Return whether rounding moves an output by more than ``MEANINGFUL`` of its scale."""
+    return not noise <= MEANINGFUL * max(scale, one_ulp(scale))
 
 
 def nearby(parameters: Arrays, draw: int) -> Arrays:

@@ -1,4 +1,4 @@
-"""What nodes hold beside their inputs: attributes, constants, and what their operator allows."""
+"""A node's attributes, the constant that it holds, and the definition of its operator."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _PLAIN = {"value_int": np.int64, "value_float": np.float32}
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:
-    """The value of one attribute: numbers and text as Python's, tensors and graphs as they are."""
+    """Return an attribute's value: numbers and text as Python's, tensors and graphs as stored."""
     entry = next((entry for entry in node.attribute if entry.name == name), None)
     return default if entry is None else _text(helper.get_attribute_value(entry))
 
 
 def attributes(node: Any) -> dict[str, Any]:
-    """The attributes of a node by name, as ``attribute`` gives them, nested graphs left out."""
+    """Return a node's attributes by name, as ``attribute`` does, without nested graphs."""
     entries = [e for e in node.attribute if e.type not in _NESTED]
     return {entry.name: _text(helper.get_attribute_value(entry)) for entry in entries}
 
 
 def set_attribute(node: Any, name: str, value: Any) -> None:
-    """Set an attribute of a node, or take it away with None."""
-    kept = [entry for entry in node.attribute if entry.name != name]
+    """Set an attribute of a node, or remove it with None."""
+    others = [entry for entry in node.attribute if entry.name != name]
     del node.attribute[:]
-    node.attribute.extend(kept)
+    node.attribute.extend(others)
     if value is not None:
         node.attribute.append(helper.make_attribute(name, value))
 
 
 def tensors(node: Any) -> Iterator[TensorProto]:
-    """The tensors that the attributes of a node hold."""
+    """Return the tensors among a node's attributes."""
     return (entry.t for entry in node.attribute if entry.HasField("t"))
 
 
 def constant(node: Any) -> TensorProto | None:
-    """What a Constant node holds, as a tensor; None for another node, text or a sparse tensor."""
+    """Return a Constant node's value as a tensor; None for other nodes, text or sparse tensors."""
     if node.op_type != "Constant" or node.domain not in MAIN:
         return None
     for entry in node.attribute:
@@ -54,16 +54,16 @@ def constant(node: Any) -> TensorProto | None:
 
 
 def constants(graph: Any) -> dict[str, TensorProto]:
-    """The initializers of one graph and what its Constant nodes hold, by name."""
-    held = {tensor.name: tensor for tensor in graph.initializer}
+    """Return the initializers of one graph and the values of its Constant nodes, by name."""
+    values = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if (tensor := constant(node)) is not None:
-            held[node.output[0]] = tensor
-    return held
+            values[node.output[0]] = tensor
+    return values
 
 
 def schema(node: Any, opsets: Mapping[str, int]) -> Any | None:
-    """ONNX's definition of a node's operator at the imported ``opsets``; None if it has none."""
+    """Return ONNX's definition of a node's operator at the imported ``opsets``, or None."""
     domain = "" if node.domain in MAIN else node.domain
     try:
         return onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain)

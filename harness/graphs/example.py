@@ -15,7 +15,7 @@ SMALLEST_SIZE = 5
 
 
 def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
-    """Inputs by name whose batch and lengths differ from each other and from every other size.
+    """Return inputs whose batch and lengths differ from each other and from every other size.
 
     Sizes are the smallest primes from 5 up that are no fixed size in ``spec`` and not in
     ``avoid``, which should hold every size of every weight. Values are drawn from each input's
@@ -38,35 +38,35 @@ def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
 
 
 def sizes_of(spec: ModelSpec, inputs: Mapping[str, Array]) -> dict[str, int]:
-    """The size of the batch and of each sequence axis that ``inputs`` have."""
-    found: dict[str, int] = {}
+    """Return the size of the batch and of each sequence axis in ``inputs``."""
+    sizes: dict[str, int] = {}
     for tensor in spec.inputs:
         array = inputs[tensor.name]
         for axis, size in zip(tensor.axes, array.shape, strict=True):
             if isinstance(axis, str):
-                found[axis] = size
+                sizes[axis] = size
         if tensor.name in spec.lengths:
-            found[spec.lengths[tensor.name]] = int(array.reshape(-1)[0])
-    return found
+            sizes[spec.lengths[tensor.name]] = int(array.reshape(-1)[0])
+    return sizes
 
 
 def weight_sizes(parameters: Mapping[str, Array]) -> set[int]:
-    """Every size of every weight."""
+    """Return every size of every weight."""
     return {size for array in parameters.values() for size in array.shape}
 
 
 def _free_sizes(spec: ModelSpec, avoid: set[int]) -> dict[str, int]:
     axes = (a for tensor in spec.inputs + spec.outputs for a in tensor.axes)
-    taken = avoid | {a for a in axes if isinstance(a, int)}
+    fixed = {a for a in axes if isinstance(a, int)}
     primes = (n for n in count(SMALLEST_SIZE) if gcd(n, factorial(isqrt(n))) == 1)
-    free = (prime for prime in primes if prime not in taken)
+    free = (prime for prime in primes if prime not in avoid | fixed)
     return {axis: next(free) for axis in (BATCH, *spec.axes)}
 
 
 def _draw(
     rng: np.random.Generator, tensor: TensorSpec, shape: tuple[int, ...], never: float | None
 ) -> Array:
-    """Values from the tensor's range, but for ``never`` where integers begin or end with it."""
+    """Return values from the tensor's range, without ``never`` at an end of integers' range."""
     if np.dtype(tensor.dtype) == bool:
         return rng.integers(0, 2, shape).astype(bool)
     if tensor.whole or np.issubdtype(np.dtype(tensor.dtype), np.integer):
@@ -77,7 +77,7 @@ def _draw(
 
 
 def _valid_steps(batch: int, steps: int) -> Array:
-    """[batch, steps] bool: the first row is full, each other one ends with padding."""
+    """Return [batch, steps] bool: the first row is full, each other one ends with padding."""
     counts: Array = np.random.default_rng(SEED).integers(1, max(steps, 2), size=(batch, 1))
     counts[0] = steps
     return np.asarray(np.arange(steps) < counts)

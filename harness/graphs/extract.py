@@ -1,4 +1,4 @@
-"""A part of a graph as a model of its own."""
+"""A part of a graph as a model."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from harness.graphs.view import Net
 
 
 def part(net: Net, nodes: Sequence[int], outputs: Sequence[str], values: Arrays) -> onnx.ModelProto:
-    """Some nodes and the constants that they read; what else they read becomes inputs.
+    """Return some nodes and the constants that they read; all else that they read becomes inputs.
 
-    ``values`` hold an example of every tensor, for the dtypes that inference does not tell. Axes
+    ``values`` hold an example of every tensor, for the dtypes that inference does not give. Axes
     keep their names, so that what depends on a dynamic shape stays as it is.
     """
-    chosen = sorted(set(nodes))
-    reads = net.needs(chosen)
+    numbers = sorted(set(nodes))
+    reads = net.needs(numbers)
     makers = {net.maker[name] for name in reads if name in net.maker}
-    held = [i for i in sorted(makers) if net.nodes[i].op_type == "Constant"]
-    known = declared_types(net.model)
-    cut = deepcopy(net.model)
-    graph = cut.graph
-    stored = [deepcopy(t) for t in graph.initializer if t.name in reads]
+    constants = [i for i in sorted(makers) if net.nodes[i].op_type == "Constant"]
+    types = declared_types(net.model)
+    model = deepcopy(net.model)
+    graph = model.graph
+    initializers = [deepcopy(t) for t in graph.initializer if t.name in reads]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:], graph.initializer[:]
-    graph.initializer.extend(stored)
-    graph.node.extend(net.nodes[i] for i in [*held, *chosen])
-    there = {name for node in graph.node for name in node.output} | {t.name for t in stored}
-    graph.input.extend(_typed(name, known, values) for name in reads if name not in there)
-    graph.output.extend(_typed(name, known, values) for name in outputs)
-    return cut
+    graph.initializer.extend(initializers)
+    graph.node.extend(net.nodes[i] for i in [*constants, *numbers])
+    inner = {name for node in graph.node for name in node.output} | {t.name for t in initializers}
+    graph.input.extend(_typed(name, types, values) for name in reads if name not in inner)
+    graph.output.extend(_typed(name, types, values) for name in outputs)
+    return model
 
 
-def _typed(name: str, known: dict[str, onnx.ValueInfoProto], values: Arrays) -> onnx.ValueInfoProto:
-    declared = known.get(name)
+def _typed(name: str, types: dict[str, onnx.ValueInfoProto], values: Arrays) -> onnx.ValueInfoProto:
+    declared = types.get(name)
     if declared is not None and declared.type.tensor_type.elem_type:
         return declared
     value = values.get(name)
@@ -51,10 +51,10 @@ def _typed(name: str, known: dict[str, onnx.ValueInfoProto], values: Arrays) -> 
 
 
 def fed(model: onnx.ModelProto, values: Arrays) -> Arrays:
-    """What a model takes of ``values``, each in the dtype that it declares."""
-    taken: Arrays = {}
+    """Return the values of a model's inputs, each in the dtype that it declares."""
+    feeds: Arrays = {}
     for value in walk.inputs(model.graph):
         kind = value.type.tensor_type.elem_type
         dtype = helper.tensor_dtype_to_np_dtype(kind) if kind else None
-        taken[value.name] = np.asarray(values[value.name], dtype)
-    return taken
+        feeds[value.name] = np.asarray(values[value.name], dtype)
+    return feeds

@@ -1,4 +1,4 @@
-"""What is known of a graph before it runs: shapes, constants, and who makes and reads what."""
+"""Shapes, types, constants and producers of a graph's tensors, as far as they follow from it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PASSING = ("Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape")
 
 @dataclass(frozen=True)
 class Scope:
-    """A graph or the body of a control-flow node; names of the graphs around it are seen."""
+    """A graph or the body of a control-flow node, which sees the names of the graphs around it."""
 
     graph: GraphProto
     within: str = ""
@@ -47,38 +47,38 @@ class Scope:
         return self.constants.maps[0]
 
     def dims(self, name: str) -> Dims | None:
-        """The inferred shape; None where not even the rank is known."""
+        """Return the inferred shape; None where not even the rank is known."""
         if name in self.constants:
             return tuple(self.constants[name].dims)
         return dims_of(self.types[name]) if name in self.types else None
 
     def dtype(self, name: str) -> int:
-        """The element type as ONNX numbers it; 0 where it is unknown."""
+        """Return the element type as ONNX numbers it; 0 where it is unknown."""
         if name in self.constants:
             return int(self.constants[name].data_type)
         return int(self.types[name].tensor_type.elem_type) if name in self.types else 0
 
     def array(self, name: str) -> np.ndarray[Any, Any] | None:
-        """A constant of at most 64 elements stored in the file."""
+        """Return a constant of at most 64 elements that the file holds; None for others."""
         tensor = self.constants.get(name)
         if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
             return None
         return numpy_helper.to_array(tensor) if np.prod(tensor.dims, dtype=int) <= SMALL else None
 
     def elements(self, name: str, depth: int = DEPTH) -> list[int | None] | None:
-        """The integers of a vector, None for those computed; None where its size is unknown.
+        """Return a vector's integers, None for computed ones; None where its size is unknown.
 
-        They are followed through ``depth`` nodes.
+        They are followed back through ``depth`` nodes.
         """
         constant = self.array(name)
         if constant is not None:
-            whole = np.issubdtype(constant.dtype, np.integer) and constant.ndim <= 1
-            return [int(value) for value in constant.reshape(-1)] if whole else None
+            integers = np.issubdtype(constant.dtype, np.integer) and constant.ndim <= 1
+            return [int(value) for value in constant.reshape(-1)] if integers else None
         node = self.producers.get(name) if depth else None
         if node is not None and node.op_type in _PASSING:
-            found = self.elements(node.input[0], depth - 1)
-            if found is not None:
-                return found
+            passed = self.elements(node.input[0], depth - 1)
+            if passed is not None:
+                return passed
         if node is not None and node.op_type == "Concat":
             parts = [self.elements(part, depth - 1) for part in node.input]
             if all(part is not None for part in parts):
@@ -89,9 +89,9 @@ class Scope:
         return [None] * (int(dims[0] or 0) if dims else 1)
 
     def label(self, node: NodeProto) -> str:
-        """How a finding names a node: its name, or else its first output."""
-        own = node.name or next((name for name in node.output if name), "")
-        return f"{self.within}{node.op_type} {own!r}"
+        """Return how a finding calls a node: by its name, or else its first output."""
+        name = node.name or next((output for output in node.output if output), "")
+        return f"{self.within}{node.op_type} {name!r}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Facts:
     """A model, the sizes of the example it was exported with (may be empty), and its file.
 
     ``scopes`` holds the main graph first, then every body, with shapes inferred from the inputs
-    alone: what the file declares of outputs and inner tensors has no part in it.
+    alone, not from what the file declares of outputs and inner tensors.
     ``refused`` says why strict inference ended, where it did.
     """
 
@@ -119,14 +119,13 @@ class Facts:
 
     @property
     def opset(self) -> int:
-        """The version of ONNX's own operators; 1 where none is imported."""
         return walk.opset(self.model)
 
     @property
     def axes(self) -> set[str]:
-        """The names that the inputs' axes have: those are dynamic beyond doubt."""
-        every = (dim for value in self.graph.input for dim in dims_of(value.type) or ())
-        return {dim for dim in every if isinstance(dim, str)}
+        """The names of the inputs' axes, which are certainly dynamic."""
+        dims = (dim for value in self.graph.input for dim in dims_of(value.type) or ())
+        return {dim for dim in dims if isinstance(dim, str)}
 
     def nodes(self) -> Iterator[tuple[Scope, NodeProto]]:
         for scope in self.scopes:
@@ -138,27 +137,27 @@ class Facts:
 
 
 def gather(model: ModelProto, example: Mapping[str, int], path: Path | None = None) -> Facts:
-    """Infer and index; a graph whose shapes cannot be inferred has facts too, only fewer."""
+    """Infer shapes and index a graph; the facts are fewer where inference refuses it."""
     try:
-        known, refused = inferred(model), ""
+        typed, refused = inferred(model), ""
     except _REFUSALS as error:
-        known, refused = bare(model), _message(error)
+        typed, refused = bare(model), _message(error)
         with suppress(*_REFUSALS):
-            known = onnx.shape_inference.infer_shapes(known, data_prop=True)
-    scopes = tuple(_scopes(known.graph, "", Scope(known.graph)))
+            typed = onnx.shape_inference.infer_shapes(typed, data_prop=True)
+    scopes = tuple(_scopes(typed.graph, "", Scope(typed.graph)))
     return Facts(model, dict(example), path, scopes, refused)
 
 
 def inferred(model: ModelProto) -> ModelProto:
-    """A copy with every shape that follows from the inputs alone, and from nothing declared else.
+    """Return a copy with every shape that follows from the inputs alone.
 
-    What onnx raises where a node contradicts itself or the types that are declared.
+    Raises as onnx does where a node contradicts itself or the declared types.
     """
     return onnx.shape_inference.infer_shapes(bare(model), strict_mode=True, data_prop=True)
 
 
 def bare(model: ModelProto) -> ModelProto:
-    """A copy that declares no shape but those of its inputs."""
+    """Return a copy that declares the shapes of its inputs alone."""
     copy = deepcopy(model)
     del copy.graph.value_info[:]
     for value in copy.graph.output:
@@ -168,7 +167,7 @@ def bare(model: ModelProto) -> ModelProto:
 
 
 def declared_types(model: ModelProto) -> dict[str, Any]:
-    """The declared or inferred type of every tensor of the main graph, by name."""
+    """Return the declared or inferred type of every tensor of the main graph, by name."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model).graph
     except Exception:
@@ -177,7 +176,7 @@ def declared_types(model: ModelProto) -> dict[str, Any]:
 
 
 def dims_of(declared: Any) -> Dims | None:
-    """The dimensions of a ``TypeProto``; None where it declares no shape of a tensor."""
+    """Return the dimensions of a ``TypeProto``; None where it declares no shape of a tensor."""
     tensor = declared.tensor_type
     if not tensor.HasField("shape"):
         return None
@@ -192,18 +191,19 @@ def is_batch(axis: str) -> bool:
 
 
 def _scopes(graph: GraphProto, within: str, around: Scope) -> Iterator[Scope]:
+    """Yield the scope of a graph, then those of the bodies in it."""
     declared = (*graph.input, *graph.value_info, *graph.output)
-    own = Scope(
+    scope = Scope(
         graph,
         within,
         around.constants.new_child(constants(graph)),
         around.producers.new_child({name: node for node in graph.node for name in node.output}),
         around.types.new_child({value.name: value.type for value in declared}),
     )
-    yield own
+    yield scope
     for node in graph.node:
         for body in walk.bodies(node):
-            yield from _scopes(body, f"in {own.label(node)}: ", own)
+            yield from _scopes(body, f"in {scope.label(node)}: ", scope)
 
 
 def _message(error: BaseException) -> str:

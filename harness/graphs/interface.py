@@ -1,9 +1,10 @@
-"""What a graph declares, set against a model's specification."""
+"""A graph's declared inputs and outputs: read, completed by a specification and checked by it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +12,46 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from harness.core.errors import CheckError, UsageError, clipped, one_line
-from harness.core.schema import BATCH, ModelSpec, TensorSpec
+from harness.core.schema import BATCH, Axis, ModelSpec, TensorSpec
 from harness.graphs import walk
 from harness.graphs.inference import dims_of
 
 
 def name_axes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
-    """A copy whose declared inputs and outputs carry the specification's axis names.
+    """Return a copy whose declared inputs and outputs carry the specification's axis names.
 
-    A dimension that has a symbol of its own or none, where the specification has a name, gets
-    that name. Fixed sizes stay, and so does a name that the specification has for another axis;
-    a tensor with no shape, or of another rank, is left alone.
+    A dimension without a size gets the specification's name, unless it has a name that the
+    specification gives to another axis. A tensor without a shape, or of another rank, stays as it
+    is.
     """
     named = deepcopy(model)
-    known = {BATCH, *spec.axes}
-    for value, tensor in [
-        *_pairs(named.graph.input, spec.inputs),
-        *_pairs(named.graph.output, spec.outputs),
-    ]:
-        dims = value.type.tensor_type.shape.dim
-        if len(dims) != len(tensor.axes):
-            continue
-        for dim, axis in zip(dims, tensor.axes, strict=True):
-            fixed = dim.HasField("dim_value")
-            if isinstance(axis, str) and not fixed and dim.dim_param not in known:
-                dim.dim_param = axis
+    names = {BATCH, *spec.axes}
+    inputs, outputs = named.graph.input, named.graph.output
+    for dim, axis in [*_dims(inputs, spec.inputs), *_dims(outputs, spec.outputs)]:
+        if isinstance(axis, str) and not dim.HasField("dim_value") and dim.dim_param not in names:
+            dim.dim_param = axis
     return named
 
 
+def fix_sizes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
+    """Return a copy whose outputs carry the specification's fixed sizes where they have none.
+
+    An exporter that infers no size leaves a symbol of its own, or nothing. A tensor without a
+    shape, or of another rank, stays as it is. So do the inputs: a graph may have branches for
+    sizes, and a fixed size allows only one of them.
+    """
+    filled = deepcopy(model)
+    for dim, axis in _dims(filled.graph.output, spec.outputs):
+        if isinstance(axis, int) and not dim.HasField("dim_value"):
+            dim.dim_value = axis
+    return filled
+
+
 def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, int]) -> None:
-    """CheckError, in one line, where the graph is not valid ONNX or not what ``spec`` says.
+    """Raise CheckError, in one line, where the graph is not valid ONNX or not what ``spec`` says.
 
     Names, count, dtypes, ranks and axes are compared; the order of inputs and outputs is free.
-    ``example_sizes``, an axis name to the size it was exported with, tells a baked example size
-    from any other fixed one.
+    ``example_sizes`` maps an axis to the size that it was exported with, to name a baked one.
     """
     _check_values("input", walk.inputs(model.graph), spec.inputs, example_sizes)
     _check_values("output", model.graph.output, spec.outputs, example_sizes)
@@ -63,7 +70,7 @@ def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, i
 
 
 def read(path: str) -> onnx.ModelProto:
-    """The model in a file, its external data included; CheckError where it cannot be read."""
+    """Return the model in a file with its external data; CheckError where it cannot be read."""
     try:
         return onnx.load(path)
     except (OSError, ProtobufError, ValueError, onnx.checker.ValidationError) as error:
@@ -71,7 +78,7 @@ def read(path: str) -> onnx.ModelProto:
 
 
 def read_structure(path: Path) -> onnx.ModelProto:
-    """The model in a file, its external data left where it is; UsageError where it is none."""
+    """Return the model in a file without its external data; UsageError where it is none."""
     try:
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
@@ -83,7 +90,7 @@ def read_structure(path: Path) -> onnx.ModelProto:
         "graph": model.HasField("graph"),
         "opset_import": len(model.opset_import) > 0,
     }
-    if missing := [name for name, there in parts.items() if not there]:
+    if missing := [name for name, present in parts.items() if not present]:
         raise UsageError(f"{path} is not an ONNX model, or is cut short: no {', '.join(missing)}")
     return model
 
@@ -94,27 +101,25 @@ def _check_values(
     tensors: tuple[TensorSpec, ...],
     example_sizes: Mapping[str, int],
 ) -> None:
-    there = [value.name for value in values]
+    names = [value.name for value in values]
     expected = [tensor.name for tensor in tensors]
-    if sorted(there) != sorted(expected):
+    if sorted(names) != sorted(expected):
         raise CheckError(
-            f"{kind}s are {', '.join(there) or 'none'}; expected {', '.join(expected)}"
-            f"{_difference(there, expected)}"
+            f"{kind}s are {', '.join(names) or 'none'}; expected {', '.join(expected)}"
+            f"{_difference(names, expected)}"
         )
     for value, tensor in _pairs(values, tensors):
         _check_value(f"{kind} {value.name!r}", value, tensor, example_sizes)
 
 
-def _difference(there: list[str], expected: list[str]) -> str:
-    missing = [name for name in expected if name not in there]
-    extra = [name for name in there if name not in expected]
-    twice = sorted({name for name in there if there.count(name) > 1})
-    told = [
-        f"{word} {', '.join(names)}"
-        for word, names in (("missing", missing), ("extra", extra), ("twice", twice))
-        if names
-    ]
-    return f" ({'; '.join(told)})"
+def _difference(declared: list[str], expected: list[str]) -> str:
+    differences = {
+        "missing": [name for name in expected if name not in declared],
+        "extra": [name for name in declared if name not in expected],
+        "twice": sorted({name for name in declared if declared.count(name) > 1}),
+    }
+    words = [f"{word} {', '.join(names)}" for word, names in differences.items() if names]
+    return f" ({'; '.join(words)})"
 
 
 def _check_value(
@@ -130,8 +135,8 @@ def _check_value(
     if dims is None:
         raise CheckError(f"{what} declares no shape, expected {_shape_text(tensor.axes)}")
     if len(dims) != len(tensor.axes):
-        found = _shape_text(["?" if dim is None else dim for dim in dims])
-        raise CheckError(f"{what} is {found}, expected {_shape_text(tensor.axes)}")
+        shape = _shape_text(["?" if dim is None else dim for dim in dims])
+        raise CheckError(f"{what} is {shape}, expected {_shape_text(tensor.axes)}")
     for position, (dim, axis) in enumerate(zip(dims, tensor.axes, strict=True)):
         shown = "?" if dim is None else dim
         if shown == axis:
@@ -143,9 +148,17 @@ def _check_value(
 
 
 def _pairs(values: Iterable[Any], tensors: tuple[TensorSpec, ...]) -> list[tuple[Any, TensorSpec]]:
-    """(declared value, its specification) wherever the names agree."""
+    """Return each declared value that the specification has, with its specification."""
     by_name = {tensor.name: tensor for tensor in tensors}
     return [(value, by_name[value.name]) for value in values if value.name in by_name]
+
+
+def _dims(values: Iterable[Any], tensors: tuple[TensorSpec, ...]) -> Iterator[tuple[Any, Axis]]:
+    """Yield each declared dimension and its axis, of values that have the specification's rank."""
+    for value, tensor in _pairs(values, tensors):
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) == len(tensor.axes):
+            yield from zip(dims, tensor.axes, strict=True)
 
 
 def _shape_text(axes: Iterable[str | int]) -> str:
@@ -160,12 +173,7 @@ def _dtype(element: int) -> str:
 
 
 def _point(error: BaseException) -> str:
-    """The message of onnx's checker without its banners and its dump of the node."""
-    told = []
-    for line in (line.strip() for line in str(error).splitlines()):
-        if line.startswith("==> Context"):
-            break
-        if line:
-            told.append(line)
-    text = " ".join(told) or type(error).__name__
-    return clipped(text)
+    """Return the message of onnx's checker up to its dump of the node."""
+    lines = (line.strip() for line in str(error).splitlines())
+    point = takewhile(lambda line: not line.startswith("==> Context"), lines)
+    return clipped(" ".join(filter(None, point)) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""Values rounded to a narrow floating type, in the type that they came in."""
+"""Values rounded to a narrow floating type, in the dtype that they came in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bfloat16(values: Array) -> Array:
 
 
 def tf32(values: Array) -> Array:
-    """As NVIDIA's tensor cores take them: float32 with 10 bits of mantissa, a tie going to even."""
+    """Round as NVIDIA's tensor cores do: float32 with 10 bits of mantissa, a tie going to even."""
     raw = np.asarray(values, np.float32).view(np.uint32)
     raised = raw + 0xFFF + (raw >> 13 & 1)
     return (raised >> 13 << 13).view(np.float32).astype(values.dtype)

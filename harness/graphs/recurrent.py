@@ -20,12 +20,12 @@ X, W, R, B, SEQUENCE_LENS, INITIAL_H, INITIAL_C, P = range(len(_INPUTS))
 the biases of the input first; the states are [directions, batch, units]."""
 Y, Y_H, Y_C = range(len(_OUTPUTS))
 STACKED = {W: 1, R: 1, B: 2}
-"""How many times over each weight stacks all gates along axis 1."""
+"""How many times each weight stacks all gates along axis 1."""
 
 
 class Operator(NamedTuple):
-    """``gates`` by their letters, in the order in which the weights stack them; ``activations``
-    are the default ones of each direction.
+    """An operator's gates, in the order in which the weights stack them, and its names; the
+    ``activations`` are the default ones of each direction.
     """
 
     gates: str
@@ -54,37 +54,37 @@ def is_recurrent(node: Any) -> bool:
 
 
 def directions(node: Any) -> int:
-    """How many directions a recurrent node has: 2 where it is bidirectional."""
+    """Return the number of directions of a recurrent node."""
     return 1 + any(e.name == "direction" and e.s == b"bidirectional" for e in node.attribute)
 
 
 def parameters(activation: str) -> tuple[float | None, ...]:
-    """The alpha and the beta that an activation takes, by default; None where ONNX has no default.
+    """Return the default alpha and beta of an activation; None for one without a default.
 
     The defaults are those of the operator of the same name; the case of a name does not count.
-    ``activation_alpha`` and ``activation_beta`` list a node's for the activations that take them.
+    ``activation_alpha`` and ``activation_beta`` have values only for activations that take them.
     """
     return _PARAMETERS.get(activation.lower(), ())
 
 
-def gate_order(op_type: str, theirs: str) -> list[int]:
-    """Where each gate of an operator stands among the same letters in another order."""
-    return [theirs.index(gate) for gate in RECURRENT[op_type].gates]
+def gate_order(op_type: str, letters: str) -> list[int]:
+    """Return the place of each gate of an operator among the same letters in another order."""
+    return [letters.index(gate) for gate in RECURRENT[op_type].gates]
 
 
 def by_gate(weights: Array, gates: int, parts: int = 1) -> Array:
-    """Weights with an axis of their ``parts`` and one of their gates in the place of axis 1."""
+    """Return the weights with axis 1 split into ``parts``, gates and units."""
     return weights.reshape(weights.shape[0], parts, gates, -1, *weights.shape[2:])
 
 
 def reordered(weights: Array, order: Sequence[int], parts: int = 1) -> Array:
-    """Weights of the same shape whose gates come in another order."""
+    """Return the weights with their gates in another order."""
     moved = by_gate(weights, len(order), parts)[:, :, list(order)]
     return np.ascontiguousarray(moved).reshape(weights.shape)
 
 
 def transposed(weights: Array, gates: int) -> Array | None:
-    """Weights in which the matrix of every gate is transposed; None where these are not square."""
+    """Return the weights with the matrix of every gate transposed; None where it is not square."""
     if weights.ndim != 3 or weights.shape[1] != gates * weights.shape[2]:
         return None
     return np.swapaxes(by_gate(weights, gates), -1, -2).reshape(weights.shape)

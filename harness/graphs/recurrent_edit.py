@@ -1,4 +1,4 @@
-"""Changes of a recurrent node in a working copy: made by a defect, undone by a diagnosis."""
+"""Changes of a recurrent node in a working copy, which defects make and diagnoses undo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.graphs.walk import input_at
 
 
 def turn(edit: Edit, node: Any) -> None:
-    """Let a node run from the other end, or its two directions have each other's weights."""
+    """Reverse a node's direction, or exchange the weights of its two directions."""
     if directions(node) == 1:
         reverse = attribute(node, "direction", "forward") == "reverse"
         set_attribute(node, "direction", "forward" if reverse else "reverse")
@@ -23,20 +23,20 @@ def turn(edit: Edit, node: Any) -> None:
 
 
 def reorder(edit: Edit, node: Any, order: Sequence[int]) -> None:
-    """Let the gates come in another order in every weight that is a constant."""
+    """Put the gates of every constant weight in another order."""
     for slot, parts in STACKED.items():
         if (weights := edit.value(input_at(node, slot))) is not None:
             edit.feed(node, slot, edit.constant(reordered(weights, order, parts)))
 
 
-def exchange(node: Any, one: int, other: int) -> bool:
-    """Let two inputs change places; False, and nothing happens, where one of them is left out."""
-    names = input_at(node, one), input_at(node, other)
+def exchange(node: Any, first: int, second: int) -> bool:
+    """Exchange two inputs; return False, with no change, where one of them is left out."""
+    names = input_at(node, first), input_at(node, second)
     if all(names):
-        node.input[other], node.input[one] = names
+        node.input[second], node.input[first] = names
     return all(names)
 
 
 def toggle(node: Any, name: str) -> None:
-    """Give an attribute that is 0 or 1 the other value; one that is left out is 0."""
+    """Change an attribute between 0, which one that is left out has, and 1."""
     set_attribute(node, name, 1 - attribute(node, name, 0))

@@ -1,8 +1,8 @@
-"""A model's main graph with what a search for a fault asks of it."""
+"""A model's main graph, indexed for the search for a fault."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import onnx
@@ -26,9 +26,9 @@ class Net:
 
     @cached_property
     def constants(self) -> dict[str, Array]:
-        """Every initializer and what every Constant node holds, by name."""
-        held = constants(self.model.graph)
-        return {name: numpy_helper.to_array(tensor) for name, tensor in held.items()}
+        """The values of every initializer and Constant node, by name."""
+        tensors = constants(self.model.graph)
+        return {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
 
     @cached_property
     def computing(self) -> list[int]:
@@ -37,21 +37,20 @@ class Net:
         return [i for i, n in enumerate(self.nodes) if not n.output or n.output[0] not in constant]
 
     def reads(self, number: int) -> list[str]:
-        """What a node reads, with what its bodies take from the graph around them."""
+        """Return what a node and its bodies read from this graph."""
         return walk.reads(self.nodes[number])
 
     def makes(self, number: int) -> list[str]:
-        """What a node makes, outputs that are left out aside."""
+        """Return a node's outputs but those that are left out."""
         return [name for name in self.nodes[number].output if name]
 
-    def needs(self, numbers: Iterable[int]) -> list[str]:
-        """What some nodes read that none of them makes."""
-        chosen = list(numbers)
-        made = {name for i in chosen for name in self.makes(i)}
-        return list(dict.fromkeys(n for i in chosen for n in self.reads(i) if n not in made))
+    def needs(self, numbers: Sequence[int]) -> list[str]:
+        """Return what some nodes read that none of them makes."""
+        outputs = {name for i in numbers for name in self.makes(i)}
+        return list(dict.fromkeys(n for i in numbers for n in self.reads(i) if n not in outputs))
 
     def readers(self, tensor: str) -> list[tuple[int, int]]:
-        """The nodes that read a tensor, and at which of their inputs."""
+        """Return the nodes that read a tensor, and at which of their inputs."""
         return [
             (i, slot)
             for i, node in enumerate(self.nodes)
@@ -60,24 +59,24 @@ class Net:
         ]
 
     def ancestors(self, tensors: Iterable[str]) -> list[int]:
-        """The nodes that some tensors are computed by, in the file's order."""
-        needed, waiting = set(), list(tensors)
+        """Return the nodes that compute some tensors, in the file's order."""
+        nodes, waiting = set(), list(tensors)
         while waiting:
             maker = self.maker.get(waiting.pop())
-            if maker is not None and maker not in needed:
-                needed.add(maker)
+            if maker is not None and maker not in nodes:
+                nodes.add(maker)
                 waiting += self.reads(maker)
-        return sorted(needed)
+        return sorted(nodes)
 
     def label(self, number: int) -> str:
-        """A node as it is called in words: its operator, and its name or what it makes."""
+        """Return a node's operator with its name or its first output, for a message."""
         node = self.nodes[number]
-        made = next(iter(self.makes(number)), "")
-        called = repr(node.name) if node.name else f"that makes {made!r}"
-        return f"{node.op_type} {called}"
+        output = next(iter(self.makes(number)), "")
+        name = repr(node.name) if node.name else f"that makes {output!r}"
+        return f"{node.op_type} {name}"
 
     def role(self, number: int, slot: int) -> str:
-        """What the operator calls one of a node's inputs; its number where it has no name."""
+        """Return the operator's name for one of a node's inputs; its number where it has none."""
         operator = RECURRENT.get(self.nodes[number].op_type)
         roles = operator.inputs if operator else ()
         return roles[slot] if slot < len(roles) else f"input {slot}"

@@ -10,7 +10,7 @@ MAIN = ("", "ai.onnx")
 
 
 def bodies(node: Any) -> list[Any]:
-    """The graphs nested in a node, such as the two branches of an If."""
+    """Return the graphs nested in a node, such as the two branches of an If."""
     return [
         body
         for entry in node.attribute
@@ -19,7 +19,7 @@ def bodies(node: Any) -> list[Any]:
 
 
 def nodes(*holders: Any) -> Iterator[Any]:
-    """The nodes of graphs and functions, each one before those nested in it."""
+    """Yield the nodes of graphs and functions, each one before those nested in it."""
     for holder in holders:
         for node in holder.node:
             yield node
@@ -27,49 +27,49 @@ def nodes(*holders: Any) -> Iterator[Any]:
 
 
 def reads(node: Any) -> list[str]:
-    """What a node reads, each name once, with what its bodies take from the graphs around them."""
+    """Return the names that a node and its bodies read from the graph around it, each once."""
     names = list(node.input)
     for body in bodies(node):
-        own = {value.name for value in (*body.input, *body.initializer)}
-        own |= {name for inner in body.node for name in inner.output}
+        defined = {value.name for value in (*body.input, *body.initializer)}
+        defined |= {name for inner in body.node for name in inner.output}
         inside = [name for inner in body.node for name in reads(inner)]
-        names += [n for n in (*inside, *(v.name for v in body.output)) if n not in own]
+        names += [n for n in (*inside, *(v.name for v in body.output)) if n not in defined]
     return list(dict.fromkeys(filter(None, names)))
 
 
 def used(graph: Any) -> set[str]:
-    """The names that anything reads, the outputs of the graph and of nested ones included."""
-    every = list(nodes(graph))
-    names = {name for node in every for name in node.input}
-    graphs = [graph, *(body for node in every for body in bodies(node))]
-    return (names | {value.name for each in graphs for value in each.output}) - {""}
+    """Return every name that a node reads or that is an output of the graph or a nested one."""
+    all_nodes = list(nodes(graph))
+    names = {name for node in all_nodes for name in node.input}
+    graphs = [graph, *(body for node in all_nodes for body in bodies(node))]
+    return (names | {value.name for inner in graphs for value in inner.output}) - {""}
 
 
 def inputs(graph: Any) -> list[Any]:
-    """What a graph has to be given: its inputs but for those that an initializer fills."""
+    """Return a graph's inputs but those that an initializer fills."""
     filled = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in filled]
 
 
 def input_at(node: Any, slot: int) -> str:
-    """The name that a node reads as its input number ``slot``; empty where it has none there."""
+    """Return the name of a node's input number ``slot``; empty where it is left out."""
     return str(node.input[slot]) if slot < len(node.input) else ""
 
 
 def trimmed(names: Iterable[str]) -> list[str]:
-    """The names without the empty ones at their end."""
-    kept = list(names)
-    while kept and not kept[-1]:
-        kept.pop()
-    return kept
+    """Return the names without the empty ones at their end."""
+    names = list(names)
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 def opsets(proto: Any) -> dict[str, int]:
-    """The version of every domain that a model or a function imports; ONNX's own is ``""``."""
+    """Return the version of every domain that a model or a function imports; ONNX's is ``""``."""
     imports = proto.opset_import
     return {"" if o.domain in MAIN else o.domain: int(o.version) for o in imports}
 
 
 def opset(model: Any) -> int:
-    """The version of ONNX's own operators; 1 where none is imported."""
+    """Return the version of ONNX's own operators; 1 where none is imported."""
     return opsets(model).get("", 1)

@@ -15,6 +15,7 @@ from harness.core.errors import GoldenError, UsageError
 from harness.core.files import read_json
 from harness.core.schema import Arrays, ModelSpec
 from harness.exporting import bundle
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.goldens.store import Golden
 from harness.onnx_tests import foreign, layout
@@ -66,7 +67,7 @@ def has_golden(path: Path) -> bool:
 
 def read_golden(path: Path) -> Golden:
     """Return the golden that the tests in ``path`` were made from, every tensor verified."""
-    manifest = store.manifest_in(path / GOLDEN)
+    manifest = manifests.read(path / GOLDEN / store.MANIFEST)[0]
     sets, entries = layout.data_sets(path), manifest["cases"]
     if len(sets) != len(entries):
         raise GoldenError(

@@ -23,6 +23,7 @@ from harness.core.registry import resolve
 from harness.core.schema import Array, GoldenCase, lengths_text
 from harness.core.tolerance import one_ulp
 from harness.exporting import bundle
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.goldens.store import Golden
 from harness.graphs import interface, walk
@@ -89,7 +90,7 @@ def to_tests(
         )
     selected = [golden_case.case for golden_case in kept]
     all_kept = len(kept) == len(golden.cases)
-    manifest = golden.manifest if all_kept else store.part(golden, selected)
+    manifest = golden.manifest if all_kept else manifests.part(golden.manifest, selected)
     with replacing(folder) as new:
         for number, golden_case in enumerate(kept):
             layout.write(new, number, _data_set(golden, golden_case, complete, proto))
@@ -226,7 +227,7 @@ def _completing(golden: Golden, proto: Any) -> Complete | None:
 def _write_beside(convertible: Convertible, manifest: Any, folder: Path) -> None:
     """Write what ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
-    (folder / GOLDEN / store.MANIFEST).write_text(store.manifest_text(manifest))
+    (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest))
     weights = convertible.golden.folder / store.WEIGHTS
     if weights.is_file():
         shutil.copyfile(weights, folder / GOLDEN / store.WEIGHTS)

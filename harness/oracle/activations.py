@@ -1,8 +1,7 @@
-"""The activation functions of ONNX's recurrent operators, in the dtype of what they take.
+"""The activation functions of ONNX's recurrent operators, in the dtype of their argument.
 
-Formulas and the order in which alpha and beta are consumed: LSTM in
-https://onnx.ai/onnx/operators/onnx__LSTM.html. An alpha is consumed only by a function that has
-one.
+Formulas and the order in which alpha and beta are consumed:
+https://onnx.ai/onnx/operators/onnx__LSTM.html. Only a function that has an alpha consumes one.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Activation = Callable[[Array], Array]
 
 
 def sigmoid(x: Array) -> Array:
-    """``1 / (1 + e^-x)``; 0 where ``e^-x`` overflows."""
+    """Return ``1 / (1 + e^-x)``; 0 where ``e^-x`` overflows."""
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
@@ -49,35 +48,33 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 }
 
 
-def activations(
+def resolved(
     names: Sequence[str] | None,
     alphas: Sequence[float] | None,
     betas: Sequence[float] | None,
     default: Sequence[str],
     directions: int,
 ) -> list[list[Activation]]:
-    """For each direction its functions.
+    """Return the functions of each direction.
 
     ValueError for a wrong number, an unknown name, or an alpha or beta that is missing.
     """
-    chosen = list(names or [*default] * directions)
-    if len(chosen) != len(default) * directions:
+    names, size = list(names or [*default] * directions), len(default)
+    if len(names) != size * directions:
         raise ValueError(
-            f"{len(chosen)} activations for {directions} direction(s); "
-            f"expected {len(default)} for each"
+            f"{len(names)} activations for {directions} direction(s); expected {size} for each"
         )
     alpha, beta = iter(alphas or ()), iter(betas or ())
-    made = [_activation(name, alpha, beta) for name in chosen]
-    size = len(default)
-    return [made[d * size : (d + 1) * size] for d in range(directions)]
+    functions = [_activation(name, alpha, beta) for name in names]
+    return [functions[d * size : (d + 1) * size] for d in range(directions)]
 
 
 def _activation(name: str, alpha: Iterator[float], beta: Iterator[float]) -> Activation:
-    function = next((f for known, f in FUNCTIONS.items() if known.lower() == name.lower()), None)
+    function = next((f for key, f in FUNCTIONS.items() if key.lower() == name.lower()), None)
     if function is None:
         raise ValueError(f"unknown activation {name!r}; choose from: {', '.join(FUNCTIONS)}")
-    given = zip((alpha, beta), parameters(name), strict=False)
-    values = [next(source, default) for source, default in given]
+    sources = zip((alpha, beta), parameters(name), strict=False)
+    values = [next(source, default) for source, default in sources]
     if None in values:
         raise ValueError(f"{name} needs a value for each of alpha and beta; ONNX has no default")
     return lambda x: function(x, *values)

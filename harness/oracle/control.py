@@ -1,7 +1,7 @@
 """ONNX's Loop and Scan: https://onnx.ai/onnx/operators/onnx__Loop.html and onnx__Scan.html.
 
-A body's own inputs shadow names of the graph around it, and each scan output is stacked along an
-axis of its own. ``body`` is the evaluator of the nested graph, ``context`` the values around it.
+A body's own inputs shadow names of the graph around it, and each scan output is stacked along a
+new axis. ``body`` is the evaluator of the nested graph, ``context`` the values around it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def loop(
     context: Mapping[str, Any],
     attributes: Mapping[str, Any] | None = None,
 ) -> tuple[Any, ...]:
-    """The carried values after the last iteration, then every scan output.
+    """Return the carried values after the last iteration, then every scan output.
 
-    Where ``condition`` is omitted what the body says of it is ignored, as the standard has it.
+    Where ``condition`` is omitted the body's is ignored, as the standard has it.
     """
     count = len(carried)
     scanned: list[list[Array]] = [[] for _ in body.output_names[1 + count :]]
@@ -35,16 +35,16 @@ def loop(
     while going and (limit is None or iteration < limit):
         own = (np.array(iteration, np.int64), np.array(going), *carried)
         feeds = {**context, **dict(zip(body.input_names, own, strict=True))}
-        said, *values = body.run(None, feeds, attributes=attributes)
+        goes_on, *values = body.run(None, feeds, attributes=attributes)
         carried = tuple(values[:count])
-        for into, value in zip(scanned, values[count:], strict=True):
-            into.append(value)
-        going = condition is None or bool(np.asarray(said).item())
+        for steps, value in zip(scanned, values[count:], strict=True):
+            steps.append(value)
+        going = condition is None or bool(np.asarray(goes_on).item())
         iteration += 1
     types = body.output_types[1 + count :]
     stacked = [
-        np.stack(values) if values else _nothing(declared)
-        for values, declared in zip(scanned, types, strict=True)
+        np.stack(steps) if steps else _no_steps(declared)
+        for steps, declared in zip(scanned, types, strict=True)
     ]
     return (*carried, *stacked)
 
@@ -60,7 +60,7 @@ def scan(
     scan_output_directions: Sequence[int] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> tuple[Array, ...]:
-    """The final state variables, then every scan output; a direction of 1 is backward."""
+    """Return the final state variables, then every scan output; a direction of 1 is backward."""
     count = len(values) - num_scan_inputs
     states = values[:count]
     outputs = len(body.output_names) - count
@@ -79,22 +79,22 @@ def scan(
     scanned: list[list[Array]] = [[] for _ in range(outputs)]
     for slices in zip(*sources, strict=True):
         feeds = {**context, **dict(zip(body.input_names, (*states, *slices), strict=True))}
-        given = body.run(None, feeds, attributes=attributes)
-        states = tuple(given[:count])
-        for into, value in zip(scanned, given[count:], strict=True):
-            into.append(value)
+        results = body.run(None, feeds, attributes=attributes)
+        states = tuple(results[:count])
+        for steps, value in zip(scanned, results[count:], strict=True):
+            steps.append(value)
     stacked = []
     for index, (steps, declared) in enumerate(zip(scanned, body.output_types[count:], strict=True)):
         backward = scan_output_directions and scan_output_directions[index]
         axis = scan_output_axes[index] if scan_output_axes else 0
         ordered = steps[::-1] if backward else steps
-        whole = np.stack(ordered) if ordered else _nothing(declared)
-        stacked.append(np.moveaxis(whole, 0, axis))
+        joined = np.stack(ordered) if ordered else _no_steps(declared)
+        stacked.append(np.moveaxis(joined, 0, axis))
     return (*states, *stacked)
 
 
-def _nothing(declared: Any) -> Array:
-    """A scan output of no iterations: a dimension that the body leaves open is 0."""
+def _no_steps(declared: Any) -> Array:
+    """Return a scan output of no iterations: a dimension that the body leaves open is 0."""
     tensor = declared.tensor_type
     sizes = [dim.dim_value for dim in tensor.shape.dim]
     return np.zeros((0, *sizes), helper.tensor_dtype_to_np_dtype(tensor.elem_type))

@@ -1,11 +1,10 @@
-"""onnx's reference evaluator in float64: its own operators but for those that are replaced here.
+"""onnx's reference evaluator in float64, with replacements for what it gets wrong.
 
-What it gets wrong, each of which is replaced (onnx 1.23): LSTM, GRU and RNN ignore
-``sequence_lens``, activations and clip; a Loop lets the graph around it shadow its body's inputs
-and joins scan outputs along an axis that is there already; an omitted output's value is given to
-every omitted input after it; LRN normalises as many channels as there are rows; the bodies of
-functions are evaluated without the replacements; attributes are float32 scalars, whose products
-are rounded.
+In onnx 1.23: LSTM, GRU and RNN ignore ``sequence_lens``, activations and clip; a Loop lets the
+graph around it shadow its body's inputs and joins scan outputs along an existing axis; the value of
+an omitted output becomes that of every omitted input after it; LRN normalises as many channels as
+there are rows; the bodies of functions are evaluated without replacements; attributes are float32
+scalars, whose products are rounded.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ FLOAT32_INSIDE = ("AffineGrid", "CausalConvWithState", "GridSample", "LinearAtte
 
 
 def _operator(name: str, kernel: Any, needs_context: bool) -> Any:
-    """``kernel`` as the evaluator's class for an operator."""
+    """Return ``kernel`` as the evaluator's class of an operator."""
     body = {"_run": staticmethod(kernel), "need_context": lambda self: needs_context}
     return type(name, (OpRun,), body)
 
@@ -80,10 +79,10 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
         attributes: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> list[Any]:
-        """The outputs in the graph's order; RuntimeError where a node gives a narrow float.
+        """Return the outputs in the graph's order; RuntimeError where a node gives a narrow float.
 
-        ``feed_inputs`` hold, for a nested graph, the values around it too: its own initializers
-        shadow those.
+        For a nested graph ``feed_inputs`` also hold the values around it, which its own
+        initializers shadow.
         """
         values = {**self.rt_inits_, **feed_inputs, **self._own, "": None}
         for node in self.rt_nodes_:
@@ -102,13 +101,13 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
 
 
 class DeclaredEvaluator(Evaluator):
-    """Evaluates a ModelProto in the types that it declares, by the same corrected operators."""
+    """Evaluates a ModelProto in its declared types, with the same corrected operators."""
 
     wide = False
 
 
 def _exact(value: Any) -> Any:
-    """An attribute without float32 scalars, whose sums and products would be rounded."""
+    """Return an attribute in float64: sums and products of float32 scalars would be rounded."""
     if isinstance(value, list):
         return [_exact(item) for item in value]
     return np.float64(value) if isinstance(value, np.float32) else value

@@ -19,15 +19,15 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def cast(x: Array, to: int, saturate: int = 1, round_mode: str = "up") -> tuple[Array]:
-    """``to`` may come from the attribute of a function, which ``widen`` does not see."""
+    """Cast, with float64 for a narrow ``to`` that ``widen`` missed, in a function's attribute."""
     if to in NARROW:
         return (x.astype(np.float64),)
     return (cast_to(x, to, bool(saturate), round_mode),)
 
 
-def constant(**given: Any) -> tuple[Any]:
-    """The one attribute that is given, which may come from the attribute of a function."""
-    ((name, value),) = given.items()
+def constant(**attributes: Any) -> tuple[Any]:
+    """Return the value of the only attribute, which a function's attribute may set."""
+    ((name, value),) = attributes.items()
     if name in ("value", "sparse_value"):
         return (widen_value(value),)
     kinds = {"float": np.float64, "int": np.int64, "string": np.str_}
@@ -46,7 +46,7 @@ def layer_normalization(
     epsilon: float = 1e-5,
     stash_type: int = 1,
 ) -> tuple[Array, ...]:
-    """Y, Mean, InvStdDev over the axes from ``axis`` on."""
+    """Return Y, Mean, InvStdDev over the axes from ``axis`` on."""
     axes = tuple(range(axis % x.ndim, x.ndim))
     mean = x.mean(axes, keepdims=True)
     inverse = 1 / np.sqrt(np.square(x - mean).mean(axes, keepdims=True) + epsilon)
@@ -69,7 +69,7 @@ def dequantize_linear(
     block_size: int = 0,
     output_dtype: int = 0,
 ) -> tuple[Array]:
-    """``(x - zero_point) * scale``, per tensor, per axis or per block."""
+    """Return ``(x - zero_point) * scale``, per tensor, per axis or per block."""
     y = x.astype(np.float64)
     if zero_point is not None:
         zero = zero_point.astype(np.float64)
@@ -78,7 +78,7 @@ def dequantize_linear(
 
 
 def dynamic_quantize_linear(x: Array) -> tuple[Array, Array, Array]:
-    """y in uint8, y_scale, y_zero_point in uint8."""
+    """Return y in uint8, y_scale, y_zero_point in uint8."""
     low, high = min(0.0, float(x.min(initial=0))), max(0.0, float(x.max(initial=0)))
     scale = (high - low) / 255 if high > low else 1 / 255
     zero = np.clip(np.rint(-low / scale), 0, 255)
@@ -89,7 +89,7 @@ def dynamic_quantize_linear(x: Array) -> tuple[Array, Array, Array]:
 def lrn(
     x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> tuple[Array]:
-    """``x / (bias + alpha / size * sum of squares over size channels) ** beta``."""
+    """Return ``x / (bias + alpha / size * sum of squares over size channels) ** beta``."""
     before = (size - 1) // 2
     around = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
     squares = np.pad(np.square(x), around)

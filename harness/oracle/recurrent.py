@@ -2,19 +2,20 @@
 
 Formulas, gate orders and shapes: https://onnx.ai/onnx/operators/onnx__LSTM.html, onnx__GRU.html and
 onnx__RNN.html. Letters: T steps, B rows, I input features, H units, D directions, G gates. Past
-a row's ``sequence_lens`` its Y is 0 and its state is kept; the final states of a row without any
+a row's ``sequence_lens`` its Y is 0 and its state stays; the final states of a row without any
 step are 0 whatever the initial ones, as in ONNX Runtime (the standard does not say).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from harness.core.schema import Array
 from harness.graphs.recurrent import RECURRENT
-from harness.oracle.activations import Activation, activations
+from harness.oracle.activations import Activation, resolved
 
 States = tuple[Array, ...]
 Cell = Callable[[Array, States], States]
@@ -31,28 +32,21 @@ def lstm(
     initial_c: Array | None = None,
     p: Array | None = None,
     *,
-    activation_alpha: Sequence[float] | None = None,
-    activation_beta: Sequence[float] | None = None,
-    activations: Sequence[str] | None = None,
     clip: float | None = None,
-    direction: str = "forward",
-    hidden_size: int | None = None,
     input_forget: int = 0,
-    layout: int = 0,
+    **attributes: Any,
 ) -> tuple[Array, ...]:
-    """Y, Y_h, Y_c; the gates of W, R and B come in the order i, o, f, c, those of P i, o, f.
+    """Return Y, Y_h, Y_c; the gates of W, R and B come in the order i, o, f, c, those of P i, o, f.
 
-    The clip bounds what the gates' activations take; the cell state goes into ``h`` as it is, as
-    in ONNX Runtime (the standard says "the input of activations").
+    The clip bounds the arguments of the gates' activations; the cell state goes into ``h`` as it
+    is, as in ONNX Runtime (the standard says "the input of activations").
     """
-    _check_weights("LSTM", hidden_size, w, r, b, p)
-    functions = _functions("LSTM", direction, activations, activation_alpha, activation_beta)
 
-    def cell(d: int) -> tuple[Array, Cell]:
+    def cell(d: int, functions: Sequence[Activation]) -> tuple[Array, Cell]:
         size = r.shape[-1]
         bias = np.zeros(4 * size, x.dtype) if b is None else b[d, : 4 * size] + b[d, 4 * size :]
         p_i, p_o, p_f = np.split(np.zeros(3 * size, x.dtype) if p is None else p[d], 3)
-        f, g, h = functions[d]
+        f, g, h = functions
         recurrent = np.ascontiguousarray(r[d].T)
 
         def step(projected: Array, states: States) -> States:
@@ -66,8 +60,7 @@ def lstm(
 
         return bias, step
 
-    initial = (initial_h, initial_c)
-    return _run(x, w, r, cell, initial, sequence_lens, direction, layout)
+    return _run("LSTM", cell, x, (w, r, b, p), (initial_h, initial_c), sequence_lens, **attributes)
 
 
 def gru(
@@ -78,24 +71,16 @@ def gru(
     sequence_lens: Array | None = None,
     initial_h: Array | None = None,
     *,
-    activation_alpha: Sequence[float] | None = None,
-    activation_beta: Sequence[float] | None = None,
-    activations: Sequence[str] | None = None,
     clip: float | None = None,
-    direction: str = "forward",
-    hidden_size: int | None = None,
-    layout: int = 0,
     linear_before_reset: int = 0,
+    **attributes: Any,
 ) -> tuple[Array, ...]:
-    """Y, Y_h; the gates of W, R and B come in the order z, r, h."""
-    _check_weights("GRU", hidden_size, w, r, b)
-    functions = _functions("GRU", direction, activations, activation_alpha, activation_beta)
+    """Return Y, Y_h; the gates of W, R and B come in the order z, r, h."""
 
-    def cell(d: int) -> tuple[Array, Cell]:
+    def cell(d: int, functions: Sequence[Activation]) -> tuple[Array, Cell]:
         size = r.shape[-1]
-        both_biases = np.zeros(6 * size, x.dtype) if b is None else b[d]
-        input_bias, state_bias = np.split(both_biases, 2)
-        f, g = functions[d]
+        input_bias, state_bias = np.split(np.zeros(6 * size, x.dtype) if b is None else b[d], 2)
+        f, g = functions
         gates = np.ascontiguousarray(r[d, : 2 * size].T)
         candidate = np.ascontiguousarray(r[d, 2 * size :].T)
         candidate_bias = state_bias[2 * size :]
@@ -103,8 +88,8 @@ def gru(
 
         def step(projected: Array, states: States) -> States:
             (hidden,) = states
-            both = f(_clip(projected[:, : 2 * size] + hidden @ gates, clip))
-            update, reset = both[:, :size], both[:, size:]
+            opened = f(_clip(projected[:, : 2 * size] + hidden @ gates, clip))
+            update, reset = opened[:, :size], opened[:, size:]
             if linear_before_reset:
                 fed = reset * (hidden @ candidate + candidate_bias)
             else:
@@ -114,7 +99,7 @@ def gru(
 
         return bias, step
 
-    return _run(x, w, r, cell, (initial_h,), sequence_lens, direction, layout)
+    return _run("GRU", cell, x, (w, r, b, None), (initial_h,), sequence_lens, **attributes)
 
 
 def rnn(
@@ -125,51 +110,58 @@ def rnn(
     sequence_lens: Array | None = None,
     initial_h: Array | None = None,
     *,
+    clip: float | None = None,
+    activations: Sequence[str] | None = None,
+    **attributes: Any,
+) -> tuple[Array, ...]:
+    """Return Y, Y_h; of the standard's two default activations one direction takes the first."""
+
+    def cell(d: int, functions: Sequence[Activation]) -> tuple[Array, Cell]:
+        size = r.shape[-1]
+        bias = np.zeros(size, x.dtype) if b is None else b[d, :size] + b[d, size:]
+        (f,) = functions
+        recurrent = np.ascontiguousarray(r[d].T)
+        return bias, lambda projected, states: (f(_clip(projected + states[0] @ recurrent, clip)),)
+
+    attributes["activations"] = list(activations or ())[: w.shape[0]]
+    return _run("RNN", cell, x, (w, r, b, None), (initial_h,), sequence_lens, **attributes)
+
+
+def _clip(x: Array, bound: float | None) -> Array:
+    """Return ``x`` within ±``bound``; None and 0 bound nothing. ValueError for a negative bound."""
+    if bound is not None and bound < 0:
+        raise ValueError(f"clip is {bound:g}, expected 0 or more")
+    return np.clip(x, -bound, bound) if bound else x
+
+
+def _check(what: str, value: Array | None, shape: tuple[int, ...]) -> None:
+    """Raise ValueError for another shape, from which NumPy might broadcast."""
+    if value is not None and value.shape != shape:
+        raise ValueError(f"{what} has shape {list(value.shape)}, expected {list(shape)}")
+
+
+def _run(
+    op_type: str,
+    cell: Callable[[int, Sequence[Activation]], tuple[Array, Cell]],
+    x: Array,
+    weights: tuple[Array, Array, Array | None, Array | None],
+    initial: Sequence[Array | None],
+    lens: Array | None,
+    *,
     activation_alpha: Sequence[float] | None = None,
     activation_beta: Sequence[float] | None = None,
     activations: Sequence[str] | None = None,
-    clip: float | None = None,
     direction: str = "forward",
     hidden_size: int | None = None,
     layout: int = 0,
 ) -> tuple[Array, ...]:
-    """Y, Y_h; the standard's default is two activations, of which one direction takes the first."""
-    _check_weights("RNN", hidden_size, w, r, b)
-    names = list(activations or ())[: w.shape[0]]
-    functions = _functions("RNN", direction, names, activation_alpha, activation_beta)
+    """Return Y [T, D, B, H] and each final state [D, B, H]; with ``layout`` 1 the rows come first.
 
-    def cell(d: int) -> tuple[Array, Cell]:
-        size = r.shape[-1]
-        bias = np.zeros(size, x.dtype) if b is None else b[d, :size] + b[d, size:]
-        (f,) = functions[d]
-        recurrent = np.ascontiguousarray(r[d].T)
-        return bias, lambda projected, states: (f(_clip(projected + states[0] @ recurrent, clip)),)
-
-    return _run(x, w, r, cell, (initial_h,), sequence_lens, direction, layout)
-
-
-def _functions(
-    op_type: str,
-    direction: str,
-    names: Sequence[str] | None,
-    alphas: Sequence[float] | None,
-    betas: Sequence[float] | None,
-) -> list[list[Activation]]:
-    if direction not in DIRECTIONS:
-        raise ValueError(f"unknown direction {direction!r}; choose from: {', '.join(DIRECTIONS)}")
-    default = RECURRENT[op_type].activations
-    return activations(names, alphas, betas, default, len(DIRECTIONS[direction]))
-
-
-def _check_weights(
-    op_type: str,
-    hidden_size: int | None,
-    w: Array,
-    r: Array,
-    b: Array | None,
-    p: Array | None = None,
-) -> None:
-    """ValueError where a weight has not the shape that the standard gives it for W [D, G·H, I]."""
+    ``cell(d, functions)`` returns the step of direction ``d`` and the bias [G·H] that is added to
+    the projection of its inputs. ``weights`` are W [D, G·H, I], R, B and P; ValueError where one
+    has another shape than the standard gives it, or an attribute another value.
+    """
+    w, r, b, p = weights
     gates = len(RECURRENT[op_type].gates)
     directions, units = w.shape[0], w.shape[1] // gates
     _check("W", w, (directions, gates * units, w.shape[2]))
@@ -178,38 +170,12 @@ def _check_weights(
     _check("P", p, (directions, 3 * units))
     if hidden_size not in (None, units):
         raise ValueError(f"hidden_size is {hidden_size}, the weights are for {units} units")
-
-
-def _check(what: str, value: Array | None, shape: tuple[int, ...]) -> None:
-    """ValueError where ``value`` has another shape, to which NumPy might broadcast it."""
-    if value is not None and value.shape != shape:
-        raise ValueError(f"{what} has shape {list(value.shape)}, expected {list(shape)}")
-
-
-def _clip(x: Array, bound: float | None) -> Array:
-    """``x`` within ±``bound``; None and 0 bound nothing. ValueError for a negative bound."""
-    if bound is not None and bound < 0:
-        raise ValueError(f"clip is {bound:g}, expected 0 or more")
-    return np.clip(x, -bound, bound) if bound else x
-
-
-def _run(
-    x: Array,
-    w: Array,
-    r: Array,
-    cell: Callable[[int], tuple[Array, Cell]],
-    initial: Sequence[Array | None],
-    lens: Array | None,
-    direction: str,
-    layout: int,
-) -> tuple[Array, ...]:
-    """Y [T, D, B, H] and each final state [D, B, H]; with ``layout`` 1 the rows come first.
-
-    ``cell(d)`` gives the bias [G·H] that belongs to the projection of the inputs, and the step.
-    """
-    backward = DIRECTIONS[direction]
-    if w.shape[0] != len(backward):
-        raise ValueError(f"W is for {w.shape[0]} direction(s), direction is {direction!r}")
+    if direction not in DIRECTIONS:
+        raise ValueError(f"unknown direction {direction!r}; choose from: {', '.join(DIRECTIONS)}")
+    backward, default = DIRECTIONS[direction], RECURRENT[op_type].activations
+    functions = resolved(activations, activation_alpha, activation_beta, default, len(backward))
+    if directions != len(backward):
+        raise ValueError(f"W is for {directions} direction(s), direction is {direction!r}")
     if layout not in (0, 1):
         raise ValueError(f"layout is {layout}, expected 0 or 1")
     if layout:
@@ -220,14 +186,14 @@ def _run(
         raise ValueError(f"sequence_lens is {lens.dtype}, expected int32")
     if lens is not None and (lens.min(initial=0) < 0 or lens.max(initial=0) > steps):
         raise ValueError(f"sequence_lens {lens.tolist()} are not within 0 to {steps} steps")
-    nothing = np.zeros((len(backward), rows, r.shape[-1]), x.dtype)
+    zeros = np.zeros((directions, rows, units), x.dtype)
     _check("sequence_lens", lens, (rows,))
     for state in initial:
-        _check("an initial state", state, nothing.shape)
-    starts = [nothing if s is None else s for s in initial]
+        _check("an initial state", state, zeros.shape)
+    starts = [zeros if s is None else s for s in initial]
     outputs, finals = [], []
     for d, reverse in enumerate(backward):
-        bias, step = cell(d)
+        bias, step = cell(d, functions[d])
         start = tuple(s[d] for s in starts)
         y, final = _scan(step, x @ w[d].T + bias, start, lens, reverse)
         outputs.append(y)
@@ -242,7 +208,7 @@ def _run(
 def _scan(
     step: Cell, projected: Array, states: States, lens: Array | None, reverse: bool
 ) -> tuple[Array, States]:
-    """The output at every step [T, B, H] and the states after the last valid one."""
+    """Return the output at every step [T, B, H] and the states after the last valid one."""
     steps, rows, _ = projected.shape
     valid_steps = np.full(rows, steps) if lens is None else lens
     y = np.zeros((steps, *states[0].shape), projected.dtype)

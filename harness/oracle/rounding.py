@@ -1,4 +1,4 @@
-"""What an ONNX file computes in float64, and how far rounding alone moves it in its own types."""
+"""The outputs of an ONNX file in float64, and their noise: how far rounding alone moves them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ Measured = list[tuple[Arrays, dict[str, float]]]
 
 
 def measure(model: Path, inputs: Sequence[Arrays], draws: int = DRAWS) -> Measured:
-    """For each set of inputs the outputs in float64 and the noise of each.
+    """Return, for each set of inputs, the outputs in float64 and the noise of each.
 
     The noise of a floating-point output is its largest absolute error in ``draws`` runs of the same
-    graph in its own types, by the same evaluator. One run's largest error is a matter of luck: in
+    graph in its own types, by the same evaluator. The largest error of a single run is chance: in
     all but the first the weights are moved by up to ``NEARBY`` of their size, in float64 too, which
-    leaves the mathematics nearly what it was and draws the rounding anew. Any other output is as
-    the graph gives it, with noise 0.
+    changes the rounding errors but hardly the mathematics. Other outputs have noise 0.
 
     CheckError, LoadError or RunError, in one line, where the oracle cannot read, load or run the
     model, where an output is no tensor, or where rounding alone makes a finite output infinite.
@@ -43,8 +42,8 @@ def measure(model: Path, inputs: Sequence[Arrays], draws: int = DRAWS) -> Measur
     for draw in range(max(draws, 1)):
         near = nearby_model(proto, draw)
         fine, coarse = exact.open(near), rounded.open(near)
-        for number, given in enumerate(inputs):
-            expected, actual = _tensors(fine.run(given)), _tensors(coarse.run(given))
+        for number, feeds in enumerate(inputs):
+            expected, actual = _tensors(fine.run(feeds)), _tensors(coarse.run(feeds))
             if draw == 0:
                 measured.append((expected, dict.fromkeys(expected, 0.0)))
             noise = measured[number][1]
@@ -54,10 +53,10 @@ def measure(model: Path, inputs: Sequence[Arrays], draws: int = DRAWS) -> Measur
 
 
 def nearby_model(model: Any, draw: int) -> Any:
-    """A ModelProto whose weights are moved by up to ``NEARBY`` of their size; draw 0 moves none.
+    """Return a ModelProto with weights moved by up to ``NEARBY`` of their size; draw 0 moves none.
 
-    Weights are the floating-point initializers and constants of more than one element, nested
-    graphs' and functions' too, but for those whose values decide the shape of a result.
+    Weights are the floating-point initializers and constants of more than one element, also of
+    nested graphs and functions, but not those whose values decide the shape of a result.
     """
     if draw == 0:
         return model
@@ -68,10 +67,10 @@ def nearby_model(model: Any, draw: int) -> Any:
     weights = [(tensor.name, tensor) for graph in graphs for tensor in graph.initializer]
     holders = [node for node in nodes if node.op_type == "Constant"]
     weights += [(node.output[0], tensor) for node in holders for tensor in tensors(node)]
-    kept = {name for node in nodes if node.op_type in SIZED_BY_VALUES for name in node.input[1:]}
+    sizes = {name for node in nodes if node.op_type in SIZED_BY_VALUES for name in node.input[1:]}
     for name, tensor in weights:
         value = numpy_helper.to_array(tensor)
-        if _floating(value) and value.size > 1 and name not in kept:
+        if _floating(value) and value.size > 1 and name not in sizes:
             moved = value * (1 + rng.uniform(-NEARBY, NEARBY, value.shape))
             tensor.CopyFrom(numpy_helper.from_array(moved.astype(value.dtype), tensor.name))
     return near
@@ -85,7 +84,7 @@ def _tensors(outputs: list[tuple[str, Any]]) -> Arrays:
 
 
 def _error(name: str, expected: Array, actual: Array) -> float:
-    """The largest absolute error; places that hold the same infinity or NaN agree."""
+    """Return the largest absolute error; places with the same infinity or NaN agree."""
     if not _floating(expected):
         return 0.0
     if expected.shape != actual.shape:

@@ -1,9 +1,9 @@
-"""The oracle: any ONNX graph in float64, a referee for what the graph itself computes.
+"""The oracle: a runtime that computes any ONNX graph in float64.
 
 The model is widened (``widen``), its nodes are evaluated by onnx's reference evaluator with the
-operators replaced that it gets wrong or computes in float32 (``evaluator``). Inputs in float32
-are taken exactly; outputs that the graph declares in float32 come back in float64. ``DECLARED``
-evaluates the same graph in its own types, so that the two differ by rounding alone.
+operators replaced that it gets wrong or computes in float32 (``evaluator``). Outputs that the
+graph declares in float32 come back in float64. ``DECLARED`` evaluates the same graph in its own
+types, so that the two differ by rounding alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OLDEST_OPSET = 13
 
 
 class OracleSession:
-    """A model held by an evaluator."""
+    """A model loaded in an evaluator."""
 
     def __init__(self, evaluator: Any, model: Any) -> None:
         self._evaluator = evaluator
@@ -35,9 +35,9 @@ class OracleSession:
         self._ops = Counter(node.op_type for node in model.graph.node)
 
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
-        """Run one case; RunError where an input is not what is declared or a node fails.
+        """Return one case's outputs; RunError where an input is not as declared or a node fails.
 
-        Every output of a floating type is float64 where the model is widened.
+        In a widened model all floating outputs are float64.
         """
         from harness.oracle.feeds import contradiction
         from harness.oracle.widen import widen_value
@@ -48,14 +48,14 @@ class OracleSession:
                 raise RunError(f"input {name} is {wrong}")
         try:
             with np.errstate(all="ignore"):
-                taken = {n: widen_value(v) if self._wide else v for n, v in inputs.items()}
-                values = self._evaluator.run(None, taken)
+                feeds = {n: widen_value(v) if self._wide else v for n, v in inputs.items()}
+                values = self._evaluator.run(None, feeds)
         except Exception as error:
             raise RunError(one_line(error)) from error
         return list(zip(self._outputs, values, strict=True))
 
     def evidence(self) -> dict[str, Any]:
-        """As ONNX Runtime's; nested graphs' nodes are not counted."""
+        """Return evidence such as ONNX Runtime's; nodes of nested graphs are not counted."""
         return {
             "providers": [PROVIDER],
             "nodes_by_provider": {PROVIDER: dict(sorted(self._ops.items()))},
@@ -68,9 +68,9 @@ class OracleSession:
 
 @dataclass(frozen=True)
 class OracleRuntime:
-    """Needs onnx alone, which is a core dependency, and so is always available.
+    """Needs onnx alone, a core dependency, and is always available.
 
-    ``wide`` says whether a model is widened to float64 or evaluated in the types it declares.
+    Where ``wide`` a model is widened to float64, else evaluated in the types that it declares.
     """
 
     wide: bool = True
@@ -84,7 +84,7 @@ class OracleRuntime:
         return distribution_version("onnx")
 
     def prepare(self, path: str) -> OracleSession:
-        """Load the model file; LoadError where it cannot be read, or as ``open`` has it."""
+        """Load the model file; LoadError where it cannot be read, or as ``open`` raises it."""
         import onnx
 
         try:
@@ -94,7 +94,7 @@ class OracleRuntime:
         return self.open(model)
 
     def open(self, model: Any) -> OracleSession:
-        """Take a ModelProto, which is left as it is.
+        """Load a copy of a ModelProto.
 
         LoadError where it has no outputs, its opset is older than ``OLDEST_OPSET`` (the reference
         evaluator gives some operators their newer meaning there), or an operator is unknown or

@@ -1,8 +1,7 @@
 """A graph with every narrow floating type in it replaced by float64.
 
-Integers, booleans, strings and the quantised 8-bit and 4-bit floats stay what they are. The result
-is for ``evaluator``; where the standard allows an operator float32 alone, it is no longer a model
-that a checker with strict types accepts.
+Integers, booleans, strings and the quantised 8-bit and 4-bit floats stay as they are. The result
+is for ``evaluator``; onnx's checker refuses it where an operator allows float32 alone.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ DTYPE_ATTRIBUTES = (
 
 
 def widen(model: Any) -> Any:
-    """A widened copy of a ModelProto: its graph, nested graphs and functions."""
+    """Return a widened copy of a ModelProto: its graph, nested graphs and functions."""
     wide = deepcopy(model)
     _widen(wide.graph, walk.opsets(wide))
     for function in wide.functions:
@@ -40,14 +39,14 @@ def widen(model: Any) -> Any:
 
 
 def widen_function(function: Any) -> Any:
-    """A widened copy of a FunctionProto."""
+    """Return a widened copy of a FunctionProto."""
     wide = deepcopy(function)
     _widen(wide, walk.opsets(wide))
     return wide
 
 
 def widen_value(value: Any) -> Any:
-    """An array, or a list of them, in float64 where it is in a narrow floating type."""
+    """Return an array, or a list of them, in float64 where it is in a narrow floating type."""
     if isinstance(value, list):
         return [widen_value(item) for item in value]
     narrow = getattr(value, "dtype", None) in NARROW_DTYPES
@@ -57,25 +56,24 @@ def widen_value(value: Any) -> Any:
 def _widen(holder: Any, opsets: Mapping[str, int]) -> None:
     """Widen a graph or a function, and what is nested in it, in place."""
     nodes = list(walk.nodes(holder))
-    for each in (holder, *(body for node in nodes for body in walk.bodies(node))):
-        for value in each.value_info:
+    for graph in (holder, *(body for node in nodes for body in walk.bodies(node))):
+        for value in graph.value_info:
             _type(value.type)
-        if isinstance(each, GraphProto):
-            for tensor in (
-                *each.initializer,
-                *(sparse.values for sparse in each.sparse_initializer),
-            ):
+        if isinstance(graph, GraphProto):
+            for tensor in graph.initializer:
                 _tensor(tensor)
-            for value in (*each.input, *each.output):
+            for sparse in graph.sparse_initializer:
+                _tensor(sparse.values)
+            for value in (*graph.input, *graph.output):
                 _type(value.type)
     for node in nodes:
         for attribute in node.attribute:
             _attribute(attribute)
-        given = {attribute.name for attribute in node.attribute}
-        if node.op_type == "ConstantOfShape" and not given:
+        names = {attribute.name for attribute in node.attribute}
+        if node.op_type == "ConstantOfShape" and not names:
             zero = numpy_helper.from_array(np.zeros(1))
             node.attribute.append(helper.make_attribute("value", zero))
-        for name in _narrow_defaults(node, opsets) - given:
+        for name in _narrow_defaults(node, opsets) - names:
             node.attribute.append(helper.make_attribute(name, TensorProto.DOUBLE))
 
 
@@ -99,11 +97,11 @@ def _attribute(attribute: Any) -> None:
 
 
 def _narrow_defaults(node: Any, opsets: Mapping[str, int]) -> set[str]:
-    """The attributes by which the node's operator means a narrow float unless it is told."""
-    known = schema(node, opsets)
-    attributes = known.attributes if known else {}
-    narrow = (n for n in DTYPE_ATTRIBUTES if n in attributes)
-    return {name for name in narrow if attributes[name].default_value.i in NARROW}
+    """Return the attributes of the node's operator whose default is a narrow float."""
+    definition = schema(node, opsets)
+    attributes = definition.attributes if definition else {}
+    dtypes = (n for n in DTYPE_ATTRIBUTES if n in attributes)
+    return {name for name in dtypes if attributes[name].default_value.i in NARROW}
 
 
 def _tensor(tensor: Any) -> None:

@@ -1,1 +1,1 @@
-"""Child processes: started, limited, watched and ended in one way."""
+"""Child processes: one way to start, limit, watch and end them."""

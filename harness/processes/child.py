@@ -1,10 +1,10 @@
 """The child of ``harness.processes.worker``: calls the functions that it is sent, in turn.
 
-Started with the handle of its connection, a limit of its memory in bytes and whether it ends with
+Its arguments are the handle of its connection, its memory limit in bytes and whether it ends with
 the thread that started it. The first message is its ``sys.path``; each other one is a function and
-its arguments. A call is answered by its events and then by what it returned or, of the harness's
-own errors, raised; any other exception ends the process with its traceback. The process ends, in
-the middle of a call too, when the other end of the connection closes.
+its arguments. The answer to a call is its events and then what it returned, or the HarnessError
+that it raised; any other exception ends the process with its traceback. The process ends, in the
+middle of a call too, when the other end of the connection closes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a child process may use, and how it holds itself to that."""
+"""The limits of a child process, and how it sets them for itself."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ _PR_SET_PDEATHSIG = 1
 class Limits:
     """What one call in a child may use: wall time in seconds, bytes of data, bytes of output.
 
-    ``seconds`` and ``memory`` are None where nobody asked for one: then it is half an hour, and
-    half of the machine's memory.
+    Where ``seconds`` is None it is half an hour; where ``memory`` is, half of the machine's.
     """
 
     seconds: float | None = None
@@ -42,35 +41,32 @@ UNLIMITED = Limits(math.inf, sys.maxsize)
 
 
 def machine_memory() -> int:
-    """Return the machine's memory in bytes, or more than any machine has where it is not known."""
+    """Return the machine's memory in bytes; ``sys.maxsize`` where it is not known."""
     if not hasattr(os, "sysconf"):
         return sys.maxsize
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def not_kept() -> str:
-    """Return which limit this platform cannot hold a process to; empty where it holds all."""
+    """Return which limit this platform cannot set, and why; empty where it sets all."""
     return "" if sys.platform == "linux" else f"memory: {sys.platform} has no limit of data"
 
 
 def confine(memory: int) -> None:
-    """Let this process have ``memory`` bytes of data and leave no core dump, where that can be."""
+    """Limit this process to ``memory`` bytes of data and no core dump, where the platform can."""
     try:
         import resource
     except ImportError:
         return
-    for kind, wanted in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, memory)):
+    for kind, limit in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, memory)):
         hard = resource.getrlimit(kind)[1]
-        within = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         with suppress(OSError, ValueError):
-            resource.setrlimit(kind, (within, hard))
+            resource.setrlimit(kind, (soft, hard))
 
 
 def end_with_parent() -> None:
-    """Have the system kill this process when the thread that started it ends, however it ends.
-
-    Linux alone can do that.
-    """
+    """Have Linux kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

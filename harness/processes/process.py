@@ -1,4 +1,4 @@
-"""A process that may be lost: started apart, its output counted, ended with all that it started."""
+"""A child process whose output is counted and that is killed with all that it started."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import IO, Any
 from uuid import uuid4
 
 LOOK = 0.2
-"""Seconds after which to look whether a process lives: what it forked may hold its pipes open."""
+"""Seconds between checks that a process lives: what it forked may hold its pipes open."""
 _GRACE = 5.0
 _TAIL = 4096
 
 
 class Process:
-    """A child that leads a session of its own: a terminal's Ctrl-C does not reach it.
+    """A child that leads a session of its own, so that a terminal's Ctrl-C does not reach it.
 
-    What it writes to standard error, and to standard output unless ``answers`` is set, is its
-    output: its end is kept, and over ``limit`` bytes since ``renew`` it is killed. With ``answers``
-    standard input and output are left to the caller. ``handle`` is a connection's, to inherit.
-    OSError where there is no such command.
+    Its output is what it writes to standard error and, unless ``answers`` is set, to standard
+    output: the end is kept, and over ``limit`` bytes since ``renew`` the process is killed. With
+    ``answers`` standard input and output are the caller's. The child inherits ``handle``, that of
+    a connection. OSError where there is no such command.
     """
 
     def __init__(
@@ -70,15 +70,15 @@ class Process:
         return self._output.flooded
 
     def renew(self) -> None:
-        """Count its output anew."""
+        """Count its output from 0 again."""
         self._output.written = 0
 
     def lines(self, count: int) -> list[str]:
-        """Return the last lines of its output that are not empty, once there will be no more."""
+        """Return the last non-empty lines of its output, once it has ended."""
         return self._output.lines()[-count:]
 
     def ended(self) -> str:
-        """Return how it ended of itself, which may take it a moment after its last word."""
+        """Return how it ended, which may be a moment after its connection closed."""
         if self.flooded:
             return f"wrote over {self._output.limit:,} bytes of output, was killed"
         try:
@@ -88,14 +88,14 @@ class Process:
             return "sent no readable answer, was killed"
         if status >= 0:
             return f"ended with exit code {status}"
-        names = {one.value: one.name for one in signal.Signals}
+        names = {number.value: number.name for number in signal.Signals}
         text = f"ended with signal {names.get(-status, -status)}"
         return f"{text} (the system kills for want of memory)" if status == -9 else text
 
     def kill(self) -> None:
         """Kill it and what it started, in other sessions too where there is a /proc.
 
-        Whatever was started by it has the mark in its environment, unless that was cleared.
+        What it started has the mark in its environment, unless that was cleared.
         """
         if sys.platform == "win32":
             self._popen.kill()
@@ -109,7 +109,7 @@ class Process:
             time.sleep(0.01)
 
     def _kill_marked(self) -> int:
-        """Kill the processes that have the mark; return the number of those that there were."""
+        """Kill the processes that have the mark and return their number."""
         killed = 0
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
@@ -120,7 +120,7 @@ class Process:
 
 
 class _Output:
-    """Reads a stream to its end in a thread, so that the process never waits to write."""
+    """Reads a stream to its end in a thread, so that the process never blocks on a full pipe."""
 
     def __init__(self, stream: IO[bytes], limit: int, kill: Any) -> None:
         self.written = 0
@@ -148,7 +148,7 @@ class _Output:
 
 
 def _apart(handle: int | None) -> dict[str, Any]:
-    """Return what ``Popen`` takes so that a child inherits ``handle`` and leads a session."""
+    """Return the arguments of ``Popen`` for a session leader that inherits ``handle``."""
     if sys.platform == "win32":
         if handle is None:
             return {}

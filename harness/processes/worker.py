@@ -1,8 +1,8 @@
 """Calls of functions in a child process, which is limited, watched and may be lost.
 
-The one way to run what may crash, hang, flood or leak: every room that needs a process of its own
-hands a function of its own to a ``Worker``. The function takes ``emit``, which sends an event, and
-then its arguments; functions, arguments, events and results travel as pickles.
+All that may crash, hang, leak or print without end runs in a ``Worker``. The function that it calls
+takes ``emit``, which sends an event, and then its arguments; functions, arguments, events and
+results are pickled.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class LostError(Exception):
     """A call's process ended before the call did: ``how``, and the last ``lines`` of its output."""
 
     def __init__(self, how: str, lines: Sequence[str]) -> None:
-        said = " ".join(lines[-3:])
-        super().__init__(f"{how}: {said}" if said else how)
+        end = " ".join(lines[-3:])
+        super().__init__(f"{how}: {end}" if end else how)
         self.how = how
         self.lines = list(lines)
 
@@ -50,9 +50,9 @@ class Returned:
 class Worker:
     """A child process for any number of calls, one after the other, until it is lost or stopped.
 
-    It ends with this process, however that ends; a ``tied`` one ends with the thread that starts it
-    even where it hangs in native code. ``path`` comes before this process's ``sys.path`` there.
-    Where ``ending`` is set, a call raises HarnessError soon.
+    It ends with this process; a ``tied`` one ends with the thread that starts it even where it
+    hangs in native code. Its ``sys.path`` is ``path`` and then this process's. A call raises
+    HarnessError soon after ``ending`` is set.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Worker:
 
     @property
     def seconds_left(self) -> float:
-        """Of the call's time."""
+        """Seconds of the call's time that are left."""
         return max(0.0, self._begun + self.limits.time - time.monotonic())
 
     def call(
         self, function: Callable[..., Any], *arguments: Any, heed: Heed = lambda _: None
     ) -> Any:
-        """Return what ``function(emit, *arguments)`` returns there; ``heed`` gets its events.
+        """Return what ``function(emit, *arguments)`` returns there; ``heed`` is called per event.
 
         HarnessError as it is raised there; LostError where the process does not survive the call.
         """
@@ -104,20 +104,20 @@ class Worker:
             raise
 
     def begin(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Hand a call over; a process that died meanwhile shows at the next ``poll``."""
+        """Send a call; the next ``poll`` raises where the process has died."""
         self.renew()
         with suppress(OSError):
             self.connection.send((function, arguments))
 
     def renew(self) -> None:
-        """Grant the whole of the limits anew."""
+        """Start to count the time and the output from 0 again."""
         self._begun = time.monotonic()
         self._process.renew()
 
     def poll(self, heed: Heed) -> Returned | None:
-        """Take the events that have come; what the call returned, or None while it goes on.
+        """Handle the events that have come; return what the call returned, None while it goes on.
 
-        Raises as ``call`` does; where the process is lost, what it had sent before still counts.
+        Raises as ``call`` does, after the events that a lost process had sent.
         """
         dead = not self.alive
         if dead:
@@ -168,7 +168,7 @@ def call_in_child(
     heed: Heed = lambda event: None,
     **options: Any,
 ) -> Any:
-    """Make one call in a child of its own, as ``Worker`` with ``options`` does."""
+    """Make one call, as ``Worker.call``, in a new child with ``options``."""
     worker = Worker(limits, **options)
     try:
         return worker.call(function, *arguments, heed=heed)

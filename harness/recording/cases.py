@@ -1,4 +1,4 @@
-"""Which cases a user's own model is recorded at."""
+"""The cases that a user model is recorded at."""
 
 from __future__ import annotations
 
@@ -20,17 +20,14 @@ BATCHES = (1, 3, 2)
 def plan(
     spec: ModelSpec, lengths: Sequence[int], batches: Sequence[int], right: bool = False
 ) -> list[Case]:
-    """Every length of every axis beside changing ones of the others, at every raggedness.
+    """Return every length of every axis, the others changing, at every raggedness.
 
-    Where padding lies on the ``right`` alone, no case has it elsewhere.
-
-    ``lengths`` and ``batches`` are ``LENGTHS`` and ``BATCHES`` where the user asks for none; then
-    there are cases besides whose batch is the length. One batch is larger than any example's unless
-    the user asks for others. What is usual of an output shows in ``ENOUGH`` cases: where there are
-    fewer, each is drawn more than once.
+    With ``right``, padding is only at the end of a row. With the default ``LENGTHS`` and
+    ``BATCHES`` there are cases whose batch is the length, with the default ``BATCHES`` one batch is
+    larger than any example's. Where there are fewer than ``ENOUGH`` cases, each is drawn more than
+    once.
     """
     single = not any(BATCH in tensor.axes for tensor in spec.inputs)
-    usual = tuple(lengths) == LENGTHS
     named = [axis for tensor in spec.inputs for axis in tensor.axes if axis in spec.axes]
     axes = [str(axis) for axis in dict.fromkeys([*named, *spec.lengths.values()])]
     rows = (1,) if single else batches
@@ -38,26 +35,24 @@ def plan(
     if axes and len(lengths) < len(rows):
         sizes += [(dict.fromkeys(axes, length), batch) for length in lengths for batch in rows]
     if not single and axes and tuple(batches) == BATCHES:
-        beside = [*CROWDED, *((n, n) for n in SQUARE)]
-        if not usual:
-            beside = [(lengths[len(lengths) // 2], CROWDED[0][1])]
-        sizes += [(dict.fromkeys(axes, length), batch) for length, batch in beside]
-    found = [Case(lengths, batch) for lengths, batch in sizes]
+        crowded = [*CROWDED, *((n, n) for n in SQUARE)]
+        if tuple(lengths) != LENGTHS:
+            crowded = [(lengths[len(lengths) // 2], CROWDED[0][1])]
+        sizes += [(dict.fromkeys(axes, length), batch) for length, batch in crowded]
+    cases = [Case(lengths, batch) for lengths, batch in sizes]
     axis = spec.ragged
     if axis is not None:
         kinds = [kind for kind in spec.raggedness if not right or kind in AT_THE_END]
-        padded = [
+        cases = [
             Case(case.lengths, case.batch, possible(case.lengths[axis], kind))
-            for case, kind in zip(found, cycle(kinds), strict=False)
+            for case, kind in zip(cases, cycle(kinds), strict=False)
         ]
-        again = [n for n in EVERY_RAGGEDNESS if n in lengths] or lengths[:3]
-        padded += [
+        cases += [
             Case(dict.fromkeys(axes, n), max(batches[-1], 1), possible(n, kind))
-            for n in again
+            for n in [n for n in EVERY_RAGGEDNESS if n in lengths] or lengths[:3]
             for kind in kinds
         ]
-        found = padded
-    distinct = list({case.id: case for case in found}.values())
+    distinct = list({case.id: case for case in cases}.values())
     draws = -(-ENOUGH // max(len(distinct), 1))
     return [replace(case, draw=draw) for draw in range(draws) for case in distinct]
 
@@ -65,17 +60,16 @@ def plan(
 def _sizes(
     axes: Sequence[str], lengths: Sequence[int], batches: Sequence[int]
 ) -> Iterator[tuple[dict[str, int], int]]:
-    """Each axis in turn takes every length; the others take short ones that change.
+    """Yield sizes in which each axis in turn takes every length, the others short ones that change.
 
     A single step, which has no axis, takes every batch.
     """
     rows = cycle(batches)
     for place, axis in enumerate(axes):
         for number, length in enumerate(lengths):
-            others = [lengths[(number + 2 + n) % min(len(lengths), 11)] for n in range(8)]
-            beside = dict(zip(axes, others, strict=False))
-            if len(axes) > 1 and place > 0 and number % 2:
+            if place > 0 and number % 2:
                 continue
-            yield {**beside, axis: length}, next(rows)
+            short = [lengths[(number + 2 + n) % min(len(lengths), 11)] for n in range(8)]
+            yield {**dict(zip(axes, short, strict=False)), axis: length}, next(rows)
     if not axes:
         yield from (({}, batch) for batch in batches)

@@ -1,8 +1,4 @@
-"""Recording in child processes: no framework, and no code of a model, disturbs this one.
-
-Whatever they print or do to their process, they can neither print over the report nor take this
-process with them.
-"""
+"""Recording in child processes, which frameworks and a user's code may crash or print from."""
 
 from __future__ import annotations
 
@@ -16,25 +12,25 @@ from harness.core.errors import ExportError, GoldenError
 from harness.core.schema import Progress
 from harness.processes.limits import Limits
 from harness.processes.worker import Heed, LostError, Worker, call_in_child
-from harness.recording.user_model import Wanted
+from harness.recording.user_model import ExportSettings
 from harness.subjects.resolve import Subject
 
 
 @dataclass(frozen=True)
 class Order:
-    """A model of one's own: where it comes from, what is wanted of it, and where that goes."""
+    """A user model: where it comes from, how it is recorded and exported, and to which folder."""
 
     source: Subject
     weights: Path | None
-    wanted: Wanted
+    settings: ExportSettings
     folder: Path
 
 
 def make(order: Order, progress: Progress, seconds: float | None = None) -> None:
     """Fill the order's folder as ``user_model.make`` does; its errors are raised here.
 
-    ExportError, by which a process was lost, where the child dies or takes more than ``seconds``
-    (half an hour where that is None), or more of another limit.
+    ExportError, as a crash, where the child dies, takes more than ``seconds`` (half an hour where
+    that is None) or passes another limit.
     """
     try:
         call_in_child(Limits(seconds), _make, order, heed=progress)
@@ -44,7 +40,7 @@ def make(order: Order, progress: Progress, seconds: float | None = None) -> None
 
 @dataclass(frozen=True)
 class Recording:
-    """A reference model of one framework: whether it is trained, and what is kept."""
+    """The arguments of ``reference_model.record``, with the model by its name."""
 
     model: str
     framework: str
@@ -61,7 +57,7 @@ class RecordingChild:
         self._worker = Worker(Limits(math.inf))
 
     def record(self, recording: Recording, progress: Progress) -> Mapping[str, float]:
-        """As ``reference_model.record``; GoldenError, too, where the process is lost."""
+        """Record as ``reference_model.record``; GoldenError also where the process is lost."""
         try:
             figures: Mapping[str, float] = self._worker.call(_record, recording, heed=progress)
         except LostError as lost:
@@ -74,7 +70,7 @@ class RecordingChild:
 
 
 def _quiet() -> None:
-    """TensorFlow reads its log level when it is imported."""
+    """Set TensorFlow's log level, which it reads when it is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -83,7 +79,7 @@ def _make(emit: Heed, order: Order) -> None:
     from harness.recording import loading, user_model
 
     model = loading.load(order.source, order.weights)
-    user_model.make(model, order.wanted, order.folder, emit)
+    user_model.make(model, order.settings, order.folder, emit)
 
 
 def _record(emit: Heed, recording: Recording) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""A model of one's own, loaded in this process from whatever a subject names."""
+"""User models, loaded in this process from what a subject names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.subjects.resolve import Kind, Subject
 
 
 def load(source: Subject, weights: Path | None) -> Any:
-    """Return a ``UserModel`` of the subject's framework; UsageError, in one line, without one."""
+    """Return the ``UserModel`` that a subject names; UsageError, in one line, where it is none."""
     if source.kind is Kind.ONNX:
         from harness.subjects import onnx_file
 
@@ -26,21 +26,24 @@ def load(source: Subject, weights: Path | None) -> Any:
         torch = user_models("torch")
         return torch.TorchModel(torch.read(Path(source.place)), weights)
     factory = _factory(source)
-    made = _made(source, factory)
-    return user_model(made, source.text, weights, lambda: _made(source, factory))
+    model = _built(source, factory)
+    return user_model(model, source.text, weights, lambda: _built(source, factory))
 
 
-def user_model(made: Any, text: str, weights: Path | None = None, again: Any = None) -> Any:
-    """Return a live model as its framework's ``UserModel``; UsageError where it is of none."""
+def user_model(model: Any, text: str, weights: Path | None = None, again: Any = None) -> Any:
+    """Return a live model as its framework's ``UserModel``; UsageError where it is of none.
+
+    ``again`` builds another one.
+    """
     if "torch" in sys.modules:
         torch = user_models("torch")
-        if torch.recognises(made):
-            return torch.TorchModel(made, weights)
+        if torch.recognises(model):
+            return torch.TorchModel(model, weights)
     if "keras" in sys.modules:
         keras = user_models("keras")
-        if keras.recognises(made):
-            return keras.KerasModel(made, weights, again)
-    kind = type(made)
+        if keras.recognises(model):
+            return keras.KerasModel(model, weights, again)
+    kind = type(model)
     raise UsageError(
         f"{text} gives a {kind.__module__}.{kind.__qualname__}; expected a keras.Model or a"
         " torch.nn.Module"
@@ -67,15 +70,15 @@ def _factory(source: Subject) -> Any:
         raise UsageError(f"{source.place} cannot be imported: {one_line(error)}") from None
     factory = getattr(module, source.factory, None)
     if factory is None:
-        there = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise UsageError(
-            f"{source.place} defines no {source.factory!r}; it defines: {', '.join(there[:12])}"
+            f"{source.place} defines no {source.factory!r}; it defines: {', '.join(public[:12])}"
         )
     return factory
 
 
-def _made(source: Subject, factory: Any) -> Any:
-    """What the factory gives; a model that is no factory is taken as it is."""
+def _built(source: Subject, factory: Any) -> Any:
+    """Return what the factory returns, or the attribute itself where it is a model."""
     live = hasattr(factory, "parameters") or hasattr(factory, "get_weights")
     if not callable(factory) or (live and not isinstance(factory, type)):
         return factory

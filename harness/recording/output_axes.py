@@ -1,9 +1,10 @@
-"""What a model of one's own gives: its outputs' names and axes, told from two runs."""
+"""The names and axes of a user model's outputs, inferred from two runs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import chain, count
 
 from harness.core.errors import UsageError
 from harness.core.schema import (
@@ -27,58 +28,58 @@ def outputs(
     names: Sequence[str],
     inputs: Collection[str],
 ) -> tuple[TensorSpec, ...]:
-    """Every output, from what the model gave at two cases whose sizes differ.
+    """Return every output, from the runs of two cases whose sizes differ.
 
-    It has the name in ``names``, else the model's own. UsageError where an output has no name of
-    its own, or another rank or dtype at the second case.
+    It has the name in ``names``, else the model's own. UsageError where an output's name is not
+    unique, or its rank or dtype is another at the second case.
     """
-    (case, here), (other, there) = first, second
-    if not here:
+    (case, values), (other_case, other_values) = first, second
+    if not values:
         raise UsageError("the model gives no output")
-    if len(here) != len(there):
-        raise UsageError(f"{len(here)} outputs at one size, {len(there)} at another")
-    chosen = _names([name for name, _ in here], names)
-    if odd := [n for n in chosen if n in inputs or chosen.count(n) > 1 or not n]:
+    if len(values) != len(other_values):
+        raise UsageError(f"{len(values)} outputs at one size, {len(other_values)} at another")
+    unique = _names([name for name, _ in values], names)
+    if shared := [n for n in unique if n in inputs or unique.count(n) > 1 or not n]:
         raise UsageError(
-            f"output {odd[0]!r} has the name of another output or of an input; give each a name of"
-            " its own: --outputs NAME,NAME"
+            f"output {shared[0]!r} has the name of another output or of an input; give each a name"
+            " of its own: --outputs NAME,NAME"
         )
-    derived: dict[Sizes, str] = {}
-    taken = {BATCH, *case.lengths, *chosen}
-    result = []
-    for name, (_, a), (_, b) in zip(chosen, here, there, strict=True):
+    axis_of: dict[Sizes, Axis] = {(case.batch, other_case.batch): BATCH} if case.batch > 1 else {}
+    axis_of |= {(n, other_case.lengths[axis]): axis for axis, n in case.lengths.items()}
+    used = {BATCH, *case.lengths, *unique}
+    tensors = []
+    for name, (_, a), (_, b) in zip(unique, values, other_values, strict=True):
         if a.ndim != b.ndim or a.dtype != b.dtype:
             raise UsageError(f"output {name} has another rank or dtype at another size")
-        axes = [
-            _axis(name, sizes, case, other, derived, taken)
-            for sizes in zip(a.shape, b.shape, strict=True)
-        ]
-        result.append(TensorSpec(name, str(a.dtype), tuple(axes)))
-    return tuple(result)
+        for sizes in zip(a.shape, b.shape, strict=True):
+            if sizes not in axis_of:
+                axis_of[sizes] = sizes[0] if sizes[0] == sizes[1] else _free(name, used)
+        axes = tuple(axis_of[sizes] for sizes in zip(a.shape, b.shape, strict=True))
+        tensors.append(TensorSpec(name, str(a.dtype), axes))
+    return tuple(tensors)
 
 
-def named(spec: ModelSpec, found: Outputs) -> Arrays:
-    """The outputs by the specification's names; UsageError where their number changes."""
-    if len(found) != len(spec.outputs):
+def named(spec: ModelSpec, values: Outputs) -> Arrays:
+    """Return the outputs by the specification's names; UsageError where their number changes."""
+    if len(values) != len(spec.outputs):
         raise UsageError(
-            f"the model gives {len(found)} outputs at one size, {len(spec.outputs)} at another"
+            f"the model gives {len(values)} outputs at one size, {len(spec.outputs)} at another"
         )
-    return {t.name: value for t, (_, value) in zip(spec.outputs, found, strict=True)}
+    return {t.name: value for t, (_, value) in zip(spec.outputs, values, strict=True)}
 
 
-def sized(spec: ModelSpec, case: Case, found: Arrays) -> Case:
-    """The case with the sizes of axes that only outputs have.
+def sized(spec: ModelSpec, case: Case, outputs: Arrays) -> Case:
+    """Return the case with the sizes of axes that only outputs have.
 
     UsageError where an output's shape is not what its axes say at this case.
     """
     sizes = {BATCH: case.batch, **case.lengths}
     for tensor in spec.outputs:
-        shape = found[tensor.name].shape
+        shape = outputs[tensor.name].shape
         for axis, size in zip(tensor.axes, shape, strict=False):
             if isinstance(axis, str):
                 sizes.setdefault(axis, size)
-        told = [sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes]
-        if list(shape) != told:
+        if list(shape) != [sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes]:
             axes = ", ".join(map(str, tensor.axes))
             raise UsageError(
                 f"output {tensor.name} is {list(shape)} at {lengths_text(case.lengths)},"
@@ -88,40 +89,19 @@ def sized(spec: ModelSpec, case: Case, found: Arrays) -> Case:
     return replace(case, lengths=lengths)
 
 
-def _names(own: list[str], wanted: Sequence[str]) -> list[str]:
-    if wanted and len(wanted) != len(own):
-        raise UsageError(f"{len(wanted)} outputs are named; the model gives {len(own)}")
-    if wanted:
-        return list(wanted)
+def _names(own: list[str], names: Sequence[str]) -> list[str]:
+    if names and len(names) != len(own):
+        raise UsageError(f"{len(names)} outputs are named; the model gives {len(own)}")
+    if names:
+        return list(names)
     if all(own) and len(set(own)) == len(own):
         return own
     return ["output"] if len(own) == 1 else [f"output_{n}" for n in range(len(own))]
 
 
-def _axis(
-    output: str,
-    found: Sizes,
-    first: Case,
-    second: Case,
-    derived: dict[Sizes, str],
-    taken: set[str],
-) -> Axis:
-    """The name of the axis that has these sizes; a fixed size where they are the same.
-
-    Sizes that follow from others, as a convolution's do, get a name of their own.
-    """
-    many = first.batch > 1
-    known = {(first.batch, second.batch): BATCH} if many else {}
-    known |= {(n, second.lengths[axis]): axis for axis, n in first.lengths.items()}
-    if found in known:
-        return known[found]
-    if found[0] == found[1]:
-        return found[0]
-    if found not in derived:
-        free = f"{output}_steps"
-        number = 2
-        while free in taken:
-            free, number = f"{output}_steps_{number}", number + 1
-        derived[found] = free
-        taken.add(free)
-    return derived[found]
+def _free(output: str, used: set[str]) -> str:
+    """Return, and add to ``used``, a name for an axis whose size follows from other axes."""
+    numbered = (f"{output}_steps_{n}" for n in count(2))
+    name = next(n for n in chain([f"{output}_steps"], numbered) if n not in used)
+    used.add(name)
+    return name

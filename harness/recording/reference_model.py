@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,11 @@ import numpy as np
 from harness.core.environment import made_with
 from harness.core.errors import GoldenError
 from harness.core.schema import Arrays, Case, ModelSpec, Progress, lengths_text
-from harness.core.tolerance import one_ulp
 from harness.frameworks import twin_adapter
 from harness.goldens import store
-from harness.goldens.formulas import Formula, evaluate
-from harness.goldens.noise_floor import DRAWS, MEANINGFUL, nearby
+from harness.goldens.formulas import Formula
+from harness.goldens.manifest import sha256
+from harness.goldens.noise_floor import DRAWS, drowns, nearby
 from reference_models import cases, catalog
 
 FLOAT64_AGREEMENT = 1e-12
@@ -28,7 +27,7 @@ HELD_OUT_BATCHES = 20
 
 @dataclass(frozen=True)
 class TrainedTwin:
-    """A trained twin and everything that recording it needs."""
+    """A trained twin and what recording it needs."""
 
     spec: ModelSpec
     framework: str
@@ -42,10 +41,7 @@ class TrainedTwin:
         return f"{self.spec.name}/{self.framework}"
 
     def oracle(self, parameters: Arrays, inputs: Arrays) -> Arrays:
-        padded = self.spec.padded_steps.get(self.framework, "repeat")
-        outputs: Arrays = catalog.part(self.spec, "oracle").run(
-            self.spec.name, parameters, inputs, padded
-        )
+        outputs: Arrays = catalog.run_oracle(self.spec, self.framework, parameters, inputs)
         return outputs
 
 
@@ -58,13 +54,13 @@ def record(
     progress: Progress,
     only_new: bool = False,
 ) -> Mapping[str, float]:
-    """Write the golden of one twin; returns the score and the largest errors, for people.
+    """Write the golden of one twin; return its score and its largest errors, to be printed.
 
-    Trains the model if it owns its weights and ``train`` is set, else takes the weights from its
-    owner's golden. Noise that the golden there holds for the same outputs counts too; with
-    ``only_new``, the float32 model is not run again for those. GoldenError where the model did not
-    learn, disagrees with the oracle, or is so sensitive to rounding that a comparison would mean
-    nothing; then nothing is written.
+    The model is trained if it owns its weights and ``train`` is set; else its weights are those of
+    its owner's golden. The noise that the previous golden has for the same outputs counts too; with
+    ``only_new``, the float32 model is not run again for those. GoldenError, with nothing written,
+    where the model did not learn, disagrees with the oracle, or is so sensitive to rounding that a
+    comparison would mean nothing.
     """
     adapter = twin_adapter(framework)
     twin = catalog.part(spec, f"{framework}_twin")
@@ -72,22 +68,22 @@ def record(
     if spec.weights == spec.name and train:
         parameters, training = _train(spec, framework, adapter, twin, seed, progress)
     else:
-        kept = store.read(owner)
-        parameters, training = kept.parameters(), kept.manifest["training"]
-        seed = kept.manifest["seed"]
+        source = store.read(owner)
+        parameters, training = source.parameters(), source.manifest["training"]
+        seed = source.manifest["seed"]
     subject = TrainedTwin(spec, framework, parameters, adapter, twin, progress)
     drawn = [_draw(subject, case) for case in cases.plan(spec)]
     expected, worst = _expected(subject, drawn)
     recorded = [_recorded(subject, *pair) for pair in zip(drawn, expected, strict=True)]
-    earlier, runs = _earlier(root / spec.name / framework, recorded)
-    again = [n for n, known in enumerate(earlier) if not (only_new and known)]
-    noise = _noise(subject, [drawn[n] for n in again], [expected[n] for n in again], runs)
-    for number, errors in zip(again, noise, strict=True):
-        known = earlier[number]
-        earlier[number] = {name: max(e, known.get(name, 0.0)) for name, e in errors.items()}
-    recorded = [replace(one, noise=n) for one, n in zip(recorded, earlier, strict=True)]
-    for one, outputs in zip(recorded, expected, strict=True):
-        _refuse_meaningless(subject, one, outputs)
+    noise, runs = _earlier_noise(root / spec.name / framework, recorded)
+    again = [n for n, earlier in enumerate(noise) if not (only_new and earlier)]
+    new = _noise(subject, [drawn[n] for n in again], [expected[n] for n in again], runs)
+    for number, errors in zip(again, new, strict=True):
+        earlier = noise[number]
+        noise[number] = {name: max(e, earlier.get(name, 0.0)) for name, e in errors.items()}
+    recorded = [replace(case, noise=n) for case, n in zip(recorded, noise, strict=True)]
+    for case, outputs in zip(recorded, expected, strict=True):
+        _refuse_meaningless(subject, case, outputs)
     about = {
         "model": spec.name,
         "framework": framework,
@@ -100,37 +96,34 @@ def record(
     }
     weights = parameters if spec.weights == spec.name else owner
     store.write(root / spec.name / framework, spec, weights, recorded, about)
-    largest = max(max(errors.values()) for errors in earlier)
+    largest = max(max(errors.values()) for errors in noise)
     return {"score": training["score"], "float64": worst, "noise": largest}
 
 
 def measured(subject: TrainedTwin, drawn: Sequence[Drawn]) -> list[store.RecordedCase]:
-    """Any cases with the oracle's outputs and their noise, as ``record`` would store them."""
+    """Return any cases with the oracle's outputs and their noise, as ``record`` stores them."""
     expected, _ = _expected(subject, drawn)
     noise = _noise(subject, drawn, expected)
     recorded = []
-    for one, outputs, errors in zip(drawn, expected, noise, strict=True):
-        recorded.append(replace(_recorded(subject, one, outputs), noise=errors))
+    for case, outputs, errors in zip(drawn, expected, noise, strict=True):
+        recorded.append(replace(_recorded(subject, case, outputs), noise=errors))
         _refuse_meaningless(subject, recorded[-1], outputs)
     return recorded
 
 
 def check(folder: Path) -> float:
-    """Derive every output of a golden anew from its stored weights, in float64 NumPy alone.
+    """Compute every output of a golden again from its stored weights, in float64 NumPy alone.
 
-    Returns the largest difference, relative to the largest value of its output.
+    Return the largest difference, relative to the largest value of its output.
     """
     stored = store.read(folder)
-    spec = stored.spec
-    parameters = stored.parameters()
-    oracle = catalog.part(spec, "oracle")
-    padded = spec.padded_steps.get(stored.framework, "repeat")
+    spec, parameters = stored.spec, stored.parameters()
     worst = 0.0
     for case in stored.cases:
         loaded = stored.load(case)
-        derived = oracle.run(spec.name, parameters, loaded.inputs, padded)
-        kept = {t.name: t.at_steps(derived[t.name], loaded.steps) for t in spec.outputs}
-        worst = max(worst, _disagreement(kept, loaded.outputs))
+        outputs = catalog.run_oracle(spec, stored.framework, parameters, loaded.inputs)
+        at_steps = {t.name: t.at_steps(outputs[t.name], loaded.steps) for t in spec.outputs}
+        worst = max(worst, _disagreement(at_steps, loaded.outputs))
     return worst
 
 
@@ -176,7 +169,7 @@ def _train(
 
 @dataclass(frozen=True)
 class Drawn:
-    """A case with its inputs and the formulas they come from."""
+    """A case with its inputs and their formulas."""
 
     case: Case
     seed: int
@@ -185,26 +178,20 @@ class Drawn:
 
 
 def _draw(subject: TrainedTwin, case: Case) -> Drawn:
-    text = f"{subject.name}/{case.id}"
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-    formulas = cases.formulas(subject.spec, case, seed)
-    inputs = {
-        t.name: evaluate(formulas[t.name], t.shape(case.batch, case.lengths), t.dtype)
-        for t in subject.spec.inputs
-    }
-    return Drawn(case, seed, formulas, inputs)
+    seed = cases.seed_of(f"{subject.name}/{case.id}")
+    return Drawn(case, seed, *cases.drawn(subject.spec, case, seed))
 
 
 def _expected(subject: TrainedTwin, drawn: Sequence[Drawn]) -> tuple[list[Arrays], float]:
-    """The oracle's outputs of every case, and its largest difference from the float64 twin."""
+    """Return the oracle's outputs of every case, and the largest difference of the float64 twin."""
     model = subject.adapter.build(subject.twin, subject.spec, subject.parameters, "float64")
     expected, worst = [], 0.0
-    for number, one in enumerate(drawn):
-        outputs = subject.oracle(subject.parameters, one.inputs)
-        difference = _disagreement(outputs, subject.adapter.run(model, subject.spec, one.inputs))
+    for number, entry in enumerate(drawn):
+        outputs = subject.oracle(subject.parameters, entry.inputs)
+        difference = _disagreement(outputs, subject.adapter.run(model, subject.spec, entry.inputs))
         if difference > FLOAT64_AGREEMENT:
             raise GoldenError(
-                f"{subject.name} at {lengths_text(one.case.lengths)}: the oracle and the float64"
+                f"{subject.name} at {lengths_text(entry.case.lengths)}: the oracle and the float64"
                 f" twin differ by {difference:.2g} relative, at most {FLOAT64_AGREEMENT:.0e}"
                 " expected"
             )
@@ -217,62 +204,62 @@ def _expected(subject: TrainedTwin, drawn: Sequence[Drawn]) -> tuple[list[Arrays
 def _noise(
     subject: TrainedTwin, drawn: Sequence[Drawn], expected: Sequence[Arrays], first: int = 0
 ) -> list[dict[str, float]]:
-    """The float32 twin's largest absolute error of every output of every case.
+    """Return the float32 twin's largest absolute error of every output of every case.
 
-    One run's largest error is a matter of luck, so there are ``DRAWS``, numbered from ``first``: in
-    all but number 0 the parameters are moved by up to ``NEARBY`` of their size, the oracle's too,
-    which leaves the mathematics nearly what it was and draws the rounding anew.
+    There are ``DRAWS`` runs, numbered from ``first``, since the largest error of a single one is
+    chance. In all but number 0 the parameters, also the oracle's, are moved by up to ``NEARBY`` of
+    their size, which changes the rounding errors but hardly the mathematics.
     """
     noise = [dict.fromkeys(outputs, 0.0) for outputs in expected]
     model = subject.adapter.build(subject.twin, subject.spec, None)
     for draw in range(first, first + DRAWS):
         near = nearby(subject.parameters, draw)
         subject.adapter.load(model, near)
-        for errors, one in zip(noise, drawn, strict=True):
-            exact = subject.oracle(near, one.inputs)
-            for name, value in subject.adapter.run(model, subject.spec, one.inputs).items():
+        for errors, case in zip(noise, drawn, strict=True):
+            exact = subject.oracle(near, case.inputs)
+            for name, value in subject.adapter.run(model, subject.spec, case.inputs).items():
                 error = float(np.abs(value.astype(np.float64) - exact[name]).max(initial=0.0))
                 errors[name] = max(errors[name], error)
         subject.progress(f"{subject.name}: float32, run {draw + 1 - first}/{DRAWS}")
     return noise
 
 
-def _earlier(
+def _earlier_noise(
     folder: Path, recorded: Sequence[store.RecordedCase]
 ) -> tuple[list[dict[str, float]], int]:
-    """The noise that the golden in ``folder`` holds for each case, and of how many runs it is.
+    """Return the noise that the golden in ``folder`` has for each case, and its number of runs.
 
-    Only a case whose outputs are the same to the bit counts: its float32 runs, perhaps on another
-    machine, were of the same computation. A case that is not there has none.
+    A case has none unless its outputs are bit for bit the same: then the float32 runs, perhaps on
+    another machine, were of the same computation.
     """
     try:
         stored = store.read(folder)
     except GoldenError:
         return [{} for _ in recorded], 0
-    known = stored.noise()
-    found: list[dict[str, float]] = []
-    for one in recorded:
-        keys = {name: (one.case.id, store.sha256(value)) for name, value in one.outputs.items()}
-        complete = all(key in known for key in keys.values())
-        found.append({name: known[key] for name, key in keys.items()} if complete else {})
-    return found, int(stored.manifest["float32_runs"]) if any(found) else 0
+    stored_noise = stored.noise()
+    noise: list[dict[str, float]] = []
+    for entry in recorded:
+        keys = {name: (entry.case.id, sha256(value)) for name, value in entry.outputs.items()}
+        complete = all(key in stored_noise for key in keys.values())
+        noise.append({name: stored_noise[key] for name, key in keys.items()} if complete else {})
+    return noise, int(stored.manifest["float32_runs"]) if any(noise) else 0
 
 
-def _recorded(subject: TrainedTwin, one: Drawn, expected: Arrays) -> store.RecordedCase:
-    """What the store keeps of a case, its noise not yet known."""
-    steps = cases.kept_steps(cases.steps_told(subject.spec, one.case), one.seed)
+def _recorded(subject: TrainedTwin, drawn: Drawn, expected: Arrays) -> store.RecordedCase:
+    """Return a case for the store, without its noise."""
+    steps = cases.kept_steps(cases.output_steps(subject.spec, drawn.case), drawn.seed)
     outputs = {t.name: t.at_steps(expected[t.name], steps) for t in subject.spec.outputs}
-    return store.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, {})
+    return store.RecordedCase(drawn.case, drawn.formulas, drawn.inputs, outputs, steps, {})
 
 
 def _refuse_meaningless(
     subject: TrainedTwin, recorded: store.RecordedCase, expected: Arrays
 ) -> None:
-    """GoldenError where rounding makes a comparison meaningless."""
+    """Raise GoldenError where rounding makes a comparison meaningless."""
     for output, value in expected.items():
         scale = float(np.abs(value).max(initial=0.0))
         noise = recorded.noise[output]
-        if not noise <= MEANINGFUL * max(scale, one_ulp(scale)):
+        if drowns(noise, scale):
             raise GoldenError(
                 f"{subject.name} at {lengths_text(recorded.case.lengths)}: rounding alone moves"
                 f" {output} by {noise:.2g} of {scale:.2g}; a comparison would mean nothing"
@@ -280,7 +267,7 @@ def _refuse_meaningless(
 
 
 def _disagreement(expected: Arrays, actual: Arrays) -> float:
-    """The largest difference of any output, relative to that output's largest value."""
+    """Return the largest difference of any output, relative to that output's largest value."""
     return max(
         float(np.abs(actual[name] - value).max(initial=0.0))
         / max(float(np.abs(value).max(initial=0.0)), float(np.finfo(np.float64).tiny))

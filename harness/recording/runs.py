@@ -1,11 +1,11 @@
-"""A model of one's own at every case: its float64 outputs, and how far rounding moves them."""
+"""A user model at every case: its float64 outputs, and how far rounding moves them."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from harness.core.errors import UsageError
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
-from harness.core.tolerance import one_ulp
-from harness.goldens.noise_floor import DRAWS, MEANINGFUL, nearby
+from harness.goldens.noise_floor import DRAWS, drowns, nearby
 from harness.recording.output_axes import named, sized
-from harness.recording.probing import RefusedError, UserModel, drawn, run
+from harness.recording.probing import RefusedError, UserModel, run
+from reference_models.cases import drawn, seed_of
 
 SAME = 1e-10
-"""Of an output's scale: what two float64 runs may differ by, whose sums are ordered otherwise."""
+"""The part of an output's scale by which two float64 runs may differ, in the order of sums."""
 MILDER = {
     Raggedness.EMPTY: Raggedness.RIGHT,
     Raggedness.GAPPED: Raggedness.RIGHT,
@@ -27,13 +27,15 @@ MILDER = {
     Raggedness.RIGHT: Raggedness.NONE,
 }
 """What is tried where the model itself refuses a raggedness."""
+Refused = defaultdict[str, list[str]]
+"""Cases that cannot be judged, as texts, by the reason."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """A case with its float64 outputs, and for each the largest error of float32 runs.
 
-    ``meaningless`` says why comparing it would tell nothing; empty where it would.
+    ``meaningless`` is why a comparison would mean nothing; empty where it means something.
     """
 
     case: Case
@@ -45,145 +47,145 @@ class Measured:
 
 
 def measure(
-    own: UserModel, spec: ModelSpec, plan: Sequence[Case], progress: Progress
+    model: UserModel, spec: ModelSpec, plan: Sequence[Case], progress: Progress
 ) -> tuple[list[Measured], list[str]]:
-    """Every case of ``plan`` that the model runs; and in a line each what cannot be judged.
+    """Return every case of ``plan`` that can be judged, and a line for each reason why others not.
 
-    UsageError where the model runs none of them, or gives other outputs each time.
+    UsageError where none can, or the model gives other outputs each time.
     """
-    refused: dict[str, list[str]] = {}
-    found = _float64(own, spec, plan, refused, progress)
-    if found:
-        _deterministic(own, spec, found[0])
-        _deterministic(own, spec, max(found, key=lambda one: one.case.longest * one.case.batch))
-        found = _with_noise(own, spec, found, refused, progress)
-    kept = []
-    for one in found:
-        if told := one.meaningless or _meaningless(one):
-            refused.setdefault(told, []).append(_told(one.case))
+    refused: Refused = defaultdict(list)
+    results = _float64(model, spec, plan, refused, progress)
+    if results:
+        largest = max(results, key=lambda m: m.case.longest * m.case.batch)
+        for repeated in (results[0], largest):
+            _check_deterministic(model, spec, repeated)
+        results = _with_noise(model, spec, results, refused, progress)
+    judged = []
+    for result in results:
+        if reason := result.meaningless or _meaningless(result):
+            refused[reason].append(_text(result.case))
         else:
-            kept.append(one)
-    if not kept:
+            judged.append(result)
+    if not judged:
         reason, sizes = next(iter(refused.items()))
         raise UsageError(
             f"the model itself can be judged at none of the sizes; {sizes[0]}: {reason}"
         )
-    return kept, [
+    return judged, [
         f"{sizes[0]}{f' and {len(sizes) - 1} more' if len(sizes) > 1 else ''}: {reason}"
         for reason, sizes in refused.items()
     ]
 
 
 def _float64(
-    own: UserModel,
+    model: UserModel,
     spec: ModelSpec,
     plan: Sequence[Case],
-    refused: dict[str, list[str]],
+    refused: Refused,
     progress: Progress,
 ) -> list[Measured]:
-    found = []
+    """Return the cases that the model runs in float64, in a milder raggedness where it must be."""
+    results = []
     todo, tried = deque(plan), {case.id for case in plan}
     while todo:
         case = todo.popleft()
         progress(f"{spec.name}: float64, {len(todo)} cases left")
-        seed = int.from_bytes(hashlib.sha256(f"{spec.name}/{case.id}".encode()).digest()[:4])
-        formulas, inputs = drawn(spec, case, seed)
+        formulas, inputs = drawn(spec, case, seed_of(f"{spec.name}/{case.id}"))
         try:
-            outputs = named(spec, run(own, inputs, wide=True))
+            outputs = named(spec, run(model, inputs, wide=True))
         except RefusedError as error:
-            refused.setdefault(f"{error} (in float64)", []).append(_told(case))
+            refused[f"{error} (in float64)"].append(_text(case))
             milder = replace(case, raggedness=MILDER.get(case.raggedness, case.raggedness))
             if milder.id not in tried:
                 tried.add(milder.id)
                 todo.append(milder)
             continue
-        found.append(Measured(sized(spec, case, outputs), formulas, inputs, outputs, {}))
-    return found
+        results.append(Measured(sized(spec, case, outputs), formulas, inputs, outputs, {}))
+    return results
 
 
 def _with_noise(
-    own: UserModel,
+    model: UserModel,
     spec: ModelSpec,
-    found: list[Measured],
-    refused: dict[str, list[str]],
+    results: list[Measured],
+    refused: Refused,
     progress: Progress,
 ) -> list[Measured]:
-    """The same with the largest float32 error of several runs, as ``recording`` has it."""
-    if hasattr(own, "measure"):
+    """Return the cases with their noise: the largest float32 errors of ``DRAWS`` runs.
+
+    Between the runs the weights are moved by ``nearby``.
+    """
+    if hasattr(model, "measure"):
         progress(f"{spec.name}: float32")
-        measured = own.measure([one.inputs for one in found])
-        return [replace(one, noise=n) for one, (_, n) in zip(found, measured, strict=True)]
-    move = getattr(own, "move")  # noqa: B009
-    ran: list[Measured] = []
+        noises = [noise for _, noise in model.measure([result.inputs for result in results])]
+        return [replace(result, noise=n) for result, n in zip(results, noises, strict=True)]
     try:
         for draw in range(DRAWS):
-            move(lambda values, draw=draw: nearby(values, draw))
-            before, ran = (found if draw == 0 else ran), []
-            for one in before:
+            model.move(partial(nearby, draw=draw))
+            before, results = results, []
+            for result in before:
                 try:
-                    ran.append(_noisier(own, spec, one, draw))
+                    results.append(_noisier(model, spec, result, draw))
                 except RefusedError as error:
-                    refused.setdefault(str(error), []).append(_told(one.case))
+                    refused[str(error)].append(_text(result.case))
             progress(f"{spec.name}: float32, run {draw + 1}/{DRAWS}")
     finally:
-        move(lambda values: values)
-    return ran
+        model.move(lambda values: values)
+    return results
 
 
-def _noisier(own: UserModel, spec: ModelSpec, one: Measured, draw: int) -> Measured:
-    """``one`` with the error of a float32 run, against a float64 run of the same weights."""
-    exact = one.outputs if draw == 0 else named(spec, run(own, one.inputs, wide=True))
-    noise, meaningless = dict(one.noise), one.meaningless
-    for name, value in named(spec, run(own, one.inputs, wide=False)).items():
+def _noisier(model: UserModel, spec: ModelSpec, result: Measured, draw: int) -> Measured:
+    """Return the case with the error of a float32 run, against float64 with the same weights."""
+    exact = result.outputs if draw == 0 else named(spec, run(model, result.inputs, wide=True))
+    noise, meaningless = dict(result.noise), result.meaningless
+    for name, value in named(spec, run(model, result.inputs, wide=False)).items():
         if value.shape != exact[name].shape or not _alike(value, exact[name]):
             meaningless = f"rounding alone changes {name}; a comparison would mean nothing"
         else:
             noise[name] = max(noise.get(name, 0.0), _error(value, exact[name]))
-    return replace(one, noise=noise, meaningless=meaningless)
+    return replace(result, noise=noise, meaningless=meaningless)
 
 
 def _alike(actual: Array, exact: Array) -> bool:
-    """Whether what rounding must not change is the same: integers, places that are not finite."""
+    """Return whether the integers, or the places that are not finite, are the same."""
     if exact.dtype.kind != "f":
         return np.array_equal(actual, exact)
-    odd = ~np.isfinite(exact)
-    return np.array_equal(odd, ~np.isfinite(actual)) and np.array_equal(
-        actual[odd], exact[odd], equal_nan=True
+    not_finite = ~np.isfinite(exact)
+    return np.array_equal(not_finite, ~np.isfinite(actual)) and np.array_equal(
+        actual[not_finite], exact[not_finite], equal_nan=True
     )
 
 
 def _error(actual: Array, exact: Array) -> float:
-    """The largest absolute error of the finite values; 0 for what is not floating point."""
+    """Return the largest absolute error of the finite values; 0 for other than floats."""
     if exact.dtype.kind != "f":
         return 0.0
     finite = np.isfinite(exact)
     return float(np.abs(actual[finite].astype(np.float64) - exact[finite]).max(initial=0.0))
 
 
-def _deterministic(own: UserModel, spec: ModelSpec, first: Measured) -> None:
-    """UsageError where the first case gives other outputs now that others ran in between, or
-    straight after itself.
-    """
-    runs = [named(spec, run(own, first.inputs, wide=True)) for _ in range(2)]
-    for again, (name, value) in product(runs, first.outputs.items()):
-        other = again[name]
-        same = value.shape == other.shape and _alike(other, value)
-        if not same or _error(other, value) > SAME * _scale(value):
+def _check_deterministic(model: UserModel, spec: ModelSpec, result: Measured) -> None:
+    """Raise UsageError where a case gives other outputs after other cases, or after itself."""
+    runs = [named(spec, run(model, result.inputs, wide=True)) for _ in range(2)]
+    for outputs, (name, value) in product(runs, result.outputs.items()):
+        again = outputs[name]
+        same = value.shape == again.shape and _alike(again, value)
+        if not same or _error(again, value) > SAME * _scale(value):
             raise UsageError(
-                f"{own.class_name} gives another {name!r} for the same inputs: it draws random"
+                f"{model.class_name} gives another {name!r} for the same inputs: it draws random"
                 " numbers or keeps a state between calls; make the state an input and an output"
             )
 
 
-def _meaningless(one: Measured) -> str:
-    """Why a comparison of this case would mean nothing; empty where it means something."""
-    for name, value in one.outputs.items():
+def _meaningless(result: Measured) -> str:
+    """Return why a comparison of this case would mean nothing; empty where it means something."""
+    for name, value in result.outputs.items():
         if value.dtype.kind == "f" and value.size and not np.isfinite(value).any():
             return f"{name} is finite nowhere; there is nothing to compare"
-        if told := _coarse_fill(name, value):
-            return told
-        scale, noise = _scale(value), one.noise[name]
-        if value.dtype.kind == "f" and not noise <= MEANINGFUL * max(scale, one_ulp(scale)):
+        if reason := _coarse_fill(name, value):
+            return reason
+        scale, noise = _scale(value), result.noise[name]
+        if value.dtype.kind == "f" and drowns(noise, scale):
             return (
                 f"rounding alone moves {name} by {noise:.1g} of {scale:.1g}; a comparison would"
                 " mean nothing"
@@ -192,13 +194,13 @@ def _meaningless(one: Measured) -> str:
 
 
 def _coarse_fill(name: str, value: Array) -> str:
-    """Why rounding of a fill hides all else in ``value``; empty where it does not.
+    """Return why the rounding of a fill hides all other values; empty where it does not.
 
-    A fill is the largest value where it stands more than once, a million times as large as the
-    others; one that float32 holds, as -1e9, is no trouble.
+    A fill is the largest value where it occurs more than once and is a million times as large as
+    the others. One that float32 holds exactly, such as -1e9, hides nothing.
     """
     finite = np.abs(value[np.isfinite(value)]) if value.dtype.kind == "f" else value[:0]
-    largest = float(finite.max(initial=0.0))
+    largest = _scale(value)
     others = finite[finite != largest]
     fills = finite.size - others.size > 1 and others.size and others.max() < 1e-6 * largest
     if not fills or float(np.float32(largest)) == largest:
@@ -210,13 +212,11 @@ def _coarse_fill(name: str, value: Array) -> str:
 
 
 def _scale(value: Array) -> float:
-    return (
-        float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
-        if value.dtype.kind == "f"
-        else 0.0
-    )
+    """Return the largest finite absolute value; 0 for other than floats."""
+    finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value[:0]
+    return float(np.abs(finite).max(initial=0.0))
 
 
-def _told(case: Case) -> str:
+def _text(case: Case) -> str:
     padding = "" if case.raggedness is Raggedness.NONE else f", padding {case.raggedness.value}"
     return f"{lengths_text(case.lengths)}, batch={case.batch}{padding}"

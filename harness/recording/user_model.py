@@ -1,12 +1,10 @@
-"""From a model of one's own to a golden and an exported model, in the process that holds it.
+"""From a user model to a golden and an exported model, in the process that holds it.
 
-Runs in a child for whatever a file or a factory gives, and where the model already lives for the
-Python API.
+For a file or a factory that is a child; for a live model of the Python API it is this process.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,29 +20,29 @@ from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.goldens import store
 from harness.goldens.noise_floor import DRAWS
-from harness.graphs import declared, interface
+from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.recording import cases
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
 from harness.recording.runs import Measured, measure
-from harness.subjects.described import Description
-from reference_models.cases import kept_steps, steps_told
+from harness.subjects.description import ModelDescription
+from reference_models.cases import kept_steps, output_steps
 
 WHOLE, STORED, MODEL, ABOUT = "whole", "golden", "model.onnx", "about.json"
 COMPLETE_BYTES = 1 << 16
 FILE = "file"
 LEAST = (0, 11, 29, 67, 137, 281)
-"""From which sizes on an example is looked for, where the model refuses the one before."""
+"""The sizes from which an example is sought, in turn, where the model refuses the one before."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be made of a model; ``existing`` is a file that is judged instead of an export."""
+class ExportSettings:
+    """How a user model is recorded and exported; ``existing`` is a file to judge instead."""
 
     name: str
     text: str
-    description: Description = field(default_factory=Description)
+    description: ModelDescription = field(default_factory=ModelDescription)
     lengths: tuple[int, ...] = cases.LENGTHS
     batches: tuple[int, ...] = cases.BATCHES
     exporter: str = "native"
@@ -53,26 +51,27 @@ class Wanted:
     existing: str = ""
 
 
-def make(own: UserModel, wanted: Wanted, folder: Path, progress: Progress) -> None:
-    """Write to ``folder`` a golden with every step, one as it is shipped, the model, and about it.
+def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progress) -> None:
+    """Write to ``folder`` a golden with every step, one with some, the model, and ``about.json``.
 
     UsageError where the model cannot be run, is not described, or gives other outputs each time;
-    an export that fails is told in ``about.json``.
+    ``about.json`` has the reason where the export fails.
     """
-    said = wanted.description
-    spec = specification(own, said, wanted.name, wanted.lengths, wanted.batches)
-    if wanted.existing or own.framework == "onnx":
-        spec = _as_in(
-            spec, interface.read(wanted.existing) if wanted.existing else _model(own), said
-        )
-    right = any(one.right for one in said.inputs)
-    plan = cases.plan(spec, wanted.lengths, wanted.batches, right)
-    measured, refused = measure(own, spec, plan, progress)
-    parameters = _parameters(own)
-    about = {
+    description = settings.description
+    spec = specification(own, description, settings.name, settings.lengths, settings.batches)
+    existing = own.model if own.framework == "onnx" else None
+    if settings.existing:
+        existing = interface.read(settings.existing)
+    if existing is not None:
+        spec = _with_names(spec, existing, bool(description.outputs))
+    right = any(described.right for described in description.inputs)
+    plan = cases.plan(spec, settings.lengths, settings.batches, right)
+    results, refused = measure(own, spec, plan, progress)
+    parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
+    origin = {
         "model": spec.name,
         "framework": own.framework,
-        "subject": wanted.text,
+        "subject": settings.text,
         "seed": 0,
         "training": {},
         "refused": refused,
@@ -80,111 +79,93 @@ def make(own: UserModel, wanted: Wanted, folder: Path, progress: Progress) -> No
         "environment": made_with(own.framework),
         "command": "python -m harness.export",
     }
-    whole = [_recorded(spec, one, False) for one in measured]
-    store.write(folder / WHOLE, spec, parameters, whole, about)
-    stored = [_recorded(spec, one, True) for one in measured]
-    store.write(folder / STORED, spec, parameters, stored, about)
-    from_file = bool(wanted.existing) or own.framework == "onnx"
-    fitting = [one for one in measured if one.case.raggedness is Raggedness.NONE] or measured
-    fallback = max(fitting, key=lambda one: (one.case.batch, one.case.longest)).inputs
-    example = _example(own, spec, parameters, not from_file, fallback)
-    told: dict[str, Any] = {"example": sizes_of(spec, example), "refused": refused}
-    told["exporter"] = FILE if from_file else wanted.exporter
+    for name, thin in ((WHOLE, False), (STORED, True)):
+        recorded = [_recorded(spec, result, thin) for result in results]
+        store.write(folder / name, spec, parameters, recorded, origin)
+    example = example_inputs(spec, weight_sizes(parameters))
+    if existing is None:
+        full = [r for r in results if r.case.raggedness is Raggedness.NONE] or results
+        fallback = max(full, key=lambda result: (result.case.batch, result.case.longest)).inputs
+        example = _example(own, spec, parameters, fallback)
+    about: dict[str, Any] = {"example": sizes_of(spec, example), "refused": refused}
+    about["exporter"] = settings.exporter if existing is None else FILE
     try:
         progress(f"{spec.name}: exporting")
-        exported = declared.completed(_exported(own, spec, example, wanted), spec)
-        exported = interface.name_axes(exported, spec)
-        model = resolve(VARIANTS[wanted.variant])(exported)
+        exported = _export(own, spec, example, settings) if existing is None else existing
+        exported = interface.name_axes(interface.fix_sizes(exported, spec), spec)
+        model = resolve(VARIANTS[settings.variant])(exported)
         (folder / MODEL).write_bytes(model.SerializeToString())
-        told["opset"] = max(i.version for i in model.opset_import if i.domain in ("", "ai.onnx"))
+        about["opset"] = walk.opset(model)
     except StageError as error:
-        told["failure"] = {"stage": error.stage.value, "reason": str(error)}
+        about["failure"] = {"stage": error.stage.value, "reason": str(error)}
     except HarnessError:
         raise
     except Exception as error:
-        told["failure"] = {"stage": "export", "reason": one_line(error)}
-    (folder / ABOUT).write_text(json.dumps(told))
+        about["failure"] = {"stage": "export", "reason": one_line(error)}
+    (folder / ABOUT).write_text(json.dumps(about))
 
 
-def _as_in(spec: ModelSpec, model: Any, said: Description) -> ModelSpec:
-    """``spec`` with the outputs' names of a graph; UsageError where the user wants others."""
-    there = [value.name for value in model.graph.output]
+def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:
+    """Return ``spec`` with a graph's output names; UsageError where ``fixed`` names differ."""
+    own = [value.name for value in model.graph.output]
     names = [tensor.name for tensor in spec.outputs]
-    if sorted(there) == sorted(names):
+    if sorted(own) == sorted(names):
         return spec
-    if said.outputs or len(there) != len(names):
+    if fixed or len(own) != len(names):
         raise UsageError(
-            f"the file's outputs are {', '.join(there)}; expected {', '.join(names)}, which the"
+            f"the file's outputs are {', '.join(own)}; expected {', '.join(names)}, which the"
             " model or --outputs has"
         )
-    renamed = [replace(t, name=name) for t, name in zip(spec.outputs, there, strict=True)]
+    renamed = [replace(t, name=name) for t, name in zip(spec.outputs, own, strict=True)]
     return replace(spec, outputs=tuple(renamed))
 
 
-def _model(own: UserModel) -> Any:
-    return getattr(own, "model")  # noqa: B009
-
-
-def _exported(own: UserModel, spec: ModelSpec, example: Arrays, wanted: Wanted) -> Any:
-    if wanted.existing:
-        return interface.read(wanted.existing)
-    model = _model(own)
-    if own.framework == "onnx":
-        return model
-    key = f"{wanted.exporter}/{own.framework}"
+def _export(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSettings) -> Any:
+    key = f"{settings.exporter}/{own.framework}"
+    model = own.model
     if key not in EXPORTERS:
-        there = ", ".join(k.rpartition("/")[0] for k in EXPORTERS if k.endswith(own.framework))
+        known = ", ".join(k.rpartition("/")[0] for k in EXPORTERS if k.endswith(own.framework))
         raise UsageError(
-            f"exporter {wanted.exporter!r} takes no {own.framework} model; choose from: {there}"
+            f"exporter {settings.exporter!r} takes no {own.framework} model; choose from: {known}"
         )
     exporter = resolve(EXPORTERS[key])
     try:
-        return exporter(model, spec, example, wanted.opset)
+        return exporter(model, spec, example, settings.opset)
     except StageError:
         raise
     except Exception as error:
         raise ExportError(one_line(error)) from error
 
 
-def _example(
-    own: UserModel, spec: ModelSpec, parameters: Arrays, runs: bool, fallback: Arrays
-) -> Arrays:
-    """Inputs to export with: the smallest that the model takes, with no axis of size 1 inside.
+def _example(own: UserModel, spec: ModelSpec, parameters: Arrays, fallback: Arrays) -> Arrays:
+    """Return inputs to export with: the smallest for which no dynamic axis of an output has size 1.
 
-    Where it takes none of the sizes that are tried, it gets the ``fallback``.
+    Where the model takes none of the sizes in ``LEAST``, they are the ``fallback``.
     """
-    taken = weight_sizes(parameters)
-    usual = example_inputs(spec, taken)
-    for least in LEAST if runs else ():
-        example = example_inputs(spec, taken | set(range(least)))
+    avoid = weight_sizes(parameters)
+    for least in LEAST:
+        example = example_inputs(spec, avoid | set(range(least)))
         try:
-            found = named(spec, run(own, example, wide=False))
+            outputs = named(spec, run(own, example, wide=False))
         except RefusedError:
             continue
         dynamic = [
             size
             for tensor in spec.outputs
-            for axis, size in zip(tensor.axes, found[tensor.name].shape, strict=True)
+            for axis, size in zip(tensor.axes, outputs[tensor.name].shape, strict=True)
             if isinstance(axis, str)
         ]
         if min(dynamic, default=2) > 1:
             return example
-    return fallback if runs else usual
+    return fallback
 
 
-def _recorded(spec: ModelSpec, one: Measured, thin: bool) -> store.RecordedCase:
-    """A case as the store takes it; a ``thin`` one keeps some steps of outputs that are large."""
+def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCase:
+    """Return a case as the store takes it; a ``thin`` one has some steps of large outputs."""
     steps = None
-    if thin and sum(value.nbytes for value in one.outputs.values()) > COMPLETE_BYTES:
-        steps = kept_steps(steps_told(spec, one.case), len(one.case.id))
-    outputs = {t.name: t.at_steps(one.outputs[t.name], steps) for t in spec.outputs}
-    return store.RecordedCase(one.case, one.formulas, one.inputs, outputs, steps, one.noise)
-
-
-def _parameters(own: UserModel) -> Arrays:
-    """The weights, or for an ONNX file its SHA-256, which stands for them."""
-    if own.framework == "onnx":
-        data = Path(getattr(own, "path")).read_bytes()  # noqa: B009
-        return {"sha256": np.frombuffer(hashlib.sha256(data).digest(), np.uint8)}
-    values: Arrays = getattr(own, "parameters")()  # noqa: B009
-    return {name: np.ascontiguousarray(value) for name, value in values.items()}
+    if thin and sum(value.nbytes for value in result.outputs.values()) > COMPLETE_BYTES:
+        steps = kept_steps(output_steps(spec, result.case), len(result.case.id))
+    outputs = {t.name: t.at_steps(result.outputs[t.name], steps) for t in spec.outputs}
+    return store.RecordedCase(
+        result.case, result.formulas, result.inputs, outputs, steps, result.noise
+    )

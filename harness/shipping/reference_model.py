@@ -1,4 +1,4 @@
-"""From a model that conforms to a bundle: nothing is shipped unproven."""
+"""A reference model to a bundle, which is written only if it conforms."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ def ship(
     UsageError where it cannot be exported at all, where the selection is more than one model, or
     where ``folder`` holds something else.
     """
-    usable(folder)
+    check_usable(folder)
     models = selectors.names("model", selection.subjects, catalog.MODELS)
     if len(models) != 1:
-        told = ", ".join(models)
-        raise UsageError(f"one model can be exported at a time; the selection has: {told}")
+        raise UsageError(
+            f"one model can be exported at a time; the selection has: {', '.join(models)}"
+        )
     prepared = pipeline.prepare(selection, lambda text: None)
     exports = {bundle.folder(selection.artifacts, job.cell) for job in prepared.jobs}
     if len(exports) != 1:
-        told = ", ".join(sorted(str(path.relative_to(selection.artifacts)) for path in exports))
-        raise UsageError(f"one export makes a bundle; the selection has: {told}")
+        names = sorted(str(path.relative_to(selection.artifacts)) for path in exports)
+        raise UsageError(f"one export makes a bundle; the selection has: {', '.join(names)}")
     job = prepared.jobs[0]
     if isinstance(job, Failed) and job.failure.stage is Stage.EXPORT:
         (folder / bundle.MODEL).unlink(missing_ok=True)
@@ -53,14 +54,14 @@ def ship(
     return report, True
 
 
-def usable(folder: Path) -> None:
-    """UsageError where a bundle cannot be put in ``folder``."""
-    if folder.exists() and (not folder.is_dir() or bundle.foreign(folder)):
+def check_usable(folder: Path) -> None:
+    """Raise UsageError where a bundle cannot be put in ``folder``."""
+    if folder.exists() and (not folder.is_dir() or bundle.is_foreign(folder)):
         raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
 
 
 def proof(report: Report) -> dict[str, Any]:
-    """What a manifest says of the validation before it."""
+    """Return what a manifest says of the validation."""
     return {
         "comparisons": report.comparisons,
         "environment": dict(report.environment),

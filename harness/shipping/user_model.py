@@ -1,4 +1,4 @@
-"""A user's own model to a bundle: made in a child, validated, and shipped only if it conforms."""
+"""A user model to a bundle: exported in a child, validated, and shipped only if it conforms."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from harness.exporting.key import installed_versions
 from harness.goldens import store
 from harness.recording import cases, in_child, user_model
 from harness.recording.loading import user_model as loaded
-from harness.recording.user_model import Wanted
+from harness.recording.user_model import ExportSettings
 from harness.reports import json_file, model_card
 from harness.runtimes import RUNTIMES
 from harness.shipping import reference_model
 from harness.subjects import onnx_file
 from harness.subjects.describe import description, file
-from harness.subjects.described import Description
+from harness.subjects.description import ModelDescription
 from harness.subjects.resolve import EXPORTABLE, Kind, Subject, resolve
 from harness.validation import pipeline
 from harness.validation.selection import Selection
@@ -37,7 +37,7 @@ MOST_LENGTHS = 1000
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of one model; ``subject`` is a text that names it, or the live model."""
+    """What a call asks for; ``subject`` is a text that names the model, or the live model."""
 
     subject: Any
     output: Path
@@ -61,14 +61,13 @@ def ship(
     progress: Progress = lambda text: None,
     note: Progress = lambda text: None,
 ) -> tuple[Report, bool]:
-    """Make, validate and, if it conforms, write the bundle to the request's output folder.
-
-    ``note`` is told, a line each, what was asked for and cannot be compared.
+    """Export and validate a model and, if it conforms, write its bundle to the output folder.
 
     Where it does not conform, that folder has the report, the golden and ``rejected.onnx``.
     UsageError, with nothing written, where the model cannot be read, described, run or exported.
+    ``note`` gets a line for each case that was asked for and cannot be compared.
     """
-    reference_model.usable(request.output)
+    reference_model.check_usable(request.output)
     selectors.names("runtime", request.runtimes, RUNTIMES)
     for kind, name, choices in (
         ("exporter", request.exporter, [key.rpartition("/")[0] for key in EXPORTERS]),
@@ -78,22 +77,21 @@ def ship(
             raise unknown(kind, name, set(choices))
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         folder = Path(scratch)
-        wanted = _make(request, folder, progress)
+        settings = _make(request, folder, progress)
         about = json.loads((folder / user_model.ABOUT).read_text())
-        failure = about.pop("failure", None)
-        if failure is not None:
-            raise UsageError(f"{wanted.text} cannot be exported: {failure['reason']}")
+        if failure := about.get("failure"):
+            raise UsageError(f"{settings.text} cannot be exported: {failure['reason']}")
         stored = store.read(folder / user_model.STORED)
         manifest = {
             "model": stored.spec.name,
             "framework": stored.framework,
             "exporter": about["exporter"],
-            "variant": wanted.variant,
+            "variant": settings.variant,
             "opset": about["opset"],
-            "subject": wanted.text,
+            "subject": settings.text,
             "axes": {t.name: list(t.axes) for t in (*stored.spec.inputs, *stored.spec.outputs)},
             "refused": about["refused"],
-            "key": _key(stored, wanted),
+            "key": _key(stored, settings),
             "example": about["example"],
         }
         model = (folder / user_model.MODEL).read_bytes()
@@ -112,12 +110,12 @@ def ship(
         if not report.conforms:
             bundle.reject(place, model, folder / user_model.STORED, json_file.dumps(report))
             return report, False
-        kept = [replace(r, replay=_replay(r.cell.runtime, str(place))) for r in report.results]
-        report = replace(report, results=tuple(kept))
+        results = [replace(r, replay=_replay(r.cell.runtime, str(place))) for r in report.results]
+        report = replace(report, results=tuple(results))
         manifest["validated"] = reference_model.proof(report)
         manifest["tolerance"] = model_card.tolerances(report)
         text = model_card.text(stored, manifest, report)
-        bundle.write(request.output, model, manifest, folder / user_model.STORED, text)
+        bundle.write(place, model, manifest, folder / user_model.STORED, text)
         return report, True
 
 
@@ -125,16 +123,16 @@ def _replay(runtime: str, *words: str) -> str:
     return shlex.join(["python", "-m", "harness.validate", *words, "--runtime", runtime])
 
 
-def _make(request: Request, folder: Path, progress: Progress) -> Wanted:
-    """Have the golden and the model made in ``folder``: in a child, or here if it lives here."""
+def _make(request: Request, folder: Path, progress: Progress) -> ExportSettings:
+    """Write the golden and the model to ``folder``: in a child, or here for a live model."""
     named = resolve(request.subject, EXPORTABLE) if isinstance(request.subject, str) else None
-    said = _described(request, named)
-    wanted = Wanted(
-        _name(request, said, named),
+    described = _description(request, named)
+    settings = ExportSettings(
+        _name(request, described, named),
         named.text if named else f"a live {type(request.subject).__name__}",
-        said,
-        _numbers("--lengths", request.lengths or said.lengths, cases.LENGTHS),
-        _numbers("--batch", request.batch or said.batch, cases.BATCHES),
+        described,
+        _numbers("--lengths", request.lengths or described.lengths, cases.LENGTHS),
+        _numbers("--batch", request.batch or described.batch, cases.BATCHES),
         request.exporter,
         request.variant,
         request.opset,
@@ -142,28 +140,28 @@ def _make(request: Request, folder: Path, progress: Progress) -> Wanted:
     )
     _check_files(request, named)
     if named is None:
-        model = loaded(request.subject, wanted.text, request.weights)
-        user_model.make(model, wanted, folder, progress)
-        return wanted
+        model = loaded(request.subject, settings.text, request.weights)
+        user_model.make(model, settings, folder, progress)
+        return settings
     try:
-        order = in_child.Order(named, request.weights, wanted, folder)
+        order = in_child.Order(named, request.weights, settings, folder)
         in_child.make(order, progress, request.timeout)
     except ExportError as error:
         raise UsageError(str(error)) from None
-    return wanted
+    return settings
 
 
-def _described(request: Request, named: Subject | None) -> Description:
-    """What the call says of the model, else the TOML file next to it."""
-    said = description(request.inputs)
+def _description(request: Request, named: Subject | None) -> ModelDescription:
+    """Return the description in the call, else the one in the TOML file next to the model."""
+    described = description(request.inputs)
     beside = named.description if named else None
-    if not said.inputs and beside is not None and beside.is_file():
-        said = file(beside)
-    return replace(said, outputs=tuple(request.outputs) or said.outputs)
+    if not described.inputs and beside is not None and beside.is_file():
+        described = file(beside)
+    return replace(described, outputs=tuple(request.outputs) or described.outputs)
 
 
-def _name(request: Request, said: Description, named: Subject | None) -> str:
-    name = request.name or said.name
+def _name(request: Request, described: ModelDescription, named: Subject | None) -> str:
+    name = request.name or described.name
     if not name:
         return named.name if named else type(request.subject).__name__
     if not name.replace("-", "_").replace(".", "_").isidentifier():
@@ -172,7 +170,7 @@ def _name(request: Request, said: Description, named: Subject | None) -> str:
 
 
 def _check_files(request: Request, named: Subject | None) -> None:
-    """UsageError where the weights or the file to judge are not there, or not for this subject."""
+    """Raise UsageError where the weights or the file to judge are missing, or of no use here."""
     kind = None if named is None else named.kind
     if request.weights is not None:
         if not request.weights.exists():
@@ -181,26 +179,28 @@ def _check_files(request: Request, named: Subject | None) -> None:
             raise UsageError(f"--weights is for FILE.py:factory; {request.subject} holds its own")
     if request.existing is not None:
         if kind is Kind.ONNX:
-            told = f"{request.subject} is judged as it is"
-            raise UsageError(f"--onnx is for a model of Keras or PyTorch; {told}")
+            reason = f"{request.subject} is judged as it is"
+            raise UsageError(f"--onnx is for a model of Keras or PyTorch; {reason}")
         if not request.existing.is_file():
             raise UsageError(f"{request.existing}: no such file; expected a .onnx file to judge")
         onnx_file.read(request.existing)
 
 
-def _numbers(flag: str, texts: Sequence[str], usual: tuple[int, ...]) -> tuple[int, ...]:
-    """The numbers that ``1,2,7..9`` names; the usual ones where nothing is asked."""
+def _numbers(flag: str, texts: Sequence[str], default: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the numbers that ``1,2,7..9`` names, or the default without any text."""
     if not texts:
-        return usual
-    asked = selectors.numbers(flag, [str(text) for text in texts], usual)
-    if sum(high - low for low, high in asked.ranges) >= MOST_LENGTHS:
+        return default
+    ranges = selectors.numbers(flag, [str(text) for text in texts], default).ranges
+    if sum(high - low for low, high in ranges) >= MOST_LENGTHS:
         raise UsageError(f"{flag} names more than {MOST_LENGTHS} numbers; each one is run")
-    return tuple(sorted({n for low, high in asked.ranges for n in range(low, high + 1)})) or usual
+    return tuple(sorted({n for low, high in ranges for n in range(low, high + 1)})) or default
 
 
-def _key(stored: store.Golden, wanted: Wanted) -> dict[str, Any]:
-    """What the export depends on, as far as it can be told of a model that is not ours."""
-    code = hashlib.sha256(wanted.text.encode()).hexdigest()
-    versions = installed_versions(stored.framework)
-    weights = stored.weights_sha256
-    return {"weights": weights, "opset": wanted.opset, "code": code, "versions": versions}
+def _key(stored: store.Golden, settings: ExportSettings) -> dict[str, Any]:
+    """Return what the export depends on; for a user model its text stands for its code."""
+    return {
+        "weights": stored.weights_sha256,
+        "opset": settings.opset,
+        "code": hashlib.sha256(settings.text.encode()).hexdigest(),
+        "versions": installed_versions(stored.framework),
+    }

@@ -1,5 +1,1 @@
-"""A user's own model: where it comes from, what its inputs are, and a golden made for it.
-
-Data walks from ``source`` (what was named) over ``describe`` (what is said of its inputs) and
-``probing`` (what it does) to ``making`` (a golden and an exported model).
-"""
+"""What a text names, the description of a user model's inputs, and ONNX files as user models."""

@@ -1,11 +1,13 @@
-"""An ONNX file as a model of one's own: its reference is the float64 oracle of its own graph."""
+"""An ONNX file as a user model, whose reference is the float64 oracle of its graph."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from harness.core.errors import CheckError, StageError, UsageError, one_line
@@ -14,14 +16,14 @@ from harness.graphs import interface, walk
 from harness.graphs.attributes import attribute, constants
 from harness.graphs.inference import dims_of
 from harness.oracle.rounding import measure
-from harness.subjects.described import Described
+from harness.subjects.description import InputDescription
 
 FRAMEWORK = "onnx"
 READS_ROWS = ("Gather", "GatherElements")
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """The model in a file; UsageError where it is no valid ONNX."""
+    """Return the model in a file; UsageError where it is no valid ONNX."""
     try:
         model = interface.read(str(path))
         onnx.checker.check_model(str(path))
@@ -35,25 +37,24 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 class OnnxFile:
-    """A graph; a symbol named like the batch, else the first one of an input, is the batch."""
+    """A user model in an ONNX file."""
 
     framework = FRAMEWORK
 
     def __init__(self, path: Path) -> None:
         self.path, self.model = path, read(path)
         self._inputs = walk.inputs(self.model.graph)
-        self._names: tuple[str, ...] = ()
 
     @property
     def class_name(self) -> str:
         return self.path.name
 
-    def inputs(self) -> list[Described]:
-        """Every input; an axis keeps its symbol, and what indexes a table has its rows as range."""
+    def inputs(self) -> list[InputDescription]:
+        """Return every input; axes keep their symbols, an index ranges over its table's rows."""
         shapes = {value.name: _dims(value) for value in self._inputs}
         batch = _batch(shapes.values())
         rows = self._rows()
-        found = []
+        described = []
         for value in self._inputs:
             if value.type.WhichOneof("value") != "tensor_type":
                 raise UsageError(f"{self.path}: input {value.name!r} is no tensor")
@@ -61,19 +62,23 @@ class OnnxFile:
             axes = _axes(shapes[value.name], batch)
             high = rows.get(value.name)
             low = None if high is None else 0.0
-            found.append(Described(value.name, str(dtype), axes, low, high))
-        return found
+            described.append(InputDescription(value.name, str(dtype), axes, low, high))
+        return described
 
     def arrange(self, names: Sequence[str]) -> list[str]:
-        """The graph's own order; UsageError where it has no such input."""
-        there = [value.name for value in self._inputs]
-        if odd := [name for name in names if name not in there]:
-            raise UsageError(f"{self.path} has no input {odd[0]!r}; it takes: {', '.join(there)}")
-        self._names = tuple(there)
-        return there
+        """Return the graph's order of inputs; UsageError where it has not one of ``names``."""
+        own = [value.name for value in self._inputs]
+        if unknown := [name for name in names if name not in own]:
+            raise UsageError(f"{self.path} has no input {unknown[0]!r}; it takes: {', '.join(own)}")
+        return own
+
+    def parameters(self) -> Arrays:
+        """Return the file's SHA-256, which stands for the weights."""
+        digest = hashlib.sha256(self.path.read_bytes()).digest()
+        return {"sha256": np.frombuffer(digest, np.uint8)}
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
-        """The outputs, in the dtypes that the graph declares unless ``wide``."""
+        """Return the outputs, in the dtypes that the graph declares unless ``wide``."""
         dtypes = {
             value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             for value in self.model.graph.output
@@ -82,27 +87,25 @@ class OnnxFile:
         return [(n, v if wide else v.astype(dtypes[n])) for n, v in outputs.items()]
 
     def measure(self, inputs: Sequence[Arrays]) -> list[tuple[Arrays, dict[str, float]]]:
-        """The oracle's float64 outputs of each inputs, and their noise."""
+        """Return the oracle's float64 outputs and their noise for each set of inputs."""
         try:
             return measure(self.path, inputs)
         except StageError as error:
             raise UsageError(f"{self.path}: the float64 oracle cannot run it: {error}") from None
 
     def _rows(self) -> dict[str, float]:
-        """The last row of the table that an input indexes, by the input's name."""
+        """Return the last row of the table that an input indexes, by the input's name."""
         tables = constants(self.model.graph)
         sizes = {name: table.dims[0] for name, table in tables.items() if table.dims}
-        made_from = {v.name: v.name for v in self._inputs}
+        sources = {v.name: v.name for v in self._inputs}
         rows: dict[str, float] = {}
         for node in self.model.graph.node:
-            if node.op_type in ("Cast", "Identity") and node.input[0] in made_from:
-                made_from[node.output[0]] = made_from[node.input[0]]
+            if node.op_type in ("Cast", "Identity") and node.input[0] in sources:
+                sources[node.output[0]] = sources[node.input[0]]
             by_row = node.op_type in READS_ROWS and attribute(node, "axis", 0) == 0
-            if by_row and node.input[0] in sizes:
-                source = made_from.get(node.input[1])
-                if source is not None:
-                    last = float(sizes[node.input[0]] - 1)
-                    rows[source] = min(rows.get(source, last), last)
+            if by_row and node.input[0] in sizes and (source := sources.get(node.input[1])):
+                last = float(sizes[node.input[0]] - 1)
+                rows[source] = min(rows.get(source, last), last)
         return rows
 
 
@@ -113,14 +116,14 @@ def _dims(value: Any) -> list[Axis | None]:
 
 
 def _batch(shapes: Iterable[list[Axis | None]]) -> str:
-    """The symbol that has the batch's name, else the first one on the first axis of an input."""
+    """Return the symbol with the batch's name, else the first one on the first axis of an input."""
     symbols = [[axis if isinstance(axis, str) else "" for axis in dims] for dims in shapes]
-    told = [axis for dims in symbols for axis in dims if BATCH in axis.lower()]
-    return next((axis for axis in [*told, *(d[0] for d in symbols if d)] if axis), "")
+    named = [axis for dims in symbols for axis in dims if BATCH in axis.lower()]
+    return next((axis for axis in [*named, *(d[0] for d in symbols if d)] if axis), "")
 
 
 def _axes(dims: list[Axis | None], batch: str) -> tuple[Axis | None, ...]:
-    """The axes with names that can be Python's; the symbol that is the batch has that name."""
+    """Return the axes with names that are identifiers, the symbol ``batch`` with the batch's."""
     named: list[Axis | None] = []
     for dim in dims:
         if isinstance(dim, str):

@@ -17,7 +17,7 @@ from reference_models import catalog
 
 
 class Kind(StrEnum):
-    """Every kind of subject, and how it is called."""
+    """Every kind of subject, by what a message calls it."""
 
     REFERENCE = "a reference model's name"
     BUNDLE = "a bundle folder"
@@ -33,18 +33,11 @@ class Kind(StrEnum):
 
 FOLDERS = {Kind.BUNDLE, Kind.ONNX_TESTS, Kind.GOLDEN, Kind.GOLDENS}
 EXPORTED = {Kind.REFERENCE, Kind.BUNDLE, Kind.ONNX_TESTS, Kind.ONNX}
-"""What has an ONNX model and a golden to judge it by, a .onnx file with ``--golden``"""
-EXPORTABLE = {
-    Kind.REFERENCE,
-    Kind.FACTORY,
-    Kind.KERAS,
-    Kind.PT2,
-    Kind.TORCHSCRIPT,
-    Kind.ONNX,
-}
-"""What a bundle can be made of"""
+"""An ONNX model with a golden to judge it by, which for a .onnx file is ``--golden``."""
+EXPORTABLE = set(Kind) - FOLDERS
+"""What a bundle can be made of."""
 CONVERTIBLE = {Kind.GOLDEN, Kind.BUNDLE, Kind.ONNX_TESTS}
-"""What holds the cases of one golden"""
+"""What holds the cases of one golden."""
 SUFFIXES = {
     ".keras": Kind.KERAS,
     ".pt2": Kind.PT2,
@@ -59,12 +52,15 @@ OTHER = {
     ".py": "a Python file needs the name of its factory: FILE.py:factory",
 }
 DATA_SET = "test_data_set_"
-"""What the folders of ONNX tests begin with; a number follows"""
+"""What the names of ONNX tests' folders begin with; a number follows."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """``place`` is a name, a path or a dotted module, ``factory`` the callable in a module."""
+    """What a text names.
+
+    ``place`` is a name, a path or a dotted module, ``factory`` the callable in a module.
+    """
 
     kind: Kind
     place: str
@@ -76,7 +72,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """A name for the model that can stand in a cell's id."""
+        """A name for the model that a cell's id can hold."""
         text = self.factory or self.path.stem
         return re.sub(r"[^\w.-]+", "_", text).strip("._") or "model"
 
@@ -87,30 +83,30 @@ class Subject:
     @property
     def description(self) -> Path | None:
         """The TOML file next to the model that may describe its inputs; None for a module."""
-        own = self.kind is not Kind.FACTORY or self.place.endswith(".py")
-        return self.path.with_suffix(".toml") if own else None
+        module = self.kind is Kind.FACTORY and not self.place.endswith(".py")
+        return None if module else self.path.with_suffix(".toml")
 
 
 def resolve(text: str, kinds: Collection[Kind]) -> Subject:
     """Return the subject that ``text`` names; UsageError in one line where it is of other kinds.
 
-    A folder that is there comes before a reference model of its name, where folders may be named.
-    What looks like no file is the name, or a glob, of reference models.
+    A folder comes before a reference model of its name, where folders may be named. What looks
+    like no file is the name, or a glob, of reference models.
     """
     path = Path(text)
-    there = bool(text) and path.exists()
+    exists = bool(text) and path.exists()
     expected = f"expected {', '.join(kind for kind in Kind if kind in kinds)}"
-    if there and path.is_dir() and not FOLDERS.isdisjoint(kinds):
+    if exists and path.is_dir() and not FOLDERS.isdisjoint(kinds):
         return _allowed(Subject(_folder(path), text), kinds, expected)
     if text in catalog.MODELS:
         return _allowed(Subject(Kind.REFERENCE, text), kinds, expected)
     place, colon, factory = text.rpartition(":")
-    if colon and place and not there and factory.isidentifier():
+    if colon and place and not exists and factory.isidentifier():
         return _allowed(_factory(place, factory, expected), kinds, expected)
-    named = path.suffix.lower() in {*SUFFIXES, *OTHER} or os.sep in text or ":" in text
-    if not (named or there) and Kind.REFERENCE in kinds:
+    like_file = path.suffix.lower() in {*SUFFIXES, *OTHER} or os.sep in text or ":" in text
+    if not (like_file or exists) and Kind.REFERENCE in kinds:
         return Subject(Kind.REFERENCE, text)
-    if not there:
+    if not exists:
         kind = "file or reference model" if Kind.REFERENCE in kinds else "file or folder"
         raise UsageError(f"{text}: no such {kind}; {expected}")
     if path.is_dir():
@@ -125,7 +121,7 @@ def _allowed(subject: Subject, kinds: Collection[Kind], expected: str) -> Subjec
 
 
 def _folder(path: Path) -> Kind:
-    """The kind of a folder; one that holds nothing known is taken for a bundle."""
+    """Return the kind of a folder; one that holds nothing known counts as a bundle."""
     if any(re.fullmatch(rf"{DATA_SET}\d+", entry.name) for entry in path.glob(f"{DATA_SET}*")):
         return Kind.ONNX_TESTS
     if (path / store.CASES).is_file():
@@ -152,13 +148,13 @@ def _file(path: Path, expected: str) -> Kind:
     suffix = path.suffix.lower()
     if suffix in OTHER:
         defined = _callables(path)[1] if suffix == ".py" else []
-        there = f" (it defines: {', '.join(defined)})" if defined else ""
-        raise UsageError(f"{path}: {OTHER[suffix]}{there}")
+        hint = f" (it defines: {', '.join(defined)})" if defined else ""
+        raise UsageError(f"{path}: {OTHER[suffix]}{hint}")
     return SUFFIXES.get(suffix) or _content(path, expected)
 
 
 def _content(path: Path, expected: str) -> Kind:
-    """The kind of a file that its name does not tell, such as a TorchScript archive in a .pt."""
+    """Return the kind of a file whose suffix is unknown, such as a TorchScript archive in a .pt."""
     try:
         with ZipFile(path) as archive:
             parts = {part for name in archive.namelist() for part in name.split("/")[1:2]}
@@ -177,7 +173,10 @@ def _content(path: Path, expected: str) -> Kind:
 
 
 def _callables(path: Path) -> tuple[set[str], list[str]]:
-    """Every name that a Python file binds, and what it defines at its top; none if it is broken."""
+    """Return every name that a Python file may bind, and what it defines at its top.
+
+    No name where the file is broken or imports ``*``.
+    """
     try:
         tree = ast.parse(path.read_text())
     except (SyntaxError, ValueError, OSError):
@@ -189,5 +188,4 @@ def _callables(path: Path) -> tuple[set[str], list[str]]:
             bound.add(name.split(".")[0])
     kinds = ast.FunctionDef, ast.ClassDef
     defined = [node.name for node in tree.body if isinstance(node, kinds)]
-    star = "*" in bound
-    return set() if star else bound | set(defined), defined
+    return set() if "*" in bound else bound | set(defined), defined

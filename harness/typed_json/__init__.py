@@ -1,4 +1,4 @@
-"""From dataclasses to what JSON can hold, and strictly back: each key known, each type as declared.
+"""From dataclasses to plain JSON values, and strictly back: known keys, types as declared.
 
 A boolean is no number, a string is no number, and a whole number may stand for a fraction.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from harness.core.errors import UsageError, flattened
 
 T = TypeVar("T")
-_SAID = {
+_WORDING = {
     "Object missing required field": "it has no",
     "Object contains unknown field": "it has no place for",
     "`": "'",
@@ -24,17 +24,17 @@ _SAID = {
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as JSON has it; dataclasses and mappings become dicts.
+    """Return ``value`` as JSON has it, dataclasses and mappings as dicts, NumPy numbers plain.
 
-    Numbers of NumPy become Python's. TypeError where JSON has nothing like it.
+    TypeError where JSON has nothing like it.
     """
     return msgspec.to_builtins(value, str_keys=True, enc_hook=_plain)
 
 
 def form(name: str, fields: Mapping[str, Any], **defaults: Any) -> type[msgspec.Struct]:
-    """Return the type of an object that has these fields, by their types, and no others.
+    """Return the type of an object with exactly these fields, by their types.
 
-    Only a field that ``defaults`` names may be missing.
+    Only a field with a default may be missing.
     """
     listed = [(n, kind, defaults[n]) if n in defaults else (n, kind) for n, kind in fields.items()]
     return msgspec.defstruct(name, listed, kw_only=True, forbid_unknown_fields=True)
@@ -43,19 +43,19 @@ def form(name: str, fields: Mapping[str, Any], **defaults: Any) -> type[msgspec.
 def typed(data: Any, kind: type[T], what: str) -> T:
     """Return ``data`` as ``kind``.
 
-    UsageError, in one line that begins with ``what``, says what is of another type and where.
+    UsageError, in one line that begins with ``what``, names what is of another type and its place.
     """
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        said, _, place = str(error).partition(" - at `$")
+        message, _, place = str(error).partition(" - at `$")
         place = place.rstrip("`").lstrip(".")
-        if said.startswith("Invalid enum value"):
-            said += f", expected {_choices(place, kind)}"
-        for old, new in _SAID.items():
-            said = said.replace(old, new)
-        said = said[:1].lower() + said[1:]
-        raise UsageError(flattened(f"{what}: {said}{place and f' at {place}'}")) from None
+        if message.startswith("Invalid enum value"):
+            message += f", expected {_choices(place, kind)}"
+        for old, new in _WORDING.items():
+            message = message.replace(old, new)
+        message = message[:1].lower() + message[1:]
+        raise UsageError(flattened(f"{what}: {message}{place and f' at {place}'}")) from None
 
 
 def _plain(value: Any) -> Any:
@@ -67,7 +67,7 @@ def _plain(value: Any) -> Any:
 
 
 def _choices(place: str, kind: Any) -> str:
-    """The values of the enumeration declared for ``place``, such as ``results[3].status``."""
+    """Return the values of the enumeration declared for a place, such as ``results[3].status``."""
     for name in ("", *re.findall(r"\w+|\.{3}", place)):
         inner = get_args(kind)
         if name == "...":

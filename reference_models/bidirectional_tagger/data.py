@@ -1,14 +1,14 @@
 """Markers among fillers: a tag names the last marker up to a step and the next one from it on.
 
-Tokens are uniform: each kind of marker has ``NAMES`` of them, the others are fillers. A step that
-is a marker is its own last and next one; kind 0 is that of no marker at all.
+Tokens are uniform: each kind of marker has ``NAMES`` of them, the others are fillers. A marker's
+own step counts as its last and its next one; kind 0 stands for no marker.
 """
 
 import numpy as np
 
 from harness.core.schema import Array
 from reference_models.bidirectional_tagger.spec import TAGS, TOKENS
-from reference_models.task import Batch, Task, accuracy, padded_ids
+from reference_models.task import Batch, Task, padded_ids
 
 KINDS = 3
 NAMES = 2
@@ -19,7 +19,7 @@ assert (KINDS + 1) ** 2 == TAGS
 
 
 def tags(tokens: Array) -> Array:
-    """(kinds + 1) * last marker + next marker at each step of ``tokens`` [batch, steps]."""
+    """Return (kinds + 1) * last marker + next marker at each step of ``tokens`` [batch, steps]."""
     marker = np.where(tokens <= KINDS * NAMES, (tokens + NAMES - 1) // NAMES, 0)
     return (KINDS + 1) * _last_marker(marker) + _last_marker(marker[:, ::-1])[:, ::-1]
 
@@ -35,30 +35,20 @@ def _batch(rng: np.random.Generator) -> Batch:
 
 
 def _chance() -> float:
-    """The share of the commonest tag: one kind on both sides, or no marker in the whole row.
+    """Return the share of the commonest tag: one kind on both sides, or no marker in a row.
 
-    A row has ``before`` steps before one and ``after`` steps after it.
+    A row has ``before`` steps before a step and ``after`` steps after it.
     """
     share = KINDS * NAMES / (TOKENS - 1)
     none = same = steps = 0.0
     for length in range(1, LONGEST + 1):
         before = np.arange(length)
         after = before[::-1]
-        seen = (1 - (1 - share) ** before) * (1 - (1 - share) ** after) / KINDS**2
-        same += float((share / KINDS + (1 - share) * seen).sum())
+        around = (1 - (1 - share) ** before) * (1 - (1 - share) ** after) / KINDS**2
+        same += float((share / KINDS + (1 - share) * around).sum())
         none += length * (1 - share) ** length
         steps += length
     return max(none, same) / steps
 
 
-TASK = Task(
-    output="probabilities",
-    loss="categorical",
-    batch=_batch,
-    score=accuracy,
-    unit="accuracy",
-    chance=_chance(),
-    best=1.0,
-    steps=400,
-    learning_rate=1e-2,
-)
+TASK = Task("probabilities", _batch, _chance(), steps=400, learning_rate=1e-2)

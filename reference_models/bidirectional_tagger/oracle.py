@@ -5,7 +5,7 @@ from reference_models.numerics import bidirectional, dense, embedding, lstm, sof
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """``probabilities`` [batch, steps, tags]."""
+    """Return ``probabilities`` [batch, steps, tags]."""
     x = embedding(params, "embedding", inputs["tokens"])
     x, _ = bidirectional(lstm, params, "lstm", x, inputs["tokens"] != 0, padded)
     return {"probabilities": softmax(dense(params, "probabilities", x))}

@@ -14,6 +14,6 @@ BIDIRECTIONAL_TAGGER = ModelSpec(
     outputs=(TensorSpec("probabilities", "float32", ("batch", "sequence", TAGS)),),
     weights="bidirectional_tagger",
     padded="tokens",
-    # Keras' Bidirectional zeroes padded steps, unlike the layer that it wraps.
+    # Keras' Bidirectional gives zero at padded steps, unlike the layer that it wraps.
     padded_steps={"keras": "zero", "torch": "zero"},
 )

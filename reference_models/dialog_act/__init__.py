@@ -1,1 +1,1 @@
-"""Dialogue acts that words and phrases set, told at every step or at the end."""
+"""Dialogue acts that words and phrases set, at every step or at the end."""

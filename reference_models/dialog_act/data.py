@@ -29,7 +29,7 @@ _MEANING[1 : 1 + len(_MEANINGS)] = _MEANINGS
 
 
 def acts(words: Array) -> Array:
-    """The acts that hold after each step of ``words`` [batch, steps]: bool [..., acts]."""
+    """Return the acts that hold after each step of ``words`` [batch, steps]: bool [..., acts]."""
     meanings = _MEANING[words]
     holding = np.zeros((len(words), _OPENING + 1), bool)
     result = np.zeros((*words.shape, ACTS), bool)
@@ -54,7 +54,7 @@ def _score(output: Array, batch: Batch) -> tuple[float, float]:
 
 
 def _chance() -> float:
-    """The bit accuracy of the best constant vector, from how often each bit is unset.
+    """Return the bit accuracy of the best constant vector, from how often each bit is unset.
 
     A phrase is unset while no opening came in the turn, or none of its topics since the first.
     """
@@ -72,13 +72,12 @@ def _chance() -> float:
 
 
 TASK = Task(
-    output="acts",
+    "acts",
+    _batch,
+    _chance(),
+    steps=1500,
     loss="binary",
-    batch=_batch,
     score=_score,
     unit="bit accuracy",
-    chance=_chance(),
-    best=1.0,
-    steps=1500,
     learning_rate=2e-2,
 )

@@ -5,7 +5,7 @@ from reference_models.numerics import dense, embedding, last_valid, lstm, sigmoi
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """``acts`` [batch, steps, acts], or [batch, acts] after each row's last valid step."""
+    """Return ``acts`` [batch, steps, acts], or [batch, acts] after each row's last valid step."""
     valid = inputs["words"] != 0
     x = embedding(params, "embedding", inputs["words"])
     x, _ = lstm(params, "lstm", x, valid=valid, padded=padded)

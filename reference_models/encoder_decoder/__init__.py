@@ -1,1 +1,1 @@
-"""A sequence read to its end and told again in reverse by a second net that starts there."""
+"""A sequence read to its end, and its reverse from a second net that starts in that state."""

@@ -1,12 +1,12 @@
-"""Reversal: the decoder tells the source's symbols, the last one first, and then the boundary.
+"""Reversal: the decoder gives the source's symbols, the last one first, and then the boundary.
 
-It is given the boundary and what it should have told before each step.
+Its input is the boundary and then its target, one step late.
 """
 
 import numpy as np
 
 from reference_models.encoder_decoder.spec import BOUNDARY, SYMBOLS
-from reference_models.task import Batch, Task, accuracy
+from reference_models.task import Batch, Task
 
 LONGEST = 4
 ROWS = 64
@@ -17,27 +17,17 @@ def _batch(rng: np.random.Generator) -> Batch:
     source = rng.integers(1, BOUNDARY, (ROWS, LONGEST))
     step = np.arange(LONGEST + 1)
     reverse = np.take_along_axis(source, np.maximum(lengths - 1 - step, 0), axis=1)
-    told = np.where(step < lengths, reverse, BOUNDARY)
-    given = np.concatenate([np.full((ROWS, 1), BOUNDARY), told[:, :-1]], axis=1)
-    inputs = {"source": np.where(step[:-1] < lengths, source, 0), "target": given}
+    target = np.where(step < lengths, reverse, BOUNDARY)
+    shifted = np.concatenate([np.full((ROWS, 1), BOUNDARY), target[:, :-1]], axis=1)
+    inputs = {"source": np.where(step[:-1] < lengths, source, 0), "target": shifted}
     inputs = {name: value.astype(np.int32) for name, value in inputs.items()}
-    return Batch(inputs, told, step <= lengths)
+    return Batch(inputs, target, step <= lengths)
 
 
 def _chance() -> float:
-    """The share of the boundary or of one symbol, whichever is larger."""
+    """Return the share of the boundary or of one symbol, whichever is larger."""
     symbols = (1 + LONGEST) / 2
     return max(1, symbols / SYMBOLS) / (symbols + 1)
 
 
-TASK = Task(
-    output="logits",
-    loss="categorical_logits",
-    batch=_batch,
-    score=accuracy,
-    unit="accuracy",
-    chance=_chance(),
-    best=1.0,
-    steps=1000,
-    learning_rate=1e-2,
-)
+TASK = Task("logits", _batch, _chance(), steps=1000, loss="categorical_logits", learning_rate=1e-2)

@@ -4,7 +4,7 @@ from harness.core.schema import ModelSpec, TensorSpec
 
 SYMBOLS = 6
 BOUNDARY = SYMBOLS + 1
-"""What a target starts with and the decoder has to end with."""
+"""The first symbol of a target and the last one of the decoder."""
 VOCABULARY = BOUNDARY + 1
 DIM = 12
 UNITS = 44

@@ -1,7 +1,7 @@
 """Copying: a row of 1 to 16 steps, in which one vowel and one consonant alternate, is copied.
 
 There are ``LETTERS`` consonants, which stand at the odd positions, and as many vowels, all
-equally likely: what ignores the input is right once in ``LETTERS`` times. Positions after the
+equally likely: without the input a guess is right once in ``LETTERS`` times. Positions after the
 row's end are class 0; they are trained on but not scored.
 """
 
@@ -30,13 +30,11 @@ def _score(output: Array, batch: Batch) -> tuple[float, float]:
 
 
 TASK = Task(
-    output="probabilities",
-    loss="categorical",
-    batch=_batch,
+    "probabilities",
+    _batch,
+    chance=1 / LETTERS,
+    steps=1000,
     score=_score,
     unit="accuracy within the row",
-    chance=1 / LETTERS,
-    best=1.0,
-    steps=1000,
     learning_rate=1e-2,
 )

@@ -6,7 +6,7 @@ from reference_models.numerics import dense, embedding, lstm, softmax
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """``probabilities`` [batch, 16, vocabulary]; a row without a valid step has the code zero."""
+    """Return ``probabilities`` [batch, 16, vocabulary]; a row without valid steps has code zero."""
     valid = inputs["tokens"] != 0
     x = embedding(params, "embedding", inputs["tokens"])
     _, (code, _) = lstm(params, "encoder", x, valid=valid, padded=padded)

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.core.schema import Array
 from reference_models.gru_tagger.spec import TAGS, TOKENS
-from reference_models.task import Batch, Task, accuracy, padded_ids
+from reference_models.task import Batch, Task, padded_ids
 
 MOVERS = 5
 SETTERS = 2
@@ -22,7 +22,7 @@ _MOVE[1 : 2 * (MOVERS + SETTERS) + 1] = np.repeat(
 
 
 def tags(tokens: Array) -> Array:
-    """The level after each step of ``tokens`` [batch, steps]."""
+    """Return the level after each step of ``tokens`` [batch, steps]."""
     levels = np.zeros(tokens.shape, np.int64)
     level = np.zeros(len(tokens), np.int64)
     for step, move in enumerate(_MOVE[tokens].T):
@@ -37,7 +37,7 @@ def _batch(rng: np.random.Generator) -> Batch:
 
 
 def _chance() -> float:
-    """The share of the commonest level over the steps of all rows."""
+    """Return the share of the commonest level over the steps of all rows."""
     at = np.eye(TAGS)[0]
     share = np.zeros(TAGS)
     for rows in range(LONGEST, 0, -1):
@@ -49,14 +49,4 @@ def _chance() -> float:
     return float(share.max() / share.sum())
 
 
-TASK = Task(
-    output="probabilities",
-    loss="categorical",
-    batch=_batch,
-    score=accuracy,
-    unit="accuracy",
-    chance=_chance(),
-    best=1.0,
-    steps=800,
-    learning_rate=1e-2,
-)
+TASK = Task("probabilities", _batch, _chance(), steps=800, learning_rate=1e-2)

@@ -5,7 +5,7 @@ from reference_models.numerics import dense, embedding, gru, softmax
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """``probabilities`` [batch, steps, tags]."""
+    """Return ``probabilities`` [batch, steps, tags]."""
     x = embedding(params, "embedding", inputs["tokens"])
     valid = inputs["tokens"] != 0
     after = name == "gru_tagger"

@@ -22,18 +22,18 @@ TRANSITION[_GROUP, (_GROUP + 5) % GROUPS] += 0.3
 
 
 def stationary() -> Array:
-    """The share of each group in the long run: the left eigenvector of ``TRANSITION`` for 1."""
+    """Return the long-run share of each group: the left eigenvector of ``TRANSITION`` for 1."""
     equations = np.vstack((TRANSITION.T - np.eye(GROUPS), np.ones(GROUPS)))
     return np.asarray(np.linalg.lstsq(equations, np.eye(GROUPS + 1)[GROUPS], rcond=None)[0])
 
 
 def entropy(p: Array) -> Array:
-    """The entropy of the distributions on the last axis, in nats."""
+    """Return the entropy of the distributions on the last axis, in nats."""
     return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(-1))
 
 
 def _batch(rng: np.random.Generator) -> Batch:
-    """Rows of mixed lengths, one batch in four from a random state, the others from zero."""
+    """Draw rows of mixed lengths, one batch in four from a random state, the others from zero."""
     lengths = rng.integers(1, LONGEST + 1, ROWS)
     groups = np.empty((ROWS, lengths.max() + 1), np.int64)
     groups[:, 0] = rng.choice(GROUPS, ROWS, p=stationary())
@@ -49,7 +49,7 @@ def _batch(rng: np.random.Generator) -> Batch:
 
 
 def _score(output: Array, batch: Batch) -> tuple[float, float]:
-    """The summed cross-entropy of the next tokens, in nats, and their count."""
+    """Return the summed cross-entropy of the next tokens, in nats, and their count."""
     assert batch.weight is not None
     scores = output.astype(np.float64)
     top = scores.max(-1)
@@ -59,13 +59,13 @@ def _score(output: Array, batch: Batch) -> tuple[float, float]:
 
 
 TASK = Task(
-    output="logits",
-    loss="categorical_logits",
-    batch=_batch,
-    score=_score,
-    unit="nats per token",
+    "logits",
+    _batch,
     chance=float(entropy(stationary()) + np.log(MEMBERS)),
     best=float(stationary() @ entropy(TRANSITION) + np.log(MEMBERS)),
     steps=500,
+    loss="categorical_logits",
+    score=_score,
+    unit="nats per token",
     learning_rate=1e-2,
 )

@@ -5,7 +5,7 @@ from reference_models.numerics import dense, embedding, lstm
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """``logits`` [batch, steps, vocabulary] and both layers' states after the last valid step."""
+    """Return ``logits`` [batch, steps, vocabulary] and both states after the last valid step."""
     valid = inputs["tokens"] != 0
     x = embedding(params, "embedding", inputs["tokens"])
     first, second = (inputs["h0_1"], inputs["c0_1"]), (inputs["h0_2"], inputs["c0_2"])

@@ -1,1 +1,1 @@
-"""A sequence squeezed into three numbers and told again at the length it had."""
+"""A sequence squeezed into three numbers and restored at its length."""

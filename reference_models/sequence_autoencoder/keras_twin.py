@@ -14,7 +14,7 @@ from reference_models.sequence_autoencoder.spec import (
 
 
 class Length(keras.layers.Layer):
-    """[batch, steps] to the int32 scalar ``steps``."""
+    """Maps [batch, steps] to the int32 scalar ``steps``."""
 
     def call(self, x: Any) -> Any:
         return keras.ops.convert_to_tensor(keras.ops.shape(x)[1], "int32")
@@ -27,7 +27,7 @@ class Length(keras.layers.Layer):
 
 
 class Repeat(keras.layers.Layer):
-    """[batch, features] and the int32 scalar ``length`` to [batch, length, features]."""
+    """Maps [batch, features] and the int32 scalar ``length`` to [batch, length, features]."""
 
     def call(self, x: Any, length: Any) -> Any:
         shape = (keras.ops.shape(x)[0], length, x.shape[1])
@@ -68,6 +68,6 @@ def _decode(code: Any, length: Any) -> Any:
 
 
 def _frequencies(shape: Any, dtype: Any = None) -> Any:
-    """The symbols' frequencies, so that training is left with telling them apart."""
+    """Initialise with the symbols' frequencies, so that training has only to separate them."""
     drawn = keras.ops.arange(shape[0]) < DRAWN
     return keras.ops.cast(keras.ops.where(drawn, 0.0, UNSEEN_LOGIT), dtype)

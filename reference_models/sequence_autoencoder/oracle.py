@@ -7,7 +7,7 @@ from reference_models.numerics import dense, embedding, lstm, softmax
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """Outputs by name; the decoder starts from ``code`` and is told its ``length``."""
+    """Return the outputs by name; the decoder's inputs are ``code`` and ``length``."""
     if name == "sequence_decoder":
         return {"probabilities": _decode(params, inputs["code"], int(inputs["length"]))}
     tokens = inputs["tokens"]

@@ -7,9 +7,9 @@ FEATURES = 7
 UNITS = 3
 
 DRAWN = 5
-"""The symbols that training draws, the first of the 100; three units tell them apart."""
+"""The symbols that training draws, the first of the 100; three units can separate them."""
 UNSEEN_LOGIT = -8.0
-"""Where the output bias of every other symbol starts."""
+"""The initial output bias of every other symbol."""
 
 _WEIGHTS = "sequence_autoencoder"
 _TOKENS = TensorSpec("tokens", "int32", ("batch", "sequence"), low=0, high=SYMBOLS)

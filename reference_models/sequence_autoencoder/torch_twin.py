@@ -28,7 +28,7 @@ class _Decoder(nn.Module):
         super().__init__()
         self.decoder_lstm = nn.LSTM(UNITS, UNITS, batch_first=True)
         self.probabilities = nn.Linear(UNITS, SYMBOLS)
-        # Starts at the symbols' frequencies, so that training is left with telling them apart.
+        # Starts at the symbols' frequencies, so that training has only to separate them.
         nn.init.zeros_(self.probabilities.bias)
         nn.init.constant_(self.probabilities.bias[DRAWN:], UNSEEN_LOGIT)
 

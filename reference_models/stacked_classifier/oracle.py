@@ -5,7 +5,7 @@ from reference_models.numerics import dense, lstm, softmax
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """Outputs by name; the streaming model starts from the given state and returns the next."""
+    """Return the outputs by name; the streaming model takes a state and returns the next."""
     first = second = None
     if name == "streaming_classifier":
         first = inputs["h0_1"], inputs["c0_1"]

@@ -7,7 +7,7 @@ from reference_models.numerics import dense, embedding, lstm, softmax
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """``answer`` [batch, 500] from the final states of both LSTMs, the text's first."""
+    """Return ``answer`` [batch, 500] from the final states of both LSTMs, the text's first."""
     states = []
     for part in ("text", "question"):
         words = embedding(params, f"{part}_embedding", inputs[part])

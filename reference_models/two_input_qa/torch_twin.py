@@ -28,9 +28,10 @@ class TwoInputQA(nn.Module):
             nn.init.uniform_(table.weight, -EMBEDDING_RANGE, EMBEDDING_RANGE)
 
     def forward(self, text: Tensor, question: Tensor) -> Tensor:
-        _, (told, _) = self.text_lstm(self.text_embedding(text))
-        _, (asked, _) = self.question_lstm(self.question_embedding(question))
-        return torch.softmax(self.answer(torch.cat((told[0], asked[0]), dim=-1)), dim=-1)
+        _, (h_text, _) = self.text_lstm(self.text_embedding(text))
+        _, (h_question, _) = self.question_lstm(self.question_embedding(question))
+        states = torch.cat((h_text[0], h_question[0]), dim=-1)
+        return torch.softmax(self.answer(states), dim=-1)
 
 
 def build(name: str) -> nn.Module:

@@ -19,12 +19,12 @@ REASONS = {
 
 def verdict(case, path):
     """``agreed``, ``wrong``, ``not compared``, or why the oracle refuses the case."""
-    judged = judge(case, GuardedRuntime(ORACLE), path)
-    if judged.kind != REFUSED:
-        return judged.kind
-    stage, _, reason = judged.reason.partition(": ")
+    outcome = judge(case, GuardedRuntime(ORACLE), path)
+    if outcome.kind != REFUSED:
+        return outcome.kind
+    stage, _, reason = outcome.reason.partition(": ")
     why = [words for words, at in REASONS.items() if words in reason and stage == at]
-    return why[0] if why else f"unexplained: {judged.reason}"
+    return why[0] if why else f"unexplained: {outcome.reason}"
 
 
 @pytest.mark.xdist_group("oracle_operators")

@@ -22,6 +22,7 @@ from harness.commands.run import ended
 from harness.core.errors import ExportError
 from harness.core.expectations import Expectation
 from harness.core.schema import CaseResult, Stage, Status
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.processes.limits import Limits
 from harness.processes.process import LOOK
@@ -283,8 +284,8 @@ def test_a_golden_that_was_altered_ends_the_call_wherever_it_is_read(files, judg
         for about in entry["inputs"].values():
             about["sha256"] = "0" * 64
     manifest["stored"] = [key for key in manifest["stored"] if "/input/" not in key]
-    manifest["sha256"] = store._manifest_sha256(manifest)
-    path.write_text(store.manifest_text(manifest))
+    manifest["sha256"] = manifests.signed(manifest)["sha256"]
+    path.write_text(manifests.text(manifest))
     tensors = load_file(path.with_name(store.CASES))
     save_file({k: v for k, v in tensors.items() if "/input/" not in k}, path.with_name(store.CASES))
     code, printed = judged("ort-cpu", flag)

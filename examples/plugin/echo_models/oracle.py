@@ -5,6 +5,6 @@ from reference_models.numerics import dense, embedding, gru, softmax
 
 
 def run(name: str, params: Arrays, inputs: Arrays, padded: PaddedSteps) -> Arrays:
-    """``before`` [batch, steps, tokens]."""
+    """Return ``before`` [batch, steps, tokens]."""
     x, _ = gru(params, "gru", embedding(params, "embedding", inputs["tokens"]))
     return {"before": softmax(dense(params, "before", x))}

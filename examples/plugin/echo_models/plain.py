@@ -1,4 +1,4 @@
-"""What is added beside the model.
+"""What the plugin adds besides its model.
 
 ``plain`` is ONNX Runtime without optimisations, ``stamped`` an exporter that signs what it exports,
 ``worst`` a report with a line for each cell, the worst first.
@@ -49,7 +49,7 @@ PLAIN = Plain()
 
 
 def export_stamped(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> Any:
-    """The harness's own export, with the name of its producer."""
+    """Export natively, with another name of the producer."""
     from harness.exporters.torch.native import export
 
     exported = export(model, spec, example, opset)

@@ -18,8 +18,8 @@ from harness.graphs.recurrent import gate_order
 Array = NDArray[np.float32]
 Cell = Any
 
-# (name, alpha, beta) in ONNX; None where the function takes no such parameter.
 Activation = tuple[str, float | None, float | None]
+"""ONNX's name, alpha and beta; None where the function takes no such parameter."""
 _ACTIVATIONS: dict[Callable[..., Any], Activation] = {
     keras.activations.tanh: ("Tanh", None, None),
     keras.activations.sigmoid: ("Sigmoid", None, None),
@@ -34,15 +34,14 @@ _ACTIVATIONS: dict[Callable[..., Any], Activation] = {
 
 
 def unpack(layer: layers.RNN) -> list[Cell]:
-    """The cells of a recurrent layer, in order; ExportError for one that is not Keras' own."""
+    """Return the cells of a recurrent layer; ExportError for one that is not Keras' own."""
     stacked = type(layer.cell) is layers.StackedRNNCells
     cells: list[Cell] = layer.cell.cells if stacked else [layer.cell]
     for cell in cells:
         if type(cell) not in _GATES:
-            known = ", ".join(kind.__name__ for kind in _GATES)
             raise ExportError(
                 f"layer {layer.name!r}: cell {type(cell).__name__} has no ONNX equivalent; "
-                f"expected one of: {known}"
+                f"expected one of: {', '.join(kind.__name__ for kind in _GATES)}"
             )
         if not cell.built:
             raise ExportError(f"layer {layer.name!r}: its cell has no weights yet; call it once")
@@ -56,10 +55,10 @@ def recurrent_node(
     direction: str,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """One node over time: Y [T, 1, B, U] and the final states, each [1, B, U].
+    """Add one node over time; return Y [T, 1, B, U] and the final states, each [1, B, U].
 
     ``x`` is [T, B, F]; ``states`` holds h (for an LSTM h and c), [1, B, U], or None for zeros;
-    ``lengths`` [B] int32 says after how many steps each row's final states are taken.
+    ``lengths`` [B] int32 is the number of steps after which each row's final states are taken.
     """
     op = _GATES[type(cell)][0]
     results: tuple[Tensor, ...] = node(
@@ -77,31 +76,30 @@ def recurrent_node(
 
 
 def _activations(cell: Cell) -> dict[str, Any]:
-    """The node's attributes for the gates' activations; none where they are ONNX's defaults."""
+    """Return the attributes of the gates' activations; none where they are ONNX's defaults."""
     gates = [getattr(cell, "recurrent_activation", None), cell.activation]
     functions = [function for function in gates if function is not None]
     for function in functions:
         if function not in _ACTIVATIONS:
             name = getattr(function, "__name__", type(function).__name__)
-            known = ", ".join(f.__name__ for f in _ACTIVATIONS)
             raise ExportError(
                 f"cell {cell.path!r}: ONNX's recurrent nodes have no activation {name!r}; "
-                f"expected one of: {known}"
+                f"expected one of: {', '.join(f.__name__ for f in _ACTIVATIONS)}"
             )
     if functions == [keras.activations.sigmoid, keras.activations.tanh][-len(functions) :]:
         return {}
     if type(cell) is layers.LSTMCell:
         functions.append(cell.activation)
-    found = [_ACTIVATIONS[function] for function in functions]
+    names, alphas, betas = zip(*(_ACTIVATIONS[function] for function in functions), strict=True)
     return {
-        "activations": [name for name, _, _ in found],
-        "activation_alpha": [alpha for _, alpha, _ in found if alpha is not None] or None,
-        "activation_beta": [beta for _, _, beta in found if beta is not None] or None,
+        "activations": list(names),
+        "activation_alpha": [alpha for alpha in alphas if alpha is not None] or None,
+        "activation_beta": [beta for beta in betas if beta is not None] or None,
     }
 
 
 def _weights(cell: Cell) -> tuple[Array, Array, Array]:
-    """W [G * U, F], R [G * U, U] and B [2 * G * U], gates in ONNX order."""
+    """Return W [G * U, F], R [G * U, U] and B [2 * G * U], gates in ONNX order."""
     with tf.init_scope():
         kernel, recurrent = np.asarray(cell.kernel), np.asarray(cell.recurrent_kernel)
         bias = np.zeros(kernel.shape[1], np.float32) if cell.bias is None else np.asarray(cell.bias)

@@ -23,10 +23,10 @@ _RECURRENT = (layers.RNN, layers.LSTM, layers.GRU, layers.SimpleRNN)
 
 @contextmanager
 def native_layers(carried: States) -> Iterator[None]:
-    """Inside, recurrent layers and those of ``keras_rowwise`` trace as native ONNX nodes.
+    """Trace recurrent layers and those of ``ROWWISE`` as native ONNX nodes in this block.
 
-    ``carried`` holds the flat state of each stateful layer by ``id(layer)``: what its next call
-    starts from, replaced by what that call ends with.
+    ``carried`` holds the flat state of each stateful layer by ``id(layer)``: a call starts from it
+    and replaces it by the final state.
     """
     replacements: dict[type, Callable[..., Any]] = {
         layers.RNN: _rnn_call(carried),
@@ -70,7 +70,8 @@ def _bidirectional_call(carried: States) -> Callable[..., Any]:
             if not isinstance(layer, layers.RNN) or _definer(layer, "call") not in _RECURRENT:
                 raise ExportError(
                     f"layer {self.name!r}: Bidirectional of a custom {type(layer).__name__} "
-                    f"cannot be exported; expected one of: {_names(_RECURRENT)}"
+                    "cannot be exported; expected one of: "
+                    + ", ".join(kind.__name__ for kind in _RECURRENT)
                 )
         half = [None, None]
         if initial_state is not None:
@@ -108,17 +109,16 @@ def _run(
     carried: States,
     flip: bool = False,
 ) -> tuple[Tensor, list[Any]]:
-    """The layer's output and its final states, nested as Keras nests them.
+    """Return the layer's output and its final states, nested as Keras does.
 
-    Outputs over time come in processing order, as Keras gives them, or with ``flip`` the other
-    way round.
+    Outputs over time are in processing order, as Keras has them, or with ``flip`` in the reverse.
     """
     mask = _checked(layer, x, mask, training)
     if layer.stateful and id(layer) not in carried:
         raise ExportError(f"layer {layer.name!r}: stateful, but not among the model's own layers")
-    given = carried[id(layer)] if layer.stateful and initial_state is None else initial_state
+    start = carried[id(layer)] if layer.stateful and initial_state is None else initial_state
     steps = None if mask is None else ValidSteps(mask, layer.go_backwards)
-    y, finals = _recur(layer, x, _nested(layer, given), steps)
+    y, finals = _recur(layer, x, _nested(layer, start), steps)
     flat = [state for final in finals for state in final]
     if layer.stateful:
         carried[id(layer)] = flat
@@ -138,12 +138,12 @@ def _run(
 def _recur(
     layer: layers.RNN, x: Tensor, nested: list[list[Tensor | None]], steps: ValidSteps | None
 ) -> tuple[Tensor, list[list[Tensor]]]:
-    """The last cell's outputs, batch first, and each cell's final states.
+    """Return the last cell's outputs, batch first, and each cell's final states.
 
     Without a mask the outputs are at their own steps; with one they are ``ValidSteps.frames``.
     """
     direction = "reverse" if layer.go_backwards and steps is None else "forward"
-    # Only an LSTM's final cell state needs the lengths: no output holds it.
+    # Only an LSTM's final cell state needs the lengths: it is in no output.
     lengths = steps.lengths if steps and (layer.return_state or layer.stateful) else None
     y = node("Transpose", x if steps is None else steps.to_front(x), perm=[1, 0, 2])
     frames, finals = y, []
@@ -163,7 +163,7 @@ def _recur(
 
 
 def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | None:
-    """The mask as a boolean [batch, steps]; ExportError for what has no exact native form."""
+    """Return the mask as a boolean [batch, steps]; ExportError where no native form is exact."""
     where = f"layer {layer.name!r}"
     for method in ("inner_loop", "get_initial_state"):
         if _definer(layer, method) not in _RECURRENT:
@@ -183,7 +183,7 @@ def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | No
 
 
 def _nested(layer: layers.RNN, state: Any) -> list[list[Tensor | None]]:
-    """The initial state as one list per cell: [h], or [h, c] for an LSTM; None means zeros."""
+    """Return the initial state as one list per cell: [h], or [h, c] for an LSTM; None for zeros."""
     counts = [2 if type(c) is layers.LSTMCell else 1 for c in unpack(layer)]
     flat = [None] * sum(counts) if state is None else keras.tree.flatten(state)
     if len(flat) != sum(counts):
@@ -200,9 +200,5 @@ def _reversed(x: Tensor) -> Tensor:
 
 
 def _definer(layer: Any, method: str) -> type:
-    """The class that defines the method that ``layer`` uses."""
+    """Return the class that defines a layer's method."""
     return next(kind for kind in type(layer).__mro__ if method in vars(kind))
-
-
-def _names(kinds: tuple[type, ...]) -> str:
-    return ", ".join(kind.__name__ for kind in kinds)

@@ -1,11 +1,11 @@
 """The native exporter for Keras 3 on TensorFlow: recurrent layers as LSTM, GRU and RNN nodes.
 
 The model is traced once with its own names and dynamic axes, so that Keras itself resolves
-masks, nesting and sharing; only what runs over time is replaced (``keras_layers``).
+masks, nesting and sharing; only what runs over time is replaced (``native_layers``).
 
-A stateful model has its state in the open: after the model's own inputs, the specification names
-one input per state [batch, units], layer by layer, and after its own outputs one output per state
-for the next ones, in the same order (h, then c for an LSTM).
+The specification of a stateful model has, after the model's own inputs, one input per state
+[batch, units], layer by layer, and after its own outputs one output per state for the next ones, in
+the same order (h, then c for an LSTM).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from harness.core.errors import ExportError, StageError, one_line
 from harness.core.schema import BATCH, Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
 from harness.exporters.keras.layers import States, native_layers
-from harness.exporters.keras.signature import bind_inputs, flat_outputs
+from harness.exporters.keras.signature import bind_inputs, flat_outputs, tensor_specs
 from harness.exporters.keras.tf_graph import Tensor, convert
 
 
 def export(
     model: keras.Model, spec: ModelSpec, example: Arrays, opset: int = 18
 ) -> onnx.ModelProto:
-    """``model`` in inference mode as ONNX; ``example`` is not needed, nothing is sized by it."""
+    """Export ``model`` in inference mode; ``example`` is not needed: no size comes from it."""
     layers = list(model._flatten_layers(include_self=True))
     _check(model, layers)
     stateful = [x for x in layers if isinstance(x, keras.layers.RNN) and x.stateful]
@@ -56,13 +56,7 @@ def export(
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()  # it would rewrite an ExportError's one line
     try:
-        graph = convert(
-            tf.function(function, autograph=False),
-            [
-                tf.TensorSpec([a if isinstance(a, int) else None for a in t.axes], t.dtype, t.name)
-                for t in spec.inputs
-            ],
-        )
+        graph = convert(tf.function(function, autograph=False), tensor_specs(spec.inputs))
     except StageError:
         raise
     except Exception as error:
@@ -70,14 +64,14 @@ def export(
     finally:
         if filtered:
             keras.config.enable_traceback_filtering()
-    made_by = {
+    metadata = {
         "exporter": "native/keras",
         "model": spec.name,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "tf2onnx": tf2onnx.__version__,
     }
-    return finish(graph, spec, opset, made_by)
+    return finish(graph, spec, opset, metadata)
 
 
 def _check(model: keras.Model, layers: Iterable[Any]) -> None:
@@ -95,15 +89,13 @@ def _check(model: keras.Model, layers: Iterable[Any]) -> None:
 def _without_states(
     spec: ModelSpec, stateful: Sequence[keras.layers.RNN], sizes: Sequence[int]
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """The inputs and outputs that are the model's own; ExportError where states are not named."""
+    """Return the model's own inputs and outputs; ExportError where states are not specified."""
     count = len(sizes)
-    inputs, outputs = (tensors[: len(tensors) - count] for tensors in (spec.inputs, spec.outputs))
-    wanted = [(BATCH, size) for size in sizes]
+    states = [(BATCH, size) for size in sizes]
     for kind, tensors in (("inputs", spec.inputs), ("outputs", spec.outputs)):
-        last = [t.axes for t in tensors[len(tensors) - count :]]
-        if last != wanted:
+        if [t.axes for t in tensors[len(tensors) - count :]] != states:
             raise ExportError(
                 f"layer {stateful[0].name!r} is stateful: expected the specification's {kind} to "
-                f"end with the states {wanted}, got {[t.axes for t in tensors]}"
+                f"end with the states {states}, got {[t.axes for t in tensors]}"
             )
-    return inputs, outputs
+    return spec.inputs[: len(spec.inputs) - count], spec.outputs[: len(spec.outputs) - count]

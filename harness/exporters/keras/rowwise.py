@@ -1,4 +1,4 @@
-"""Keras layers that treat every row alone, traced as the few ONNX nodes that they are."""
+"""Keras layers that treat every row separately, traced as few ONNX nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.exporters.keras.tf_graph import Tensor, node
 
 
 def _dense(self: layers.Dense, inputs: Tensor, training: Any = None) -> Tensor:
-    """One ``MatMul`` at any rank, where TensorFlow would fold the leading axes and unfold them."""
+    """Trace as one ``MatMul`` at any rank: TensorFlow folds the leading axes and unfolds them."""
     y = node("MatMul", inputs, tf.convert_to_tensor(self.kernel))
     if self.bias is not None:
         y = y + self.bias
@@ -23,7 +23,7 @@ def _dense(self: layers.Dense, inputs: Tensor, training: Any = None) -> Tensor:
 
 
 def _embedding(self: layers.Embedding, inputs: Tensor) -> Tensor:
-    """``Gather`` as it is: it too counts a negative id from the table's end."""
+    """Trace as ``Gather``, which like the layer counts a negative id from the table's end."""
     ids = inputs if inputs.dtype in (tf.int32, tf.int64) else tf.cast(inputs, tf.int32)
     return node("Gather", tf.convert_to_tensor(self.embeddings), ids)
 
@@ -35,9 +35,9 @@ def _repeat_vector(self: layers.RepeatVector, inputs: Tensor) -> Tensor:
 def _time_distributed(
     self: layers.TimeDistributed, inputs: Tensor, training: Any = None, mask: Any = None
 ) -> Tensor:
-    """The wrapped layer on every step at once: time joins the batch, whose rows stand alone.
+    """Trace the wrapped layer on every step at once: time joins the batch, whose rows are separate.
 
-    Keras' own graph mode loops over the batch size instead of the steps; eager Keras does not.
+    Keras' graph mode loops over the batch size instead of the steps; eager Keras does not.
     """
     layer = self.layer
     _check_rowwise(self, layer)
@@ -69,16 +69,16 @@ def _check_rowwise(wrapper: layers.TimeDistributed, layer: Any) -> None:
 
 
 def _fold(x: Tensor) -> Tensor:
-    """[batch, steps, ...] as [batch * steps, ...]."""
-    rest = list(x.shape[2:])
-    if None not in rest:
-        return node("Reshape", x, np.array([-1, *rest]))
+    """Return [batch, steps, ...] as [batch * steps, ...]."""
+    sizes = list(x.shape[2:])
+    if None not in sizes:
+        return node("Reshape", x, np.array([-1, *sizes]))
     shape = node("Concat", np.array([-1]), node("Shape", x, start=2), axis=0)
-    return tf.ensure_shape(node("Reshape", x, shape), [None, *rest])
+    return tf.ensure_shape(node("Reshape", x, shape), [None, *sizes])
 
 
 def _unfold(y: Tensor, like: Tensor) -> Tensor:
-    """[batch * steps, ...] as [batch, steps, ...], with batch and steps from ``like``."""
+    """Return [batch * steps, ...] as [batch, steps, ...], with batch and steps from ``like``."""
     shape = node("Concat", node("Shape", like, end=2), node("Shape", y, start=1), axis=0)
     return tf.ensure_shape(node("Reshape", y, shape), [*like.shape[:2], *y.shape[1:]])
 

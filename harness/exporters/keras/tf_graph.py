@@ -1,13 +1,12 @@
 """TensorFlow function in, ONNX out, with any ONNX node inside the TensorFlow graph.
 
-``node`` traces as a ``PyFuncStateless`` that is never executed: its token says which ONNX node it
-stands for, and a tf2onnx handler puts that node in its place.
+``node`` traces as a ``PyFuncStateless`` that is never executed: its token names the ONNX node by
+which a tf2onnx handler replaces it.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import tf2onnx
 from onnx import TypeProto, helper
 
 from harness.core.errors import ExportError
+from harness.exporters.quiet import tf2onnx_errors
 from harness.graphs.inference import dims_of
 
 OPSET = 18
@@ -33,7 +33,7 @@ Tensor = Any
 
 
 def node(op: str, *inputs: Tensor | np.ndarray | None, **attributes: Any) -> Any:
-    """The outputs of one ONNX node at opset 18: a tensor, or a tuple where the op has several.
+    """Add an ONNX node of opset 18 and return its output, a tuple where the op has several.
 
     An array becomes a constant, None an omitted input, an attribute that is None is left out.
     Dtypes and shapes follow from ONNX's own inference.
@@ -77,7 +77,7 @@ def _shaped(result: Tensor, declared: TypeProto) -> Tensor:
 
 
 def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProto:
-    """The function as an ONNX model at opset 18; its inputs and outputs keep their order.
+    """Return a function as an ONNX model at opset 18, with its inputs and outputs in their order.
 
     ExportError names the first TensorFlow op that has no ONNX equivalent.
     """
@@ -86,39 +86,19 @@ def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProt
         for operation in operations:
             if operation.type.removeprefix("Stateless").startswith(kind):
                 raise ExportError(f"{operation.name}: {reason}")
-    refused = _Refusals()
-    logger = logging.getLogger("tf2onnx")
-    propagate, level = logger.propagate, logger.level
-    logger.propagate, logger.handlers = False, [refused, *logger.handlers]
-    logger.setLevel(logging.ERROR)
-    try:
+    with tf2onnx_errors() as errors:
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=OPSET, custom_op_handlers=_HANDLERS
         )
-    finally:
-        logger.propagate = propagate
-        logger.setLevel(level)
-        logger.handlers.remove(refused)
-    if refused.messages:
-        raise ExportError(f"no exact ONNX equivalent: {refused.messages[0]}")
+    if errors:
+        raise ExportError(f"no exact ONNX equivalent: {errors[0].splitlines()[0]}")
     return model
-
-
-class _Refusals(logging.Handler):
-    """What tf2onnx only logs when it carries on past an op that it cannot convert."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage().splitlines()[0])
 
 
 def _onnx_node(ctx: Any, stand_in: Any, name: str, args: Any) -> None:
     op, present, attributes = json.loads(stand_in.get_attr("token").s)
-    given = iter(stand_in.input)
-    inputs = [next(given) if here else "" for here in present]
+    remaining = iter(stand_in.input)
+    inputs = [next(remaining) if is_present else "" for is_present in present]
     _replace(ctx, stand_in, op, inputs, attributes)
 
 
@@ -128,18 +108,17 @@ def _where(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     erf = ctx.make_node("Erf", node.input).output[0]
-    _replace(ctx, node, "Sub", [_one(ctx, node), erf])
+    _replace(ctx, node, "Sub", [_constant_one(ctx, node), erf])
 
 
 def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
     exp = ctx.make_node("Exp", node.input).output[0]
-    _replace(ctx, node, "Sub", [exp, _one(ctx, node)])
+    _replace(ctx, node, "Sub", [exp, _constant_one(ctx, node)])
 
 
-def _one(ctx: Any, node: Any) -> str:
+def _constant_one(ctx: Any, node: Any) -> str:
     dtype = tf2onnx.utils.map_onnx_to_numpy_type(ctx.get_dtype(node.output[0]))
-    one: str = ctx.make_const(tf2onnx.utils.make_name("one"), np.ones((), dtype)).output[0]
-    return one
+    return str(ctx.make_const(tf2onnx.utils.make_name("one"), np.ones((), dtype)).output[0])
 
 
 def _replace(

@@ -1,1 +1,1 @@
-"""The exporters of the frameworks and of tf2onnx, as they come."""
+"""The exporters of the frameworks, and tf2onnx, unchanged."""

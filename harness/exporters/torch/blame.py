@@ -1,10 +1,10 @@
-"""What to say when PyTorch's exporter fails: the module at fault and the reason, in one line."""
+"""The error of a failed export of PyTorch: the module at fault and the reason, in one line."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from traceback import walk_tb
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ _NODE = re.compile(r"Error when translating node %(\w+) ")
 
 
 def module_of(node: torch.fx.Node) -> str:
-    """The qualified name of the module whose forward made ``node``; empty for the model's own."""
+    """Return the qualified name of the module with a node in its forward; empty for the model."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     return str(stack[-1][0]).removeprefix("model").lstrip(".") if stack else ""
 
@@ -24,7 +24,10 @@ def module_of(node: torch.fx.Node) -> str:
 def trace_error(
     error: Exception, names: Mapping[int, str], calls: Mapping[str, int]
 ) -> ExportError:
-    """The error of a failed trace; ``names`` are qualified by module id, ``calls`` by cell name."""
+    """Return the error of a failed trace.
+
+    ``names`` maps a module's id to its qualified name, ``calls`` a cell's name to its calls.
+    """
     root = next(iter(names.values()))
     for cause in _chain(error):
         if isinstance(cause, ExportError):
@@ -42,7 +45,7 @@ def trace_error(
 def conversion_error(
     error: Exception, program: torch.export.ExportedProgram, root: str
 ) -> ExportError:
-    """The error of a failed conversion of ``program``, a model of class ``root``, to ONNX."""
+    """Return the error of a failed conversion of ``program``, of a model of class ``root``."""
     text = "\n".join(str(cause) for cause in _chain(error))
     missing = _STEPS.search(text)
     named = _NODE.search(text)
@@ -74,15 +77,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _frame_module(error: BaseException, names: Mapping[int, str]) -> str:
-    """The module whose forward is innermost on the error's stack; empty where there is none."""
-    found = ""
+    """Return the module whose forward is innermost on the error's stack; empty without one."""
     for cause in _chain(error):
-        frame: Any = cause.__traceback__
-        while frame is not None:
-            for value in (frame.tb_frame.f_locals.get(n) for n in ("self", "module")):
+        innermost = ""
+        for frame, _ in walk_tb(cause.__traceback__):
+            for value in (frame.f_locals.get(n) for n in ("self", "module")):
                 if isinstance(value, nn.Module):
-                    found = names.get(id(value), found)
-            frame = frame.tb_next
-        if found:
-            return found
-    return found
+                    innermost = names.get(id(value), innermost)
+        if innermost:
+            return innermost
+    return ""

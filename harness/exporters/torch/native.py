@@ -1,20 +1,16 @@
 """PyTorch to ONNX with native recurrent nodes, at any length and batch.
 
 A copy of the model is traced by ``torch.export`` while its recurrent layers emit ONNX nodes
-(``torch_recurrent``), and converted by ``torch.onnx``. The size that the trace found for each axis
-is held against the specification: an axis that is not what its name says is an error.
+(``native_layers``), and converted by ``torch.onnx``. The size of each axis in the trace is compared
+with the specification: an axis that is not what its name says is an error.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
 import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +25,7 @@ from torch.utils import _pytree as pytree
 from harness.core.errors import ExportError, one_line
 from harness.core.schema import Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
+from harness.exporters.quiet import silenced
 from harness.exporters.torch.blame import conversion_error, module_of, trace_error
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
@@ -39,13 +36,13 @@ from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS, Y_C, W
 
 
 def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
-    """``model`` in evaluation mode as ONNX at ``opset``; ``model`` itself is not changed.
+    """Export a copy of ``model`` in evaluation mode at ``opset``.
 
     ``example`` holds an array for each input of ``spec``, in the order of ``forward``'s arguments;
     one that is missing is passed as None and is no input of the graph. ExportError names the
     module that cannot be exported exactly and the reason.
     """
-    with _quiet():
+    with silenced():
         name = type(model).__name__
         program = _trace(model, spec, example)
         spec = replace(spec, inputs=tuple(t for t in spec.inputs if t.name in example))
@@ -65,43 +62,26 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
         return finish(_tidy(converted.model), spec, opset, metadata)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the banners, warnings and log lines of PyTorch's exporter off the terminal."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
 class _Interface(nn.Module):  # type: ignore[misc]
-    """A model called with the inputs it is given, returning its outputs in the spec's order."""
+    """Calls a model with the inputs in ``example``; returns its outputs in the spec's order."""
 
     def __init__(self, model: nn.Module, spec: ModelSpec, example: Arrays) -> None:
         super().__init__()
         self.model = model
         self._outputs = tuple(t.name for t in spec.outputs)
-        self._given = tuple(t.name in example for t in spec.inputs)
+        self._present = tuple(t.name in example for t in spec.inputs)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         remaining = iter(inputs)
         before = _state(self.model)
-        result = self.model(*(next(remaining) if given else None for given in self._given))
+        result = self.model(*(next(remaining) if here else None for here in self._present))
         if (place := _changed(before, _state(self.model))) is not None:
             raise ExportError(f"{place} changes in forward; make it an input and an output")
         if isinstance(result, dict) and set(result) == set(self._outputs):
             result = [result[name] for name in self._outputs]
         outputs = [value for value in pytree.tree_leaves(result) if value is not None]
-        if odd := next((v for v in outputs if not isinstance(v, Tensor)), None):
-            raise ExportError(f"an output is a {type(odd).__name__}, expected a tensor")
+        if other := next((v for v in outputs if not isinstance(v, Tensor)), None):
+            raise ExportError(f"an output is a {type(other).__name__}, expected a tensor")
         if len(outputs) != len(self._outputs):
             expected = ", ".join(self._outputs)
             raise ExportError(f"forward returns {len(outputs)} tensors, expected {expected}")
@@ -109,7 +89,7 @@ class _Interface(nn.Module):  # type: ignore[misc]
 
 
 def _state(model: nn.Module) -> dict[Any, Any]:
-    """What a module may carry from one call to the next: its tensors and its plain numbers."""
+    """Return what a module may carry from one call to the next: its tensors and plain numbers."""
     state: dict[Any, Any] = {}
     for name, module in model.named_modules():
         own = {**vars(module), **module._parameters, **module._buffers}
@@ -124,7 +104,7 @@ def _state(model: nn.Module) -> dict[Any, Any]:
 
 
 def _changed(before: dict[Any, Any], after: dict[Any, Any]) -> str | None:
-    """The first attribute that holds another tensor, or another number, than before."""
+    """Return the first attribute that holds another tensor, or another number, than before."""
     for place, value in after.items():
         old = before.get(place)
         if isinstance(value, tuple):
@@ -140,8 +120,8 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         interface = _Interface(copy.deepcopy(model).cpu(), spec, example).eval()
     except Exception as error:
         raise ExportError(f"{type(model).__name__}: cannot be copied: {one_line(error)}") from error
-    given = [t for t in spec.inputs if t.name in example]
-    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in given)
+    inputs = [t for t in spec.inputs if t.name in example]
+    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
     names = {id(interface): type(model).__name__, id(interface.model): type(model).__name__}
     names |= {id(m): name for name, m in interface.model.named_modules() if name}
     calls: Counter[str] = Counter()
@@ -150,7 +130,7 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
 
     def traced(longer: bool = False) -> torch.export.ExportedProgram:
-        shapes = _dynamic(given, example if longer else None)
+        shapes = _dynamic(inputs, example if longer else {})
         layers = native_layers(interface.model)
         with torch.no_grad(), padded_packing(), layers, size_one_counts() as branches:
             try:
@@ -168,27 +148,25 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         raise trace_error(error, names, calls) from error
 
 
-def _dynamic(
-    given: Sequence[TensorSpec], example: Arrays | None = None
-) -> tuple[dict[int, Any], ...]:
-    """The dynamic axes of each input, from the ``example``'s sizes up where one is given."""
+def _dynamic(inputs: Sequence[TensorSpec], example: Arrays) -> tuple[dict[int, Any], ...]:
+    """Return the dynamic axes of each input, whose sizes are at least those in ``example``."""
     least: dict[str, int] = {}
-    for tensor in given if example is not None else ():
-        assert example is not None
-        least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
+    for tensor in inputs:
+        if tensor.name in example:
+            least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
     sizes = {
         axis: torch.export.Dim(axis, min=least.get(axis))
-        for tensor in given
+        for tensor in inputs
         for axis in tensor.axes
         if isinstance(axis, str)
     }
     return tuple(
-        {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in given
+        {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in inputs
     )
 
 
 def _check(program: torch.export.ExportedProgram, spec: ModelSpec, name: str) -> None:
-    """ExportError where an output's axis is not the size its name stands for among the inputs."""
+    """Raise ExportError where an output's axis has another size than its name among the inputs."""
     for node in program.graph.nodes:
         _check_node(node, name)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
@@ -198,15 +176,15 @@ def _check(program: torch.export.ExportedProgram, spec: ModelSpec, name: str) ->
             sizes[str(axis)] = str(size)
     for tensor, node in zip(spec.outputs, program.graph_signature.user_outputs, strict=True):
         value = values[node]
-        found = [str(size) for size in value.shape]
-        known = {size: axis for axis, size in sizes.items()}
+        actual = [str(size) for size in value.shape]
+        names = {size: axis for axis, size in sizes.items()}
         for axis, size in zip(tensor.axes, value.shape, strict=False):
             if isinstance(axis, str) and not isinstance(size, int):
                 sizes.setdefault(axis, str(size))
         expected = [sizes.get(axis) if isinstance(axis, str) else str(axis) for axis in tensor.axes]
         dtype = str(value.dtype).removeprefix("torch.")
-        if found != expected or dtype != tensor.dtype:
-            shape = ", ".join(known.get(size, size) for size in found)
+        if actual != expected or dtype != tensor.dtype:
+            shape = ", ".join(names.get(size, size) for size in actual)
             raise ExportError(
                 f"output {tensor.name!r}: expected {tensor.dtype} "
                 f"[{', '.join(map(str, tensor.axes))}], the model gives {dtype} [{shape}]"
@@ -218,7 +196,7 @@ _CONTROL_FLOW = {"cond", "while_loop", "scan", "associative_scan", "map_impl"}
 
 
 def _check_node(node: torch.fx.Node, root: str) -> None:
-    """ExportError where ``node`` draws random numbers, branches, or drops whatever has size 1."""
+    """Raise ExportError where a node draws random numbers, branches, or drops axes of size 1."""
     target = node.target
     where = module_of(node) or root
     if isinstance(target, torch._ops.HigherOrderOperator) and target.name() in _CONTROL_FLOW:
@@ -227,8 +205,8 @@ def _check_node(node: torch.fx.Node, root: str) -> None:
         return
     off = "dropout" in target.name() and False in node.args
     if target is torch.ops.aten.scaled_dot_product_attention.default:
-        given = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
-        off = given == 0.0
+        dropout = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
+        off = dropout == 0.0
     if torch.Tag.nondeterministic_seeded in target.tags and not off:
         raise ExportError(f"{where}: {target.name()} draws random numbers in evaluation mode")
     if target is torch.ops.aten.squeeze.default:
@@ -236,7 +214,7 @@ def _check_node(node: torch.fx.Node, root: str) -> None:
 
 
 def _tidy(model: ir.Model) -> onnx.ModelProto:
-    """``model`` with the model's own names, without traces of its making."""
+    """Return a converted model with the module's names and without metadata of its conversion."""
     ClearMetadataAndDocStringPass()(model)
     graph = model.graph
     weights = list(graph.initializers.values())
@@ -244,14 +222,14 @@ def _tidy(model: ir.Model) -> onnx.ModelProto:
         value.metadata_props.clear()
     for weight in weights:
         weight.name = str(weight.name).removeprefix("model.")
-    seen: Counter[str] = Counter()
+    nodes_of: Counter[str] = Counter()
     for node in graph:
         if node.op_type in RECURRENT and not node.domain:
             packed = node.inputs[W]
             named = packed if packed is not None and packed.is_initializer() else node
             layer = _WEIGHT.sub(r"\1", str(named.name))
-            seen[layer] += 1
-            node.name = layer if seen[layer] == 1 else f"{layer}_{seen[layer]}"
+            nodes_of[layer] += 1
+            node.name = layer if nodes_of[layer] == 1 else f"{layer}_{nodes_of[layer]}"
         read = any(value.uses() or value.is_graph_output() for value in node.outputs[Y_C:])
         if node.op_type == "LSTM" and len(node.inputs) > SEQUENCE_LENS and not read:
             node.replace_input_with(SEQUENCE_LENS, None)

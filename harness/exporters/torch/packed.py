@@ -1,9 +1,8 @@
 """Packed sequences as padded tensors and lengths, for the time of one trace.
 
-PyTorch sorts the rows of a packed sequence and lays their steps end to end, which serves its
-kernels and not its meaning. Here ``pack_padded_sequence`` keeps the padded rows where they are and
-``pad_packed_sequence`` fills what lies beyond each row's length, so that neither sorts, nor needs
-the lengths as Python numbers.
+PyTorch sorts the rows of a packed sequence and joins their steps for its kernels. Here
+``pack_padded_sequence`` keeps the padded rows and ``pad_packed_sequence`` fills the steps after
+each row's length, so that neither sorts, nor needs the lengths as Python numbers.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class Rows:
         return replace(self, values=values)
 
     def valid(self, steps: int) -> Tensor:
-        """[steps, batch]: whether a step lies within its row's length."""
+        """Return which steps are within their row's length, [steps, batch] bool."""
         return torch.arange(steps)[:, None] < self.lengths
 
     def reverse(self, values: Tensor) -> Tensor:
-        """``values`` [steps, batch, ...] with each row's valid steps reversed, its own inverse."""
+        """Return ``values`` [steps, batch, ...] with each row's valid steps reversed."""
         reversed_: Tensor = torch.onnx.ops.symbolic(
             "::ReverseSequence",
             (values, self.lengths),
@@ -48,13 +47,13 @@ class Rows:
         return reversed_
 
     def last(self, values: Tensor) -> Tensor:
-        """[batch, ...]: ``values`` [steps, batch, ...] at each row's last valid step."""
+        """Return ``values`` [steps, batch, ...] at each row's last valid step, [batch, ...]."""
         batch = values.shape[1]
         return F.embedding((self.lengths - 1) * batch + torch.arange(batch), values.flatten(0, 1))
 
 
 class Packed:
-    """Stands as ``data`` in a PackedSequence; refuses every use but by a recurrent layer."""
+    """The ``data`` of a PackedSequence, which only a recurrent layer may use."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -73,12 +72,12 @@ _DATA = (
 
 
 def packed(rows: Rows) -> rnn.PackedSequence:
-    """A PackedSequence of ``rows``; its other fields are empty."""
+    """Return a PackedSequence of ``rows``; its other fields are empty."""
     return tuple.__new__(rnn.PackedSequence, (Packed(rows), None, None, None))
 
 
 def rows_of(sequence: rnn.PackedSequence) -> Rows:
-    """The rows that ``packed`` was given; ExportError for data that did not come from it."""
+    """Return the rows of a PackedSequence; ExportError for one that ``packed`` did not make."""
     data = sequence[0]
     if not isinstance(data, Packed):
         raise ExportError("a PackedSequence was not made by pack_padded_sequence")
@@ -123,7 +122,7 @@ def _pad(sequence, batch_first=False, padding_value=0.0, total_length=None):  # 
 
 @contextmanager
 def padded_packing() -> Iterator[None]:
-    """Replace PyTorch's packing by this module's, whichever names a model imported it under."""
+    """Replace PyTorch's packing by this module's, also where a model imported it by name."""
     replaced = ((rnn.pack_padded_sequence, _pack), (rnn.pad_packed_sequence, _pad))
     before = [function.__code__ for function, _ in replaced]
     try:

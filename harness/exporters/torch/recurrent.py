@@ -1,4 +1,4 @@
-"""``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` as native ONNX nodes, for the time of one trace."""
+"""``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` as native ONNX nodes during a trace."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def _operator(module: nn.RNNBase) -> str:
 
 @contextmanager
 def native_layers(model: nn.Module) -> Iterator[None]:
-    """Let every recurrent layer of ``model`` trace as ONNX nodes.
+    """Trace every recurrent layer of ``model``, to which buffers are added, as ONNX nodes.
 
-    ``model`` gets buffers added. ExportError, raised while tracing, says what a layer cannot do.
+    ExportError, raised while tracing, says what a layer cannot do.
     """
     for module in model.modules():
         if isinstance(module, nn.RNNBase) and _unsupported(module) is None:
@@ -90,7 +90,7 @@ def _unsupported(module: nn.RNNBase) -> str | None:
 
 
 def _forward(module: nn.RNNBase, input: Any, hx: Any = None) -> Any:
-    """What ``module.forward`` returns, traced as ONNX nodes."""
+    """Trace ``module.forward`` as ONNX nodes."""
     if (reason := _unsupported(module)) is not None:
         raise ExportError(reason)
     lstm = module.mode == "LSTM"
@@ -100,8 +100,7 @@ def _forward(module: nn.RNNBase, input: Any, hx: Any = None) -> Any:
         _check_states(module, rows.values, states)
         output, final = _layers(module, rows.values, states, rows)
         return packed(rows.like(output)), final if lstm else final[0]
-    time = 1 if module.batch_first and input.dim() == 3 else 0
-    batched = input.dim() == 3
+    batched, time = input.dim() == 3, int(module.batch_first)
     x = input.transpose(0, time) if batched else input.unsqueeze(1)
     if not batched:
         states = tuple(None if s is None else s.unsqueeze(1) for s in states)
@@ -130,7 +129,7 @@ def _text(value: Tensor) -> str:
 def _layers(
     module: nn.RNNBase, x: Tensor, states: tuple[Tensor | None, ...], rows: Rows | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """All layers over ``x`` [steps, batch, features]: the outputs and the final states."""
+    """Run all layers over ``x`` [steps, batch, features]; return outputs and final states."""
     directions = 1 + module.bidirectional
     finals = []
     for layer in range(module.num_layers):
@@ -139,24 +138,14 @@ def _layers(
             y, *final = _node(module, layer, "bidirectional", x, h, c, None)
             x = y.transpose(1, 2).flatten(2)
         else:
-            parts = [
-                _one_direction(
-                    module,
-                    layer,
-                    d,
-                    x,
-                    None if h is None else h[d : d + 1],
-                    None if c is None else c[d : d + 1],
-                    rows,
-                )
-                for d in range(directions)
-            ]
-            x = torch.cat([y for y, _ in parts], dim=-1) if directions == 2 else parts[0][0]
-            final = (
-                [torch.cat(f) for f in zip(*(f for _, f in parts), strict=True)]
-                if directions == 2
-                else parts[0][1]
-            )
+            parts = []
+            for d in range(directions):
+                h_0, c_0 = (None if s is None else s[d : d + 1] for s in (h, c))
+                parts.append(_one_direction(module, layer, d, x, h_0, c_0, rows))
+            x, final = parts[0]
+            if directions == 2:
+                x = torch.cat([y for y, _ in parts], dim=-1)
+                final = [torch.cat(f) for f in zip(*(f for _, f in parts), strict=True)]
         finals.append(final)
     return x, tuple(torch.cat(f) if len(f) > 1 else f[0] for f in zip(*finals, strict=True))
 
@@ -170,7 +159,7 @@ def _one_direction(
     c: Tensor | None,
     rows: Rows | None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """One direction of one layer: outputs [steps, batch, size], final states [1, batch, size].
+    """Run one direction of a layer; return [steps, batch, size] and final states [1, batch, size].
 
     Packed rows run forward in both directions, the reverse one over reversed rows, and the hidden
     state is read at each row's last step; only the cell state depends on ``sequence_lens``.
@@ -206,9 +195,9 @@ def _node(
     rows: Rows | None,
     first: bool = False,
 ) -> list[Tensor]:
-    """The ONNX node: Y [steps, directions, batch, units], Y_h and for an LSTM Y_c.
+    """Add a node; return Y [steps, directions, batch, units], Y_h and for an LSTM Y_c.
 
-    With ``first`` the initial hidden state stands in ``x``, after the features.
+    With ``first`` the initial hidden state is in ``x``, after the features.
     """
     lstm = module.mode == "LSTM"
     steps, batch = x.shape[:2]

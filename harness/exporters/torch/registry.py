@@ -1,8 +1,7 @@
-"""PyTorch's exporter made ready: imported with this module, its table of operators built once.
+"""PyTorch's exporter, imported with this module, and one table of operators for all exports.
 
-PyTorch imports its exporter when first used, and builds the table, which takes as long as
-exporting a small model, at every export. Neither is a public part of it: where a version keeps
-them elsewhere, exports are slower and the same.
+PyTorch builds the table at every export, which takes as long as exporting a small model. Both are
+private parts of PyTorch: where a version has them elsewhere, exports are the same but slower.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ for _used in ("torch._dynamo", "torch.onnx._internal.exporter._core"):
 
 @contextmanager
 def one_registry() -> Iterator[None]:
-    """Let exports in this block share one table for each opset."""
+    """Share one table for each opset among the exports in this block."""
     registry = _class()
     if registry is None:
         yield

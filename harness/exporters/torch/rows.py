@@ -1,7 +1,7 @@
-"""Reads of one row of a tensor that a traced program has just put together row by row.
+"""Direct reads of a row of a tensor that a traced program has put together row by row.
 
-A recurrent layer takes and gives the states of all its layers as one tensor. Where a program
-stacks them, or takes them apart, at constant positions, each is read where it came from.
+A recurrent layer takes and returns the states of all its layers as one tensor. Where a program
+stacks them, or takes them apart, at constant positions, each is read from its source.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class _Row(NamedTuple):
 
 
 def read_rows(program: torch.export.ExportedProgram) -> None:
-    """Let ``x[i]``, and slices of one row, of stacked or concatenated rows read the row itself.
+    """Replace ``x[i]``, and slices of one row, of stacked or concatenated rows by the row itself.
 
-    A program that may change a tensor in place is left as it is: so may what is read.
+    A program that may change a tensor in place stays as it is: a row may change before it is read.
     """
     graph = program.graph
     if any(_may_change(node.target) for node in graph.nodes):
@@ -53,14 +53,14 @@ def read_rows(program: torch.export.ExportedProgram) -> None:
 
 
 def _may_change(target: Any) -> bool:
-    """Whether a call changes its arguments; what a call of a graph does is not looked into."""
+    """Return whether a call may change its arguments; a call of a graph counts as one that does."""
     if isinstance(target, torch._ops.OpOverload):
         return bool(target._schema.is_mutable)
     return isinstance(target, torch._ops.HigherOrderOperator)
 
 
 def _rows(node: Node) -> list[_Row] | None:
-    """What ``node`` is put together from along axis 0, None where that is not known."""
+    """Return the rows that a node consists of along axis 0; None where they are not known."""
     along_first = not any(node.args[1:]) and not node.kwargs
     if node.target is _ATEN.stack.default and along_first:
         return [_Row(part, stacked=True) for part in node.args[0]]
@@ -70,14 +70,14 @@ def _rows(node: Node) -> list[_Row] | None:
     if node.target is _ATEN.unsqueeze.default and node.args[1] == 0:
         return [_Row(node.args[0], stacked=True)]
     if node.target is _ATEN.slice.Tensor and _plain(node):
-        given = list(node.args[1:])
-        axis, start, stop, step = given + [0, 0, sys.maxsize, 1][len(given) :]
+        arguments = list(node.args[1:])
+        axis, start, stop, step = arguments + [0, 0, sys.maxsize, 1][len(arguments) :]
         rows = _rows(node.args[0]) if axis == 0 else None
         if rows is not None:
             return rows[start:stop:step]
     value = node.meta["val"]
-    known = value.dim() > 0 and isinstance(value.shape[0], int) and value.shape[0] == 1
-    return [_Row(node, stacked=False)] if known else None
+    single = value.dim() > 0 and isinstance(value.shape[0], int) and value.shape[0] == 1
+    return [_Row(node, stacked=False)] if single else None
 
 
 def _plain(node: Node) -> bool:

@@ -1,7 +1,7 @@
-"""What a trace takes for granted of every dynamic axis: that its size is not 1.
+"""The assumption of a trace that no dynamic axis has size 1.
 
-``torch.export`` decides comparisons with 1 without recording them, so that a model which treats a
-single row or step apart would be exported without that case.
+``torch.export`` decides comparisons with 1 without recording them: a model that treats a single
+row or step differently would be exported without that case.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _GENERATED = "<string>"  # the guards that PyTorch compiles
 
 @contextmanager
 def size_one_counts() -> Iterator[list[str]]:
-    """Raise ExportError where code outside PyTorch branches on what size 1 would answer otherwise.
+    """Raise ExportError where code outside PyTorch branches on a condition that size 1 changes.
 
-    PyTorch's own branches on sizes choose between ways to the same values. Yields a list that
-    fills with the conditions of all other branches.
+    PyTorch's own branches on sizes choose between ways to the same values. Yield a list to which
+    the conditions of all other branches are added.
     """
     decide = torch.SymBool.__bool__
     branches: list[str] = []
@@ -48,10 +48,10 @@ def size_one_counts() -> Iterator[list[str]]:
 
 
 def shortest_only(error: Exception) -> bool:
-    """Whether a trace failed only because PyTorch needs sizes not to be 1, or to be at least some.
+    """Return whether a trace failed only because sizes must not be 1, or must be at least some.
 
-    A kernel that is wider than the input asks for the second; whoever shortens a dynamic axis, as
-    a strided convolution does, for the first.
+    Shortening a dynamic axis, as a strided convolution does, requires the first; a kernel wider
+    than the input the second.
     """
     guards = re.findall(r"satisfy the generated guard (.*?)\.?$", str(error), re.MULTILINE)
     return bool(guards) and all(_LOWER_BOUND.fullmatch(guard) for guard in guards)

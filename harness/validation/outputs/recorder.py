@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from harness.core.errors import StageError, crashed
 from harness.core.schema import Array, Arrays, Case, Cell, CellResult, Session, Stage, Status
 from harness.core.tolerance import Row
-from harness.goldens.store import sha256
+from harness.goldens.manifest import sha256
 from harness.validation.job import JudgedRuntime
 from harness.validation.outputs.manifest import KeptRun, Manifest, Outcome, write
 

@@ -74,15 +74,15 @@ def test_processes_that_put_the_same_folder_all_succeed_and_leave_one(tmp_path, 
         assert (writer.wait(60), writer.stderr.read()) == (0, "")
         writer.stdout.close()
         writer.stderr.close()
-    there = sorted(path.name for path in folder.parent.iterdir())
-    assert [name for name in there if not name.startswith("gone")] == ["folder"]
-    for name in there:
+    names = sorted(path.name for path in folder.parent.iterdir())
+    assert [name for name in names if not name.startswith("gone")] == ["folder"]
+    for name in names:
         one, two = ((folder.parent / name / part).read_text() for part in ("one", "two"))
         assert one == two
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b'{"a": NaN}', "is not JSON: NaN is no number of JSON"),
         (b"[-Infinity]", "is not JSON: -Infinity is no number of JSON"),
@@ -93,14 +93,14 @@ def test_processes_that_put_the_same_folder_all_succeed_and_leave_one(tmp_path, 
         (b"", "is not JSON: "),
     ],
 )
-def test_what_is_no_strict_json_is_told_in_one_line(tmp_path, data, told):
+def test_what_is_no_strict_json_is_told_in_one_line(tmp_path, data, message):
     path = tmp_path / "one.json"
     path.write_bytes(data)
     with pytest.raises(UsageError) as caught:
         files.read_json(path)
-    said = str(caught.value)
-    assert said.startswith(f"{path} {told}")
-    assert len(said.splitlines()) == 1
+    text = str(caught.value)
+    assert text.startswith(f"{path} {message}")
+    assert len(text.splitlines()) == 1
 
 
 def test_json_that_is_not_there_is_told(tmp_path):

@@ -57,7 +57,7 @@ def test_the_folder_or_wheel_that_it_was_installed_from_is_named(installed, tmp_
 
 
 @pytest.mark.parametrize(
-    ("origin", "told"),
+    ("origin", "source"),
     [
         (
             {"url": "https://host/h.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
@@ -69,23 +69,23 @@ def test_the_folder_or_wheel_that_it_was_installed_from_is_named(installed, tmp_
         ),
     ],
 )
-def test_an_address_is_named(installed, origin, told):
+def test_an_address_is_named(installed, origin, source):
     installed(origin)
-    assert shlex.split(install.line("torch")) == ["pip", "install", told]
+    assert shlex.split(install.line("torch")) == ["pip", "install", source]
 
 
 @pytest.mark.parametrize("origin", [None, {"url": "file:///nowhere/at/all.whl"}])
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "requirements"),
     [
         ("torch", ["torch>=2.9", "onnxscript>=0.5"]),
         ("cpu", ["onnxruntime>=1.24.1"]),
         ("keras", ["tensorflow-cpu>=2.20; platform_machine == 'x86_64'"]),
     ],
 )
-def test_where_that_is_gone_the_distributions_are_named(installed, origin, extra, told):
+def test_where_that_is_gone_the_distributions_are_named(installed, origin, extra, requirements):
     installed(origin)
-    assert shlex.split(install.line(extra)) == ["pip", "install", *told]
+    assert shlex.split(install.line(extra)) == ["pip", "install", *requirements]
 
 
 def test_a_copy_without_metadata_names_the_extra(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from harness import reports, runtimes
 from harness.core import registry
 from harness.core.errors import LoadError, UsageError
 from harness.core.schema import Report
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.runtimes import twins
 from harness.validation import pipeline
@@ -28,16 +29,16 @@ def added(monkeypatch):
     def add(**targets):
         points = [metadata.EntryPoint(n, t, "harness.runtimes") for n, t in targets.items()]
         monkeypatch.setattr(metadata, "entry_points", lambda *, group: points)
-        found = registry.extended("harness.runtimes", runtimes.OURS)
-        monkeypatch.setattr(runtimes, "RUNTIMES", found)
-        return found
+        merged = registry.extended("harness.runtimes", runtimes.OURS)
+        monkeypatch.setattr(runtimes, "RUNTIMES", merged)
+        return merged
 
     return add
 
 
 def test_an_entry_point_adds_a_runtime_after_ours(added):
-    found = added(theirs="tests.support.planted:CLEAN")
-    assert list(found) == [*runtimes.OURS, "theirs"]
+    targets = added(theirs="tests.support.planted:CLEAN")
+    assert list(targets) == [*runtimes.OURS, "theirs"]
     assert runtimes.load("theirs").version() == "planted"
     assert runtimes.load("onnx-reference").check() is None
 
@@ -47,7 +48,7 @@ def test_a_name_of_ours_cannot_be_taken(added):
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("no_such_module:X", "cannot be imported: ModuleNotFoundError: No module named"),
         ("tests.support.planted:NONE", "cannot be imported: AttributeError: module"),
@@ -56,11 +57,11 @@ def test_a_name_of_ours_cannot_be_taken(added):
         ("tests.support.leaving:X", "cannot be imported: SystemExit: 0"),
     ],
 )
-def test_a_broken_one_is_unavailable_with_the_reason(added, target, told):
+def test_a_broken_one_is_unavailable_with_the_reason(added, target, message):
     added(theirs=target)
     broken = runtimes.load("theirs")
     assert broken.version() == ""
-    with pytest.raises(LoadError, match=told) as caught:
+    with pytest.raises(LoadError, match=message) as caught:
         broken.prepare("m.onnx")
     assert broken.check() == str(caught.value)
     assert broken.check().startswith(target)
@@ -68,8 +69,8 @@ def test_a_broken_one_is_unavailable_with_the_reason(added, target, told):
 
 
 def points(monkeypatch, group, *pairs):
-    found = [metadata.EntryPoint(name, target, group) for name, target in pairs]
-    monkeypatch.setattr(metadata, "entry_points", lambda *, group: found)
+    entries = [metadata.EntryPoint(name, target, group) for name, target in pairs]
+    monkeypatch.setattr(metadata, "entry_points", lambda *, group: entries)
 
 
 def test_the_first_to_take_a_name_has_it_and_the_other_is_told_why_not(monkeypatch):
@@ -94,24 +95,24 @@ def test_the_first_to_take_a_name_has_it_and_the_other_is_told_why_not(monkeypat
 )
 def test_a_name_that_a_cell_id_cannot_hold_is_refused(monkeypatch, group, name, fits):
     points(monkeypatch, group, (name, "theirs:X"))
-    (one,) = registry.added(group, {})
-    assert ("expected" in one.refused) != fits
+    (added,) = registry.added(group, {})
+    assert ("expected" in added.refused) != fits
     assert (name in registry.extended(group, {})) == fits
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("gone:X", "gone:X cannot be imported: ModuleNotFoundError: No module named 'gone'"),
         ("tests.support.doubler:NOISE", "NOISE is float, expected a ModelSpec of 'theirs'"),
         ("tests.support.doubler:SPEC", "SPEC is of 'doubler', expected a ModelSpec of 'theirs'"),
     ],
 )
-def test_a_broken_model_is_told_in_one_line(monkeypatch, target, told):
+def test_a_broken_model_is_told_in_one_line(monkeypatch, target, message):
     monkeypatch.setitem(catalog.MODELS, "theirs", target)
     with pytest.raises(UsageError, match="model theirs: ") as caught:
         catalog.load("theirs")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_package_may_ship_the_goldens_of_its_models(tmp_path, monkeypatch):
@@ -136,8 +137,8 @@ def test_what_a_golden_names_is_never_imported(tmp_path, monkeypatch):
     path = folder / store.MANIFEST
     manifest = json.loads(path.read_text())
     manifest["spec"]["package"] = "planted"
-    manifest["sha256"] = store._manifest_sha256(manifest)
-    path.write_text(store.manifest_text(manifest))
+    manifest["sha256"] = manifests.signed(manifest)["sha256"]
+    path.write_text(manifests.text(manifest))
     source = store.read(folder)
     assert source.spec == doubler.SPEC
     with pytest.raises(UsageError, match="unknown model 'doubler'"):
@@ -156,20 +157,20 @@ def test_no_golden_here_names_a_module():
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("gone:X", "report theirs: gone:X cannot be imported: ModuleNotFoundError"),
         ("tests.support.doubler:NOISE", "cannot be called with (report, folder)"),
         ("math:sqrt", "report theirs: TypeError"),
     ],
 )
-def test_a_report_that_fails_costs_no_other(monkeypatch, tmp_path, target, told):
+def test_a_report_that_fails_costs_no_other(monkeypatch, tmp_path, target, message):
     written = []
     monkeypatch.setitem(reports.REPORTS, "theirs", target)
     monkeypatch.setitem(reports.REPORTS, "last", "tests.unit.core.test_registry:WRITER")
     monkeypatch.setitem(globals(), "WRITER", lambda report, folder: written.append(folder))
     (line,) = reports.write(Report("", {}, ()), tmp_path)
-    assert told in line
+    assert message in line
     assert line.startswith("report theirs: ")
     assert written == [tmp_path]
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "junit.xml", "report.md"}
@@ -220,7 +221,7 @@ def test_list_tells_what_installed_distributions_add_each_in_one_line(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "leaving\n")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    wanted = [
+    patterns = [
         r"neighbour what it is",
         r"no-model unavailable: model no-model: theirs:GOOD is R, expected a ModelSpec .*",
         r"two_input_qa refused: two_input_qa is taken by the harness",
@@ -235,10 +236,10 @@ def test_list_tells_what_installed_distributions_add_each_in_one_line(tmp_path):
         r"broken unavailable: report broken: theirs:NOTHING cannot be imported: Attribute.*",
     ]
     theirs = [line for line in lines if line.endswith(" (from theirs 4.2)")]
-    for pattern in wanted:
-        told = rf"{pattern} \(from theirs 4.2\)"
-        assert sum(re.fullmatch(told, line) is not None for line in theirs) == 1, pattern
-    assert len(theirs) == len(wanted)
+    for pattern in patterns:
+        full = rf"{pattern} \(from theirs 4.2\)"
+        assert sum(re.fullmatch(full, line) is not None for line in theirs) == 1, pattern
+    assert len(theirs) == len(patterns)
     assert any(line.startswith("onnx-reference ") for line in lines)
 
 

@@ -15,7 +15,7 @@ PASS, FAIL = result(Status.PASS, [case()]), result(Status.FAIL, reason="2 of 3 c
 
 
 @pytest.mark.parametrize(
-    ("one", "conforms"),
+    ("judged", "conforms"),
     [
         (report(PASS), True),
         (report(PASS, result(Status.UNAVAILABLE)), True),
@@ -29,20 +29,20 @@ PASS, FAIL = result(Status.PASS, [case()]), result(Status.FAIL, reason="2 of 3 c
         (replace(report(PASS), partial=True), False),
     ],
 )
-def test_it_is_true_where_everything_judged_conforms_and_something_was(one, conforms):
-    assert one.conforms is bool(one) is conforms
+def test_it_is_true_where_everything_judged_conforms_and_something_was(judged, conforms):
+    assert judged.conforms is bool(judged) is conforms
     if conforms:
-        one.raise_for_status()
-        assert summary.exit_code(one) == 0
+        judged.raise_for_status()
+        assert summary.exit_code(judged) == 0
     else:
         with pytest.raises(NonconformanceError) as caught:
-            one.raise_for_status()
+            judged.raise_for_status()
         assert caught.value.exit_code == DOES_NOT_CONFORM
 
 
 def test_its_text_says_which_cell_fails_and_why():
-    told = str(report(PASS, FAIL)).splitlines()
-    assert told == [
+    lines = str(report(PASS, FAIL)).splitlines()
+    assert lines == [
         "pass        tagger/torch/native/fp32/ort-cpu",
         "fail        tagger/torch/native/fp32/ort-cpu: compare: 2 of 3 cases",
     ]

@@ -87,13 +87,13 @@ def test_cells_follow_the_exporters_frameworks():
 @given(st.integers(1, 30), st.integers(1, 30))
 def test_shards_are_a_partition(cells, count):
     items = [Cell(str(i), "f", "e", "v", "r") for i in range(cells)]
-    seen = []
+    sharded = []
     for number in range(1, count + 1):
         try:
-            seen += selectors.shard(items, f"{number}/{count}")
+            sharded += selectors.shard(items, f"{number}/{count}")
         except NothingSelectedError:
             assert number > cells
-    assert sorted(seen, key=lambda c: int(c.model)) == items
+    assert sorted(sharded, key=lambda c: int(c.model)) == items
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "x", "1", "1/0", "/"])

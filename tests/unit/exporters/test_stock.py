@@ -79,9 +79,9 @@ def build(framework: str) -> tuple[ModuleType, Any]:
 
 def export(exporter: str, model: Any, example: Arrays, opset: int = OPSET) -> onnx.ModelProto:
     module, _, attribute = EXPORTERS[exporter].partition(":")
-    made = getattr(import_module(module), attribute)(model, SPEC, example, opset)
-    assert isinstance(made, onnx.ModelProto)
-    return made
+    proto = getattr(import_module(module), attribute)(model, SPEC, example, opset)
+    assert isinstance(proto, onnx.ModelProto)
+    return proto
 
 
 def inputs(batch: int, steps: int) -> dict[str, Array]:
@@ -99,11 +99,11 @@ def refusal(model: onnx.ModelProto, sizes: dict[str, int]) -> str:
     return ""
 
 
-def run(exporter: str, adapter: ModuleType, model: Any, given: Arrays) -> Arrays:
+def run(exporter: str, adapter: ModuleType, model: Any, inputs: Arrays) -> Arrays:
     """The framework's own outputs, eager in both."""
     if exporter.endswith("/torch"):
-        return dict(adapter.run(model, SPEC, given))
-    return {name: np.asarray(value) for name, value in model(given, training=False).items()}
+        return dict(adapter.run(model, SPEC, inputs))
+    return {name: np.asarray(value) for name, value in model(inputs, training=False).items()}
 
 
 STOCK = sorted(name for name in EXPORTERS if not name.startswith("native/"))
@@ -129,7 +129,7 @@ def test_a_simple_model_conforms_and_nothing_is_said_or_left(
     disabled = logging.root.manager.disable
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        made = export(exporter, model, example)
+        proto = export(exporter, model, example)
     assert [str(w.message) for w in warned] == []
     assert tuple(capfd.readouterr()) == ("", "")
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
@@ -137,18 +137,18 @@ def test_a_simple_model_conforms_and_nothing_is_said_or_left(
     assert [n for n in os.listdir(scratch) if not n.startswith(OWN_CACHES)] == []
     assert logging.root.manager.disable == disabled
 
-    assert [o.version for o in made.opset_import if o.domain == ""] == [OPSET]
-    assert not any(t.data_location for t in made.graph.initializer), "weights left outside"
-    named = interface.name_axes(made, SPEC)
+    assert [o.version for o in proto.opset_import if o.domain == ""] == [OPSET]
+    assert not any(t.data_location for t in proto.graph.initializer), "weights left outside"
+    named = interface.name_axes(proto, SPEC)
     reason = refusal(named, sizes_of(SPEC, example))
     assert reason in ("", BAKED if exporter == "torch-dynamo/torch" else "")
     path = tmp_path / "model.onnx"
     onnx.save(named, path)
     session = CPU.prepare(str(path))
     for batch, steps in ((3, 9), (1, 1), (2, 40), (3, 9)):
-        given = inputs(batch, steps)
-        expected = run(exporter, adapter, model, given)
-        for name, value in session.run(given):
+        values = inputs(batch, steps)
+        expected = run(exporter, adapter, model, values)
+        for name, value in session.run(values):
             np.testing.assert_allclose(value, expected[name], atol=1e-6, rtol=0, err_msg=name)
 
 

@@ -35,7 +35,7 @@ def test_what_is_written_is_read_as_it_was(change):
 
 
 @pytest.mark.parametrize(
-    ("about", "changes", "told"),
+    ("about", "changes", "message"),
     [
         (ABOUT, {"schema": 2}, "expected a bundle manifest of schema 1"),
         (ABOUT, {"key": KeyError}, "it has no 'key'"),
@@ -55,12 +55,14 @@ def test_what_is_written_is_read_as_it_was(change):
         (FAILED, {"failure": {"stage": "check"}}, "it has no 'reason' at failure"),
     ],
 )
-def test_what_is_not_as_it_must_be_is_told_with_its_place(tmp_path, change, about, changes, told):
+def test_what_is_not_as_it_must_be_is_told_with_its_place(
+    tmp_path, change, about, changes, message
+):
     with pytest.raises(UsageError) as caught:
         change(about, **changes)
-    said = str(caught.value)
-    assert said.startswith(f"{tmp_path / 'b' / bundle.MANIFEST}: ")
-    assert told in said
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / 'b' / bundle.MANIFEST}: ")
+    assert message in text
 
 
 def test_a_manifest_that_is_no_json_is_no_bundle(tmp_path, change):
@@ -68,4 +70,4 @@ def test_a_manifest_that_is_no_json_is_no_bundle(tmp_path, change):
     (tmp_path / "b" / bundle.MANIFEST).write_text('{"schema": NaN}')
     with pytest.raises(UsageError, match="is not a bundle: no readable manifest"):
         bundle.read(tmp_path / "b")
-    assert bundle.foreign(tmp_path / "b")
+    assert bundle.is_foreign(tmp_path / "b")

@@ -24,23 +24,23 @@ def ensure(tmp_path, monkeypatch):
     for key, target in TARGETS.items():
         monkeypatch.setitem(EXPORTERS, key, target)
     monkeypatch.setattr(keys, "installed_versions", lambda framework: {framework: "1.0"})
-    told = []
+    messages = []
 
     def run(names, opset=18, limits=None):
-        told.clear()
+        messages.clear()
         jobs = [
             cache.ExportJob("doubler", "torch", n, "fp32", opset, str(folder), str(tmp_path / n))
             for n in names
         ]
-        stored = cache.ensure(jobs, told.append, limits=limits)
-        return {job.exporter: stored[job.name] for job in jobs}, list(told)
+        stored = cache.ensure(jobs, messages.append, limits=limits)
+        return {job.exporter: stored[job.name] for job in jobs}, list(messages)
 
     return run
 
 
 def test_a_child_that_dies_costs_one_export(ensure):
-    stored, told = ensure(NAMES)
-    assert len(told) == len(NAMES)
+    stored, messages = ensure(NAMES)
+    assert len(messages) == len(NAMES)
     reasons = {name: str(stored[name].failure) for name in NAMES if stored[name].failure}
     assert reasons == {
         "crash": "the exporting process ended with signal SIGSEGV: the last words",
@@ -62,11 +62,11 @@ def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
     ensure(["succeed"], opset=17)
     enough = max(4, round(5 * (time.monotonic() - started)))
     limits = Limits(seconds=enough, memory=GIB, output=2**20)
-    stored, done = ensure(["hang", "flood", "succeed"], limits=limits)
-    assert len(done) == 3
+    stored, messages = ensure(["hang", "flood", "succeed"], limits=limits)
+    assert len(messages) == 3
     reasons = {name: str(stored[name].failure) for name in ("hang", "flood")}
-    told, _, pid = reasons["hang"].partition("waits for ")
-    assert told == f"the exporting process did not end within {enough} s, was killed: "
+    reason, _, pid = reasons["hang"].partition("waits for ")
+    assert reason == f"the exporting process did not end within {enough} s, was killed: "
     assert ends(pid)
     assert reasons["flood"].startswith("the exporting process wrote over 1,048,576 bytes of output")
     assert all(stored[name].failure.crashed for name in reasons)
@@ -109,8 +109,8 @@ def test_an_os_error_of_no_file_is_the_exporters_own(ensure):
 
 def test_a_crash_that_is_stored_stays_one(ensure):
     ensure(["stumble", "refuse"])
-    stored, told = ensure(["stumble", "refuse"])
-    assert told == []
+    stored, messages = ensure(["stumble", "refuse"])
+    assert messages == []
     assert stored["stumble"].failure.crashed
     assert not stored["refuse"].failure.crashed
 
@@ -133,8 +133,8 @@ def test_nothing_is_exported_twice_until_something_changes(ensure, monkeypatch):
 def test_without_the_framework_a_stored_export_is_used_and_a_missing_one_told(ensure, monkeypatch):
     ensure(["succeed"])
     monkeypatch.setattr(keys, "installed_versions", lambda framework: {})
-    stored, told = ensure(["succeed", "refuse"])
-    assert told == []
+    stored, messages = ensure(["succeed", "refuse"])
+    assert messages == []
     assert stored["succeed"].model.is_file()
     assert "torch is not installed" in stored["refuse"]
 

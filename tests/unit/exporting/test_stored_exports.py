@@ -38,9 +38,9 @@ def ensure(place):
         job = cache.ExportJob(
             "doubler", "torch", name, "fp32", opset, str(place / "golden"), str(place / name)
         )
-        told = []
-        stored = cache.ensure([job], told.append)
-        return stored[job.name], len(told)
+        messages = []
+        stored = cache.ensure([job], messages.append)
+        return stored[job.name], len(messages)
 
     return run
 
@@ -101,7 +101,7 @@ def test_what_an_export_depends_on_changes_its_key(place, monkeypatch, change):
     job = cache.ExportJob("doubler", "torch", "succeed", "fp32", 18, str(place / "golden"), "")
 
     def key():
-        return cache._planned(job, store.read(place / "golden"), {}).key
+        return cache._plan(job, store.read(place / "golden"), {}).key
 
     before = key()
     assert key() == before
@@ -136,11 +136,11 @@ def test_an_entry_stays_whole_when_its_successor_is_cut_short(ensure, place):
 
 
 def test_goldens_that_are_known_are_not_read_again(place, monkeypatch):
-    known = store.read(place / "golden")
+    golden = store.read(place / "golden")
     monkeypatch.setattr(store, "read", lambda folder: pytest.fail("read again"))
     folder = str(place / "golden")
     job = cache.ExportJob("doubler", "torch", "succeed", "fp32", 18, folder, str(place / "succeed"))
-    assert cache.ensure([job], lambda text: None, {folder: known})[job.name].model.is_file()
+    assert cache.ensure([job], lambda text: None, {folder: golden})[job.name].model.is_file()
 
 
 def test_an_export_at_another_opset_stands_beside_the_default(place):
@@ -148,15 +148,15 @@ def test_an_export_at_another_opset_stands_beside_the_default(place):
     default, other = bundle.folder(place, cell), bundle.folder(place, cell, 20)
     assert default == bundle.folder(place, cell, DEFAULT_OPSET)
     assert default == place / "doubler/torch/succeed/fp32"
-    told = []
+    messages = []
     for _ in range(2):
         for opset, folder in ((DEFAULT_OPSET, default), (20, other)):
             job = cache.ExportJob(
                 *("doubler", "torch", "succeed", "fp32", opset), str(place / "golden"), str(folder)
             )
-            stored = cache.ensure([job], told.append)[job.name]
+            stored = cache.ensure([job], messages.append)[job.name]
             assert stored.manifest["opset"] == opset
-    assert len(told) == 2
+    assert len(messages) == 2
 
 
 def test_the_key_names_what_torch_exports_with():

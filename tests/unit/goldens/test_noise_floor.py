@@ -24,33 +24,33 @@ def at(noise, largest=()):
 
 
 def test_the_noise_floor_is_that_of_its_lengths(near):
-    found = at([(1, 1e-7), (4, 4e-7), (9, 9e-7), (30, 3e-6)])
-    assert found.noise_floor("y", {"t": 4}) == 4e-7
-    assert found.noise_floor("y", {"t": 30}) == 3e-6
+    usual = at([(1, 1e-7), (4, 4e-7), (9, 9e-7), (30, 3e-6)])
+    assert usual.noise_floor("y", {"t": 4}) == 4e-7
+    assert usual.noise_floor("y", {"t": 30}) == 3e-6
 
 
 def test_a_lucky_case_has_the_floor_that_is_usual_nearby(near):
-    found = at([(11, 1e-7), (14, 4e-7), (19, 9e-7), (20, 1e-9)])
-    assert found.noise_floor("y", {"t": 20}) == pytest.approx(2.5e-7)
-    assert found.noise_floor("y", {"t": 19}) == 9e-7
+    usual = at([(11, 1e-7), (14, 4e-7), (19, 9e-7), (20, 1e-9)])
+    assert usual.noise_floor("y", {"t": 20}) == pytest.approx(2.5e-7)
+    assert usual.noise_floor("y", {"t": 19}) == 9e-7
 
 
 def test_where_few_cases_are_near_lengths_further_off_count(monkeypatch):
     noise, largest = [(1, 1e-7), (4, 4e-7), (9, 9e-7), (30, 3e-6)], [1.0, 2.0, 3.0, 9.0]
     monkeypatch.setattr(noise_floor, "ENOUGH", 2)
-    found = at(noise, largest)
-    assert found.noise_floor("y", {"t": 4}) == pytest.approx(4e-7)
-    assert found.scale("y", {"t": 4}) == 3.0
+    usual = at(noise, largest)
+    assert usual.noise_floor("y", {"t": 4}) == pytest.approx(4e-7)
+    assert usual.scale("y", {"t": 4}) == 3.0
     monkeypatch.setattr(noise_floor, "ENOUGH", 100)
-    found = at(noise, largest)
-    assert found.noise_floor("y", {"t": 4}) == pytest.approx(6.5e-7)
-    assert found.scale("y", {"t": 4}) == 9.0
+    usual = at(noise, largest)
+    assert usual.noise_floor("y", {"t": 4}) == pytest.approx(6.5e-7)
+    assert usual.scale("y", {"t": 4}) == 9.0
 
 
 @given(st.lists(st.tuples(SIZES, SIZES), min_size=1, max_size=30), SIZES, SIZES)
 def test_near_is_within_octaves_on_every_axis(cases, a, b):
     values = [float(i) for i in range(len(cases))]
-    found = Usual([{"a": x, "b": y} for x, y in cases], {"y": values}, {"y": values})
+    usual = Usual([{"a": x, "b": y} for x, y in cases], {"y": values}, {"y": values})
     octaves = [max(abs(math.log2(x / a)), abs(math.log2(y / b))) for x, y in cases]
     within = 1
     while sum(n <= within for n in octaves) < min(noise_floor.ENOUGH, len(cases)):
@@ -58,5 +58,5 @@ def test_near_is_within_octaves_on_every_axis(cases, a, b):
     near = [value for value, n in zip(values, octaves, strict=True) if n <= within]
     here = [value for value, case in zip(values, cases, strict=True) if case == (a, b)]
     for _ in range(2):
-        assert found.scale("y", {"a": a, "b": b}) == max(near)
-        assert found.noise_floor("y", {"a": a, "b": b}) == max([*here, median(near)])
+        assert usual.scale("y", {"a": a, "b": b}) == max(near)
+        assert usual.noise_floor("y", {"a": a, "b": b}) == max([*here, median(near)])

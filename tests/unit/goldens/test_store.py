@@ -7,6 +7,7 @@ import pytest
 from harness.core.errors import GoldenError
 from harness.core.schema import Case, TensorSpec
 from harness.goldens import noise_floor, store
+from harness.goldens.manifest import sha256
 from tests.support import doubler
 
 
@@ -108,11 +109,11 @@ def test_a_failed_write_leaves_the_old_golden(folder):
 
 def test_the_hash_tells_dtype_and_shape_apart():
     values = np.zeros(4, np.float32)
-    same = {store.sha256(a) for a in (values, values.reshape(2, 2), values.astype(np.int32))}
+    same = {sha256(a) for a in (values, values.reshape(2, 2), values.astype(np.int32))}
     assert len(same) == 3
     scalar = np.float32(1)
-    assert store.sha256(scalar) != store.sha256(scalar.reshape(1))
-    assert store.sha256(values.astype(">f4")) == store.sha256(values)
+    assert sha256(scalar) != sha256(scalar.reshape(1))
+    assert sha256(values.astype(">f4")) == sha256(values)
 
 
 def test_every_recorded_input_keeps_its_shape(tmp_path):

@@ -34,8 +34,8 @@ def test_text_comes_as_text_alone_and_in_lists():
     assert attribute(node, "direction") == "reverse"
     assert attribute(node, "activations") == ["Relu"]
     assert attribute(node, "layout", 0) == 0
-    told = {"hidden_size": 4, "direction": "reverse", "activations": ["Relu"], "clip": 0.5}
-    assert attributes(node) == told
+    expected = {"hidden_size": 4, "direction": "reverse", "activations": ["Relu"], "clip": 0.5}
+    assert attributes(node) == expected
 
 
 def test_nested_graphs_are_no_attributes_but_can_be_asked_for():
@@ -53,12 +53,12 @@ def test_an_attribute_is_set_replaced_and_taken_away():
     assert attributes(node) == {"direction": "forward"}
 
 
-@pytest.mark.parametrize(("form", "held", "array"), [(f, *pair) for f, pair in FORMS.items()])
-def test_a_constant_is_a_tensor_whatever_its_form(form, held, array):
-    node = helper.make_node("Constant", [], ["c"], **{form: held})
-    found = numpy_helper.to_array(constant(node))
-    assert found.dtype == array.dtype
-    np.testing.assert_array_equal(found, array)
+@pytest.mark.parametrize(("form", "value", "array"), [(f, *pair) for f, pair in FORMS.items()])
+def test_a_constant_is_a_tensor_whatever_its_form(form, value, array):
+    node = helper.make_node("Constant", [], ["c"], **{form: value})
+    tensor = numpy_helper.to_array(constant(node))
+    assert tensor.dtype == array.dtype
+    np.testing.assert_array_equal(tensor, array)
 
 
 def test_text_and_other_nodes_are_no_constants():

@@ -15,8 +15,8 @@ FLOAT = TensorProto.FLOAT
 
 def model(nodes, inputs, outputs, stored=()):
     values = [[helper.make_tensor_value_info(n, FLOAT, [2]) for n in g] for g in (inputs, outputs)]
-    held = [numpy_helper.from_array(array, name) for name, array in stored]
-    graph = helper.make_graph(nodes, "g", *values, held)
+    initializers = [numpy_helper.from_array(array, name) for name, array in stored]
+    graph = helper.make_graph(nodes, "g", *values, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 

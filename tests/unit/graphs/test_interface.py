@@ -40,8 +40,8 @@ def scaler(
     if extra:
         nodes.append(oh.make_node("Neg", ["x"], ["z"]))
         outputs.append(oh.make_tensor_value_info("z", x_type, AXES))
-    made = oh.make_graph(nodes, "g", [oh.make_tensor_value_info("x", x_type, x_axes)], outputs)
-    return oh.make_model(made, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
+    graph = oh.make_graph(nodes, "g", [oh.make_tensor_value_info("x", x_type, x_axes)], outputs)
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 18)], ir_version=10)
 
 
 def axes_of(value: onnx.ValueInfoProto) -> list[str | int]:
@@ -70,6 +70,30 @@ def test_naming_axes_invents_no_shape() -> None:
     assert not named.graph.output[0].type.tensor_type.HasField("shape")
 
 
+@pytest.mark.parametrize(
+    ("declared", "filled"),
+    [
+        ([None, "batch", "dim_2"], [2, "batch", 4]),
+        ([2, None, None], [2, "", 4]),
+        ([5, "rows", 4], [5, "rows", 4]),
+        (["n", 4], ["n", 4]),
+    ],
+)
+def test_only_fixed_sizes_of_outputs_are_filled_in(declared: Any, filled: Any) -> None:
+    axes = (2, "batch", 4)
+    state, after = (TensorSpec(name, "float32", axes) for name in ("x", "y"))
+    model = scaler(declared, declared)
+    before = axes_of(model.graph.output[0])
+    fixed = interface.fix_sizes(model, ModelSpec("m", "", (state,), (after,), "m")).graph
+    assert [axes_of(fixed.input[0]), axes_of(fixed.output[0])] == [before, filled]
+    assert axes_of(model.graph.output[0]) == before
+
+
+def test_fixing_sizes_invents_no_shape() -> None:
+    fixed = interface.fix_sizes(scaler(y_axes=None), SPEC)
+    assert not fixed.graph.output[0].type.tensor_type.HasField("shape")
+
+
 def test_a_conforming_graph_passes() -> None:
     interface.check(scaler(), SPEC, SIZES)
 
@@ -82,7 +106,7 @@ def test_the_order_of_outputs_is_free() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "start"),
     [
         pytest.param(
             scaler(["batch", 7, FEATURES], ["batch", 7, FEATURES]),
@@ -127,11 +151,11 @@ def test_the_order_of_outputs_is_free() -> None:
         pytest.param(scaler(op="Gemm"), "not valid ONNX: [ShapeInferenceError]", id="shapes"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(model: onnx.ModelProto, told: str) -> None:
+def test_what_is_wrong_is_told_in_one_line(model: onnx.ModelProto, start: str) -> None:
     with pytest.raises(CheckError) as caught:
         interface.check(model, SPEC, SIZES)
     message = str(caught.value)
-    assert message.startswith(told) if told.startswith("not valid") else message == told
+    assert message.startswith(start) if start.startswith("not valid") else message == start
     assert "\n" not in message
 
 
@@ -183,11 +207,11 @@ PADDED = ModelSpec(
 @given(st.sets(st.integers(1, 60), max_size=30))
 def test_example_sizes_coincide_with_nothing(avoid: set[int]) -> None:
     inputs = example_inputs(PADDED, avoid)
-    found = sizes_of(PADDED, inputs)
-    assert set(found) == {"batch", "sequence", "later"}
-    assert len(set(found.values())) == 3
-    assert not set(found.values()) & (avoid | {7, 11})
-    assert min(found.values()) >= 5
+    sizes = sizes_of(PADDED, inputs)
+    assert set(sizes) == {"batch", "sequence", "later"}
+    assert len(set(sizes.values())) == 3
+    assert not set(sizes.values()) & (avoid | {7, 11})
+    assert min(sizes.values()) >= 5
 
 
 def test_example_values_are_in_range_and_padded_on_the_right() -> None:

@@ -22,8 +22,8 @@ def test_inputs_and_outputs_are_those_of_the_standard(kind, opset):
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_gates_are_those_that_the_standard_lists(kind):
     (weights,) = (each for each in onnx.defs.get_schema(kind).inputs if each.name == "W")
-    wanted = {"LSTM": "W[iofc]", "GRU": "W[zrh]", "RNN": "Wi"}[kind]
-    assert wanted in weights.description.replace("`", "")
+    letters = {"LSTM": "W[iofc]", "GRU": "W[zrh]", "RNN": "Wi"}[kind]
+    assert letters in weights.description.replace("`", "")
     assert len(RECURRENT[kind].gates) == {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
 
 

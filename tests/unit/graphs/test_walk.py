@@ -18,8 +18,10 @@ def value(name):
 
 
 def graph(nodes, inputs=(), outputs=(), stored=()):
-    held = [numpy_helper.from_array(np.ones(2, np.float32), name) for name in stored]
-    return helper.make_graph(nodes, "g", [*map(value, inputs)], [*map(value, outputs)], held)
+    initializers = [numpy_helper.from_array(np.ones(2, np.float32), name) for name in stored]
+    return helper.make_graph(
+        nodes, "g", [*map(value, inputs)], [*map(value, outputs)], initializers
+    )
 
 
 def branching():
@@ -67,8 +69,8 @@ def test_used_are_the_names_that_nodes_read_or_any_graph_gives():
 
 
 def test_an_input_that_an_initializer_fills_is_not_to_be_given():
-    there = walk.inputs(graph([], inputs=["x", "w", "y"], stored=["w"]))
-    assert [each.name for each in there] == ["x", "y"]
+    free = walk.inputs(graph([], inputs=["x", "w", "y"], stored=["w"]))
+    assert [value.name for value in free] == ["x", "y"]
 
 
 def test_an_input_that_is_left_out_has_an_empty_name():

@@ -21,21 +21,21 @@ def model(text: str, opset: int = 18) -> Any:
     return parser.parse_model(f'<ir_version: 9, opset_import: ["" : {opset}]>\n{text}')
 
 
-def ours(made: Any, folder: Path, inputs: dict[str, Any]) -> list[Any]:
+def ours(proto: Any, folder: Path, inputs: dict[str, Any]) -> list[Any]:
     path = folder / "m.onnx"
-    onnx.save(made, path)
+    onnx.save(proto, path)
     return [value for _, value in ORACLE.prepare(str(path)).run(inputs)]
 
 
-def theirs(made: Any, inputs: dict[str, Any]) -> list[Any]:
+def theirs(proto: Any, inputs: dict[str, Any]) -> list[Any]:
     session = onnxruntime.InferenceSession(
-        made.SerializeToString(), providers=["CPUExecutionProvider"]
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     return list(session.run(None, inputs))
 
 
-def agree(made: Any, folder: Path, inputs: dict[str, Any]) -> list[Any]:
-    mine, other = ours(made, folder, inputs), theirs(made, inputs)
+def agree(proto: Any, folder: Path, inputs: dict[str, Any]) -> list[Any]:
+    mine, other = ours(proto, folder, inputs), theirs(proto, inputs)
     for a, b in zip(mine, other, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-5)
@@ -133,12 +133,12 @@ def test_a_body_sees_its_own_inputs_before_names_around_it(tmp_path):
 @pytest.mark.parametrize("axes", [(0, 0), (1, 0), (0, 1)], ids=["rows", "out", "in"])
 @pytest.mark.parametrize("directions", [(0, 0), (1, 0), (0, 1), (1, 1)])
 def test_scan_goes_both_ways_along_any_axis(tmp_path, directions, axes):
-    made = model(SCAN % (*directions, *axes))
-    for tensor in (made.graph.input[0], made.graph.output[1]):
+    proto = model(SCAN % (*directions, *axes))
+    for tensor in (proto.graph.input[0], proto.graph.output[1]):
         tensor.type.tensor_type.shape.ClearField("dim")
         tensor.type.tensor_type.ClearField("shape")
     x = X[:2] if axes[1] else X
-    agree(made, tmp_path, {"x": x, "start": np.array([0.1, -0.2], np.float32)})
+    agree(proto, tmp_path, {"x": x, "start": np.array([0.1, -0.2], np.float32)})
 
 
 def test_scan_inputs_of_different_lengths_are_refused(tmp_path):
@@ -158,18 +158,18 @@ def test_branches_read_the_graph_around_them(tmp_path, which):
 
 
 def test_an_omitted_output_is_no_input_of_others(tmp_path):
-    made = model("g (float[n, 2] x) => (float[n, 2] y) { y = Dropout(x) }")
-    made.graph.node[0].CopyFrom(
+    proto = model("g (float[n, 2] x) => (float[n, 2] y) { y = Dropout(x) }")
+    proto.graph.node[0].CopyFrom(
         onnx.helper.make_node("LSTM", ["s", "w", "r"], ["", "h", ""], hidden_size=1)
     )
-    made.graph.node.extend(
+    proto.graph.node.extend(
         [
             onnx.helper.make_node("Unsqueeze", ["x", "first"], ["t"]),
             onnx.helper.make_node("Clip", ["h", "", "top"], ["y"]),
         ]
     )
-    made.graph.node.insert(0, onnx.helper.make_node("Unsqueeze", ["x", "first"], ["s"]))
-    made.graph.node.pop(2)
+    proto.graph.node.insert(0, onnx.helper.make_node("Unsqueeze", ["x", "first"], ["s"]))
+    proto.graph.node.pop(2)
     weights = np.ones((1, 4, 2), np.float32), np.ones((1, 4, 1), np.float32)
     for name, value in (
         ("first", np.array([0])),
@@ -177,7 +177,7 @@ def test_an_omitted_output_is_no_input_of_others(tmp_path):
         ("r", weights[1]),
         ("top", np.array(9, np.float32)),
     ):
-        made.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    made.graph.output[0].type.tensor_type.ClearField("shape")
-    assert made.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    agree(made, tmp_path, {"x": X})
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    assert proto.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    agree(proto, tmp_path, {"x": X})

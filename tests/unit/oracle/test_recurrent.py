@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from harness.graphs.recurrent import parameters
 from harness.oracle import recurrent
-from harness.oracle.activations import FUNCTIONS, activations
+from harness.oracle.activations import FUNCTIONS, resolved
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 KERNELS = {"LSTM": recurrent.lstm, "GRU": recurrent.gru, "RNN": recurrent.rnn}
@@ -31,7 +31,7 @@ def arguments(op: str, direction: str, seed: int = 0, **present: bool) -> dict[s
     def normal(*shape: int) -> Any:
         return draw.normal(scale=0.8, size=shape).astype(np.float32)
 
-    given = {
+    drawn = {
         "x": normal(STEPS, ROWS, FEATURES),
         "w": normal(directions, gates * UNITS, FEATURES),
         "r": normal(directions, gates * UNITS, UNITS),
@@ -40,9 +40,9 @@ def arguments(op: str, direction: str, seed: int = 0, **present: bool) -> dict[s
         "initial_h": normal(directions, ROWS, UNITS),
     }
     if op == "LSTM":
-        given["initial_c"] = normal(directions, ROWS, UNITS)
-        given["p"] = normal(directions, 3 * UNITS)
-    return {name: a for name, a in given.items() if name in "xwr" or present.get(name, True)}
+        drawn["initial_c"] = normal(directions, ROWS, UNITS)
+        drawn["p"] = normal(directions, 3 * UNITS)
+    return {name: a for name, a in drawn.items() if name in "xwr" or present.get(name, True)}
 
 
 def ours(op: str, inputs: dict[str, Any], **attributes: Any) -> list[Any]:
@@ -122,10 +122,10 @@ def test_linear_before_reset(direction, clip):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("op", GATES)
 def test_every_activation_in_the_last_place(op, name):
-    taken = len(parameters(name))
+    count = len(parameters(name))
     scales = {"activation_alpha": [0.6], "activation_beta": [0.4]}
-    given = dict(itertools.islice(scales.items(), taken))
-    agree(op, arguments(op, "forward"), activations=[*DEFAULTS[op][:-1], name], **given)
+    present = dict(itertools.islice(scales.items(), count))
+    agree(op, arguments(op, "forward"), activations=[*DEFAULTS[op][:-1], name], **present)
 
 
 @pytest.mark.parametrize("name", ["LeakyRelu", "ThresholdedRelu", "Elu", "HardSigmoid"])
@@ -227,7 +227,7 @@ def test_lengths_that_are_not_int32_are_refused(dtype):
 
 
 @pytest.mark.parametrize(
-    ("attributes", "told"),
+    ("attributes", "message"),
     [
         ({"hidden_size": UNITS + 1}, "hidden_size is 6, the weights are for 5 units"),
         ({"layout": 2}, "layout is 2, expected 0 or 1"),
@@ -236,9 +236,9 @@ def test_lengths_that_are_not_int32_are_refused(dtype):
     ],
 )
 @pytest.mark.parametrize("op", GATES)
-def test_attributes_that_no_layer_can_have_are_refused(op, attributes, told):
+def test_attributes_that_no_layer_can_have_are_refused(op, attributes, message):
     inputs = arguments(op, "forward")
-    with pytest.raises(ValueError, match=f"^{told}$"):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         ours(op, inputs, **attributes)
     ours(op, inputs, hidden_size=UNITS, layout=0, clip=0.5)
 
@@ -256,7 +256,7 @@ def test_a_wrong_direction_activation_or_number_of_them_is_refused():
 
 
 def test_activation_names_know_no_case():
-    (((function,)),) = (activations(["TANH"], None, None, ("Tanh",), 1),)
+    (((function,)),) = (resolved(["TANH"], None, None, ("Tanh",), 1),)
     assert function[0](np.array(0.5)) == np.tanh(0.5)
 
 
@@ -277,10 +277,10 @@ def test_the_arithmetic_is_float64():
 
 
 @pytest.mark.parametrize("op", KERNELS)
-@pytest.mark.parametrize("given", [True, False])
-def test_what_is_computed_in_float32_stays_float32_and_is_rounded_at_every_step(op, given):
+@pytest.mark.parametrize("present", [True, False])
+def test_what_is_computed_in_float32_stays_float32_and_is_rounded_at_every_step(op, present):
     names = ("b", "sequence_lens", "initial_h", "initial_c", "p")
-    inputs = arguments(op, "bidirectional", **dict.fromkeys(names, given))
+    inputs = arguments(op, "bidirectional", **dict.fromkeys(names, present))
     single = KERNELS[op](**inputs, direction="bidirectional")
     assert [value.dtype for value in single] == [np.float32] * len(single)
     rounded = [np.float32(value) for value in ours(op, inputs, direction="bidirectional")]
@@ -291,7 +291,7 @@ def test_what_is_computed_in_float32_stays_float32_and_is_rounded_at_every_step(
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_activation_keeps_the_dtype(name):
     attributes = {"alphas": [0.3], "betas": [0.6]}
-    ((function,),) = activations([name], **attributes, default=["Tanh"], directions=1)
+    ((function,),) = resolved([name], **attributes, default=["Tanh"], directions=1)
     assert function(np.float32([-2, 0.1, 3])).dtype == np.float32
 
 

@@ -23,9 +23,9 @@ def feeds(rows=3):
 
 def float_graph(folder, text, **weights):
     head = '<ir_version: 9, opset_import: ["" : 18]>\n'
-    made = onnx.parser.parse_model(head + text)
-    made.graph.initializer.extend(nh.from_array(value, name) for name, value in weights.items())
-    onnx.save(made, folder / "m.onnx")
+    proto = onnx.parser.parse_model(head + text)
+    proto.graph.initializer.extend(nh.from_array(value, name) for name, value in weights.items())
+    onnx.save(proto, folder / "m.onnx")
     return folder / "m.onnx"
 
 
@@ -34,8 +34,8 @@ def test_the_outputs_are_the_oracles_and_the_noise_is_a_few_float32_ulps(tmp_pat
     sets = [feeds(3), feeds(1)]
     measured = measure(path, sets)
     assert len(measured) == 2
-    for given, (outputs, noise) in zip(sets, measured, strict=True):
-        exact = dict(ORACLE.prepare(path).run(given))
+    for inputs, (outputs, noise) in zip(sets, measured, strict=True):
+        exact = dict(ORACLE.prepare(path).run(inputs))
         assert list(outputs) == ["y", "h"]
         assert all((outputs[name] == exact[name]).all() for name in exact)
         assert all(value.dtype == np.float64 for value in outputs.values())

@@ -24,11 +24,11 @@ WIDE = X.astype(np.float64)
 
 def save(folder: Path, text: str, opset: int = 18, **weights: Any) -> str:
     head = f'<ir_version: 9, opset_import: ["" : {opset}, "local" : 1]>\n'
-    made = parser.parse_model(head + text)
+    proto = parser.parse_model(head + text)
     for name, value in weights.items():
-        made.graph.initializer.append(numpy_helper.from_array(value, name))
+        proto.graph.initializer.append(numpy_helper.from_array(value, name))
     path = folder / "m.onnx"
-    onnx.save(made, path)
+    onnx.save(proto, path)
     return str(path)
 
 
@@ -107,9 +107,9 @@ def test_a_file_that_is_no_model_is_told_in_one_line(tmp_path, name):
 
 
 def test_an_operator_that_yields_float32_is_a_run_error(tmp_path):
-    made = 'n = Shape(x) y = TfIdfVectorizer<max_gram_length=1, min_gram_length=1, max_skip_count=0, mode="TF", ngram_counts=[0], ngram_indexes=[0, 1], pool_int64s=[2, 3]>(n)'  # noqa: E501
+    body = 'n = Shape(x) y = TfIdfVectorizer<max_gram_length=1, min_gram_length=1, max_skip_count=0, mode="TF", ngram_counts=[0], ngram_indexes=[0, 1], pool_int64s=[2, 3]>(n)'  # noqa: E501
     with pytest.raises(RunError, match="TfIdfVectorizer gives 'y' in float32"):
-        run(tmp_path, made)
+        run(tmp_path, body)
 
 
 def erf(x: Any) -> Any:
@@ -235,8 +235,8 @@ def judged(value: Any, row: Row) -> tuple[str, str]:
     """What structure and values are found wrong of an output that should be 1.0."""
     expected = np.full((1, 2), 1.0)
     golden = GoldenCase(Case({}, 1), {}, {"y": expected}, None, {"y": 1e-3})
-    found = structure(SPEC, golden, [("y", value)], row)
-    return found, compare(SPEC, golden, [("y", value)], row)[0].reason
+    difference = structure(SPEC, golden, [("y", value)], row)
+    return difference, compare(SPEC, golden, [("y", value)], row)[0].reason
 
 
 def test_the_oracle_is_held_to_1e_12_of_the_scale_whatever_the_floor():
@@ -265,7 +265,7 @@ FEEDS = {"x": X, "k": np.arange(3, dtype=np.int32), "h": np.float16(1)}
 
 
 @pytest.mark.parametrize(
-    ("feeds", "told"),
+    ("feeds", "message"),
     [
         ({"x": X.astype(np.int32)}, "input x is int32 [3, 2], the model declares float32 [n, 2]"),
         ({"x": X > 0}, "input x is bool [3, 2], the model declares float32 [n, 2]"),
@@ -277,11 +277,11 @@ FEEDS = {"x": X, "k": np.arange(3, dtype=np.int32), "h": np.float16(1)}
         ({"h": np.ones(1)}, "input h is float64 [1], the model declares float16 []"),
     ],
 )
-def test_an_input_that_is_not_what_the_graph_declares_is_refused(tmp_path, feeds, told):
+def test_an_input_that_is_not_what_the_graph_declares_is_refused(tmp_path, feeds, message):
     session = ORACLE.prepare(save(tmp_path, INTERFACE))
     with pytest.raises(RunError) as caught:
         session.run({**FEEDS, **feeds})
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -299,17 +299,17 @@ def test_one_floating_type_stands_for_another_where_the_graph_is_widened(tmp_pat
 
 def test_what_a_graph_leaves_open_may_be_anything(tmp_path):
     path = save(tmp_path, "g (float[n, 2] x, string[n] s) => (float y) { y = Add(x, x) }")
-    made = onnx.load(path)
-    made.graph.input[0].type.tensor_type.ClearField("shape")
-    onnx.save(made, path)
+    proto = onnx.load(path)
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(proto, path)
     ((_, y),) = ORACLE.prepare(path).run({"x": X[0], "s": np.array(["a"])})
     np.testing.assert_array_equal(y, 2 * WIDE[0])
 
 
 def test_declared_types_do_not_have_to_match_what_comes_in(tmp_path):
     text = "g (float16[n, 2] x) => (float16[n, 2] y) { y = Mul(x, x) }"
-    made = save(tmp_path, text)
-    assert onnx.load(made).graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT16
+    path = save(tmp_path, text)
+    assert onnx.load(path).graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT16
     half = X.astype(np.float16)
-    ((_, y),) = ORACLE.prepare(made).run({"x": half})
+    ((_, y),) = ORACLE.prepare(path).run({"x": half})
     np.testing.assert_array_equal(y, half.astype(np.float64) ** 2)

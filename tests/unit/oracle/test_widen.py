@@ -18,40 +18,40 @@ def model(text: str) -> Any:
     return parser.parse_model(HEAD + text)
 
 
-def nodes(made: Any) -> dict[str, Any]:
+def nodes(proto: Any) -> dict[str, Any]:
     """Each node's attributes by its operator."""
     return {
         node.op_type: {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        for node in made.graph.node
+        for node in proto.graph.node
     }
 
 
 @pytest.mark.parametrize("narrow", NARROW, ids=TensorProto.DataType.Name)
 def test_initializers_inputs_and_outputs_keep_their_values(narrow):
-    made = model("g (float[n] x) => (float[n] y) { y = Add(x, w) }")
-    for value in (*made.graph.input, *made.graph.output):
+    proto = model("g (float[n] x) => (float[n] y) { y = Add(x, w) }")
+    for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.elem_type = narrow
-    made.graph.initializer.append(helper.make_tensor("w", narrow, [2], [0.1, -3.0]))
-    before = numpy_helper.to_array(made.graph.initializer[0]).astype(np.float64)
-    wide = widen(made)
+    proto.graph.initializer.append(helper.make_tensor("w", narrow, [2], [0.1, -3.0]))
+    before = numpy_helper.to_array(proto.graph.initializer[0]).astype(np.float64)
+    wide = widen(proto)
     (tensor,) = wide.graph.initializer
     assert (tensor.name, tensor.data_type) == ("w", TensorProto.DOUBLE)
     np.testing.assert_array_equal(numpy_helper.to_array(tensor), before)
     for value in (*wide.graph.input, *wide.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.DOUBLE
-    assert made.graph.initializer[0].data_type == narrow
+    assert proto.graph.initializer[0].data_type == narrow
     onnx.checker.check_model(wide, full_check=True)
 
 
 def test_integers_and_booleans_stay():
     text = "g (int32[n] i, bool[n] b, int64[n] k) => (int32[n] y) { y = Where(b, i, i) }"
-    made = model(text)
-    made.graph.initializer.append(numpy_helper.from_array(np.array([1, 2], np.int8), "q"))
-    assert widen(made) == made
+    proto = model(text)
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([1, 2], np.int8), "q"))
+    assert widen(proto) == proto
 
 
 def test_constants_of_every_form():
-    made = model(
+    proto = model(
         """
         g (int64[1] s) => (float[n] y) {
             a = Constant<value = float[2] {0.1, 2.0}>()
@@ -67,7 +67,7 @@ def test_constants_of_every_form():
     )
     constants = [
         numpy_helper.to_array(helper.get_attribute_value(n.attribute[0]))
-        for n in widen(made).graph.node
+        for n in widen(proto).graph.node
         if n.attribute and n.attribute[0].name == "value"
     ]
     expected: list[Any] = [np.float32([0.1, 2]), np.float32(0.1), np.float32([0.1, 0.2])]
@@ -79,7 +79,7 @@ def test_constants_of_every_form():
 
 
 def test_attributes_that_name_a_dtype():
-    made = model(
+    proto = model(
         """
         g (float[n, n] x, int64[n, n] i) => (double[n, n] y) {
             a = Cast<to = 1>(i)
@@ -92,17 +92,17 @@ def test_attributes_that_name_a_dtype():
         }
         """
     )
-    found = nodes(widen(made))
-    assert found["Cast"]["to"] == TensorProto.DOUBLE
+    attributes = nodes(widen(proto))
+    assert attributes["Cast"]["to"] == TensorProto.DOUBLE
     for op in ("RandomNormalLike", "EyeLike", "RandomUniform"):
-        assert found[op]["dtype"] == TensorProto.DOUBLE
-    assert found["HannWindow"]["output_datatype"] == TensorProto.DOUBLE
-    assert found["LayerNormalization"]["stash_type"] == TensorProto.DOUBLE
-    assert found["Bernoulli"]["dtype"] == TensorProto.INT32
+        assert attributes[op]["dtype"] == TensorProto.DOUBLE
+    assert attributes["HannWindow"]["output_datatype"] == TensorProto.DOUBLE
+    assert attributes["LayerNormalization"]["stash_type"] == TensorProto.DOUBLE
+    assert attributes["Bernoulli"]["dtype"] == TensorProto.INT32
 
 
 def test_nested_graphs_functions_and_the_types_of_sequences():
-    made = model(
+    proto = model(
         """
         g (float[n] x, bool p, int64 t) => (seq(float[n]) y) {
             go = Constant<value = bool {1}>()
@@ -123,10 +123,10 @@ def test_nested_graphs_functions_and_the_types_of_sequences():
         }
         """
     )
-    wide = widen(made)
+    wide = widen(proto)
     text = onnx.printer.to_text(wide)
     assert "value_float" not in text
-    assert str(wide).count("elem_type: 11") == str(made).count("elem_type: 1\n")
+    assert str(wide).count("elem_type: 11") == str(proto).count("elem_type: 1\n")
     assert "elem_type: 1\n" not in str(wide)
     assert "data_type: 1\n" not in str(wide)
 

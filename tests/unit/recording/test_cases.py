@@ -1,4 +1,4 @@
-"""Which cases a user's own model is recorded at."""
+"""The cases that a user model is recorded at."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a model of one's own takes and gives, found by running it: with models of NumPy alone."""
+"""What a user model takes and gives, found by running it: with models of NumPy alone."""
 
 import re
 
@@ -10,7 +10,7 @@ from harness.core.schema import Case, Raggedness
 from harness.recording.probing import specification
 from harness.recording.runs import measure
 from harness.subjects.describe import line
-from harness.subjects.described import Description
+from harness.subjects.description import ModelDescription
 
 FRAMES = "x: float32[batch, time, 4]"
 
@@ -31,20 +31,20 @@ class Net:
 
     def run(self, inputs, wide):
         inputs = {n: v.astype("float64") if v.dtype.kind == "f" else v for n, v in inputs.items()}
-        found = self.function(**inputs)
-        found = list(found.items()) if isinstance(found, dict) else [("", found)]
+        outputs = self.function(**inputs)
+        outputs = list(outputs.items()) if isinstance(outputs, dict) else [("", outputs)]
         if wide:
-            return found
+            return outputs
         near = 1 + self.drift
-        return [(n, (v * near).astype("float32") if v.dtype.kind == "f" else v) for n, v in found]
+        return [(n, (v * near).astype("float32") if v.dtype.kind == "f" else v) for n, v in outputs]
 
     def move(self, change):
         self.moves.append(change)
 
 
-def told(function, *lines, lengths=(1, 7, 9), batches=(1, 3), outputs=()):
-    said = Description(tuple(map(line, lines)), outputs)
-    return specification(Net(function), said, "net", lengths, batches)
+def probed(function, *lines, lengths=(1, 7, 9), batches=(1, 3), outputs=()):
+    described = ModelDescription(tuple(map(line, lines)), outputs)
+    return specification(Net(function), described, "net", lengths, batches)
 
 
 def axes(spec):
@@ -52,17 +52,17 @@ def axes(spec):
 
 
 def test_names_and_axes_of_outputs():
-    spec = told(lambda x: {"y": x[:, :, :3], "last": x[:, -1], "n": np.zeros(5)}, FRAMES)
+    spec = probed(lambda x: {"y": x[:, :, :3], "last": x[:, -1], "n": np.zeros(5)}, FRAMES)
     assert axes(spec) == {"y": ("batch", "time", 3), "last": ("batch", 4), "n": (5,)}
     assert [tensor.dtype for tensor in spec.outputs] == ["float32"] * 3
-    assert axes(told(lambda x: x, FRAMES)) == {"output": ("batch", "time", 4)}
-    assert axes(told(lambda x: x, FRAMES, outputs=("y",))) == {"y": ("batch", "time", 4)}
+    assert axes(probed(lambda x: x, FRAMES)) == {"output": ("batch", "time", 4)}
+    assert axes(probed(lambda x: x, FRAMES, outputs=("y",))) == {"y": ("batch", "time", 4)}
 
 
 def test_axes_that_follow_from_another_have_a_name_of_their_own():
-    spec = told(lambda x: {"y": x[:, ::16], "z": x[:, 2:] @ x[:, 4:].swapaxes(1, 2)}, FRAMES)
+    spec = probed(lambda x: {"y": x[:, ::16], "z": x[:, 2:] @ x[:, 4:].swapaxes(1, 2)}, FRAMES)
     assert axes(spec) == {"y": ("batch", "y_steps", 4), "z": ("batch", "z_steps", "z_steps_2")}
-    named = told(lambda x: {"time": x[:, ::2], "y": x[:, ::2]}, FRAMES)
+    named = probed(lambda x: {"time": x[:, ::2], "y": x[:, ::2]}, FRAMES)
     assert axes(named)["y"] == ("batch", "time_steps", 4)
 
 
@@ -70,7 +70,7 @@ def test_padding_tells_an_output_as_long_as_the_longest_row():
     def longest(x, n):
         return {"y": x[:, : n.max()]}
 
-    spec = told(longest, FRAMES, "n: int64[batch], lengths of time")
+    spec = probed(longest, FRAMES, "n: int64[batch], lengths of time")
     assert axes(spec) == {"y": ("batch", "y_steps", 4)}
 
 
@@ -82,7 +82,7 @@ def test_sizes_that_are_alike_are_told_apart(lengths, only):
             raise ValueError("no such length")
         return {"y": x, "z": np.zeros((11 if only else 5, 6))}
 
-    spec = told(net, FRAMES, lengths=lengths)
+    spec = probed(net, FRAMES, lengths=lengths)
     assert axes(spec) == {"y": ("batch", "time", 4), "z": (11 if only else 5, 6)}
 
 
@@ -91,9 +91,9 @@ def test_a_batch_that_the_user_asks_for_is_tried_too():
         assert len(x) == 1, "one row alone"
         return x
 
-    assert axes(told(alone, FRAMES, batches=(1,)))["output"][1:] == ("time", 4)
+    assert axes(probed(alone, FRAMES, batches=(1,)))["output"][1:] == ("time", 4)
     with pytest.raises(UsageError, match="one row alone"):
-        told(alone, FRAMES, batches=(2,))
+        probed(alone, FRAMES, batches=(2,))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_batch_that_the_user_asks_for_is_tried_too():
 )
 def test_what_does_not_fit_is_told(function, lines, expected):
     with pytest.raises(UsageError) as error:
-        told(function, *lines)
+        probed(function, *lines)
     assert expected in str(error.value)
 
 
@@ -135,19 +135,19 @@ def table(size):
 
 def test_the_ends_of_a_range_are_tried():
     text = "tokens: int64[batch, time] in {}..{}, padding {}"
-    assert told(table(10), text.format(0, 9, 0)).padded == "tokens"
+    assert probed(table(10), text.format(0, 9, 0)).padded == "tokens"
     with pytest.raises(UsageError, match=r"refuses 1000, described as within 1\.\.1000: IndexErr"):
-        told(table(1000), text.format(0, 1000, 0))
+        probed(table(1000), text.format(0, 1000, 0))
     with pytest.raises(UsageError, match="refuses its padding -20"):
-        told(table(10), text.format(0, 9, -20))
+        probed(table(10), text.format(0, 9, -20))
 
 
 def test_a_length_apart_from_padding():
     lines = ["tokens: int64[batch, time] in 0..9, padding 0", "n: int64[], lengths of out"]
-    spec = told(lambda tokens, n: np.zeros((len(tokens), int(n))), *lines)
+    spec = probed(lambda tokens, n: np.zeros((len(tokens), int(n))), *lines)
     assert axes(spec) == {"output": ("batch", "out")}
     with pytest.raises(UsageError, match="no input or output has an axis out as long as it"):
-        told(lambda tokens, n: tokens, *lines)
+        probed(lambda tokens, n: tokens, *lines)
 
 
 def measured(net, spec, *cases):
@@ -156,12 +156,12 @@ def measured(net, spec, *cases):
 
 def test_what_is_measured():
     net = Net(lambda x: 3.0 * x)
-    found, refused = measured(net, told(net.function, FRAMES), 2, 5)
+    results, refused = measured(net, probed(net.function, FRAMES), 2, 5)
     assert not refused
     assert len(net.moves) == 9
-    for one in found:
-        assert 1e-7 < one.noise["output"] < 5e-7
-        assert one.outputs["output"].dtype == np.float64
+    for result in results:
+        assert 1e-7 < result.noise["output"] < 5e-7
+        assert result.outputs["output"].dtype == np.float64
 
 
 def test_what_cannot_be_judged_is_told_with_its_sizes():
@@ -170,16 +170,16 @@ def test_what_cannot_be_judged_is_told_with_its_sizes():
             raise ValueError("too long")
         return x
 
-    spec = told(lambda x: x, FRAMES)
-    found, refused = measured(Net(short), spec, 2, 7, 9)
-    assert [one.case.lengths["time"] for one in found] == [2]
+    spec = probed(lambda x: x, FRAMES)
+    results, refused = measured(Net(short), spec, 2, 7, 9)
+    assert [result.case.lengths["time"] for result in results] == [2]
     assert refused == ["time=7, batch=2 and 1 more: ValueError: too long (in float64)"]
     with pytest.raises(UsageError, match="judged at none of the sizes; time=7"):
         measured(Net(short), spec, 7)
 
 
 def test_rounding_that_makes_a_comparison_meaningless():
-    spec = told(lambda x: x, FRAMES)
+    spec = probed(lambda x: x, FRAMES)
     with pytest.raises(UsageError, match="rounding alone moves output by"):
         measured(Net(lambda x: x, drift=0.01), spec, 3)
 
@@ -189,7 +189,7 @@ def test_an_integer_that_rounding_changes_is_not_judged():
         def run(self, inputs, wide):
             return [("", np.full((2, 3), int(wide)))]
 
-    spec = told(lambda x: np.zeros((2, 3), np.int64), FRAMES)
+    spec = probed(lambda x: np.zeros((2, 3), np.int64), FRAMES)
     with pytest.raises(UsageError, match="rounding alone changes output"):
         measured(Flips(None), spec, 3)
 
@@ -197,7 +197,7 @@ def test_an_integer_that_rounding_changes_is_not_judged():
 @pytest.mark.parametrize("size", [1e-8, 1.0])
 def test_another_output_each_time_is_refused(size):
     calls = iter(range(10**6))
-    spec = told(lambda x: x, FRAMES)
+    spec = probed(lambda x: x, FRAMES)
     with pytest.raises(UsageError, match="another 'output' for the same inputs"):
         measured(Net(lambda x: x + size * next(calls)), spec, 3)
 
@@ -211,12 +211,12 @@ def test_a_model_is_left_as_it_was_when_a_run_ends_early():
 
     net = Breaks(lambda x: x)
     with pytest.raises(KeyboardInterrupt):
-        measured(net, told(lambda x: x, FRAMES), 3)
+        measured(net, probed(lambda x: x, FRAMES), 3)
     assert net.moves[-1]({"w": 1}) == {"w": 1}
 
 
 def test_an_output_of_another_shape_than_at_first_is_refused():
-    spec = told(lambda x: x[:, :6] if x.shape[1] > 6 else x[:, :1], FRAMES, lengths=(9, 13))
+    spec = probed(lambda x: x[:, :6] if x.shape[1] > 6 else x[:, :1], FRAMES, lengths=(9, 13))
     assert axes(spec)["output"] == ("batch", 6, 4)
     with pytest.raises(UsageError, match=r"output output is \[2, 1, 4\] at time=3, batch=2"):
         measured(Net(lambda x: x[:, :6] if x.shape[1] > 6 else x[:, :1]), spec, 3)
@@ -228,10 +228,10 @@ def test_a_milder_padding_is_tried_where_one_is_refused():
             raise ValueError("an empty row")
         return x
 
-    spec = told(counted, FRAMES, "n: int64[batch], lengths of time")
+    spec = probed(counted, FRAMES, "n: int64[batch], lengths of time")
     case = Case({"time": 5}, 2, Raggedness.EMPTY)
-    found, refused = measure(Net(counted), spec, [case], lambda text: None)
-    assert [one.case.raggedness for one in found] == [Raggedness.RIGHT]
+    results, refused = measure(Net(counted), spec, [case], lambda text: None)
+    assert [result.case.raggedness for result in results] == [Raggedness.RIGHT]
     assert refused == ["time=5, batch=2, padding empty: ValueError: an empty row (in float64)"]
 
 
@@ -251,13 +251,13 @@ def test_a_milder_padding_is_tried_where_one_is_refused():
 def test_outputs_that_say_nothing_are_not_judged(function, reason):
     net = Net(function)
     with pytest.raises(UsageError, match=re.escape(reason)):
-        measured(net, told(function, FRAMES), 5)
+        measured(net, probed(function, FRAMES), 5)
 
 
 def test_a_fill_that_float32_holds_is_judged_beside_the_rest():
     net = Net(lambda x: np.where(x > 0, 3 * x, -1e9))
-    found, refused = measured(net, told(net.function, FRAMES), 5)
-    assert len(found) == 1
+    results, refused = measured(net, probed(net.function, FRAMES), 5)
+    assert len(results) == 1
     assert not refused
 
 
@@ -267,6 +267,6 @@ def test_randomness_at_long_lengths_alone_is_seen():
     def noisy(x):
         return x + (rng.random() if x.shape[1] > 5 else 0)
 
-    spec = told(lambda x: x, FRAMES)
+    spec = probed(lambda x: x, FRAMES)
     with pytest.raises(UsageError, match="draws random numbers or keeps a state"):
         measured(Net(noisy), spec, 2, 5, 9)

@@ -2,18 +2,16 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from harness.core.errors import RunError, UsageError
 from harness.core.schema import Case, Lengths, ModelSpec, TensorSpec, lengths_text
 from harness.goldens.noise_floor import Usual
-from harness.graphs.declared import completed
 from harness.recording import cases
 from harness.recording.output_axes import outputs
 from harness.recording.probing import RefusedError, run, specification
 from harness.recording.runs import measure
 from harness.subjects.describe import line
-from harness.subjects.described import Description
+from harness.subjects.description import ModelDescription
 
 FRAME = "frame: float32[batch, 6] in -1..1"
 STATE = "state: float32[2, batch, 4] in -1..1"
@@ -35,9 +33,9 @@ class Cell:
 
     def run(self, inputs, wide):
         kind = np.float64 if wide else np.float32
-        given = [inputs[name].astype(kind) for name in ("frame", "state")]
-        after = np.tanh(given[1] * kind(0.5) + given[0].mean(-1)[None, :, None])
-        return [("score", after[0].mean(-1, keepdims=True)), ("next", after)]
+        values = [inputs[name].astype(kind) for name in ("frame", "state")]
+        new = np.tanh(values[1] * kind(0.5) + values[0].mean(-1)[None, :, None])
+        return [("score", new[0].mean(-1, keepdims=True)), ("next", new)]
 
     def move(self, change):
         change({})
@@ -48,25 +46,25 @@ def spec(*tensors):
 
 
 def test_a_step_with_a_state_needs_no_sequence_axis():
-    said = Description(states={"state": "next"})
-    found = specification(Cell(FRAME, STATE), said, "cell", (7,), (1,))
-    assert found.axes == ()
-    assert [t.axes for t in found.outputs] == [("batch", 1), (2, "batch", 4)]
-    assert found.states == {"state": "next"}
+    described = ModelDescription(states={"state": "next"})
+    step = specification(Cell(FRAME, STATE), described, "cell", (7,), (1,))
+    assert step.axes == ()
+    assert [t.axes for t in step.outputs] == [("batch", 1), (2, "batch", 4)]
+    assert step.states == {"state": "next"}
 
 
 def test_without_a_state_a_model_with_no_sequence_axis_is_refused():
     with pytest.raises(UsageError, match=r"no input has a sequence axis.*\[states\]"):
-        specification(Cell(FRAME, STATE), Description(), "cell", (7,), (1,))
+        specification(Cell(FRAME, STATE), ModelDescription(), "cell", (7,), (1,))
 
 
 def test_a_step_is_measured_at_every_batch():
-    said = Description(states={"state": "next"})
-    own = Cell(FRAME, STATE)
-    found = specification(own, said, "cell", (7,), (1,))
-    kept, refused = measure(own, found, cases.plan(found, (7,), (1, 3, 2)), lambda text: None)
-    assert {one.case.batch for one in kept} == {1, 3, 2}
-    assert [one.case.id for one in kept][2:4] == ["step-b2-none", "step-b1-none-draw1"]
+    described = ModelDescription(states={"state": "next"})
+    model = Cell(FRAME, STATE)
+    step = specification(model, described, "cell", (7,), (1,))
+    results, refused = measure(model, step, cases.plan(step, (7,), (1, 3, 2)), lambda text: None)
+    assert {result.case.batch for result in results} == {1, 3, 2}
+    assert [result.case.id for result in results][2:4] == ["step-b2-none", "step-b1-none-draw1"]
     assert not refused
 
 
@@ -84,16 +82,16 @@ def test_what_is_usual_for_a_step_is_that_of_all_its_cases():
 
 
 def test_fewer_lengths_than_batches_are_each_tried_with_every_batch():
-    one = spec(TensorSpec("frame", "float32", ("batch", "samples")))
-    found = [(c.lengths["samples"], c.batch) for c in cases.plan(one, (576,), (1, 3, 2))]
-    assert set(found) == {(576, 1), (576, 3), (576, 2), (576, 16)}
+    step = spec(TensorSpec("frame", "float32", ("batch", "samples")))
+    sizes = [(c.lengths["samples"], c.batch) for c in cases.plan(step, (576,), (1, 3, 2))]
+    assert set(sizes) == {(576, 1), (576, 3), (576, 2), (576, 16)}
 
 
 def test_an_output_of_size_one_is_no_batch_where_there_is_none():
     frames = [Case({"frames": n}, 1) for n in (7, 13)]
-    given = [(case, [("hn", np.zeros((1, 1, case.lengths["frames"])))]) for case in frames]
-    (found,) = outputs(given[0], given[1], (), ())
-    assert found.axes == (1, 1, "frames")
+    runs = [(case, [("hn", np.zeros((1, 1, case.lengths["frames"])))]) for case in frames]
+    (output,) = outputs(runs[0], runs[1], (), ())
+    assert output.axes == (1, 1, "frames")
 
 
 def test_sizes_at_which_the_oracle_cannot_run_a_graph_are_refused_like_any_model_s():
@@ -105,7 +103,11 @@ def test_sizes_at_which_the_oracle_cannot_run_a_graph_are_refused_like_any_model
         run(Failing(), {}, wide=True)
     with pytest.raises(UsageError, match=r"does not run at frame_length=13.*the state has 3 rows"):
         specification(
-            Failing("frame: float32[batch, ?] in -1..1", STATE), Description(), "cell", (7,), (1,)
+            Failing("frame: float32[batch, ?] in -1..1", STATE),
+            ModelDescription(),
+            "cell",
+            (7,),
+            (1,),
         )
 
 
@@ -119,45 +121,7 @@ def test_a_state_between_calls_is_found_though_another_batch_resets_it():
             self.kept = self.kept + inputs["frame"].sum(-1)
             return [("score", self.kept.astype(np.float64 if wide else np.float32))]
 
-    own = Hidden("frame: float32[batch, samples] in -1..1")
-    found = specification(own, Description(), "cell", (7,), (1,))
+    model = Hidden("frame: float32[batch, samples] in -1..1")
+    step = specification(model, ModelDescription(), "cell", (7,), (1,))
     with pytest.raises(UsageError, match="keeps a state between calls"):
-        measure(own, found, cases.plan(found, (7,), (1, 3, 2)), lambda text: None)
-
-
-def declaring(dims):
-    value = helper.make_tensor_value_info("next", TensorProto.FLOAT, dims)
-    return helper.make_model(helper.make_graph([], "graph", [], [value]))
-
-
-def dims(value):
-    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
-
-
-@pytest.mark.parametrize(
-    ("there", "then"),
-    [
-        ([None, "batch", "dim_2"], [2, "batch", 4]),
-        ([2, None, None], [2, 0, 4]),
-        ([5, "rows", 4], [5, "rows", 4]),
-        (["n", 4], ["n", 4]),
-    ],
-)
-def test_only_fixed_sizes_of_outputs_are_filled_in(there, then):
-    axes = (2, "batch", 4)
-    given, told = (TensorSpec(name, "float32", axes) for name in ("state", "next"))
-    known = ModelSpec("m", "", (given,), (told,), "m")
-    model = declaring(there)
-    model.graph.input.append(model.graph.output[0])
-    model.graph.input[0].name = "state"
-    before = dims(model.graph.output[0])
-    filled = completed(model, known).graph
-    assert [dims(filled.input[0]), dims(filled.output[0])] == [before, then]
-    assert dims(model.graph.output[0]) == before
-
-
-def test_a_graph_is_not_given_a_shape_that_it_does_not_declare():
-    known = ModelSpec("m", "", (), (TensorSpec("next", "float32", (2,)),), "m")
-    bare = declaring([])
-    bare.graph.output[0].type.tensor_type.ClearField("shape")
-    assert not completed(bare, known).graph.output[0].type.tensor_type.HasField("shape")
+        measure(model, step, cases.plan(step, (7,), (1, 3, 2)), lambda text: None)

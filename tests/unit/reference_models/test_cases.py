@@ -2,16 +2,9 @@ import numpy as np
 import pytest
 
 from harness.core.schema import Raggedness
-from harness.goldens.formulas import evaluate
 from reference_models import cases, catalog
 
 SPECS = [catalog.load(name) for name in catalog.MODELS]
-
-
-def inputs(spec, case):
-    formulas = cases.formulas(spec, case, 1)
-    shapes = {t.name: (t.shape(case.batch, case.lengths), t.dtype) for t in spec.inputs}
-    return {name: evaluate(formulas[name], *shapes[name]) for name in shapes}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
@@ -59,7 +52,7 @@ def test_two_lengths_without_padding_are_never_ragged():
 @pytest.mark.parametrize("spec", [s for s in SPECS if s.padded], ids=lambda s: s.name)
 def test_ragged_inputs_are_what_their_case_says(spec):
     for case in (c for c in cases.plan(spec) if max(c.lengths.values()) <= 64):
-        valid = inputs(spec, case)[spec.padded] != 0
+        valid = cases.drawn(spec, case, 1)[1][spec.padded] != 0
         steps = np.arange(valid.shape[1])
         count = valid.sum(axis=1, keepdims=True)
         if case.raggedness is Raggedness.NONE:
@@ -92,7 +85,7 @@ def test_kept_steps_hold_both_ends(steps):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
 def test_steps_are_kept_of_the_axis_that_the_outputs_have(spec):
     for case in cases.plan(spec):
-        steps = cases.steps_told(spec, case)
+        steps = cases.output_steps(spec, case)
         stepped = [t for t in spec.outputs if t.step_axis is not None]
         fixed = [t.axes[t.step_axis] for t in stepped]
         assert steps in (*case.lengths.values(), *fixed)

@@ -79,9 +79,9 @@ def test_one_gru_step_by_hand(reset_after: bool):
     z = 1 / (1 + np.exp(-(x @ w_z + b_z + h @ u_z + v_z)))
     r = 1 / (1 + np.exp(-(x @ w_r + b_r + h @ u_r + v_r)))
     recurrent = r * (h @ u_h + v_h) if reset_after else (r * h) @ u_h
-    wanted = z * h + (1 - z) * np.tanh(x @ w_h + b_h + recurrent)
+    expected = z * h + (1 - z) * np.tanh(x @ w_h + b_h + recurrent)
     outputs, end = numerics.gru(GRU, "g", X[:, :1], h, reset_after=reset_after)
-    np.testing.assert_allclose(end, wanted, rtol=1e-13)
+    np.testing.assert_allclose(end, expected, rtol=1e-13)
     np.testing.assert_array_equal(outputs[:, 0], end)
 
 

@@ -6,34 +6,42 @@ import pytest
 
 from harness.core.errors import UsageError
 from harness.subjects.describe import complete, description, file, line
-from harness.subjects.described import Described
+from harness.subjects.description import InputDescription
 
 
 def test_a_whole_line():
-    told = line("tokens: int64[batch, sequence] in 0..9999, padding 0")
-    assert told == Described("tokens", "int64", ("batch", "sequence"), 0.0, 9999.0, padding=0.0)
+    described = line("tokens: int64[batch, sequence] in 0..9999, padding 0")
+    assert described == InputDescription(
+        "tokens", "int64", ("batch", "sequence"), 0.0, 9999.0, padding=0.0
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("x:float32[batch,time,40]", Described("x", "float32", ("batch", "time", 40))),
-        ("x: in -3..3.5, normal", Described("x", low=-3.0, high=3.5, normal=True)),
-        ("x: [batch, ?]", Described("x", axes=("batch", None))),
-        ("x: float32", Described("x", "float32")),
-        ("x: padding -1e3", Described("x", padding=-1000.0)),
-        ("m: bool[t], mask of t, right", Described("m", "bool", ("t",), mask_of="t", right=True)),
-        ("n: int64[batch], lengths of t", Described("n", "int64", ("batch",), lengths_of="t")),
-        ("n: int64[], lengths of t", Described("n", "int64", (), lengths_of="t")),
-        ("a/x:0: int32[t] in 0..3", Described("a/x:0", "int32", ("t",), 0.0, 3.0)),
+        ("x:float32[batch,time,40]", InputDescription("x", "float32", ("batch", "time", 40))),
+        ("x: in -3..3.5, normal", InputDescription("x", low=-3.0, high=3.5, normal=True)),
+        ("x: [batch, ?]", InputDescription("x", axes=("batch", None))),
+        ("x: float32", InputDescription("x", "float32")),
+        ("x: padding -1e3", InputDescription("x", padding=-1000.0)),
+        (
+            "m: bool[t], mask of t, right",
+            InputDescription("m", "bool", ("t",), mask_of="t", right=True),
+        ),
+        (
+            "n: int64[batch], lengths of t",
+            InputDescription("n", "int64", ("batch",), lengths_of="t"),
+        ),
+        ("n: int64[], lengths of t", InputDescription("n", "int64", (), lengths_of="t")),
+        ("a/x:0: int32[t] in 0..3", InputDescription("a/x:0", "int32", ("t",), 0.0, 3.0)),
     ],
-)  # fmt: skip
+)
 def test_parts_may_be_left_out(text, expected):
     assert line(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("tokens", "describes no input"),
         ("x: floats[batch]", "unknown dtype 'floats'; choose from: float32, int64"),
@@ -48,23 +56,23 @@ def test_parts_may_be_left_out(text, expected):
         ("x: float32[batch, t] in 0-3", "is not understood"),
     ],
 )
-def test_what_is_not_understood_is_quoted(text, told):
+def test_what_is_not_understood_is_quoted(text, message):
     with pytest.raises(UsageError) as error:
         line(text)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-MODEL = Described("x", "int32", (None, None, 4), 0.0, 9.0, padding=0.0)
+MODEL = InputDescription("x", "int32", (None, None, 4), 0.0, 9.0, padding=0.0)
 
 
 def test_what_is_said_goes_before_what_is_inferred():
-    told = line("x: [batch, time, ?] in 0..5").over(MODEL)
-    assert told == Described("x", "int32", ("batch", "time", 4), 0.0, 5.0, padding=0.0)
+    described = line("x: [batch, time, ?] in 0..5").over(MODEL)
+    assert described == InputDescription("x", "int32", ("batch", "time", 4), 0.0, 5.0, padding=0.0)
     assert line("x: [1, time, 4]").over(MODEL).axes == (1, "time", 4)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("x: int64[batch, time, 4]", "is int32 in the model; its description says int64"),
         ("x: [batch, time]", "has 3 axes in the model; its description has 2"),
@@ -72,35 +80,35 @@ def test_what_is_said_goes_before_what_is_inferred():
         ("x: [batch, time, more]", "axis 2 has the fixed size 4 in the model"),
     ],
 )
-def test_what_contradicts_the_model_is_refused(text, told):
-    with pytest.raises(UsageError, match=told):
+def test_what_contradicts_the_model_is_refused(text, message):
+    with pytest.raises(UsageError, match=message):
         line(text).over(MODEL)
 
 
 def test_axes_without_a_name_get_one():
     assert complete(MODEL, single=True).axes == ("batch", "sequence", 4)
     assert complete(MODEL, single=False).axes == ("batch", "x_length", 4)
-    assert complete(Described("a/b", "float32", (None, None, None)), False).axes == (
+    assert complete(InputDescription("a/b", "float32", (None, None, None)), False).axes == (
         "batch",
         "a_b_length",
         "a_b_length_2",
     )
-    time_first = Described("x", "float32", (None, "batch", 4))
+    time_first = InputDescription("x", "float32", (None, "batch", 4))
     assert complete(time_first, True).axes == ("sequence", "batch", 4)
 
 
 def test_the_upper_bound_becomes_the_one_that_is_excluded():
-    one = complete(line("x: int64[batch, t] in 0..9, padding 0"), True)
-    assert (one.low, one.high) == (1.0, 10.0)
-    one = complete(line("x: int64[batch, t] in 0..9, padding 9"), True)
-    assert (one.low, one.high) == (0.0, 9.0)
-    one = complete(line("x: float32[batch, t] in 0..9"), True)
-    assert (one.low, one.high) == (0.0, 9.0)
+    described = complete(line("x: int64[batch, t] in 0..9, padding 0"), True)
+    assert (described.low, described.high) == (1.0, 10.0)
+    described = complete(line("x: int64[batch, t] in 0..9, padding 9"), True)
+    assert (described.low, described.high) == (0.0, 9.0)
+    described = complete(line("x: float32[batch, t] in 0..9"), True)
+    assert (described.low, described.high) == (0.0, 9.0)
     assert (complete(line("x: float32[batch, t]"), True).low) == -1.0
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("x: in 0..3", "needs a description of its dtype and axes"),
         ("x: int64", "needs a description of its axes"),
@@ -110,10 +118,10 @@ def test_the_upper_bound_becomes_the_one_that_is_excluded():
         ("x: int64[batch, t] in 0..0, padding 0", "nothing is left of its range"),
     ],
 )
-def test_what_is_lacking_is_told(text, told):
+def test_what_is_lacking_is_told(text, message):
     with pytest.raises(UsageError) as error:
         complete(line(text), True)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_what_is_no_description_is_told():
@@ -126,15 +134,15 @@ def test_the_same_from_the_api_and_from_toml(tmp_path):
     path = tmp_path / "inputs.toml"
     path.write_text(f'lengths = [3, "5..7"]\n[inputs]\nx = "{text}"\n[states]\nh = "h_1"\n')
     expected = (line(f"x: {text}"),)
-    for given in (f"x: {text}", [f"x: {text}"], {"x": text}, path, str(path), file(path)):
-        assert description(given).inputs == expected
+    for form in (f"x: {text}", [f"x: {text}"], {"x": text}, path, str(path), file(path)):
+        assert description(form).inputs == expected
     assert description(None).inputs == ()
     assert file(path).lengths == ("3", "5..7")
     assert file(path).states == {"h": "h_1"}
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("inputs = [", "is not TOML"),
         ("extra = 1", "unknown key 'extra'; choose from: inputs, outputs"),
@@ -143,10 +151,10 @@ def test_the_same_from_the_api_and_from_toml(tmp_path):
         ('[inputs]\nx = "wrong"', "unknown dtype 'wrong'"),
     ],
 )
-def test_a_toml_file_that_is_wrong_is_named(tmp_path, text, told):
+def test_a_toml_file_that_is_wrong_is_named(tmp_path, text, message):
     path = tmp_path / "inputs.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=told) as error:
+    with pytest.raises(UsageError, match=message) as error:
         file(path)
     assert str(error.value).startswith(str(path))
     with pytest.raises(UsageError, match="no such file"):

@@ -39,12 +39,17 @@ def here(tmp_path, monkeypatch):
     ],
 )
 def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
-    found = resolve(text, EXPORTABLE)
-    assert (found.kind, found.place, found.factory, found.name) == (kind, place, factory, name)
+    subject = resolve(text, EXPORTABLE)
+    assert (subject.kind, subject.place, subject.factory, subject.name) == (
+        kind,
+        place,
+        factory,
+        name,
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("b.keras", "no such file or reference model"),
         (".", "is a folder"),
@@ -58,10 +63,10 @@ def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
         ("a-b:make", "'a-b' is no module"),
     ],
 )
-def test_what_it_does_not_name_is_told(here, text, told):
+def test_what_it_does_not_name_is_told(here, text, message):
     with pytest.raises(UsageError) as error:
         resolve(text, EXPORTABLE)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_where_its_description_may_lie(here):

@@ -45,7 +45,7 @@ def test_only_what_may_be_missing_may():
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ({"one": "walk", "each": {}}, "expected export, check, load, run, compare at one"),
         ({"one": None, "each": {"a": ["pass", "no"]}}, "'no', expected pass, fail, xfail, "),
@@ -55,10 +55,10 @@ def test_only_what_may_be_missing_may():
         ([], "expected 'object', got 'array'"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(data, told):
+def test_what_is_wrong_is_told_in_one_line(data, message):
     with pytest.raises(UsageError) as caught:
         typed(data, KIND, "it")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -1,4 +1,4 @@
-"""What is known of a model's inputs before it is probed."""
+"""The description of a user model: what is known of it before it is probed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from harness.core.schema import Axis
 
 
 @dataclass(frozen=True)
-class Described:
+class InputDescription:
     """What is known of one input; None where nothing is.
 
     An axis that is None is dynamic and has no name yet. ``high`` belongs to the range until
-    ``complete`` gives the bound that is excluded. A float input that is ``whole`` holds integers.
-    Padding, or what a mask calls padding, may lie on the ``right`` of a row alone.
+    ``complete`` replaces it by the excluded bound. A float input that is ``whole`` holds integers.
+    With ``right``, padding is only at the end of a row.
     """
 
     name: str
@@ -30,15 +30,18 @@ class Described:
     lengths_of: str | None = None
     right: bool = False
 
-    def over(self, inferred: Described) -> Described:
-        """This, with what it leaves open taken from what the model itself says."""
+    def over(self, inferred: InputDescription) -> InputDescription:
+        """Return this description, completed by what the model itself says.
+
+        UsageError where the two contradict each other.
+        """
         if None not in (self.dtype, inferred.dtype) and self.dtype != inferred.dtype:
             raise UsageError(
                 f"input {self.name!r} is {inferred.dtype} in the model; its description says"
                 f" {self.dtype}"
             )
-        said = {k: v for k, v in vars(self).items() if v is not None and v is not False}
-        merged = replace(inferred, **said)
+        known = {k: v for k, v in vars(self).items() if v is not None and v is not False}
+        merged = replace(inferred, **known)
         if self.axes is None or inferred.axes is None:
             return merged
         if len(self.axes) != len(inferred.axes):
@@ -57,10 +60,10 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Description:
-    """What a user says of a whole model; empty where nothing is said."""
+class ModelDescription:
+    """What a user says of a model; empty where nothing is."""
 
-    inputs: tuple[Described, ...] = ()
+    inputs: tuple[InputDescription, ...] = ()
     outputs: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
     batch: tuple[str, ...] = ()

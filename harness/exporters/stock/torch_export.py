@@ -1,0 +1,60 @@
+"""``torch.onnx.export``: PyTorch's default (``dynamo``) and TorchScript's, which it replaced."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from harness.core.errors import ExportError
+from harness.core.schema import Arrays, ModelSpec
+from harness.exporters.stock.quiet import root_cause, without_stderr
+
+
+def dynamo(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.ModelProto:
+    """Export by ``torch.export``; every named axis is dynamic, by its name."""
+    # torch.onnx swaps the kernels of LSTM and GRU while it traces, but the dispatcher remembers
+    # those that an earlier trace left, with which a dynamic length cannot be exported.
+    for operator in (torch.ops.aten.lstm.input, torch.ops.aten.gru.input):
+        getattr(operator, "_dispatch_cache", {}).clear()
+    shapes = tuple({i: a for i, a in enumerate(t.axes) if isinstance(a, str)} for t in spec.inputs)
+    return _export(model, spec, example, opset, dynamo=True, dynamic_shapes=shapes, verbose=False)
+
+
+def script(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.ModelProto:
+    """Export by a TorchScript trace; every named axis is dynamic, by its name."""
+    axes = {
+        t.name: {i: a for i, a in enumerate(t.axes) if isinstance(a, str)}
+        for t in spec.inputs + spec.outputs
+    }
+    training = torch.onnx.TrainingMode.EVAL
+    return _export(model, spec, example, opset, dynamo=False, dynamic_axes=axes, training=training)
+
+
+def _export(
+    model: Any, spec: ModelSpec, example: Arrays, opset: int, *, dynamo: bool, **options: Any
+) -> onnx.ModelProto:
+    """Export a module in evaluation mode, traced on ``example``."""
+    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in spec.inputs)
+    try:
+        with tempfile.TemporaryDirectory() as folder, without_stderr():
+            path = Path(folder) / "model.onnx"
+            program = torch.onnx.export(
+                model.eval(),
+                arguments,
+                None if dynamo else path,
+                dynamo=dynamo,
+                input_names=[t.name for t in spec.inputs],
+                output_names=[t.name for t in spec.outputs],
+                opset_version=opset,
+                **options,
+            )
+            if program is not None:
+                program.save(path)
+            return onnx.load(path)
+    except Exception as error:
+        raise ExportError(f"torch.onnx.export: {root_cause(error)}") from error
