@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UsageError,
     )
-    from harness.core.schema import Report
+    from harness.core.results import Report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-_MODULES = {"Report": "schema"}
+_MODULES = {"Report": "results"}
 
 
 class _Package(ModuleType):

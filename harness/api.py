@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.core.schema import Report
+    from harness.core.results import Report
 
 Numbers = str | int | Iterable[int]
 Names = str | Sequence[str]

@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
     from harness.core import summary
     from harness.core.errors import UsageError
-    from harness.core.schema import CellResult
+    from harness.core.results import CellResult
     from harness.reports import console, json_file
     from harness.shipping import reference_model, user_model
     from harness.subjects.resolve import EXPORTABLE, Kind, resolve

@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     from harness import reports
     from harness.commands import options
     from harness.core import summary
-    from harness.core.schema import CellResult, Report
+    from harness.core.results import CellResult, Report
     from harness.reports import console, json_file, table
     from harness.validation import pipeline
     from harness.validation.isolation import workers

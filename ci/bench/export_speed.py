@@ -28,7 +28,8 @@ import onnxruntime  # noqa: E402
 
 from ci.bench import handwritten, paired  # noqa: E402
 from ci.readme import EVIDENCE, EXPORTERS, write  # noqa: E402
-from harness.core.schema import BATCH, Arrays, Cell, ModelSpec  # noqa: E402
+from harness.core.results import Cell  # noqa: E402
+from harness.core.schema import BATCH, Arrays, ModelSpec  # noqa: E402
 from harness.exporters import DEFAULT_OPSET  # noqa: E402
 from harness.exporting import bundle, cache  # noqa: E402
 from harness.goldens import store  # noqa: E402

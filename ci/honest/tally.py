@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.core.schema import CellResult, OutputComparison, Status, lengths_text
+from harness.core.results import CellResult, OutputComparison, Status
+from harness.core.schema import lengths_text
 from harness.runtimes import row
 
 BINS = (1, 2, 3, 4, 5, 6, 8)

@@ -11,7 +11,8 @@ from typing import Any
 from ci.honest import fresh, transplant
 from ci.honest.fresh import Draw
 from harness.core import selectors
-from harness.core.schema import Cell, CellResult, Progress, Stage, Status
+from harness.core.results import Cell, CellResult, Status
+from harness.core.schema import Progress, Stage
 from harness.goldens import store
 from harness.runtimes import load
 from harness.validation import pipeline

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.schema import Array, GoldenCase, ModelSpec, OutputComparison, TensorSpec
+from harness.core.results import OutputComparison
+from harness.core.schema import Array, GoldenCase, ModelSpec, TensorSpec
 from harness.core.tolerance import DEFAULT_ROW, Row, output_dtype, scale_of, tolerance
 
 _TINY = float(np.finfo(np.float32).tiny)

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.core.errors import UsageError
-from harness.core.schema import CellResult, Stage, Status
+from harness.core.results import CellResult, Status
+from harness.core.schema import Stage
 
 
 @dataclass(frozen=True)

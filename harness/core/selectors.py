@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from harness.core.errors import NothingSelectedError, UsageError, unknown
-from harness.core.schema import Case, Cell
+from harness.core.results import Cell
+from harness.core.schema import Case
 
 ALL = "all"
 TWIN = ("native", "fp32")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED, UNUSABLE
-from harness.core.schema import Report, Status
+from harness.core.results import Report, Status
 
 BAD = (Status.FAIL, Status.XPASS, Status.ERROR)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.core.schema import Case, Cell, Stage, Status
+from harness.core.results import Cell, Status
+from harness.core.schema import Case, Stage
 from harness.diagnosis.blame import Blame, Fault
 from harness.diagnosis.departure import Along
 from harness.diagnosis.reproduction import Example

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.core.errors import StageError, UnavailableError, UsageError
-from harness.core.schema import Case, CaseResult, CellResult, Progress, Stage, Status
+from harness.core.results import CaseResult, CellResult, Status
+from harness.core.schema import Case, Progress, Stage
 from harness.diagnosis import (
     departure,
     examples,

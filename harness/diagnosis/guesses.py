@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from harness.core.schema import BATCH, Arrays, Case, CaseResult, Raggedness, Stage, Status
+from harness.core.results import CaseResult, Status
+from harness.core.schema import BATCH, Arrays, Case, Raggedness, Stage
 from harness.diagnosis import mistakes, narrowing, settings_tried
 from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.mistakes import Mistake

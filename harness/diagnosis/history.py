@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.core.schema import Case, Status
+from harness.core.results import Status
+from harness.core.schema import Case
 from harness.diagnosis.probing import Probe
 
 

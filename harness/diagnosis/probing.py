@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from harness.core import compare
-from harness.core.schema import Arrays, Case, CaseResult, GoldenCase, Session, Status
+from harness.core.results import CaseResult, Status
+from harness.core.schema import Arrays, Case, GoldenCase, Session
 from harness.core.tolerance import output_dtype
 from harness.diagnosis.reference import Reference
 from harness.validation import cases

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.core.schema import Case, Status
+from harness.core.results import Status
+from harness.core.schema import Case
 from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.probing import Probe
 from harness.runtimes import load

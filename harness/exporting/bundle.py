@@ -17,7 +17,8 @@ from msgspec import Meta, Struct
 
 from harness.core.errors import CheckError, ExportError, StageError, UsageError
 from harness.core.files import read_json, replacing
-from harness.core.schema import Cell, Stage
+from harness.core.results import Cell
+from harness.core.schema import Stage
 from harness.exporters import DEFAULT_OPSET
 from harness.goldens import store
 from harness.typed_json import typed

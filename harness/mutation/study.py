@@ -18,7 +18,8 @@ from harness.core.errors import (
     UsageError,
     one_line,
 )
-from harness.core.schema import Cell, OutputComparison, Stage, Status
+from harness.core.results import Cell, OutputComparison, Status
+from harness.core.schema import Stage
 from harness.mutation import peers
 from harness.mutation.defects import FAMILIES
 from harness.mutation.defects.defect import Defect, defects_of, name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from harness.core.schema import Cell
+from harness.core.results import Cell
 from harness.mutation.defects.defect import family, sentence
 from harness.mutation.study import CellStudy, defects
 from harness.mutation.trial import Trial, Verdict

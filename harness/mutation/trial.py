@@ -13,17 +13,8 @@ from typing import Any
 import onnx
 
 from harness.core.errors import StageError
-from harness.core.schema import (
-    Array,
-    Arrays,
-    Case,
-    CaseResult,
-    GoldenCase,
-    Runtime,
-    Session,
-    Stage,
-    Status,
-)
+from harness.core.results import CaseResult, Status
+from harness.core.schema import Array, Arrays, Case, GoldenCase, Runtime, Session, Stage
 from harness.core.tolerance import one_ulp
 from harness.graphs import interface
 from harness.graphs.example import sizes_of

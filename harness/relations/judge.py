@@ -15,17 +15,8 @@ import numpy as np
 from harness.core import compare
 from harness.core.errors import StageError, crashed, one_line
 from harness.core.registry import resolve
-from harness.core.schema import (
-    Array,
-    Case,
-    CaseResult,
-    GoldenCase,
-    OutputComparison,
-    Runtime,
-    Session,
-    Stage,
-    Status,
-)
+from harness.core.results import CaseResult, OutputComparison, Status
+from harness.core.schema import Array, Case, GoldenCase, Runtime, Session, Stage
 from harness.core.tolerance import Row
 from harness.goldens.store import Golden
 from harness.relations import RELATIONS

@@ -1,4 +1,4 @@
-"""Reports: one file each, from the same ``harness.core.schema.Report``.
+"""Reports: one file each, from the same ``harness.core.results.Report``.
 
 ``write(report, folder)`` writes one form of the report into a folder, which it makes.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.core.errors import UsageError, one_line
 from harness.core.registry import extended, resolve
-from harness.core.schema import Report
+from harness.core.results import Report
 
 OURS: dict[str, str] = {
     "json": "harness.reports.json_file:write",

@@ -17,7 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.core.schema import CaseResult, CellResult, OutputComparison, Status, case_text
+from harness.core.results import CaseResult, CellResult, OutputComparison, Status
+from harness.core.schema import case_text
 
 STYLES = {
     Status.PASS: "green",

@@ -19,7 +19,8 @@ from msgspec.structs import asdict
 
 from harness.core.errors import UsageError
 from harness.core.files import read_json, written
-from harness.core.schema import Case, CaseResult, Cell, CellResult, OutputComparison, Report
+from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report
+from harness.core.schema import Case
 from harness.typed_json import form, plain, typed
 
 SCHEMA = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from harness.core.files import written
-from harness.core.schema import CellResult, Report, Status
+from harness.core.results import CellResult, Report, Status
 from harness.reports import console
 
 NAME = "junit.xml"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.core.schema import CaseResult, CellResult, OutputComparison, Report, Status
+from harness.core.results import CaseResult, CellResult, OutputComparison, Report, Status
 
 RANK = (
     Status.UNAVAILABLE,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.core.schema import BATCH, ModelSpec, Report, TensorSpec
+from harness.core.results import Report
+from harness.core.schema import BATCH, ModelSpec, TensorSpec
 from harness.goldens.store import Golden
 
 _LINT = "- {severity}: {place}: {found}; {remedy} ({rule})"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.core.errors import flattened
 from harness.core.files import written
-from harness.core.schema import Cell, CellResult, Report, Status
+from harness.core.results import Cell, CellResult, Report, Status
 
 NAME = "report.md"
 STYLES = {Status.PASS: "green", Status.XFAIL: "yellow", Status.UNAVAILABLE: "dim"}

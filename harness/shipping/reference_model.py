@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.core import selectors
 from harness.core.errors import UsageError
-from harness.core.schema import CellResult, Report, Stage
+from harness.core.results import CellResult, Report
+from harness.core.schema import Stage
 from harness.exporting import bundle
 from harness.reports import model_card
 from harness.validation import pipeline

@@ -13,7 +13,8 @@ from typing import Any
 
 from harness.core import selectors
 from harness.core.errors import ExportError, UsageError, unknown
-from harness.core.schema import CellResult, Progress, Report
+from harness.core.results import CellResult, Report
+from harness.core.schema import Progress
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle

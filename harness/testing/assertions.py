@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.core.schema import Report
+    from harness.core.results import Report
 
 
 def assert_conforms(
@@ -59,7 +59,7 @@ def _refusal(report: Report, runtimes: Sequence[str], lasting: bool) -> str:
     Where the judged files are not ``lasting``, lines that judge them again are left out.
     """
     from harness.core import selectors, summary
-    from harness.core.schema import Status
+    from harness.core.results import Status
     from harness.reports import console
     from harness.runtimes import RUNTIMES
 

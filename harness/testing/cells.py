@@ -18,7 +18,7 @@ from harness.core.errors import (
     UsageError,
 )
 from harness.core.files import locked
-from harness.core.schema import Cell, CellResult, Status
+from harness.core.results import Cell, CellResult, Status
 from harness.core.summary import BAD
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store

@@ -13,16 +13,8 @@ from typing import Any
 
 from harness.core import compare
 from harness.core.errors import StageError, crashed
-from harness.core.schema import (
-    Array,
-    Arrays,
-    Case,
-    CaseResult,
-    GoldenCase,
-    Session,
-    Stage,
-    Status,
-)
+from harness.core.results import CaseResult, Status
+from harness.core.schema import Array, Arrays, Case, GoldenCase, Session, Stage
 from harness.validation.job import Notify, Ready
 
 _STORING = threading.Lock()

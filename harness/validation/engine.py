@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import StageError
-from harness.core.schema import (
-    CaseResult,
-    Cell,
-    CellResult,
-    GoldenCase,
-    Session,
-    Stage,
-    Status,
-    lengths_text,
-)
+from harness.core.results import CaseResult, Cell, CellResult, Status
+from harness.core.schema import GoldenCase, Session, Stage, lengths_text
 from harness.graphs import interface
 from harness.linting import linter
 from harness.linting.finding import Finding

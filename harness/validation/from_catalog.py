@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core import selectors
-from harness.core.schema import Case, Cell, Progress
+from harness.core.results import Cell
+from harness.core.schema import Case, Progress
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle, cache

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core import selectors
 from harness.core.errors import CheckError, NothingSelectedError, UsageError
-from harness.core.schema import Cell
+from harness.core.results import Cell
 from harness.exporting import bundle
 from harness.goldens import store
 from harness.graphs import interface

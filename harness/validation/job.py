@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.core.errors import StageError
-from harness.core.schema import Case, CaseResult, Cell, GoldenCase, Runtime, Stage
+from harness.core.results import CaseResult, Cell
+from harness.core.schema import Case, GoldenCase, Runtime, Stage
 from harness.core.tolerance import Row
 from harness.goldens.store import Golden
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from harness import runtimes
 from harness.core import environment, expectations, selectors
 from harness.core.errors import UnavailableError, UsageError
-from harness.core.schema import CaseResult, Cell, CellResult, Progress, Report, Stage
+from harness.core.results import CaseResult, Cell, CellResult, Report
+from harness.core.schema import Progress, Stage
 from harness.core.summary import BAD
 from harness.goldens.store import Golden
 from harness.processes import limits

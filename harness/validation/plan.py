@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.core import selectors
 from harness.core.errors import NothingSelectedError, StageError
-from harness.core.schema import Case, Cell
+from harness.core.results import Cell
+from harness.core.schema import Case
 from harness.goldens.store import Golden
 from harness.validation.job import Failed, Job, JudgedRuntime, Ready, Unavailable, once_more
 from harness.validation.outputs.recorder import Place

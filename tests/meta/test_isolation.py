@@ -21,7 +21,8 @@ from harness import runtimes
 from harness.commands.run import ended
 from harness.core.errors import ExportError
 from harness.core.expectations import Expectation
-from harness.core.schema import CaseResult, Stage, Status
+from harness.core.results import CaseResult, Status
+from harness.core.schema import Stage
 from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.processes.limits import Limits

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from harness.core.schema import Cell
+from harness.core.results import Cell
 from harness.diagnosis import examine
 from harness.goldens import store
 from harness.mutation import study

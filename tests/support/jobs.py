@@ -1,6 +1,6 @@
 """Jobs of any runtime: a cell, ready to be judged."""
 
-from harness.core.schema import Cell
+from harness.core.results import Cell
 from harness.runtimes.guard import GuardedRuntime
 from harness.validation import engine
 from harness.validation.job import Ready, once_more

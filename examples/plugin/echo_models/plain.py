@@ -10,7 +10,8 @@ from typing import Any
 import onnxruntime as ort
 
 from harness.core.errors import LoadError, RunError, one_line
-from harness.core.schema import Array, Arrays, ModelSpec, Report
+from harness.core.results import Report
+from harness.core.schema import Array, Arrays, ModelSpec
 
 
 class Session:

@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 
 from harness.core.errors import clipped
-from harness.core.schema import Case, CaseResult, CellResult, Stage, Status, lengths_text
+from harness.core.results import CaseResult, CellResult, Status
+from harness.core.schema import Case, Stage, lengths_text
 from harness.processes.limits import GIB, Limits
 from harness.processes.worker import Heed, LostError, Worker
 from harness.validation import engine

@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from typing import TypeGuard
 
 from harness.core.errors import UsageError
-from harness.core.schema import CellResult, Status
+from harness.core.results import CellResult, Status
 from harness.processes.limits import GIB, Limits
 from harness.processes.process import LOOK
 from harness.validation import engine

@@ -15,7 +15,8 @@ from typing import Any
 
 from harness.core.errors import StageError, UsageError
 from harness.core.files import read_json, replacing
-from harness.core.schema import Cell, Stage, Status
+from harness.core.results import Cell, Status
+from harness.core.schema import Stage
 from harness.typed_json import plain, typed
 
 SCHEMA = 1

@@ -13,7 +13,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from harness.core.errors import StageError, crashed
-from harness.core.schema import Array, Arrays, Case, Cell, CellResult, Session, Stage, Status
+from harness.core.results import Cell, CellResult, Status
+from harness.core.schema import Array, Arrays, Case, Session, Stage
 from harness.core.tolerance import Row
 from harness.goldens.manifest import sha256
 from harness.validation.job import JudgedRuntime

@@ -13,7 +13,8 @@ from safetensors.numpy import load
 
 from harness import runtimes
 from harness.core.errors import LoadError, RunError, UsageError
-from harness.core.schema import Array, Arrays, Case, Cell, Session, Status
+from harness.core.results import Cell, Status
+from harness.core.schema import Array, Arrays, Case, Session
 from harness.core.tolerance import Row
 from harness.validation.outputs.manifest import MANIFEST, OUTPUTS, Manifest, folder, read
 from harness.validation.outputs.recorder import file_sha256, input_hashes

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from harness.core import selectors
 from harness.core.errors import UsageError
-from harness.core.schema import Case, Cell, CellResult
+from harness.core.results import Cell, CellResult
+from harness.core.schema import Case
 from harness.goldens.store import Golden
 from harness.validation.job import Job, JudgedRuntime, Ready, once_more
 from harness.validation.outputs import saved

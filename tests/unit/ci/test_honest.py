@@ -8,16 +8,8 @@ import pytest
 from ci.honest import fresh, tally, transplant, variations
 from ci.honest.fresh import Draw
 from harness.core.errors import UsageError
-from harness.core.schema import (
-    Case,
-    CaseResult,
-    Cell,
-    CellResult,
-    OutputComparison,
-    Raggedness,
-    Stage,
-    Status,
-)
+from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Status
+from harness.core.schema import Case, Raggedness, Stage
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
 from harness.recording import reference_model

@@ -81,10 +81,10 @@ def test_functions_stay_where_the_commands_of_their_names_are_imported():
 
 def test_errors_and_the_report_come_from_the_top_and_cost_nothing_before():
     from harness import GoldenError, HarnessError, Report, UsageError
-    from harness.core import errors, schema
+    from harness.core import errors, results
 
     assert (GoldenError, UsageError) == (errors.GoldenError, errors.UsageError)
-    assert (HarnessError, Report) == (errors.HarnessError, schema.Report)
+    assert (HarnessError, Report) == (errors.HarnessError, results.Report)
     assert all(hasattr(harness, name) for name in harness.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = harness.Nothing

@@ -5,7 +5,8 @@ import pytest
 from harness.core import expectations
 from harness.core.errors import UsageError
 from harness.core.expectations import Expectation
-from harness.core.schema import Case, CaseResult, Cell, CellResult, Stage, Status
+from harness.core.results import CaseResult, Cell, CellResult, Status
+from harness.core.schema import Case, Stage
 
 CELL = Cell("m", "torch", "torch-dynamo", "fp32", "ort-cpu")
 ROW = Expectation("m/torch/torch-dynamo/*", Stage.CHECK, "length baked", "https://example.org/1")

@@ -12,7 +12,7 @@ import pytest
 from harness import reports, runtimes
 from harness.core import registry
 from harness.core.errors import LoadError, UsageError
-from harness.core.schema import Report
+from harness.core.results import Report
 from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.runtimes import twins

@@ -8,7 +8,7 @@ import harness
 from harness import NonconformanceError
 from harness.core import summary
 from harness.core.errors import DOES_NOT_CONFORM
-from harness.core.schema import Status
+from harness.core.results import Status
 from tests.unit.reports.test_reports import case, report, result
 
 PASS, FAIL = result(Status.PASS, [case()]), result(Status.FAIL, reason="2 of 3 cases")

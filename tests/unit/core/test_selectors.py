@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from harness.core import selectors
 from harness.core.errors import HarnessError, NothingSelectedError, UsageError
-from harness.core.schema import Case, Cell
+from harness.core.results import Cell
+from harness.core.schema import Case
 
 MODELS = {"m": ("keras", "torch"), "n": ("jax",)}
 IDS = ["a/torch/native", "a/keras/native", "b/torch/tf2onnx"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.core import registry
-from harness.core.schema import Cell
+from harness.core.results import Cell
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporting import bundle, cache, source_hash
 from harness.exporting import key as keys

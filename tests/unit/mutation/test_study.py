@@ -12,7 +12,8 @@ from harness.core.errors import (
     UnavailableError,
     UsageError,
 )
-from harness.core.schema import Cell, Stage
+from harness.core.results import Cell
+from harness.core.schema import Stage
 from harness.mutation import peers, study
 from harness.mutation.trial import Verdict
 from harness.processes.limits import Limits

@@ -4,7 +4,8 @@ import json
 import pytest
 from rich.console import Console
 
-from harness.core.schema import Cell, Stage
+from harness.core.results import Cell
+from harness.core.schema import Stage
 from harness.mutation import report, summary
 from harness.mutation.study import CellStudy, Honest
 from harness.mutation.trial import Trial, Verdict

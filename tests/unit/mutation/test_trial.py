@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.core.schema import Case, CaseResult, OutputComparison, Raggedness, Stage, Status
+from harness.core.results import CaseResult, OutputComparison, Status
+from harness.core.schema import Case, Raggedness, Stage
 from harness.mutation import trial
 from harness.mutation.trial import Trial, Verdict
 

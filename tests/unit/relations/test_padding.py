@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.core.schema import Status
+from harness.core.results import Status
 from harness.goldens import store
 from harness.relations import RELATIONS, judge
 from harness.runtimes.ort import CPU

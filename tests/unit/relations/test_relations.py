@@ -10,16 +10,8 @@ from onnx import helper, numpy_helper
 
 from harness.core.errors import LoadError, RunError
 from harness.core.registry import resolve
-from harness.core.schema import (
-    Case,
-    CaseResult,
-    Cell,
-    ModelSpec,
-    Raggedness,
-    Stage,
-    Status,
-    TensorSpec,
-)
+from harness.core.results import CaseResult, Cell, Status
+from harness.core.schema import Case, ModelSpec, Raggedness, Stage, TensorSpec
 from harness.core.tolerance import Row, tolerance
 from harness.goldens import store
 from harness.graphs.edit import Edit

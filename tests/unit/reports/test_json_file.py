@@ -7,17 +7,8 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.core.schema import (
-    Case,
-    CaseResult,
-    Cell,
-    CellResult,
-    OutputComparison,
-    Raggedness,
-    Report,
-    Stage,
-    Status,
-)
+from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
+from harness.core.schema import Case, Raggedness, Stage
 from harness.reports import json_file
 
 OUTPUT = OutputComparison("y", 0.5, 0.0, 1, 0.1, 1.0, 0.5, (0, 2), 2, "", 9, 4)

@@ -9,17 +9,8 @@ import pytest
 from harness import merge
 from harness.commands.run import ended
 from harness.core.errors import UsageError
-from harness.core.schema import (
-    Case,
-    CaseResult,
-    Cell,
-    CellResult,
-    OutputComparison,
-    Raggedness,
-    Report,
-    Stage,
-    Status,
-)
+from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
+from harness.core.schema import Case, Raggedness, Stage
 from harness.reports import json_file, junit
 from harness.reports import merge as merging
 

@@ -9,16 +9,8 @@ from rich.console import Console
 
 from harness import reports
 from harness.core import summary
-from harness.core.schema import (
-    Case,
-    CaseResult,
-    Cell,
-    CellResult,
-    OutputComparison,
-    Report,
-    Stage,
-    Status,
-)
+from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
+from harness.core.schema import Case, Stage
 from harness.reports import console, json_file, junit, table
 
 ROOT = Path(__file__).parents[3]
@@ -190,7 +182,7 @@ import sys
 from pathlib import Path
 from harness import reports
 from harness.commands.run import ended
-from harness.core.schema import Report
+from harness.core.results import Report
 sys.exit(ended(lambda argv: reports.load(argv[0])(Report("", {}, ()), Path(argv[1]))
     and 0, sys.argv[1:]))
 """

@@ -10,7 +10,7 @@ import pytest
 from harness.commands.run import ended
 from harness.core import install, selectors
 from harness.core.errors import LoadError, NothingSelectedError, RunError
-from harness.core.schema import Cell, Status
+from harness.core.results import Cell, Status
 from harness.exporting import bundle
 from harness.goldens import store
 from harness.runtimes import frameworks as framework

@@ -12,7 +12,8 @@ import pytest
 from harness.core import expectations
 from harness.core.errors import LoadError, RunError
 from harness.core.expectations import Expectation
-from harness.core.schema import Stage, Status
+from harness.core.results import Status
+from harness.core.schema import Stage
 from harness.goldens import store
 from harness.processes.limits import Limits
 from harness.processes.worker import LostError, Worker

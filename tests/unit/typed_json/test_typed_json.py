@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.core.schema import Stage, Status
+from harness.core.results import Status
+from harness.core.schema import Stage
 from harness.typed_json import form, plain, typed
 
 

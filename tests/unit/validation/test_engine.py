@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from harness.core.errors import ExportError, GoldenError, LoadError, RunError, crashed
-from harness.core.schema import Status
+from harness.core.results import Status
 from harness.goldens import store as golden
 from harness.validation import cases, engine
 from tests.support import doubler, planted

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.schema import Cell
+from harness.core.results import Cell
 from harness.validate import parser
 from harness.validation import from_catalog
 from harness.validation.selection import Selection

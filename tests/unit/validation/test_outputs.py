@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from harness.core.errors import LoadError, RunError, StageError, UsageError
-from harness.core.schema import Case, Cell, CellResult, Stage, Status
+from harness.core.results import Cell, CellResult, Status
+from harness.core.schema import Case, Stage
 from harness.goldens.store import read
 from harness.validation import plan
 from harness.validation.job import Ready
