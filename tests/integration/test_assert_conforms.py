@@ -74,6 +74,7 @@ class Tagger(nn.Module):
         return self.gru(self.embedding(tokens))[0]
 
 
+@pytest.mark.slow
 def test_a_live_model_is_exported_and_a_wrong_export_of_it_is_told(tmp_path):
     torch.manual_seed(1)
     model = Tagger().eval()

@@ -88,7 +88,7 @@ def refuse(files, tmp_path, monkeypatch, capsys):
         in_child,
         "make",
         lambda order, progress, seconds: user_model.make(
-            loading.load(order.source, order.weights), order.wanted, order.folder, progress
+            loading.load(order.source, order.weights), order.settings, order.folder, progress
         ),
     )
     from harness.export import main

@@ -21,6 +21,8 @@ from harness.runtimes.ort import CPU
 from harness.validation.pipeline import EXPECTATIONS
 from reference_models import catalog
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GOLDENS = sorted(store.goldens(ROOT / "golden"))
 BLOCKER = """

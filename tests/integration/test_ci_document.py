@@ -19,6 +19,8 @@ from harness.runtimes import load
 from harness.testing import cells
 from tests.support import doubler
 
+pytestmark = pytest.mark.slow
+
 assert cells, "loaded here: pytester takes back what its runs import"
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]

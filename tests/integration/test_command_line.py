@@ -33,6 +33,7 @@ def onnx_file(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_in_whichever_way_it_is_called(command):
     by_module, by_package = call(f"harness.{command}", "--help"), call("harness", command, "--help")
@@ -99,6 +100,7 @@ def test_a_replayed_line_judges_the_same_cell(onnx_file, tmp_path):
     assert report["results"][0]["id"] in again.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -230,6 +232,7 @@ def test_record_refuses_what_it_cannot_use(arguments, word):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_record_says_what_it_recorded_and_no_more(tmp_path):
     pytest.importorskip("tensorflow")
     name = "gru_tagger_reset_before"

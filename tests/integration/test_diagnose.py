@@ -64,6 +64,7 @@ TABLE = [
 changed, and the pattern that is to be recognised."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "framework", "kind", "place", "node", "pattern"),
     TABLE,

@@ -10,7 +10,7 @@ import pytest
 
 from harness.reports import json_file
 
-pytestmark = pytest.mark.xdist_group("example")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("example")]
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/plugin"
 RECORD = """

@@ -9,6 +9,8 @@ from ci import false_alarms, four_way
 from harness.core.tolerance import Row
 from harness.runtimes import ort, row
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "sequence_encoder" / "keras"
 
 

@@ -70,7 +70,8 @@ def test_a_validation_that_cannot_be_made_ends_the_job(code, tmp_path, monkeypat
     assert not (tmp_path / "x.json").exists()
 
 
-def test_every_step_is_rehearsed_without_a_framejob(tmp_path):
+@pytest.mark.slow
+def test_every_step_is_rehearsed_without_a_framework(tmp_path):
     for name in ("torch", "tensorflow", "keras"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('a framework was imported')\n")
     ready = [sys.executable, "-m", "harness.validate", MODEL, "--lengths", "1", "-q"]

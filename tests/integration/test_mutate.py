@@ -24,6 +24,7 @@ STRUCTURAL = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["keras", "torch"])
 def test_every_structural_defect_is_caught(tmp_path, framework):
     chosen = ("gru_tagger", "--framework", framework, "--defect", STRUCTURAL)

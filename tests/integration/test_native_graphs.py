@@ -13,6 +13,8 @@ from harness.graphs import interface
 from harness.runtimes.ort import CPU
 from reference_models import catalog
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CHECKED = (18, 20, 22, OPSETS[-1])
 TWINS = [(name, f) for name in catalog.MODELS for f in catalog.load(name).frameworks]

@@ -130,6 +130,7 @@ def cases(row, longest):
     yield rng, 1, longest, Raggedness.RIGHT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_every_layer_computes_what_keras_does(row):
     model = build(row, "float32")
@@ -157,6 +158,7 @@ def structured():
     return {row: build(row, "float32") for row in STRUCTURED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", OPSETS)
 def test_every_opset_gives_the_same_native_graph(opset, structured):
     for row, model in structured.items():
@@ -197,6 +199,7 @@ def test_other_opsets_are_refused():
             export(model, spec_of(model), {}, opset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("row", ["gru-back_steps_state", "rnn-steps_state", "lstm-steps_state"])
 def test_masks_hold_where_a_runtime_ignores_lengths(row, mask):

@@ -44,6 +44,7 @@ from tests.support.torch_grid import (  # noqa: E402
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "call"), [*((kind, batch_first) for kind in KINDS), ("lstm", time_major)]
 )
@@ -55,6 +56,7 @@ def test_layers(kind: str, call: Callable) -> None:
     compare(model, spec((X,), layer_outputs(model)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [*((kind, "stacked_bidirectional") for kind in ("lstm", "gru", "rnn_tanh")),
@@ -67,6 +69,7 @@ def test_initial_states(kind: str, name: str) -> None:
     compare(model, spec((X, *given), layer_outputs(model)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed(kind: str) -> None:
     model = build(kind, shapes_of(kind, packed=True), packed(True, 0.0, True), batch_first=True)
@@ -159,6 +162,7 @@ STATES_TAKEN_APART = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATES_TAKEN_APART)
 def test_states_stacked_and_taken_apart(name: str) -> None:
     model = StatesInAndOut(STATES_TAKEN_APART[name])
@@ -253,6 +257,7 @@ def whole_numbers(graph: onnx.GraphProto) -> list[int]:
     return sizes + [int(n) for a in attributes for n in (a.i, *a.ints)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [18, 20, 22, 26])
 def test_structure_at_every_opset_and_the_model_left_as_it_was(opset: int) -> None:
     model = Everything().train()

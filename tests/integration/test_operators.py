@@ -18,6 +18,8 @@ from harness.onnx_operators.survey import survey
 from harness.runtimes import RUNTIMES
 from harness.runtimes.guard import GuardedRuntime
 
+pytestmark = pytest.mark.slow
+
 # fmt: off
 OPS = (
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh",

@@ -12,6 +12,8 @@ from harness.exporting import cache
 from harness.goldens import store
 from harness.oracle.runtime import ORACLE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TWINS = (
     ("gru_tagger", "torch"),

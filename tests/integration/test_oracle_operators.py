@@ -8,6 +8,8 @@ from harness.onnx_operators.cases import AGREED, NOT_COMPARED, REFUSED, collect,
 from harness.oracle.runtime import ORACLE
 from harness.runtimes.guard import GuardedRuntime
 
+pytestmark = pytest.mark.slow
+
 REASONS = {
     "the oracle evaluates 13 and later": "load",
     "is evaluated in float32 by onnx": "load",

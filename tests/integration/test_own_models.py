@@ -40,7 +40,7 @@ SIZES = [1, 2, 3, 8, 17]
 
 
 def in_this_process(order, progress, seconds=None):
-    making.make(loading.load(order.source, order.weights), order.wanted, order.folder, progress)
+    making.make(loading.load(order.source, order.weights), order.settings, order.folder, progress)
 
 
 @pytest.fixture
@@ -133,6 +133,7 @@ TORCH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TORCH)
 def test_a_live_pytorch_model_is_shipped(ship, name):
     make, inputs, expected = TORCH[name]
@@ -168,6 +169,7 @@ KERAS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERAS)
 def test_a_live_keras_model_is_shipped(ship, name):
     make, inputs, expected, raggedness = KERAS[name]
@@ -424,6 +426,7 @@ def command(*arguments, cwd):
     )
 
 
+@pytest.mark.slow
 def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     subject = f"{NETS}/own_torch.py:noisy"
@@ -443,6 +446,7 @@ def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "limit", "told"),
     [

@@ -6,6 +6,7 @@ The examples that are written out are the smallest of what failed once.
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from tests.support.random_checks import check
@@ -18,6 +19,8 @@ from tests.support.random_nets import (
     runs,
     torch_nets,
 )
+
+pytestmark = pytest.mark.slow
 
 slow = [HealthCheck.too_slow]
 PROFILES = {

@@ -16,6 +16,8 @@ from reference_models import catalog
 from tests.support.keras_refused import REFUSED
 from tests.support.refused import torch_twin
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KERAS = (
     *("activation", "gate", "lambda-activation", "cell", "recurrence", "bidirectional"),

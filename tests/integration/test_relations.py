@@ -11,6 +11,8 @@ import pytest
 from harness.relations import RELATIONS
 from tests.support import padded_mean
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EVERYWHERE = {"batch-rows", "reversal", "fresh-session", "run-twice"}
 HOLDING = {

@@ -17,6 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from harness.commands.run import ended
 from harness.export import main
 
+pytestmark = pytest.mark.slow
+
 STUDY = Path(__file__).parents[2] / "docs" / "case_studies" / "silero_vad.md"
 FILES = {
     name: text

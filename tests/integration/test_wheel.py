@@ -25,7 +25,7 @@ from harness.core.environment import installed
 from harness.runtimes.ort import DISTRIBUTIONS
 from tests.support import doubler
 
-pytestmark = pytest.mark.xdist_group("wheel")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 ROOT = Path(__file__).parents[2]
 CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich"}
 RUNTIME = next(iter(installed(DISTRIBUTIONS)))

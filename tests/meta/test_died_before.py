@@ -39,6 +39,7 @@ def judged(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deed", "died"), [("segfaults", signal.SIGSEGV), ("killed", signal.SIGKILL)]
 )

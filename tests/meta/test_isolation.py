@@ -104,6 +104,7 @@ def left(mark):
     return processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("planted", "stage", "words", "before", "limit"),
     [
@@ -323,6 +324,7 @@ def comparable(report):
     return copied
 
 
+@pytest.mark.slow
 def test_two_workers_report_what_one_does(judged):
     names = "ort-cpu,clean,slow,segfaults,leaves"
     code, alone = judged(names)
@@ -334,6 +336,7 @@ def test_two_workers_report_what_one_does(judged):
     assert comparable(alone) == comparable(two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "status"), [("2", "pass"), ("1", "error")])
 def test_workers_work_at_the_same_time(judged, enough, tmp_path, monkeypatch, workers, status):
     monkeypatch.setenv(MARK, str(tmp_path))

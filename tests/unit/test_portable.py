@@ -83,6 +83,7 @@ def test_what_is_looked_for_is_found(text):
     assert not list(lacking(ast.parse("import os, signal\ndef f(): return os.fork()")))
 
 
+@pytest.mark.slow
 def test_every_module_is_imported_without_the_modules_that_only_posix_has():
     names = [
         name(path)

@@ -57,6 +57,7 @@ def test_a_child_that_dies_costs_one_export(ensure):
     assert set(stored["succeed"].manifest["example"]) == {"batch", "sequence"}
 
 
+@pytest.mark.slow
 def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
     started = time.monotonic()
     ensure(["succeed"], opset=17)

@@ -126,6 +126,7 @@ def test_what_is_written_for_many_questions_is_no_flood():
     worker.stop()
 
 
+@pytest.mark.slow
 def test_what_is_no_answer_ends_the_process():
     session = in_child(TARGET).prepare("garbage")
     with pytest.raises(RunError, match=r"no readable answer|ended with"):
