@@ -10,8 +10,6 @@ import re
 import shlex
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 NAME = "onnx-sequence-harness"
 CHECKOUT = Path(__file__).parents[2]
@@ -38,6 +36,9 @@ def _source(here: metadata.Distribution, extra: str) -> str:
 
     ``direct_url.json`` (PEP 610) has the address of a folder, a file, an archive or a repository.
     """
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     origin = json.loads(here.read_text("direct_url.json") or "{}")
     address = origin.get("url", "")
     if address.startswith("file:"):

@@ -1,6 +1,11 @@
 """Variants: ``onnx.ModelProto`` in, ``onnx.ModelProto`` out, one function each."""
 
-import onnx
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
 
 VARIANTS: dict[str, str] = {"fp32": "harness.exporters.variants:fp32"}
 

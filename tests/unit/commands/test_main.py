@@ -90,3 +90,18 @@ def test_errors_and_the_report_come_from_the_top_and_cost_nothing_before():
         _ = harness.Nothing
     program = "import sys, harness; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_help_imports_no_library_but_numpy(name):
+    program = (
+        "import importlib, sys\n"
+        f"try: importlib.import_module('harness.{name}').main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    imported = set(process.stdout.splitlines()[-1].split())
+    assert not imported & {"onnx", "onnxruntime", "torch", "tensorflow", "keras", "rich", "msgspec"}
