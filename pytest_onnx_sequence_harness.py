@@ -65,7 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def assert_conforms() -> Callable[..., Any]:
     """Return ``harness.testing.assertions.assert_conforms``."""
-    function: Callable[..., Any] = _ours("assertions").assert_conforms
+    try:
+        function: Callable[..., Any] = _ours("assertions").assert_conforms
+    except pytest.UsageError as error:
+        pytest.fail(str(error), pytrace=False)
     return function
 
 

@@ -53,4 +53,8 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"harness.core.{_MODULES.get(name, 'errors')}"), name)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 sys.modules[__name__].__class__ = _Package

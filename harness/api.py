@@ -46,7 +46,8 @@ def export(
     Where the model does not conform, nothing is raised and no bundle is written: ``conforms`` of
     the report is False, its text says which cell fails and why, and ``raise_for_status()`` raises
     that. UsageError, in one line and with nothing written, where the model cannot be read, run or
-    exported or an input is not described; UnavailableError where its framework is not installed.
+    exported or an input is not described; UnavailableError where its framework is not installed
+    or a runtime that ``runtimes`` names is not available.
     """
     from harness.core.errors import UsageError
     from harness.shipping import reference_model
@@ -107,6 +108,7 @@ def validate(
     subject: str | PathLike[str] | Sequence[str] = (),
     *,
     runtimes: Names = (),
+    require: Names = (),
     golden: str | PathLike[str] | None = None,
     lengths: Numbers | None = None,
     batch: Numbers | None = None,
@@ -117,7 +119,8 @@ def validate(
 ) -> Report:
     """Judge a bundle, a ``.onnx`` file with its ``golden``, or reference models, in ``runtimes``.
 
-    Selectors are those of the command, their defaults too. Nothing is written but exports of
+    Selectors are those of the command, their defaults too. A runtime that is not available here
+    is no failure, unless ``require`` names it. Nothing is written but exports of
     reference models, under ``build/``. ``conforms`` of the report is the verdict, its text the
     reasons, and ``raise_for_status()`` raises those where something does not conform.
 
@@ -133,6 +136,7 @@ def validate(
         exporters=_names(exporters),
         variants=_names(variants),
         runtimes=_names(runtimes),
+        require=_names(require),
         lengths=_numbers(lengths),
         batch=_numbers(batch),
         golden=None if golden is None else Path(golden),

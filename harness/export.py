@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exporter", default="native", metavar="NAME", help=", ".join(options.exporters())
     )
-    parser.add_argument("--variant", default="fp32", metavar="NAME")
+    parser.add_argument(
+        "--variant", default="fp32", metavar="NAME", help=", ".join(options.variants())
+    )
     parser.add_argument(
         "--runtime", action="append", metavar="NAME", help="runtimes to validate in"
     )
@@ -63,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     own.add_argument("--name", default="", help="what the model is called in ids")
     options.add_timeout(own, "making it")
-    options.add_places(parser)
+    options.add_places(parser, files=False)
     options.add_output(parser, verbose="every case")
     return parser
 

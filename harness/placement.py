@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         fails="another node would not",
         nothing="",
     )
-    parser.add_argument("file", type=Path, help="a .onnx file")
+    parser.add_argument("file", type=Path, help="a .onnx file or a bundle")
     parser.add_argument(
         "--opset",
         action="append",
@@ -41,10 +41,12 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
+    from harness.exporting import bundle
     from harness.placing import answer as placements
 
     opsets = placements.opsets(args.opset or ())
-    versions, answers = placements.of_file(args.file, opsets)
+    file = args.file / bundle.MODEL if args.file.is_dir() else args.file
+    versions, answers = placements.of_file(file, opsets)
     if args.json:
         placed = [answer.as_dict() for answer in answers]
         about = {"schema": SCHEMA, "file": str(args.file), **versions.as_dict()}

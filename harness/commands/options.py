@@ -25,6 +25,10 @@ def exporters() -> list[str]:
     return list(dict.fromkeys(key.rpartition("/")[0] for key in EXPORTERS))
 
 
+def variants() -> list[str]:
+    return list(VARIANTS)
+
+
 def add_subjects(parser: argparse.ArgumentParser) -> None:
     """Add the subjects to judge, by default every reference model."""
     parser.add_argument(
@@ -169,13 +173,14 @@ def _key_value(text: str) -> tuple[str, str]:
     return key, value
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Add where goldens are, and the opset to export at."""
+def add_places(parser: argparse.ArgumentParser, files: bool = True) -> None:
+    """Add where goldens are, of ``.onnx`` ``files`` too, and the opset to export at."""
     parser.add_argument(
         "--golden",
         type=Path,
         metavar="DIR",
-        help="the folder of goldens (default: golden); for a .onnx file, its golden",
+        help="the folder of goldens (default: golden)"
+        + ("; for a .onnx file, its golden" if files else ""),
     )
     parser.add_argument(
         "--opset",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from harness.core.errors import UsageError
 from harness.core.results import CellResult, Status
 from harness.core.schema import Stage
+
+REQUIRED = {"cell", "stage", "reason", "upstream"}
+OPTIONAL = {"relation"}
+MAY_BE_EMPTY = {"upstream", "relation"}
 
 
 @dataclass(frozen=True)
@@ -38,16 +43,28 @@ def load(path: Path) -> list[Expectation]:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"{path} is not usable TOML: {error}") from None
-    rows = []
-    for number, row in enumerate(table.get("expect", ()), 1):
-        try:
-            rows.append(Expectation(**{**row, "stage": Stage(row["stage"])}))
-        except (KeyError, TypeError, ValueError):
-            raise UsageError(
-                f"{path}: row {number} needs exactly cell, stage ({', '.join(Stage)}),"
-                f" reason and upstream, and may name a relation; it has: {', '.join(row)}"
-            ) from None
-    return rows
+    tables = table.pop("expect", [])
+    if table or not isinstance(tables, list) or not all(isinstance(row, dict) for row in tables):
+        raise UsageError(
+            f"{path}: expected [[expect]] tables and nothing else; it has:"
+            f" {', '.join(table) or 'an expect that is no list of tables'}"
+        )
+    return [_read(row, f"{path}: row {number}") for number, row in enumerate(tables, 1)]
+
+
+def _read(row: Mapping[str, Any], place: str) -> Expectation:
+    """Return a row of the table; UsageError for a field that is missing, unknown or no text."""
+    if not REQUIRED <= row.keys() <= REQUIRED | OPTIONAL:
+        raise UsageError(
+            f"{place} needs exactly cell, stage, reason and upstream, and may name a relation;"
+            f" it has: {', '.join(row)}"
+        )
+    for name, value in row.items():
+        if not isinstance(value, str) or not (value.strip() or name in MAY_BE_EMPTY):
+            raise UsageError(f"{place}: {name} = {value!r}; expected a text")
+    if row["stage"] not in list(Stage):
+        raise UsageError(f"{place}: stage = {row['stage']!r}; expected one of {', '.join(Stage)}")
+    return Expectation(**{**row, "stage": Stage(row["stage"])})
 
 
 def judge(result: CellResult, rows: Sequence[Expectation], partial: bool = False) -> CellResult:

@@ -22,6 +22,15 @@ _RENAME_EXCHANGE = 2
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
+def check_writable(folder: Path) -> None:
+    """Raise UsageError where ``folder`` cannot be made or replaced; nothing is left behind."""
+    parent = next(place for place in folder.absolute().parents if place.exists())
+    try:
+        Path(tempfile.mkdtemp(dir=parent)).rmdir()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
+
+
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield a new, empty folder that replaces ``folder`` when the block ends without error.

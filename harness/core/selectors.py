@@ -69,6 +69,12 @@ def names(kind: str, texts: Sequence[str], choices: Collection[str]) -> list[str
     return [choice for choice in choices if choice in selected]
 
 
+def exact(texts: Sequence[str], choices: Collection[str]) -> list[str]:
+    """Return which of ``choices`` comma-separated texts name themselves, not by a glob."""
+    items = {item.strip() for entry in texts for item in entry.split(",")}
+    return [choice for choice in choices if choice in items]
+
+
 class Expression:
     """``-k``: substrings of a cell id joined by ``and``, ``or``, ``not`` and parentheses.
 

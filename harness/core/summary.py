@@ -20,13 +20,18 @@ def exit_code(report: Report, incomplete: bool = False) -> int:
     return UNUSABLE if incomplete else CONFORMS
 
 
+def count(number: int, noun: str) -> str:
+    """Return ``1 case`` or ``1,200 cases``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def line(report: Report) -> str:
     """Return ``40 cells, 4,120 comparisons at 9,000 of 80,000 steps: 38 pass, 2 xfail``."""
     summary = report.summary
     counts = [f"{summary[s.value]} {s.value}" for s in Status if summary[s.value]]
     nothing = "" if report.comparisons else "; nothing was compared"
-    cells = f"{summary['cells']} cell{'' if summary['cells'] == 1 else 's'}"
+    cells = count(summary["cells"], "cell")
     steps_compared, steps = report.steps
-    compared = f"{report.comparisons:,} comparisons at {steps_compared:,} of {steps:,} steps"
+    compared = f"{count(report.comparisons, 'comparison')} at {steps_compared:,} of {steps:,} steps"
     partial = "partial report: " if report.partial else ""
     return f"{partial}{cells}, {compared}: {', '.join(counts) or 'none'}{nothing}"

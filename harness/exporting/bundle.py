@@ -89,6 +89,11 @@ def read(path: Path) -> Bundle:
     try:
         manifest = read_json(path / MANIFEST)
     except UsageError:
+        if (path / REJECTED).is_file():
+            raise UsageError(
+                f"{path} holds a model that does not conform, not a bundle; what is wrong with it:"
+                f" harness diagnose {path / REJECTED} --golden {path / GOLDEN}"
+            ) from None
         raise UsageError(f"{path} is not a bundle: no readable {MANIFEST} in it") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise UsageError(f"{path / MANIFEST}: expected a bundle manifest of schema {SCHEMA}")
@@ -151,14 +156,14 @@ def reject(path: Path, model: bytes | None, golden: Path, report: str) -> None:
 def is_foreign(folder: Path) -> bool:
     """Return whether a folder holds anything but a bundle or a rejected model."""
     names = {entry.name for entry in folder.iterdir()}
-    if names <= {MODEL}:
+    if not names:
         return False
     golden = folder / GOLDEN
     golden_names = {entry.name for entry in golden.iterdir()} if golden.is_dir() else set()
     if golden_names - GOLDEN_NAMES:
         return True
     if names <= REJECTED_NAMES:
-        return REPORT not in names
+        return not {REPORT, GOLDEN} <= names
     if names - NAMES:
         return True
     try:

@@ -33,5 +33,10 @@ def _imported(name: str, module: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        missing = f"{name} is not installed here ({error.name} is missing)"
-        raise UnavailableError(f"{missing}: {install.line(name)}") from None
+        raise missing(name, error) from None
+
+
+def missing(name: str, error: ModuleNotFoundError) -> UnavailableError:
+    """Return the error for a framework without a module, with the line that installs it."""
+    lacking = f"{name} is not installed here ({error.name} is missing)"
+    return UnavailableError(f"{lacking}: {install.line(name)}")

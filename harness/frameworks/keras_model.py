@@ -109,11 +109,11 @@ class KerasModel:
         self._names = tuple(names)
         if getattr(self.model, "inputs", None):
             self._names = tuple(described.name for described in self.inputs())
+            takes = f"it takes: {', '.join(self._names)}"
+            if unknown := [name for name in names if name not in self._names]:
+                raise UsageError(f"{self.model.name} has no input {unknown[0]!r}; {takes}")
             if set(names) != set(self._names):
-                raise UsageError(
-                    f"{self.model.name} has no inputs {', '.join(names)}; it takes:"
-                    f" {', '.join(self._names)}"
-                )
+                raise UsageError(f"{self.model.name}: only {', '.join(names)} described; {takes}")
         return list(self._names)
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:

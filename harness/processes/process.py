@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,12 +81,12 @@ class Process:
     def ended(self) -> str:
         """Return how it ended, which may be a moment after its connection closed."""
         if self.flooded:
-            return f"wrote over {self._output.limit:,} bytes of output, was killed"
+            return f"wrote over {self._output.limit:,} bytes of output and was killed"
         try:
             status = self._popen.wait(_GRACE)
         except subprocess.TimeoutExpired:
             self.kill()
-            return "sent no readable answer, was killed"
+            return "sent no readable answer and was killed"
         if status >= 0:
             return f"ended with exit code {status}"
         names = {number.value: number.name for number in signal.Signals}
@@ -119,6 +120,12 @@ class Process:
         return killed
 
 
+_BANNER = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:|[IWE]\d{4} \d\d:|WARNING: All log messages before absl"
+)
+"""How the lines begin that TensorFlow logs from C++, whatever happens."""
+
+
 class _Output:
     """Reads a stream to its end in a thread, so that the process never blocks on a full pipe."""
 
@@ -135,7 +142,7 @@ class _Output:
         self._thread.join(_GRACE)
         text = self._end.decode(errors="replace")
         printable = ("".join(c if c.isprintable() else " " for c in s) for s in text.splitlines())
-        return [line.strip() for line in printable if line.strip()]
+        return [line.strip() for line in printable if line.strip() and not _BANNER.match(line)]
 
     def _read(self) -> None:
         with self._stream as stream:

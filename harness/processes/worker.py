@@ -133,7 +133,7 @@ class Worker:
         if dead or self._process.flooded:
             raise self._lost(heed)
         if not self.seconds_left:
-            raise self._lost(heed, f"did not end within {self.limits.time:g} s, was killed")
+            raise self._lost(heed, f"did not end within {self.limits.time:g} s and was killed")
         return None
 
     def stop(self) -> None:

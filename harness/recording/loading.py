@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError, one_line
-from harness.frameworks import user_models
+from harness.frameworks import missing, user_models
 from harness.subjects.resolve import Kind, Subject
+
+PACKAGES = {"torch": "torch", "keras": "keras", "tensorflow": "keras"}
+"""The framework that each package is installed with."""
 
 
 def load(source: Subject, weights: Path | None) -> Any:
-    """Return the ``UserModel`` that a subject names; UsageError, in one line, where it is none."""
+    """Return the ``UserModel`` that a subject names.
+
+    UsageError, in one line, where it is none; UnavailableError where its framework is missing.
+    """
     if source.kind is Kind.ONNX:
         from harness.subjects import onnx_file
 
@@ -43,6 +49,8 @@ def user_model(model: Any, text: str, weights: Path | None = None, again: Any = 
         keras = user_models("keras")
         if keras.recognises(model):
             return keras.KerasModel(model, weights, again)
+    if isinstance(model, type):
+        raise UsageError(f"{text} is the class {model.__qualname__}; expected a model, so call it")
     kind = type(model)
     raise UsageError(
         f"{text} gives a {kind.__module__}.{kind.__qualname__}; expected a keras.Model or a"
@@ -67,6 +75,9 @@ def _factory(source: Subject) -> Any:
     except SystemExit as error:
         raise UsageError(f"{source.place} ends the process when imported: {error!r}") from None
     except Exception as error:
+        package = (getattr(error, "name", None) or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package in PACKAGES:
+            raise missing(PACKAGES[package], error) from None
         raise UsageError(f"{source.place} cannot be imported: {one_line(error)}") from None
     factory = getattr(module, source.factory, None)
     if factory is None:

@@ -19,6 +19,7 @@ from rich.progress import (
 
 from harness.core.results import CaseResult, CellResult, OutputComparison, Status
 from harness.core.schema import case_text
+from harness.core.summary import count
 
 STYLES = {
     Status.PASS: "green",
@@ -52,7 +53,7 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
     """Print one line for a cell, and the cases that do not conform."""
     style = STYLES[result.status]
     label = f"[{style}]{result.status.value:<11}[/{style}] {escape(result.cell.id)}"
-    tail = f"  {len(result.cases)} cases" if result.cases else ""
+    tail = f"  {count(len(result.cases), 'case')}" if result.cases else ""
     worst = _worst(result)
     if result.status is Status.PASS and worst is not None:
         case, output = worst
@@ -101,7 +102,8 @@ def _cases(console: Console, result: CellResult, limit: int | None) -> None:
 
 def _output(output: OutputComparison) -> str:
     step = "" if output.worst_step is None else f" step {output.worst_step}"
-    reason = output.reason and f"; {output.reason}"
+    known = output.reason.startswith("error ")  # beyond the tolerance, as the figures say
+    reason = "" if known or not output.reason else f"; {output.reason}"
     return (
         f"{output.name}{step} {list(output.worst_index)}: error {output.max_abs:.3g}"
         f" = {output.ratio:.3g} x tolerance {output.tolerance:.3g}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.core.errors import UsageError
 from harness.core.results import CaseResult, CellResult, OutputComparison, Report, Status
 
 RANK = (
@@ -37,16 +38,36 @@ def merge(parts: Mapping[str, Report], command: str) -> Merged:
 
     Each cell is there once, with the cases of every report that has it, and its evidence names
     those reports. The environment holds what they share, and under ``reports`` each one's own. The
-    report is ``partial`` where one of them is, or where a shard is missing.
+    report is ``partial`` where one of them is, or where a shard is missing. UsageError where one
+    report has a cell twice, or two have it of different goldens: those are different models.
     """
     by_cell: dict[str, dict[str, CellResult]] = {}
     for name, report in parts.items():
         for result in report.results:
-            by_cell.setdefault(result.cell.id, {})[name] = result
+            results_by_report = by_cell.setdefault(result.cell.id, {})
+            if name in results_by_report:
+                raise UsageError(f"{name} has the cell {result.cell.id} twice")
+            results_by_report[name] = result
+    for cell, results_by_report in by_cell.items():
+        _check_one_golden(cell, results_by_report)
     results = [_united(by_report) for by_report in by_cell.values()]
     missing = (*_unfinished(parts), *_missing_shards(parts))
     environment = _environment(parts)
     return Merged(Report(command, environment, tuple(results), bool(missing)), missing)
+
+
+def _check_one_golden(cell: str, results: Mapping[str, CellResult]) -> None:
+    golden_by_report = {
+        name: result.evidence["golden"]
+        for name, result in results.items()
+        if "golden" in result.evidence
+    }
+    if len(set(golden_by_report.values())) > 1:
+        first, other = list({g: name for name, g in golden_by_report.items()}.values())[:2]
+        raise UsageError(
+            f"{first} and {other} judged {cell} by different goldens: give each model a name of its"
+            " own (export --name), or record both goldens alike"
+        )
 
 
 def _united(results: Mapping[str, CellResult]) -> CellResult:

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.core.results import Report
 from harness.core.schema import BATCH, ModelSpec, TensorSpec
+from harness.core.summary import count
 from harness.goldens.store import Golden
 
 _LINT = "- {severity}: {place}: {found}; {remedy} ({rule})"
@@ -59,8 +60,8 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
         "",
         "## What was proved",
         "",
-        f"Every output was compared with {_reference(stored)} in {len(stored.cases)} cases"
-        f" ({report.comparisons:,} comparisons at {compared:,} of {steps:,} steps):",
+        f"Every output was compared with {_reference(stored)} in {count(len(stored.cases), 'case')}"
+        f" ({count(report.comparisons, 'comparison')} at {compared:,} of {steps:,} steps):",
         "",
         *[f"- {axis}: {', '.join(map(str, sizes))}" for axis, sizes in lengths.items()],
         f"- {BATCH}: {', '.join(map(str, batches))}",

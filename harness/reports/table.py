@@ -57,8 +57,10 @@ def of(report: Report) -> Matrix:
             matrix.columns.append(name)
     for result in report.results:
         if result.cell.runtime in matrix.columns:
-            row = matrix.rows.setdefault(_label(result.cell, several), {})
-            row[result.cell.runtime] = result
+            label, number = _label(result.cell, several), 1
+            while result.cell.runtime in matrix.rows.setdefault(_numbered(label, number), {}):
+                number += 1
+            matrix.rows[_numbered(label, number)][result.cell.runtime] = result
             if result.status is not Status.PASS:
                 matrix.notes.setdefault(_note(result), len(matrix.notes) + 1)
     return matrix
@@ -108,6 +110,11 @@ def _below(matrix: Matrix) -> list[str]:
 def _label(cell: Cell, several: bool) -> str:
     parts = (cell.model, cell.framework, *((cell.exporter, cell.variant) if several else ()))
     return "/".join(parts)
+
+
+def _numbered(label: str, number: int) -> str:
+    """Return the label of a row; the second subject of one name has a row of its own."""
+    return label if number == 1 else f"{label} ({number})"
 
 
 def _note(result: CellResult) -> tuple[str, str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.core import selectors
 from harness.core.errors import UsageError
+from harness.core.files import check_writable
 from harness.core.results import CellResult, Report
 from harness.core.schema import Stage
 from harness.exporting import bundle
 from harness.reports import model_card
+from harness.runtimes import RUNTIMES
 from harness.validation import pipeline
 from harness.validation.job import Failed, Ready
 from harness.validation.selection import Selection
@@ -25,7 +28,8 @@ def ship(
 
     Where it does not, a bundle that an earlier export left in ``folder`` loses its model too.
     UsageError where it cannot be exported at all, where the selection is more than one model, or
-    where ``folder`` holds something else.
+    where ``folder`` holds something else; UnavailableError where a runtime that is named is not
+    available here.
     """
     check_usable(folder)
     models = selectors.names("model", selection.subjects, catalog.MODELS)
@@ -33,7 +37,8 @@ def ship(
         raise UsageError(
             f"one model can be exported at a time; the selection has: {', '.join(models)}"
         )
-    prepared = pipeline.prepare(selection, lambda text: None)
+    required = selectors.exact(selection.runtimes, RUNTIMES)
+    prepared = pipeline.prepare(replace(selection, require=required), lambda text: None)
     exports = {bundle.folder(selection.artifacts, job.cell) for job in prepared.jobs}
     if len(exports) != 1:
         names = sorted(str(path.relative_to(selection.artifacts)) for path in exports)
@@ -59,6 +64,7 @@ def check_usable(folder: Path) -> None:
     """Raise UsageError where a bundle cannot be put in ``folder``."""
     if folder.exists() and (not folder.is_dir() or bundle.is_foreign(folder)):
         raise UsageError(f"{folder} exists and is not a bundle; give a new folder")
+    check_writable(folder)
 
 
 def proof(report: Report) -> dict[str, Any]:

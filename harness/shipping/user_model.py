@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.core import selectors
 from harness.core.errors import ExportError, UsageError, unknown
-from harness.core.results import CellResult, Report
+from harness.core.results import CellResult, Report, Status
 from harness.core.schema import Progress
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
@@ -65,11 +65,15 @@ def ship(
     """Export and validate a model and, if it conforms, write its bundle to the output folder.
 
     Where it does not conform, that folder has the report, the golden and ``rejected.onnx``.
-    UsageError, with nothing written, where the model cannot be read, described, run or exported.
+    UsageError, with nothing written, where the model cannot be read, described, run or exported;
+    UnavailableError, likewise, where a runtime that is named is not available here.
     ``note`` gets a line for each case that was asked for and cannot be compared.
     """
     reference_model.check_usable(request.output)
-    selectors.names("runtime", request.runtimes, RUNTIMES)
+    selection = Selection(
+        runtimes=request.runtimes, require=selectors.exact(request.runtimes, RUNTIMES)
+    )
+    pipeline.selected_runtimes(selection)
     for kind, name, choices in (
         ("exporter", request.exporter, [key.rpartition("/")[0] for key in EXPORTERS]),
         ("variant", request.variant, VARIANTS),
@@ -98,8 +102,7 @@ def ship(
         model = (folder / user_model.MODEL).read_bytes()
         candidate = folder / "candidate"
         bundle.write(candidate, model, manifest, folder / user_model.WHOLE)
-        selection = Selection(subjects=[str(candidate)], runtimes=request.runtimes)
-        prepared = pipeline.prepare(selection, progress)
+        prepared = pipeline.prepare(replace(selection, subjects=[str(candidate)]), progress)
         place = request.output
         rejected = (str(place / bundle.REJECTED), "--golden", str(place / bundle.GOLDEN))
         prepared.jobs = [
@@ -108,6 +111,8 @@ def ship(
         report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
         for line in about["refused"]:
             note(f"not compared: {line}")
+        if all(result.status is Status.UNAVAILABLE for result in report.results):
+            return report, False
         if not report.conforms:
             bundle.reject(place, model, folder / user_model.STORED, json_file.dumps(report))
             return report, False

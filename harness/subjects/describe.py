@@ -184,7 +184,8 @@ def complete(described: InputDescription, single: bool) -> InputDescription:
     if described.axes is None or dtype is None:
         lacks = "its dtype and axes" if dtype is None else "its axes"
         raise UsageError(
-            f"input {name!r} needs a description of {lacks}: --input {EXAMPLE}, with its name"
+            f"input {name!r} needs a description of {lacks}, such as"
+            f" '{name}: {dtype or 'float32'}[batch, sequence, 40]'"
         )
     if dtype not in DTYPES:
         raise UsageError(f"input {name!r} is {dtype}; expected {', '.join(DTYPES)}")
@@ -216,7 +217,7 @@ def _ranged(described: InputDescription, dtype: str) -> InputDescription:
         if whole:
             raise UsageError(
                 f"input {name!r} is {dtype} and needs its range:"
-                f" --input '{name}: in 0..9999', or what its values are"
+                f" '{name}: in 0..9999', or what its values are"
             )
         return replace(described, low=-1.0, high=1.0)
     if not whole:

@@ -11,7 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from harness.core.errors import UsageError
+from harness.core import selectors
+from harness.core.errors import UsageError, unknown
 from harness.goldens import store
 from reference_models import catalog
 
@@ -23,7 +24,7 @@ class Kind(StrEnum):
     BUNDLE = "a bundle folder"
     ONNX_TESTS = "a folder of ONNX tests"
     GOLDEN = "a golden"
-    GOLDENS = "a folder of goldens"
+    GOLDENS = "a folder of goldens or bundles"
     FACTORY = "package.module:factory, path/file.py:factory"
     KERAS = "a .keras file"
     PT2 = "a .pt2 file"
@@ -51,6 +52,8 @@ OTHER = {
     ".safetensors": "it holds weights alone; give FILE.py:factory and --weights FILE",
     ".py": "a Python file needs the name of its factory: FILE.py:factory",
 }
+FILES = {*SUFFIXES, *OTHER, ".pt", ".pth"}
+"""Suffixes of a text that names a file, whether it exists or not."""
 DATA_SET = "test_data_set_"
 """What the names of ONNX tests' folders begin with; a number follows."""
 
@@ -103,8 +106,10 @@ def resolve(text: str, kinds: Collection[Kind]) -> Subject:
     place, colon, factory = text.rpartition(":")
     if colon and place and not exists and factory.isidentifier():
         return _allowed(_factory(place, factory, expected), kinds, expected)
-    like_file = path.suffix.lower() in {*SUFFIXES, *OTHER} or os.sep in text or ":" in text
+    like_file = path.suffix.lower() in FILES or os.sep in text or ":" in text
     if not (like_file or exists) and Kind.REFERENCE in kinds:
+        if re.fullmatch(r"[\w.-]*", text) and text != selectors.ALL:
+            raise unknown("file, folder or reference model", text, catalog.MODELS)
         return Subject(Kind.REFERENCE, text)
     if not exists:
         kind = "file or reference model" if Kind.REFERENCE in kinds else "file or folder"

@@ -22,7 +22,7 @@ from harness.subjects.resolve import EXPORTED, Kind, Subject, resolve
 from harness.validation import from_catalog, from_path, plan
 from harness.validation.isolation import workers
 from harness.validation.isolation.workers import Isolation
-from harness.validation.job import Complete, Event, Job, Ready
+from harness.validation.job import Complete, Event, Job, Ready, Unavailable
 from harness.validation.outputs import wrapping
 from harness.validation.plan import Runtimes
 from harness.validation.selection import Selection
@@ -51,7 +51,7 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
     UsageError for a name or number that selects nothing, NothingSelectedError where no cell is
     left, UnavailableError where a required runtime is not available here.
     """
-    chosen = _runtimes(selection)
+    chosen = selected_runtimes(selection)
     relations = selectors.names("relation", selection.relations, RELATIONS)
     files, named = _subjects(selection)
     cells = [cell for file in files for cell in from_path.cells(file, selection, chosen)]
@@ -84,7 +84,7 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
 
 def cells(selection: Selection) -> list[Cell]:
     """Return the cells that ``prepare`` would lay out, with its errors; nothing is exported."""
-    chosen = _runtimes(selection)
+    chosen = selected_runtimes(selection)
     files, named = _subjects(selection)
     selected = [
         selected_cell.cell
@@ -117,6 +117,9 @@ def judge(
         for job, raw in zip(jobs, judged, strict=False):
             rows = [*prepared.own, *(prepared.rows if job.expected else ())]
             finished = wrapping.finished(job, raw)
+            if not isinstance(job, Unavailable):
+                golden = job.golden.manifest["sha256"]
+                finished = replace(finished, evidence={**finished.evidence, "golden": golden})
             result = expectations.judge(finished, rows, prepared.partial)
             results.append(result)
             done(result)
@@ -170,7 +173,8 @@ def _every_step(source: Golden) -> Complete:
     return complete
 
 
-def _runtimes(selection: Selection) -> Runtimes:
+def selected_runtimes(selection: Selection) -> Runtimes:
+    """Return the runtimes of a selection by name; UnavailableError where a required one is not."""
     if selection.load_outputs:
         return wrapping.stand_ins(selection, selection.load_outputs)
     required = selectors.names("runtime", selection.require, RUNTIMES)

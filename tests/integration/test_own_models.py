@@ -19,11 +19,13 @@ import pytest
 from onnx import numpy_helper
 
 import harness
-from harness.core.errors import UsageError
+from harness.core.errors import UnavailableError, UsageError
+from harness.core.results import Status
 from harness.goldens import store
 from harness.processes.worker import LostError
 from harness.recording import in_child, loading
 from harness.recording import user_model as making
+from harness.runtimes import RUNTIMES
 from harness.shipping import user_model as owning
 from harness.validate import main
 
@@ -373,6 +375,37 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+class Absent:
+    """A runtime whose library is not installed."""
+
+    def check(self):
+        return "not installed"
+
+    def version(self):
+        return ""
+
+    def prepare(self, path):
+        raise NotImplementedError
+
+
+ABSENT = Absent()
+
+
+def test_a_bundle_stays_as_it_was_where_a_runtime_is_missing(ship, monkeypatch):
+    monkeypatch.setitem(RUNTIMES, "absent", f"{__name__}:ABSENT")
+    model = torch.nn.LSTM(4, 3, batch_first=True)
+    frames = "input: float32[batch, time, 4]"
+    folder, _ = ship(model, frames)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for named in ("absent", "ort-cpu,absent"):
+        with pytest.raises(UnavailableError, match="runtime absent is required"):
+            harness.export(model, folder, inputs=frames, runtimes=named)
+    report = harness.export(model, folder, inputs=frames, lengths=SIZES, runtimes="abs*")
+    assert [result.status for result in report.results] == [Status.UNAVAILABLE]
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    ship(model, frames, runtimes="ort-c*")
+
+
 def test_a_toml_file_beside_the_model_describes_it(ship, tmp_path):
     shutil.copy(NETS / "own_torch.py", tmp_path / "mine.py")
     (tmp_path / "mine.toml").write_text(
@@ -452,11 +485,11 @@ def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
     [
         ("dies", None, "own_torch.py:dies: its process ended with signal SIGSEGV"),
         ("forks", 120.0, "own_torch.py:forks: its process ended with signal SIGSEGV"),
-        ("slow", 2.0, "own_torch.py:slow: its process did not end within 2 s, was killed"),
+        ("slow", 2.0, "own_torch.py:slow: its process did not end within 2 s and was killed"),
         (
             "prints",
             None,
-            "own_torch.py:prints: its process wrote over 16,777,216 bytes of output, was killed:"
+            "own_torch.py:prints: its process wrote over 16,777,216 bytes of output and was killed:"
             f" {'x' * 4096}",
         ),
     ],

@@ -119,10 +119,22 @@ def left(mark):
         ("leaves", "run", "ended with exit code 0", 2, None),
         ("leaves_at_once", "run", "ended with exit code 7", 2, None),
         ("dies", "run", "ended with exit code 1: ", 2, None),
-        ("hangs", "run", "did not end within {} s, was killed", 2, "enough"),
+        ("hangs", "run", "did not end within {} s and was killed", 2, "enough"),
         ("hangs_at_load", "load", "did not end within {} s", 0, "enough"),
-        ("floods_output", "run", "wrote over 16,777,216 bytes of output, was killed: x", 2, None),
-        ("floods_errors", "run", "wrote over 16,777,216 bytes of output, was killed: x", 2, None),
+        (
+            "floods_output",
+            "run",
+            "wrote over 16,777,216 bytes of output and was killed: x",
+            2,
+            None,
+        ),
+        (
+            "floods_errors",
+            "run",
+            "wrote over 16,777,216 bytes of output and was killed: x",
+            2,
+            None,
+        ),
     ],
 )
 def test_a_lost_process_costs_one_cell(judged, enough, planted, stage, words, before, limit):

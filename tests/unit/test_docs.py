@@ -37,6 +37,12 @@ def test_links_lead_somewhere(path):
 
 
 @each_document
+def test_no_placeholder_is_left(path):
+    prose = re.sub(r"^```.*?^```|`[^`]*`", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert not re.findall(r"\{\w*\}", prose)
+
+
+@each_document
 def test_files_and_folders_are_there(path):
     named = re.findall(
         r"(?<![\w/.])(?:harness|ci|tests|reference_models|docs|examples)/[\w./-]*\w/?",

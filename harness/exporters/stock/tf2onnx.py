@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from harness.core.errors import ExportError, clipped
 from harness.core.schema import Arrays, ModelSpec
-from harness.exporters.keras.signature import tensor_specs
+from harness.exporters.keras.signature import bind_inputs, flat_outputs, tensor_specs
 from harness.exporters.quiet import tf2onnx_errors
 from harness.exporters.stock.quiet import tensorflow_message
 
@@ -20,14 +20,15 @@ from harness.exporters.stock.quiet import tensorflow_message
 def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.ModelProto:
     """Export a Keras model at ``opset`` (18 at most); every named axis has an unknown size.
 
-    Outputs are matched by name, since TensorFlow sorts them; ``example`` is not needed.
+    Outputs are named here, since TensorFlow sorts them; ``example`` is not needed.
     """
     signature = {tensor.name: tensor for tensor in tensor_specs(spec.inputs)}
-    names = [t.name for t in spec.outputs]
 
-    def forward(inputs: Any) -> dict[str, Any]:
-        outputs = model(inputs, training=False)
-        return {name: outputs[name] for name in names}
+    def forward(inputs: dict[str, Any]) -> dict[str, Any]:
+        tensors = [inputs[t.name] for t in spec.inputs]
+        arguments, keywords = bind_inputs(model, spec.inputs, tensors)
+        outputs = flat_outputs(model(*arguments, training=False, **keywords), spec.outputs)
+        return {t.name: value for t, value in zip(spec.outputs, outputs, strict=True)}
 
     try:
         with (

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -97,20 +98,36 @@ def test_rows_are_read(tmp_path):
         expectations.load(tmp_path / "none.toml")
 
 
+ROW_TEXT = 'cell = "m"\nstage = "run"\nreason = "r"\nupstream = ""\n'
+
+
 @pytest.mark.parametrize(
-    "row",
+    ("text", "message"),
     [
-        'cell = "m"\nstage = "later"\nreason = ""\nupstream = ""',
-        'cell = "m"\nstage = "run"\nreason = ""',
-        'cell = "m"\nstage = "run"\nreason = ""\nupstream = ""\nmore = 1',
-        "cell = ",
+        ("[[expect]]\n" + ROW_TEXT.replace("run", "later"), "stage = 'later'; expected one of"),
+        ("[[expect]]\n" + ROW_TEXT.replace('"r"', '""'), "row 1: reason = ''; expected a text"),
+        ("[[expect]]\n" + ROW_TEXT.replace('"r"', "7"), "row 1: reason = 7; expected a text"),
+        ("[[expect]]\n" + ROW_TEXT.replace('"m"', '["m"]'), "row 1: cell = ['m']"),
+        ('[[expect]]\ncell = "m"\nstage = "run"', "row 1 needs exactly cell, stage, reason"),
+        ("[[expect]]\n" + ROW_TEXT + "more = 1", "it has: cell, stage, reason, upstream, more"),
+        ("[[expect]]\ncell = ", "is not usable TOML"),
+        (
+            "[[expects]]\n" + ROW_TEXT,
+            "expected [[expect]] tables and nothing else; it has: expects",
+        ),
+        ("[expect]\n" + ROW_TEXT, "no list of tables"),
+        ("expect = 1", "no list of tables"),
+        ("expect = [1]", "no list of tables"),
+        ("cell = 5", "nothing else; it has: cell"),
     ],
 )
-def test_an_unusable_row_is_an_error(tmp_path, row):
+def test_an_unusable_table_is_one_line(tmp_path, text, message):
     path = tmp_path / "rows.toml"
-    path.write_text(f"[[expect]]\n{row}\n")
-    with pytest.raises(UsageError, match=r"rows\.toml"):
+    path.write_text(text)
+    with pytest.raises(UsageError, match=re.escape(message)) as raised:
         expectations.load(path)
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
 
 
 def test_rows_that_match_nothing_are_found():

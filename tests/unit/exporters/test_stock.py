@@ -152,6 +152,42 @@ def test_a_simple_model_conforms_and_nothing_is_said_or_left(
             np.testing.assert_allclose(value, expected[name], atol=1e-6, rtol=0, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["functional", "subclassed"])
+@pytest.mark.parametrize("exporter", [name for name in STOCK if name.endswith("/keras")])
+def test_a_keras_model_whose_outputs_have_no_names_conforms(
+    exporter: str, kind: str, tmp_path: Path
+) -> None:
+    import keras
+
+    lstm = keras.layers.LSTM(UNITS, return_sequences=True, return_state=True)
+
+    def outputs(z_features: Any, a_offset: Any) -> list[Any]:
+        steps, h, _ = lstm(z_features)
+        return [h + a_offset, steps]
+
+    class Subclassed(keras.Model):  # type: ignore[misc]
+        def call(self, z_features: Any, a_offset: Any) -> list[Any]:
+            return outputs(z_features, a_offset)
+
+    if kind == "functional":
+        tensors = [
+            keras.Input((None, 3), name="z_features"),
+            keras.Input((UNITS,), name="a_offset"),
+        ]
+        model = keras.Model(tensors, outputs(*tensors))
+    else:
+        model = Subclassed()
+    values = inputs(3, 9)
+    arguments = [[*values.values()]] if kind == "functional" else values.values()
+    expected = [np.asarray(value) for value in model(*arguments)]
+    proto = export(exporter, model, example_inputs(SPEC))
+    path = tmp_path / "model.onnx"
+    onnx.save(interface.name_axes(proto, SPEC), path)
+    actual = dict(CPU.prepare(str(path)).run(values))
+    for tensor, value in zip(SPEC.outputs, expected, strict=True):
+        np.testing.assert_allclose(actual[tensor.name], value, atol=1e-6, rtol=0)
+
+
 def test_dynamo_exports_a_second_model_as_it_does_the_first() -> None:
     """The dispatcher's memory of an earlier trace would make the length static."""
     adapter, model = build("torch")

@@ -67,7 +67,7 @@ def test_an_export_beyond_its_limits_is_killed_and_the_rest_goes_on(ensure):
     assert len(messages) == 3
     reasons = {name: str(stored[name].failure) for name in ("hang", "flood")}
     reason, _, pid = reasons["hang"].partition("waits for ")
-    assert reason == f"the exporting process did not end within {enough} s, was killed: "
+    assert reason == f"the exporting process did not end within {enough} s and was killed: "
     assert ends(pid)
     assert reasons["flood"].startswith("the exporting process wrote over 1,048,576 bytes of output")
     assert all(stored[name].failure.crashed for name in reasons)

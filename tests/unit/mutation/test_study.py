@@ -54,7 +54,7 @@ def test_a_mutant_that_hangs_its_process_is_caught_and_the_study_ends():
     studied = study.supervised(CELL, Selection(), (), limits=limits, study=dying.hanging)
     (hung,) = studied.trials
     assert (hung.verdict, hung.stage) == (Verdict.CAUGHT, Stage.RUN)
-    assert hung.reason == "the runtime's process did not end within 2 s, was killed"
+    assert hung.reason == "the runtime's process did not end within 2 s and was killed"
     assert studied.honest == dying.HONEST
 
 

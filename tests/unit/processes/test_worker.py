@@ -65,7 +65,7 @@ def test_a_process_that_was_lost_is_lost_at_every_later_call(start):
 
 def test_a_call_has_a_time_and_its_events_count(start):
     events = []
-    with pytest.raises(LostError, match=r"^did not end within 2 s, was killed$"):
+    with pytest.raises(LostError, match=r"^did not end within 2 s and was killed$"):
         start(Limits(seconds=2.0)).call(called.sleeps, heed=events.append)
     assert all(ends(pid) for pid in events)
 
@@ -82,7 +82,7 @@ def test_time_that_is_granted_anew_is_not_over(start):
 def test_output_is_counted_for_each_call(start):
     worker = start(Limits(output=2**20))
     assert worker.call(called.prints, 2**19) == worker.call(called.prints, 2**19 + 2**18)
-    with pytest.raises(LostError, match=r"^wrote over 1,048,576 bytes of output, was killed"):
+    with pytest.raises(LostError, match=r"^wrote over 1,048,576 bytes of output and was killed"):
         worker.call(called.prints, 2**21)
 
 

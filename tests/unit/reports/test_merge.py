@@ -92,6 +92,16 @@ def test_a_cell_that_two_reports_have_is_there_once():
     assert not joined.missing
 
 
+def test_two_models_of_one_name_are_not_merged():
+    one, other = (cell(evidence={"golden": name * 64}) for name in "ab")
+    with pytest.raises(UsageError, match=r"r0 and r1 judged m/.* by different goldens"):
+        merged(report(one), report(other))
+    unavailable = cell(status=Status.UNAVAILABLE, cases=[], evidence={})
+    assert merged(report(one), report(one), report(unavailable)).report.results[0].cases
+    with pytest.raises(UsageError, match=r"r0 has the cell m/.* twice"):
+        merged(report(one, one))
+
+
 def test_cases_are_joined_and_the_worse_of_two_counts():
     one = report(cell(cases=[case(2, 0.1), case(3, 0.9)]))
     two = report(cell(cases=[case(3, 0.2), case(4, 0.3)]))

@@ -115,7 +115,7 @@ def test_a_flood_of_output_ends_the_process_and_is_kept_in_no_file():
     with pytest.raises(LostError) as flood:
         worker.call(flooding, 256)
     worker.stop()
-    assert flood.value.how == "wrote over 1,048,576 bytes of output, was killed"
+    assert flood.value.how == "wrote over 1,048,576 bytes of output and was killed"
     assert set("".join(flood.value.lines)) == {"x"}
 
 
