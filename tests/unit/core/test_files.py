@@ -124,3 +124,11 @@ def test_json_is_read_as_utf_8_whatever_the_locale(tmp_path):
         check=False,
     )
     assert done.stdout == "{'\\xe9': '\\u2192'}\n", done.stderr
+
+
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    files.check_writable(tmp_path / "new" / "deeper")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(UsageError, match="cannot be written: Not a directory"):
+        files.check_writable(tmp_path / "file" / "new")

@@ -71,3 +71,16 @@ def test_a_manifest_that_is_no_json_is_no_bundle(tmp_path, change):
     with pytest.raises(UsageError, match="is not a bundle: no readable manifest"):
         bundle.read(tmp_path / "b")
     assert bundle.is_foreign(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "report.json"])
+def test_a_folder_with_one_file_of_its_own_is_foreign(tmp_path, name):
+    assert not bundle.is_foreign(tmp_path)
+    (tmp_path / name).write_text("{}")
+    assert bundle.is_foreign(tmp_path)
+
+
+def test_a_rejected_model_says_what_to_do_with_it(tmp_path):
+    (tmp_path / "rejected.onnx").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"harness diagnose .*rejected\.onnx --golden "):
+        bundle.read(tmp_path)

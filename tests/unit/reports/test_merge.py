@@ -11,7 +11,7 @@ from harness.commands.run import ended
 from harness.core.errors import UsageError
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
 from harness.core.schema import Case, Raggedness, Stage
-from harness.reports import json_file, junit
+from harness.reports import json_file, junit, table
 from harness.reports import merge as merging
 
 
@@ -100,6 +100,14 @@ def test_two_models_of_one_name_are_not_merged():
     assert merged(report(one), report(one), report(unavailable)).report.results[0].cases
     with pytest.raises(UsageError, match=r"r0 has the cell m/.* twice"):
         merged(report(one, one))
+
+
+def test_a_failing_subject_is_not_hidden_by_another_of_its_name():
+    matrix = table.of(report(cell(status=Status.FAIL), cell()))
+    assert [[row, matrix.text(row, "ort-cpu")] for row in matrix.rows] == [
+        ["m/torch", "fail 1"],
+        ["m/torch (2)", "pass"],
+    ]
 
 
 def test_cases_are_joined_and_the_worse_of_two_counts():
