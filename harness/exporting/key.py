@@ -27,6 +27,10 @@ class Targets:
     variant: str
 
 
+STEPS = ("harness.graphs.example", "harness.graphs.interface")
+"""What an export runs besides its exporter: the example inputs before, the axes' names after."""
+
+
 def key(
     targets: Targets,
     framework: str,
@@ -40,7 +44,7 @@ def key(
     that a machine without frameworks can tell an old export from a foreign one.
     """
     names = (targets.exporter, targets.variant, targets.twin, targets.framework)
-    code = [*(name.partition(":")[0] for name in names), "harness.graphs.interface"]
+    code = [*(name.partition(":")[0] for name in names), *STEPS]
     return {
         "weights": weights,
         "opset": opset,

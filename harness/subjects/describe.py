@@ -13,6 +13,7 @@ it; for floats the upper one is never drawn. With ``right``, padding is only at 
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -102,7 +103,9 @@ def _with(described: InputDescription, word: str) -> InputDescription:
     changes: dict[str, Any]
     if match := _RANGE.match(word):
         low, high = float(match["low"]), float(match["high"])
-        integers = (low, high) == (int(low), int(high))
+        if not math.isfinite(high - low):
+            raise UsageError(f"input {name!r}: the range {word[3:]!r} is not finite")
+        integers = low.is_integer() and high.is_integer()
         whole = integers if dtype is None else not dtype.startswith("float")
         if low > high or (low == high and not whole):
             raise UsageError(f"input {name!r}: the range {word[3:]!r} is empty")

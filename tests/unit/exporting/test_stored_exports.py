@@ -176,3 +176,15 @@ def test_an_exporters_distribution_is_named_with_its_version(tmp_path, monkeypat
     assert registry.origin("their_exporter:other") == ""
     assert registry.origin(EXPORTERS["native/torch"]) == ""
     registry.origin.cache_clear()
+
+
+def test_what_makes_the_example_inputs_is_part_of_the_key():
+    texts = {}
+    targets = keys.Targets(
+        twin="reference_models.gru_tagger.torch_twin",
+        framework="harness.frameworks.torch_twin",
+        exporter="harness.exporters.torch.native:export",
+        variant="harness.exporters.variants:fp32",
+    )
+    keys.key(targets, "torch", "", 18, texts)
+    assert {"harness.graphs.example", "harness.graphs.interface"} <= texts.keys()

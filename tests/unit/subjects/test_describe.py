@@ -50,6 +50,7 @@ def test_parts_may_be_left_out(text, expected):
         ("x: float32[t, t]", "has one axis twice"),
         ("x: float32[batch, t] in 3..1", "the range '3..1' is empty"),
         ("x: float32[batch, t] in 1..1", "is empty"),
+        ("x: float32[batch, t] in -1e999..1e999", "is not finite"),
         ("x: int64[batch, t] in 0..1.5", "its range needs integers"),
         ("x: float32[batch, t], normal", "normal needs a range"),
         ("x: float32[batch, t], paddin 0", "'paddin 0' is not understood; expected: in LOW..HIGH"),
