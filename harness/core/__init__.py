@@ -1,1 +1,0 @@
-"""The words of the harness as types, and the verdict: NumPy and the standard library alone."""

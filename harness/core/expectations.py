@@ -38,7 +38,7 @@ class Expectation:
 def load(path: Path) -> list[Expectation]:
     """Return the rows of ``[[expect]]`` tables; UsageError names the row that is not usable."""
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:

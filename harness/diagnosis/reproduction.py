@@ -95,9 +95,9 @@ def write(folder: Path, loader: Loader, example: Example | None, texts: Mapping[
             _save(new / EXPECTED, example.expected)
             if example.before is not None:
                 _save(new / BEFORE, example.before)
-            (new / SCRIPT).write_text(script(loader, example))
+            (new / SCRIPT).write_text(script(loader, example), "utf-8")
         for name, text in texts.items():
-            (new / name).write_text(text)
+            (new / name).write_text(text, "utf-8")
 
 
 def errors(example: Example, actual: Arrays) -> dict[str, float]:

@@ -1,1 +1,0 @@
-"""Exports, made in child processes and kept, and the bundles that they are shipped in."""

@@ -1,1 +1,0 @@
-"""The golden store, inputs as formulas, and the noise floor."""

@@ -96,10 +96,14 @@ def key(case: Case, kind: str, name: str) -> str:
 
 
 def text(manifest: Mapping[str, Any]) -> str:
-    """Return the manifest as JSON with one line for each entry and each case."""
-    lines = [f"{json.dumps(key)}: {json.dumps(v)}" for key, v in manifest.items() if key != "cases"]
-    cases = ",\n".join(json.dumps(entry) for entry in manifest["cases"])
-    return "{\n" + ",\n".join([*lines, f'"cases": [\n{cases}\n]']) + "\n}\n"
+    """Return the manifest as compact JSON with one line for each entry and each case."""
+
+    def compact(value: Any) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    lines = [f"{compact(key)}:{compact(v)}" for key, v in manifest.items() if key != "cases"]
+    cases = ",\n".join(map(compact, manifest["cases"]))
+    return "{\n" + ",\n".join([*lines, f'"cases":[\n{cases}\n]']) + "\n}\n"
 
 
 def signed(manifest: Mapping[str, Any]) -> dict[str, Any]:

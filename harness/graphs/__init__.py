@@ -1,1 +1,0 @@
-"""ONNX graphs read and edited; nothing is run."""

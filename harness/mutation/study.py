@@ -83,6 +83,11 @@ def run(selection: Selection, kinds: Sequence[str], workers: int) -> Iterator[Ce
             raise UnavailableError(f"{job.cell.id}: {job.reason}")
         if isinstance(job, Failed):
             raise NothingSelectedError(f"{job.cell.id} has no model: {job.failure}")
+        if not job.declared:
+            raise UsageError(
+                f"{job.cell.id}: these ONNX tests were made from no golden of ours, which planted"
+                " defects need"
+            )
     cells = [job.cell for job in prepared.jobs]
     if twice := [cell.id for cell in dict.fromkeys(cells) if cells.count(cell) > 1]:
         raise UsageError(f"{twice[0]} is asked for more than once; give one file for each cell")
@@ -111,7 +116,7 @@ def supervised(
     ``limits`` hold for each trial. HarnessError soon after ``ending`` is set.
     """
     started = perf_counter()
-    selection = replace(selection, keyword=cell.id, shard=None)
+    selection = replace(selection, keyword=None, only={cell.id}, shard=None)
     trials: list[Trial] = []
     while True:
         worker = Worker(limits, ending=ending)

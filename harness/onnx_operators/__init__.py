@@ -1,1 +1,0 @@
-"""The standard's own operator cases in any runtime."""

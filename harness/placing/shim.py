@@ -15,6 +15,8 @@ from harness.core.files import replacing
 
 SOURCE = Path(__file__).with_name("shim.c")
 LIBRARY = "libplacement.so"
+SECONDS = 300
+"""More than a compiler takes for one file on any machine."""
 INSTALL_COMPILER = "apt-get install gcc, or set CC"
 _FAMILIES = rb"cuda|cublas|cublasLt|cudnn|curand|cufft|nvrtc|cu"
 _FUNCTION = re.compile(rb"\0((?:__cuda|" + _FAMILIES + rb")[A-Z]\w*)(?=\0)")
@@ -80,7 +82,13 @@ def _build(provider: bytes, folder: Path) -> None:
         )
         command = [*program, "-shared", "-fPIC", "-O1", "-w"]
         command += ["-o", str(new / LIBRARY), str(SOURCE), str(stubs)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            result = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            named = shlex.join(program)
+            raise UnavailableError(f"{named} did not end within {SECONDS} s") from None
         if result.returncode:
             message = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[0]
             named = shlex.join(program)

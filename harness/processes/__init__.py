@@ -1,1 +1,0 @@
-"""Child processes: one way to start, limit, watch and end them."""

@@ -1,1 +1,0 @@
-"""Goldens made: of a reference model, and of a user's own model."""

@@ -124,7 +124,8 @@ def _export(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSe
     key = f"{settings.exporter}/{own.framework}"
     model = own.model
     if key not in EXPORTERS:
-        known = ", ".join(k.rpartition("/")[0] for k in EXPORTERS if k.endswith(own.framework))
+        taking = (name.rpartition("/") for name in EXPORTERS)
+        known = ", ".join(name for name, _, framework in taking if framework == own.framework)
         raise UsageError(
             f"exporter {settings.exporter!r} takes no {own.framework} model; choose from: {known}"
         )

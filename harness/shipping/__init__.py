@@ -1,1 +1,0 @@
-"""Bundles of models that conform, and of no others."""

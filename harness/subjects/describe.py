@@ -132,7 +132,7 @@ def file(path: Path) -> ModelDescription:
     UsageError where it is missing, no TOML, or has an unknown key or line.
     """
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; expected a TOML file with [inputs]") from None
     except OSError as error:

@@ -183,7 +183,7 @@ def _callables(path: Path) -> tuple[set[str], list[str]]:
     No name where the file is broken or imports ``*``.
     """
     try:
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return set(), []
     bound: set[str] = set()

@@ -1,1 +1,0 @@
-"""A selection judged: its cells are planned, prepared, run, compared and reported."""

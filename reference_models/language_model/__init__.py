@@ -1,1 +1,0 @@
-"""A word-level language model that carries the state of two stacked LSTM cells."""

@@ -1,1 +1,0 @@
-"""A sequence squeezed into three numbers and restored at its length."""

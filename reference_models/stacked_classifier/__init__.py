@@ -1,1 +1,0 @@
-"""Two stacked LSTMs and a label, over a whole sequence or over pieces of one."""

@@ -1,1 +1,0 @@
-"""A text and a question, each through its own LSTM, to one answer among 500."""

@@ -1,1 +1,0 @@
-"""The exporters of the frameworks, and tf2onnx, unchanged."""

@@ -1,1 +1,0 @@
-"""The native exporter of PyTorch models."""

@@ -1,1 +1,0 @@
-"""Cells in child processes: side by side, limited, and lost at no cost to the others."""

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from harness.core.errors import StageError, crashed
+from harness.core.errors import StageError
 from harness.core.results import Cell, CellResult, Status
 from harness.core.schema import Array, Arrays, Case, Session, Stage
 from harness.core.tolerance import Row
 from harness.goldens.manifest import sha256
+from harness.validation.cases import status
 from harness.validation.job import JudgedRuntime
 from harness.validation.outputs.manifest import KeptRun, Manifest, Outcome, write
 
@@ -119,8 +120,7 @@ class RecordingSession:
         try:
             outputs = self._session.run(inputs)
         except StageError as error:
-            status = Status.ERROR if crashed(error) else Status.FAIL
-            keep(failure=Outcome(status, error.stage, str(error)))
+            keep(failure=Outcome(status(error), error.stage, str(error)))
             raise
         if reason := _unstorable(outputs):
             keep(failure=Outcome(Status.FAIL, Stage.COMPARE, reason))
@@ -136,7 +136,7 @@ class RecordingSession:
         try:
             evidence, outcome = self._session.evidence(), None
         except StageError as error:
-            self._keep({}, Outcome(Status.FAIL, Stage.RUN, str(error)))
+            self._keep({}, Outcome(status(error), Stage.RUN, str(error)))
             raise
         self._keep(evidence, outcome)
         return evidence

@@ -1,1 +1,0 @@
-"""A family of models that cannot be exported exactly, as a user may bring one."""

@@ -76,7 +76,7 @@ def test_a_part_of_the_cells_is_taken_once(monkeypatch):
     monkeypatch.setattr(study, "Worker", Lists)
     study.supervised(CELL, Selection(shard="2/2"), ())
     ((_, selection, *_),) = calls
-    assert (selection.keyword, selection.shard) == (CELL.id, None)
+    assert (selection.keyword, selection.only, selection.shard) == (None, {CELL.id}, None)
 
 
 def jobs(monkeypatch, *cells, kind=Ready, framework=None, **about):
@@ -98,6 +98,7 @@ def jobs(monkeypatch, *cells, kind=Ready, framework=None, **about):
         ),
         ({"kind": Failed, "failure": CheckError("no axis")}, NothingSelectedError, "no axis"),
         ({"framework": "torch"}, UsageError, "runs no graph"),
+        ({"declared": False}, UsageError, "no golden of ours, which planted defects need"),
     ],
 )
 def test_a_cell_that_cannot_be_studied_is_not_passed_over(monkeypatch, about, error, message):
