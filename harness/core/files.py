@@ -1,11 +1,9 @@
-"""Files and folders that are replaced at once, locks between processes, and strict JSON."""
+"""Files and folders that are replaced at once, and locks between processes."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import json
-import math
 import os
 import shutil
 import tempfile
@@ -123,24 +121,3 @@ def written(path: Path, data: bytes) -> Path:
         with suppress(OSError):
             part.unlink()
     return path
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds, read as UTF-8 whatever the locale.
-
-    UsageError, in one line, where it cannot be read or is not strict JSON, which has no NaN and no
-    infinity.
-    """
-    try:
-        text = path.read_bytes().decode()
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON: {error}") from None
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is no number of JSON")
-    return value

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from harness.core.errors import CheckError, ExportError, StageError, UsageError
-from harness.core.files import read_json, replacing
+from harness.core.files import replacing
+from harness.core.reading import read_json
 from harness.core.results import Cell
 from harness.core.schema import Stage
 from harness.exporters import DEFAULT_OPSET

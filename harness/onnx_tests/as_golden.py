@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import GoldenError, UsageError
-from harness.core.files import read_json
+from harness.core.reading import read_json
 from harness.core.schema import Arrays, ModelSpec
 from harness.exporting import bundle
 from harness.goldens import manifest as manifests

@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 
-from harness.core.files import read_json
+from harness.core.reading import read_json
 from harness.graphs.attributes import attributes
 from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS
 from harness.graphs.walk import MAIN, nodes, opset

@@ -18,7 +18,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from harness.core.errors import UsageError
-from harness.core.files import read_json, written
+from harness.core.files import written
+from harness.core.reading import read_json
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report
 from harness.core.schema import Case
 from harness.typed_json import form, plain, typed

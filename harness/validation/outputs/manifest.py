@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import StageError, UsageError
-from harness.core.files import read_json, replacing
+from harness.core.files import replacing
+from harness.core.reading import read_json
 from harness.core.results import Cell, Status
 from harness.core.schema import Stage
 from harness.typed_json import plain, typed

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,51 +78,6 @@ def test_processes_that_put_the_same_folder_all_succeed_and_leave_one(tmp_path, 
     for name in names:
         one, two = ((folder.parent / name / part).read_text() for part in ("one", "two"))
         assert one == two
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b'{"a": NaN}', "is not JSON: NaN is no number of JSON"),
-        (b"[-Infinity]", "is not JSON: -Infinity is no number of JSON"),
-        (b"[1e999]", "is not JSON: 1e999 is no number of JSON"),
-        (b'{"a": 1', "is not JSON: Expecting"),
-        (b'["\xff"]', "is not JSON: 'utf-8' codec can't decode"),
-        pytest.param(b"[" * 100_000, "is not JSON: ", id="nested too deeply"),
-        (b"", "is not JSON: "),
-    ],
-)
-def test_what_is_no_strict_json_is_told_in_one_line(tmp_path, data, message):
-    path = tmp_path / "one.json"
-    path.write_bytes(data)
-    with pytest.raises(UsageError) as caught:
-        files.read_json(path)
-    text = str(caught.value)
-    assert text.startswith(f"{path} {message}")
-    assert len(text.splitlines()) == 1
-
-
-def test_json_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(UsageError, match=r"none\.json: No such file or directory"):
-        files.read_json(tmp_path / "none.json")
-    with pytest.raises(UsageError, match="Is a directory"):
-        files.read_json(tmp_path)
-
-
-def test_json_is_read_as_utf_8_whatever_the_locale(tmp_path):
-    (tmp_path / "one.json").write_bytes('{"é": "→"}'.encode())
-    text = "from harness.core.files import read_json; from pathlib import Path; import sys;"
-    text += " print(ascii(read_json(Path(sys.argv[1]))))"
-    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", text, str(tmp_path / "one.json")],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **plain},
-        check=False,
-    )
-    assert done.stdout == "{'\\xe9': '\\u2192'}\n", done.stderr
 
 
 def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
