@@ -212,7 +212,8 @@ def kill(command: Command, scratch: Path, seconds: float, aimed: bool) -> bool:
         wait_for(command.first, scratch / command.writes, process)
         time.sleep(random.uniform(0, AFTER_THE_FIRST_WRITE))
     else:
-        time.sleep(random.uniform(0, seconds))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(random.uniform(0, seconds))
     process.kill()
     if (status := process.wait()) not in (0, -signal.SIGKILL):
         raise NotWholeError(f"harness {' '.join(command.call)} ends with exit code {status}")
@@ -261,25 +262,26 @@ def tried(name: str, times: int, scratch: Path) -> str:
     place = scratch / command.writes
     call = command.again or command.call
     seconds = undisturbed(call, scratch)
-    places = [(command.writes, command.read), *command.kept]
-    right = {path: read(scratch / path) for path, read in places}
+    right = command.read(place)
+    kept = [(scratch / path, read, read(scratch / path)) for path, read in command.kept]
     counts: Counter[str] = Counter()
     while counts["kills"] < times:
         older = spoil(name, command, scratch)
+        started = time.perf_counter()
         if not kill(command, scratch, seconds, aimed=counts["kills"] % 2 == 1):
+            seconds = min(seconds, time.perf_counter() - started)
             continue
         counts["kills"] += 1
-        must = older and name != "validate"
-        counts[judged(command.read, place, right[command.writes], must)] += 1
-        for path, read in command.kept:
-            judged(read, scratch / path, right[path], must=True)
-    left = len(unfinished(scratch))
+        counts[judged(command.read, place, right, must=older and name != "validate")] += 1
+        for path, read, content in kept:
+            judged(read, path, content, must=True)
+        counts["with litter"] += bool(unfinished(scratch))
     spoil(name, command, scratch)
     undisturbed(call, scratch)
     if remains := unfinished(scratch):
         raise NotWholeError(f"{name}: the next run leaves {', '.join(map(str, remains))}")
     found = ", ".join(f"{number} {what}" for what, number in counts.items())
-    return f"{name}: a run of {seconds:.1f} s, {found}, {left} unfinished, all removed by the next"
+    return f"{name}: a run of {seconds:.1f} s, {found}; none after the next run"
 
 
 def main() -> int:
