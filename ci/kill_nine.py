@@ -92,8 +92,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def report_in(path: Path) -> list[tuple[str, str, int]]:
     """Return every cell of a report with its status and number of cases; UsageError if refused."""
-    report = json_file.read(path)
-    return [(r.cell.id, r.status.value, len(r.cases)) for r in report.results]
+    return [(r.cell.id, r.status.value, len(r.cases)) for r in json_file.read(path).results]
 
 
 @dataclass(frozen=True)
@@ -184,9 +183,8 @@ def spoil(name: str, command: Command, scratch: Path) -> bool:
     place = scratch / command.writes
     if name == "record":
         return True
-    folder = place if place.suffix != ".json" else place.parent
     if name == "convert" or random.random() < 0.5:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(place if place.suffix != ".json" else place.parent, ignore_errors=True)
     elif name == "validate" and (place / bundle.MANIFEST).is_file():
         manifest = json.loads((place / bundle.MANIFEST).read_text())
         (place / bundle.MANIFEST).write_text(json.dumps({**manifest, "key": {}}))
