@@ -47,12 +47,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(path, flags), "rb") as file:
-            _check(path, os.fstat(file.fileno()), limit)
-            data = file.read(limit + 1)
+            status = os.fstat(file.fileno())
+            _check(path, status, limit)
+            data = file.read(status.st_size)  # a larger number would be allocated at once
     except (OSError, ValueError) as error:
         raise UsageError(f"{visible(str(path))}: {_why(error)}") from None
-    if len(data) > limit:
-        raise _large(path, limit)
     return data
 
 

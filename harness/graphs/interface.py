@@ -12,6 +12,7 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from harness.core.errors import CheckError, UsageError, clipped, one_line
+from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Axis, ModelSpec, TensorSpec
 from harness.graphs import walk
 from harness.graphs.inference import dims_of
@@ -72,17 +73,19 @@ def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, i
 def read(path: str) -> onnx.ModelProto:
     """Return the model in a file with its external data; CheckError where it cannot be read."""
     try:
+        check_file(Path(path), MODEL_BYTES)
         return onnx.load(path)
+    except UsageError as error:
+        raise CheckError(str(error)) from error
     except (OSError, ProtobufError, ValueError, onnx.checker.ValidationError) as error:
         raise CheckError(f"{path} is not a readable ONNX model: {one_line(error)}") from error
 
 
 def read_structure(path: Path) -> onnx.ModelProto:
     """Return the model in a file without its external data; UsageError where it is none."""
+    data = read_bytes(path, MODEL_BYTES)
     try:
-        model = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected an ONNX model") from None
+        model = onnx.load_model_from_string(data)
     except (ProtobufError, ValueError) as error:
         raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
     parts = {

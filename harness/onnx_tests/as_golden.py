@@ -67,7 +67,7 @@ def has_golden(path: Path) -> bool:
 
 def read_golden(path: Path) -> Golden:
     """Return the golden that the tests in ``path`` were made from, every tensor verified."""
-    manifest = manifests.read(path / GOLDEN / store.MANIFEST)[0]
+    manifest, form = manifests.read(path / GOLDEN / store.MANIFEST)
     sets, entries = layout.data_sets(path), manifest["cases"]
     if len(sets) != len(entries):
         raise GoldenError(
@@ -90,4 +90,4 @@ def read_golden(path: Path) -> Golden:
             outputs[name] = kept if remainder is None else kept.astype(remainder.dtype) + remainder
         return inputs, outputs
 
-    return store.assembled(path / GOLDEN, manifest, load)
+    return store.assembled(path / GOLDEN, manifest, form, load)

@@ -25,6 +25,7 @@ from harness.core.tolerance import one_ulp
 from harness.exporting import bundle
 from harness.goldens import manifest as manifests
 from harness.goldens import store
+from harness.goldens.form import WEIGHTS
 from harness.goldens.store import Golden
 from harness.graphs import interface, walk
 from harness.onnx_tests import layout
@@ -228,9 +229,9 @@ def _write_beside(convertible: Convertible, manifest: Any, folder: Path) -> None
     """Write what ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
     (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest))
-    weights = convertible.golden.folder / store.WEIGHTS
+    weights = convertible.golden.folder / WEIGHTS
     if weights.is_file():
-        shutil.copyfile(weights, folder / GOLDEN / store.WEIGHTS)
+        shutil.copyfile(weights, folder / GOLDEN / WEIGHTS)
     if convertible.others:
         (folder / BUNDLE).mkdir()
     for path in convertible.others:

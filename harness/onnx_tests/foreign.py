@@ -18,7 +18,7 @@ from onnx import helper
 
 from harness.core.errors import CheckError, StageError, UsageError
 from harness.core.schema import BATCH, Array, Arrays, Axis, Case, GoldenCase, ModelSpec, TensorSpec
-from harness.goldens import store
+from harness.goldens.form import WEIGHTS
 from harness.goldens.noise_floor import DRAWS
 from harness.goldens.store import Golden
 from harness.graphs import interface
@@ -93,7 +93,7 @@ def _golden(path: Path, spec: ModelSpec, cases: Sequence[GoldenCase]) -> StoredG
     files = (f for folder in layout.data_sets(path) for f in sorted(folder.iterdir()))
     manifest = {
         "framework": "onnx",
-        "weights": {"file": store.WEIGHTS, "tensors": {}},
+        "weights": {"file": WEIGHTS, "tensors": {}},
         "sha256": hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest(),
     }
     return StoredGolden(path, manifest, spec, {}, tuple(cases))

@@ -12,7 +12,7 @@ ROOMS = {
     "core": "",
     "typed_json": "core",
     "processes": "core",
-    "goldens": "core",
+    "goldens": "core typed_json",
     "graphs": "core",
     "placing": "core graphs processes",
     "exporters": "core graphs",
