@@ -55,6 +55,12 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return data
 
 
+def read_inside(path: Path, folder: Path, limit: int) -> bytes:
+    """Return what a file of a folder holds; UsageError also where a link leads out of it."""
+    check_inside(path, folder)
+    return read_bytes(path, limit)
+
+
 def read_json(path: Path, limit: int = JSON_BYTES) -> Any:
     """Return what a JSON file holds.
 

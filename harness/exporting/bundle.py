@@ -108,13 +108,7 @@ def read(path: Path) -> Bundle:
                 f" harness diagnose {path / REJECTED} --golden {path / GOLDEN}"
             ) from None
         raise UsageError(f"{path} is not a bundle: no readable {MANIFEST} in it: {error}") from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise UsageError(f"{path / MANIFEST}: expected a bundle manifest of schema {SCHEMA}")
-    failed = manifest.get("failure") is not None
-    typed(manifest, FailedExport if failed else ExportedModel, str(path / MANIFEST))
-    for field in ("exporter", "variant"):
-        if field in manifest:
-            check_path_part(manifest[field], f"{path / MANIFEST}: {field}")
+    check_manifest(manifest, path / MANIFEST)
     bundle = Bundle(path, manifest)
     if bundle.failure is None:
         if not bundle.model.is_file():
@@ -127,6 +121,17 @@ def read(path: Path) -> Bundle:
         if stated is not None and (not inner.is_file() or sha256(inner) != stated):
             raise UsageError(f"{inner} is missing or altered: its SHA-256 is not the bundle's")
     return bundle
+
+
+def check_manifest(manifest: Any, path: Path) -> None:
+    """Raise UsageError where what ``path`` holds is no manifest of a bundle."""
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise UsageError(f"{path}: expected a bundle manifest of schema {SCHEMA}")
+    failed = manifest.get("failure") is not None
+    typed(manifest, FailedExport if failed else ExportedModel, str(path))
+    for field in ("exporter", "variant"):
+        if field in manifest:
+            check_path_part(manifest[field], f"{path}: {field}")
 
 
 def write(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import GoldenError, UsageError
-from harness.core.reading import read_json
+from harness.core.reading import check_inside, read_json
 from harness.core.schema import Arrays, ModelSpec
 from harness.exporting import bundle
 from harness.goldens import manifest as manifests
@@ -51,10 +51,11 @@ def read(path: Path) -> Tests:
         return Tests(tests.golden, model, about, tests.evidence, tests.unavailable, False)
     about = {}
     manifest = path / BUNDLE / bundle.MANIFEST
+    for part in (model, manifest):
+        check_inside(part, path)
     if manifest.is_file():
         about = read_json(manifest)
-        if not isinstance(about, dict):
-            raise UsageError(f"{manifest} is not a readable manifest")
+        bundle.check_manifest(about, manifest)
         if about.get("sha256") != bundle.sha256(model):
             raise UsageError(f"{model} was altered: its SHA-256 is not the bundle's")
     return Tests(read_golden(path), model, about)
@@ -67,6 +68,7 @@ def has_golden(path: Path) -> bool:
 
 def read_golden(path: Path) -> Golden:
     """Return the golden that the tests in ``path`` were made from, every tensor verified."""
+    check_inside(path / GOLDEN / store.MANIFEST, path)
     manifest, form = manifests.read(path / GOLDEN / store.MANIFEST)
     sets, entries = layout.data_sets(path), manifest["cases"]
     if len(sets) != len(entries):

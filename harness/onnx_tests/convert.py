@@ -7,7 +7,6 @@ output K: the difference of a float64 and the float32 nearest to it is a float64
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import onnx
 from harness.core import selectors
 from harness.core.errors import CheckError, NothingSelectedError, StageError, UsageError
 from harness.core.files import replacing
+from harness.core.reading import MODEL_BYTES, TENSOR_BYTES, read_bytes, read_inside
 from harness.core.registry import resolve
 from harness.core.schema import Array, GoldenCase, lengths_text
 from harness.core.tolerance import one_ulp
@@ -28,6 +28,7 @@ from harness.goldens import store
 from harness.goldens.form import WEIGHTS
 from harness.goldens.store import Golden
 from harness.graphs import interface, walk
+from harness.graphs.external_data import tensors
 from harness.onnx_tests import layout
 from harness.onnx_tests.as_golden import BUNDLE, GOLDEN, REMAINDER, has_golden, read_golden
 from harness.subjects.resolve import Kind, Subject
@@ -118,9 +119,9 @@ def from_tests(path: Path, folder: Path) -> int:
         store.copy(restored, folder)
         return len(restored.cases)
     with replacing(folder) as new:
-        shutil.copyfile(path / layout.MODEL, new / bundle.MODEL)
+        (new / bundle.MODEL).write_bytes(read_inside(path / layout.MODEL, path, MODEL_BYTES))
         for other in sorted((path / BUNDLE).iterdir()):
-            shutil.copyfile(other, new / other.name)
+            (new / other.name).write_bytes(read_inside(other, path, MODEL_BYTES))
         store.copy(restored, new / bundle.GOLDEN)
         bundle.bind(new)
         bundle.read(new)
@@ -156,9 +157,11 @@ def _values(proto: Any) -> tuple[list[str], list[str]]:
 
 def _bytes(path: Path, proto: Any) -> bytes:
     """Return the model's file as it is, or with its external data in it."""
-    stored = onnx.load(str(path), load_external_data=False).graph.initializer
-    outside = any(map(onnx.external_data_helper.uses_external_data, stored))
-    return bytes(proto.SerializeToString()) if outside else path.read_bytes()
+    data = read_bytes(path, MODEL_BYTES)
+    external = onnx.TensorProto.EXTERNAL
+    stored = onnx.load_model_from_string(data)
+    outside = any(tensor.data_location == external for tensor in tensors(stored))
+    return bytes(proto.SerializeToString()) if outside else data
 
 
 def _data_set(
@@ -228,11 +231,13 @@ def _completing(golden: Golden, proto: Any) -> Complete | None:
 def _write_beside(convertible: Convertible, manifest: Any, folder: Path) -> None:
     """Write what ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
-    (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest))
+    (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest), "utf-8")
     weights = convertible.golden.folder / WEIGHTS
     if weights.is_file():
-        shutil.copyfile(weights, folder / GOLDEN / WEIGHTS)
+        data = read_inside(weights, weights.parent, TENSOR_BYTES)
+        (folder / GOLDEN / WEIGHTS).write_bytes(data)
     if convertible.others:
         (folder / BUNDLE).mkdir()
     for path in convertible.others:
-        shutil.copyfile(path, folder / BUNDLE / path.name)
+        data = read_inside(path, path.parent, MODEL_BYTES)
+        (folder / BUNDLE / path.name).write_bytes(data)

@@ -7,9 +7,11 @@ graph itself (``harness.oracle.rounding``).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import numpy as np
 from onnx import helper
 
 from harness.core.errors import CheckError, StageError, UsageError
+from harness.core.names import check_printable, is_path_part
+from harness.core.reading import TENSOR_BYTES, read_inside
 from harness.core.schema import BATCH, Array, Arrays, Axis, Case, GoldenCase, ModelSpec, TensorSpec
 from harness.goldens.form import WEIGHTS
 from harness.goldens.noise_floor import DRAWS
@@ -42,7 +46,11 @@ class StoredGolden(Golden):
         return [golden_case.case for golden_case in self.sets]
 
     def load(self, case: Case) -> GoldenCase:
-        return next(golden_case for golden_case in self.sets if golden_case.case.id == case.id)
+        return self._by_id[case.id]
+
+    @cached_property
+    def _by_id(self) -> dict[str, GoldenCase]:
+        return {golden_case.case.id: golden_case for golden_case in self.sets}
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,12 @@ def read(path: Path, model: Path) -> Stored:
     except CheckError as error:
         raise UsageError(str(error)) from None
     name = path.resolve().name
+    if not is_path_part(name):
+        name = re.sub(r"[^\w.-]+", "_", name).strip("._-") or "tests"
     if reason := _incomparable(proto):
         return Stored(_golden(path, ModelSpec(name, "", (), (), name), ()), {}, reason)
+    for value in (*proto.graph.input, *proto.graph.output):
+        check_printable(value.name, f"{model}: the name of an input or output")
     outputs, filled = proto.graph.output, {tensor.name for tensor in proto.graph.initializer}
     sets = [
         (_named(folder, "input", proto.graph.input, filled), _named(folder, "output", outputs))
@@ -90,11 +102,13 @@ def read(path: Path, model: Path) -> Stored:
 
 
 def _golden(path: Path, spec: ModelSpec, cases: Sequence[GoldenCase]) -> StoredGolden:
-    files = (f for folder in layout.data_sets(path) for f in sorted(folder.iterdir()))
+    digest = hashlib.sha256()
+    for file in (f for folder in layout.data_sets(path) for f in sorted(folder.glob("*.pb"))):
+        digest.update(read_inside(file, path, TENSOR_BYTES))
     manifest = {
         "framework": "onnx",
         "weights": {"file": WEIGHTS, "tensors": {}},
-        "sha256": hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest(),
+        "sha256": digest.hexdigest(),
     }
     return StoredGolden(path, manifest, spec, {}, tuple(cases))
 
@@ -171,7 +185,8 @@ def _axes(values: Sequence[Any], sets: Sets) -> dict[str, tuple[Axis, ...]]:
 
     def axis(name: str, place: int, dim: Axis) -> Axis:
         fixed = all(by_name[name].shape[place] == dim for by_name in arrays)
-        return dim if fixed or (isinstance(dim, str) and dim not in unclear) else f"{name}.{place}"
+        clear = isinstance(dim, str) and dim not in unclear and is_path_part(dim)
+        return dim if fixed or clear else f"{name}.{place}"
 
     return {n: tuple(axis(n, i, d) for i, d in enumerate(dims)) for n, dims in declared.items()}
 

@@ -97,10 +97,9 @@ def _exported(
     if selection.opset != DEFAULT_OPSET:
         flags += f" --opset {selection.opset}"
     flags += selection.settings.flags
-    replay = (
-        f"python -m harness.validate {cell.model} --framework {cell.framework}"
-        f" --exporter {cell.exporter} --variant {cell.variant} --runtime {cell.runtime}{flags}"
-    )
+    words = ["python", "-m", "harness.validate", cell.model, "--framework", cell.framework]
+    words += ["--exporter", cell.exporter, "--variant", cell.variant, "--runtime", cell.runtime]
+    replay = f"{shlex.join(words)}{flags}"
     model: Model = exported if isinstance(exported, str) else exported.failure or exported.model
     example = {} if isinstance(exported, str) else exported.manifest.get("example", {})
     return SelectedCell(
