@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def parse_json(data: bytes, path: Path) -> Any:
         why = why or type(error).__name__
         raise UsageError(f"{visible(str(path))} is not JSON: {visible(why)}") from None
     return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds; UsageError, in one line, where it is none."""
+    data = read_bytes(path, TEXT_BYTES)
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        why = visible(str(error) or type(error).__name__)
+        raise UsageError(f"{visible(str(path))} is not usable TOML: {why}") from None
 
 
 def check_inside(path: Path, folder: Path) -> None:
