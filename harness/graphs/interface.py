@@ -74,7 +74,9 @@ def read(path: str) -> onnx.ModelProto:
     """Return the model in a file with its external data; CheckError where it cannot be read."""
     try:
         check_file(Path(path), MODEL_BYTES)
-        return onnx.load(path)
+        model = onnx.load(path)
+        _check_text(model, path)
+        return model
     except UsageError as error:
         raise CheckError(str(error)) from error
     except (OSError, ProtobufError, ValueError, onnx.checker.ValidationError) as error:
@@ -88,6 +90,7 @@ def read_structure(path: Path) -> onnx.ModelProto:
         model = onnx.load_model_from_string(data)
     except (ProtobufError, ValueError) as error:
         raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
+    _check_text(model, path)
     parts = {
         "ir_version": model.ir_version > 0,
         "graph": model.HasField("graph"),
@@ -96,6 +99,20 @@ def read_structure(path: Path) -> onnx.ModelProto:
     if missing := [name for name, present in parts.items() if not present]:
         raise UsageError(f"{path} is not an ONNX model, or is cut short: no {', '.join(missing)}")
     return model
+
+
+def _check_text(model: Any, path: Path | str) -> None:
+    """Raise UsageError where a text in the model is not UTF-8: reading it later would raise."""
+    waiting = [model]
+    try:
+        while waiting:
+            for field, value in waiting.pop().ListFields():
+                if field.message_type is not None:
+                    waiting.extend(value if field.is_repeated else [value])
+                elif field.is_repeated and field.type == field.TYPE_STRING:
+                    list(value)
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not a readable ONNX model: a name is not UTF-8") from None
 
 
 def _check_values(
