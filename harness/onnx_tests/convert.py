@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from harness.core.errors import CheckError, NothingSelectedError, StageError, Us
 from harness.core.files import replacing
 from harness.core.reading import MODEL_BYTES, TENSOR_BYTES, read_bytes, read_inside
 from harness.core.registry import resolve
-from harness.core.schema import Array, GoldenCase, lengths_text
+from harness.core.schema import Array, Arrays, GoldenCase, lengths_text
 from harness.core.tolerance import one_ulp
 from harness.exporting import bundle
 from harness.goldens import manifest as manifests
@@ -31,6 +32,8 @@ from harness.graphs import interface, walk
 from harness.graphs.external_data import tensors
 from harness.onnx_tests import layout
 from harness.onnx_tests.as_golden import BUNDLE, GOLDEN, REMAINDER, has_golden, read_golden
+from harness.processes.limits import OF_A_FILE
+from harness.processes.worker import LostError, call_in_child
 from harness.subjects.resolve import Kind, Subject
 from reference_models import every_step
 
@@ -221,11 +224,36 @@ def _completing(golden: Golden, proto: Any) -> Complete | None:
     by_oracle: Complete | None = every_step.of(golden) if golden.has_weights else None
     if by_oracle is not None or proto is None:
         return by_oracle
+    return partial(_by_graph, proto) if _opens(proto) else None
+
+
+def _opens(proto: Any) -> bool:
     try:
-        session = resolve(ORACLE).open(proto)
+        resolve(ORACLE).open(proto)
     except StageError:
-        return None
-    return lambda case: replace(case, outputs=dict(session.run(case.inputs)), steps=None)
+        return False
+    return True
+
+
+def _by_graph(proto: Any, case: GoldenCase) -> GoldenCase:
+    """Return a case with every step, by the model in float64.
+
+    It runs in a child, for the graph may loop for ever; UsageError where it does.
+    """
+    try:
+        outputs = call_in_child(
+            OF_A_FILE, _run, proto.SerializeToString(), case.inputs, forked=True
+        )
+    except (StageError, LostError) as error:
+        raise UsageError(
+            f"the model cannot be run in float64 to complete the outputs at"
+            f" {lengths_text(case.case.lengths)}: {error}"
+        ) from None
+    return replace(case, outputs=outputs, steps=None)
+
+
+def _run(emit: Any, model: bytes, inputs: Arrays) -> Arrays:
+    return dict(resolve(ORACLE).open(onnx.load_model_from_string(model)).run(inputs))
 
 
 def _write_beside(convertible: Convertible, manifest: Any, folder: Path) -> None:

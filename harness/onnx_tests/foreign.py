@@ -29,6 +29,8 @@ from harness.graphs import interface
 from harness.graphs.inference import dims_of
 from harness.onnx_tests import layout
 from harness.oracle.rounding import measure
+from harness.processes.limits import OF_A_FILE
+from harness.processes.worker import LostError, call_in_child
 
 NUMBER = "test_data_set"
 COMPARED = "bool, integers, float16, float32, float64 and strings"
@@ -203,12 +205,17 @@ def _noise(model: Path, sets: Sets) -> tuple[list[dict[str, float]], dict[str, A
     """Return the noise of every output of every data set, and its source; none if it cannot run."""
     evidence: dict[str, Any] = {"reference": "the stored outputs"}
     try:
-        measured = measure(model, [inputs for inputs, _ in sets])
-    except StageError as error:
+        measured = call_in_child(OF_A_FILE, _measured, model, sets, forked=True)
+    except (StageError, LostError) as error:
         floor = f"one ulp of each output's dtype, for the oracle cannot run the graph: {error}"
         return [], {**evidence, "noise_floor": floor}
     floor = f"the largest error of {DRAWS} runs of the graph in its own types"
     return [noise for _, noise in measured], {**evidence, "noise_floor": floor}
+
+
+def _measured(emit: Any, model: Path, sets: Sets) -> list[tuple[Arrays, dict[str, float]]]:
+    """Return what ``measure`` does; in a child, for the graph may loop for ever."""
+    return measure(model, [inputs for inputs, _ in sets])
 
 
 def _case(

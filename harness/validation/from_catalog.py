@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core import selectors
+from harness.core.errors import UsageError
 from harness.core.results import Cell
 from harness.core.schema import Case, Progress
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
@@ -46,6 +47,10 @@ def planned(
     }
     pairs = dict.fromkeys((cell.model, cell.framework) for cell in cells)
     sources = [store.read(roots[model] / model / framework) for model, framework in pairs]
+    for (model, _), source in zip(pairs, sources, strict=True):
+        if source.spec.name != model:
+            raise UsageError(f"{source.folder} is a golden of {source.spec.name}, not of {model}")
+        catalog.check_spec(source.spec, source.folder)
     chosen = zip(sources, choose(sources, selection), strict=True)
     by_pair = dict(zip(pairs, chosen, strict=True))
     planned = [(cell, *by_pair[cell.model, cell.framework]) for cell in cells]

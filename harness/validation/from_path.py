@@ -99,7 +99,7 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
         model=model,
         replay="",
         example=about.get("example", {}),
-        expected=False,
+        ours=False,
         declared=declared,
         evidence=evidence,
         refused=refused,

@@ -376,7 +376,7 @@ def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
     selection = Selection(files[:1], runtimes=["planted"], golden=Path(files[3]))
     prepared = pipeline.prepare(selection, print)
     prepared.rows = [Expectation("*", Stage.RUN, "planted", "")]
-    prepared.jobs = [replace(job, expected=True) for job in prepared.jobs]
+    prepared.jobs = [replace(job, ours=True) for job in prepared.jobs]
     results = []
     report = pipeline.judge(prepared, "", results.append, lambda job: None)
     (result,) = report.results
