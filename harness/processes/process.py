@@ -87,8 +87,8 @@ class Process:
         """Count its output from 0 again."""
         self._output.written = 0
 
-    def lines(self, count: int) -> list[str]:
-        """Return the last non-empty lines of its output, once it has ended."""
+    def lines(self, count: int = 0) -> list[str]:
+        """Return the last non-empty lines of its output, once it has ended; for 0 all it keeps."""
         return self._output.lines()[-count:]
 
     def wait(self, seconds: float) -> int | None:
