@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError
+from harness.core.temporary import temporary_beside
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -24,7 +23,8 @@ def check_writable(folder: Path) -> None:
     """Raise UsageError where ``folder`` cannot be made or replaced; nothing is left behind."""
     parent = next(place for place in folder.absolute().parents if place.exists())
     try:
-        Path(tempfile.mkdtemp(dir=parent)).rmdir()
+        with temporary_beside(parent / folder.name) as new:
+            new.mkdir()
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
 
@@ -34,28 +34,27 @@ def replacing(folder: Path) -> Iterator[Path]:
     """Yield a new, empty folder that replaces ``folder`` when the block ends without error.
 
     Where the system can exchange two names in one step (Linux), it does; elsewhere the old folder
-    is moved aside first. Of several processes that put the same folder the last one wins.
+    is moved aside first. Of several processes that put the same folder the last one wins. What
+    earlier processes left beside it when they died is removed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with temporary_beside(folder) as new:
+        new.mkdir()
         new.chmod(0o755)
         yield new
         _put(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def _put(new: Path, folder: Path) -> None:
-    """Rename ``new`` to ``folder``, a name that another process may take or free meanwhile."""
-    aside: list[Path] = []
+    """Rename ``new`` to ``folder``, a name that another process may take or free meanwhile.
+
+    The old folder is at ``new`` then, or at a name that begins as that one.
+    """
+    number = 0
     while not (_renamed(new, folder) or _exchange(new, folder)):
-        old = new.with_name(f"{new.name}-old{len(aside)}")
         with suppress(FileNotFoundError):
-            folder.rename(old)
-            aside.append(old)
-    for old in aside:
-        shutil.rmtree(old, ignore_errors=True)
+            folder.rename(new.with_name(f"{new.name}-old{number}"))
+            number += 1
 
 
 def _renamed(new: Path, folder: Path) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.core.errors import StageError, UnavailableError, UsageError
 from harness.core.results import CaseResult, CellResult, Status
 from harness.core.schema import Case, Progress, Stage
+from harness.core.temporary import temporary_folder
 from harness.diagnosis import (
     departure,
     examples,
@@ -58,8 +58,8 @@ def cell(
         return replace(first, why="there is no graph to look into")
     if result.status is Status.PASS:
         return replace(first, judged=[c.case for c in result.cases])
-    with TemporaryDirectory() as folder:
-        return _Examination(job, good, by_user, first, progress, Path(folder)).run(result)
+    with temporary_folder() as folder:
+        return _Examination(job, good, by_user, first, progress, folder).run(result)
 
 
 class _Examination:

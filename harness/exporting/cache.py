@@ -17,6 +17,7 @@ from harness.core import install
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line, passing
 from harness.core.registry import resolve
 from harness.core.schema import Progress
+from harness.core.temporary import clear_beside
 from harness.exporters import EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle, source_hash
@@ -63,6 +64,8 @@ def ensure(
     each export.
     """
     jobs, read = list(jobs), read or {}
+    for job in jobs:
+        clear_beside(Path(job.folder))
     texts: dict[str, source_hash.ModuleText] = {}
     plans = {
         job.name: _plan(job, read.get(job.golden) or store.read(Path(job.golden)), texts)

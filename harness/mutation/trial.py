@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -15,6 +14,7 @@ import onnx
 from harness.core.errors import StageError
 from harness.core.results import CaseResult, Status
 from harness.core.schema import Array, Arrays, Case, GoldenCase, Runtime, Session, Stage
+from harness.core.temporary import temporary_folder
 from harness.core.tolerance import one_ulp
 from harness.graphs import interface
 from harness.graphs.example import sizes_of
@@ -92,7 +92,7 @@ class Court:
         when it begins (False) and when it is done (True).
         """
         waiting = list(reversed(tried))
-        with TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             for kind, defect in kinds.items():
                 last: Trial | None = None
                 for mutant in defect(self._subject):
@@ -105,7 +105,7 @@ class Court:
                         continue
                     path = self.path
                     if mutant.model is not None:
-                        path = Path(folder) / "mutant.onnx"
+                        path = folder / "mutant.onnx"
                         onnx.save_model(mutant.model, path)
                     last = self._try(kind, mutant, path, not graded, notify)
                     notify(True, last)

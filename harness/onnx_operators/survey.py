@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from harness.core.temporary import temporary_folder
 from harness.onnx_operators import cases as operator_cases
 from harness.onnx_operators.cases import CRASHED, OperatorCase, OperatorVerdict
 from harness.processes.limits import Limits
@@ -52,6 +51,5 @@ def survey(
 
 def judge(emit: Heed, runtime: GuardedRuntime, case: OperatorCase) -> OperatorVerdict:
     """Judge a case in this process."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        return operator_cases.judge(case, runtime, path)
+    with temporary_folder() as folder:
+        return operator_cases.judge(case, runtime, folder / "model.onnx")

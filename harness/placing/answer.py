@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import onnx
 
 from harness.core.errors import UsageError, one_line
+from harness.core.temporary import temporary_folder
 from harness.graphs import walk
 from harness.graphs.interface import read_structure
 from harness.placing.partition import PlacedNodes, Versions, partition
@@ -69,8 +69,8 @@ def of_file(path: Path, opsets: Sequence[int] = ()) -> tuple[Versions, list[Answ
     """
     own = walk.opset(read_structure(path))
     opsets = opsets or [own]
-    with tempfile.TemporaryDirectory() as folder:
-        files = [path if n == own else Path(folder) / f"{n}.onnx" for n in opsets]
+    with temporary_folder() as folder:
+        files = [path if n == own else folder / f"{n}.onnx" for n in opsets]
         for opset, file in zip(opsets, files, strict=True):
             if opset != own:
                 onnx.save(_converted(path, opset), file)

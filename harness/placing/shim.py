@@ -7,11 +7,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 from harness.core.errors import UnavailableError, UsageError
 from harness.core.files import replacing
+from harness.processes.limits import UNLIMITED
+from harness.processes.process import Process
 
 SOURCE = Path(__file__).with_name("shim.c")
 LIBRARY = "libplacement.so"
@@ -82,16 +83,16 @@ def _build(provider: bytes, folder: Path) -> None:
         )
         command = [*program, "-shared", "-fPIC", "-O1", "-w"]
         command += ["-o", str(new / LIBRARY), str(SOURCE), str(stubs)]
+        process = Process(command, UNLIMITED.output, {"TMPDIR": str(new)})
         try:
-            result = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            named = shlex.join(program)
-            raise UnavailableError(f"{named} did not end within {SECONDS} s") from None
-        if result.returncode:
-            message = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[0]
-            named = shlex.join(program)
+            status = process.wait(SECONDS)
+        finally:
+            process.kill()
+        named = shlex.join(program)
+        if status is None:
+            raise UnavailableError(f"{named} did not end within {SECONDS} s")
+        if status:
+            message = (process.lines() or [f"exit code {status}"])[0]
             raise UnavailableError(f"{named} cannot build the placement's library: {message}")
         for name in libraries(provider):
             (new / name).symlink_to(LIBRARY)

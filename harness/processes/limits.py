@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 GIB = 2**30
 SECONDS = 1800.0
 """A call's time where none is asked for."""
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Limits:
     """What one call in a child may use: wall time in seconds, bytes of data, bytes of output.
 
-    Where ``seconds`` is None it is half an hour; where ``memory`` is, half of the machine's.
+    Where ``seconds`` is None it is half an hour; where ``memory`` is, half of the machine's. A call
+    that sends no event and does not end for ``silence`` seconds hangs.
     """
 
     seconds: float | None = None
     memory: int | None = None
     output: int = 16 * 2**20
+    silence: float | None = None
 
     @property
     def time(self) -> float:
@@ -52,6 +52,15 @@ def not_kept() -> str:
     return "" if sys.platform == "linux" else f"memory: {sys.platform} has no limit of data"
 
 
+def data_in_use() -> int:
+    """Return the bytes of data that this process has, as a limit counts them; 0 where unknown."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def confine(memory: int) -> None:
     """Limit this process to ``memory`` bytes of data and no core dump, where the platform can."""
     try:
@@ -63,10 +72,3 @@ def confine(memory: int) -> None:
         soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         with suppress(OSError, ValueError):
             resource.setrlimit(kind, (soft, hard))
-
-
-def end_with_parent() -> None:
-    """Have Linux kill this process when the thread that started it ends."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

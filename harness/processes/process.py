@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
+
+from harness.processes import lifeline
+from harness.processes.forked import Forked
+from harness.processes.lifeline import Lifeline
 
 LOOK = 0.2
 """Seconds between checks that a process lives: what it forked may hold its pipes open."""
@@ -24,29 +27,39 @@ _TAIL = 4096
 class Process:
     """A child that leads a session of its own, so that a terminal's Ctrl-C does not reach it.
 
+    It runs a command, or a function in a fork of this process; ``line`` ends it with this process.
     Its output is what it writes to standard error and, unless ``answers`` is set, to standard
     output: the end is kept, and over ``limit`` bytes since ``renew`` the process is killed. With
-    ``answers`` standard input and output are the caller's. The child inherits ``handle``, that of
-    a connection. OSError where there is no such command.
+    ``answers``, which is for commands, standard input and output are the caller's. The child
+    inherits ``handle``, that of a connection. OSError where there is no such command.
     """
 
     def __init__(
         self,
-        command: Sequence[str],
+        runs: Sequence[str] | Callable[[], object],
         limit: int,
         environment: Mapping[str, str] | None = None,
-        handle: int | None = None,
+        handle: int = -1,
         answers: bool = False,
+        line: Lifeline | None = None,
     ) -> None:
-        self._mark = f"HARNESS_PROCESS_{uuid4().hex}"
-        self._popen = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if answers else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if answers else subprocess.STDOUT,
-            env={**os.environ, **(environment or {}), self._mark: "1"},
-            **_apart(handle),
-        )
+        self._mark = lifeline.new_mark()
+        self._line = line or Lifeline()
+        environment = {**(environment or {}), self._mark: "1"}
+        self._popen: subprocess.Popen[bytes] | Forked
+        with self._line:
+            if callable(runs):
+                self._popen = Forked(runs, handle, self._line.theirs, self._mark, environment)
+            else:
+                self._popen = subprocess.Popen(
+                    runs,
+                    stdin=subprocess.PIPE if answers else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE if answers else subprocess.STDOUT,
+                    env={**os.environ, **environment},
+                    **_apart([n for n in (handle, self._line.theirs) if n >= 0]),
+                )
+                lifeline.tie(self._line.theirs, self._popen.pid)
         output = self._popen.stderr if answers else self._popen.stdout
         assert output is not None
         self._output = _Output(output, limit, self._popen.kill)
@@ -74,17 +87,22 @@ class Process:
         """Count its output from 0 again."""
         self._output.written = 0
 
-    def lines(self, count: int) -> list[str]:
-        """Return the last non-empty lines of its output, once it has ended."""
+    def lines(self, count: int = 0) -> list[str]:
+        """Return the last non-empty lines of its output, once it has ended; for 0 all it keeps."""
         return self._output.lines()[-count:]
+
+    def wait(self, seconds: float) -> int | None:
+        """Return its exit code, as ``Popen`` does, once it has ended; None where it has not."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._popen.wait(seconds)
+        return None
 
     def ended(self) -> str:
         """Return how it ended, which may be a moment after its connection closed."""
         if self.flooded:
             return f"wrote over {self._output.limit:,} bytes of output and was killed"
-        try:
-            status = self._popen.wait(_GRACE)
-        except subprocess.TimeoutExpired:
+        status = self.wait(_GRACE)
+        if status is None:
             self.kill()
             return "sent no readable answer and was killed"
         if status >= 0:
@@ -96,13 +114,15 @@ class Process:
     def kill(self) -> None:
         """Kill it and what it started, in other sessions too where there is a /proc.
 
-        What it started has the mark in its environment, unless that was cleared.
+        What it started has the mark in its environment, unless that was cleared; what a fork of
+        this process has forked has the descriptor of that name.
         """
         if sys.platform == "win32":
             self._popen.kill()
         else:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
+        self._line.cut()
         self._popen.wait()
         for _ in range(100):
             if not self._kill_marked():
@@ -112,12 +132,18 @@ class Process:
     def _kill_marked(self) -> int:
         """Kill the processes that have the mark and return their number."""
         killed = 0
-        for environ in Path("/proc").glob("[0-9]*/environ"):
+        for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if self._mark.encode() in environ.read_bytes():
-                    os.kill(int(environ.parent.name), signal.SIGKILL)
+                if self._is_marked(folder):
+                    os.kill(int(folder.name), signal.SIGKILL)
                     killed += 1
         return killed
+
+    def _is_marked(self, folder: Path) -> bool:
+        if self._mark.encode() in (folder / "environ").read_bytes():
+            return True
+        forked = isinstance(self._popen, Forked)
+        return forked and any(self._mark in os.readlink(n) for n in (folder / "fd").iterdir())
 
 
 _BANNER = re.compile(
@@ -154,11 +180,10 @@ class _Output:
                     self._kill()
 
 
-def _apart(handle: int | None) -> dict[str, Any]:
-    """Return the arguments of ``Popen`` for a session leader that inherits ``handle``."""
+def _apart(handles: Sequence[int]) -> dict[str, Any]:
+    """Return the arguments of ``Popen`` for a session leader that inherits ``handles``."""
     if sys.platform == "win32":
-        if handle is None:
-            return {}
-        os.set_handle_inheritable(handle, True)
-        return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})}
-    return {"pass_fds": () if handle is None else (handle,), "start_new_session": True}
+        for handle in handles:
+            os.set_handle_inheritable(handle, True)
+        return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": handles})}
+    return {"pass_fds": handles, "start_new_session": True}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from harness.core.errors import StageError, crashed, one_line
 from harness.core.registry import resolve
 from harness.core.results import CaseResult, OutputComparison, Status
 from harness.core.schema import Array, Case, GoldenCase, Runtime, Session, Stage
+from harness.core.temporary import temporary_folder
 from harness.core.tolerance import Row
 from harness.goldens.store import Golden
 from harness.relations import RELATIONS
@@ -44,7 +44,7 @@ def judge(
     failing case; any other exception is an error.
     """
     loaded = [golden.load(case) for case in spread(cases)]
-    with tempfile.TemporaryDirectory(prefix="relation_") as folder:
+    with temporary_folder() as folder:
         context = Context(
             golden.spec,
             model,
@@ -53,7 +53,7 @@ def judge(
             loaded,
             frozenset(case.raggedness for case in golden.cases),
             partial(compare.structure, row=row),
-            Path(folder),
+            folder,
         )
         check: Check | None = None
         for number, golden_case in enumerate(loaded):

@@ -37,7 +37,7 @@ class PythonServer:
 
     def __init__(self, target: str, environment: Mapping[str, str]) -> None:
         self._target = target
-        self._worker = Worker(UNLIMITED, environment, tied=False)
+        self._worker = Worker(UNLIMITED, environment)
         self._forgotten: list[int] = []
         weakref.finalize(self, self._worker.stop)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness.core.errors import StageError
 from harness.core.schema import Array, Arrays, Runtime
+from harness.core.temporary import temporary_folder
 
 SIZE = 64
 """Rows, features and units: a multiple of 8, which tensor cores ask for."""
@@ -69,9 +69,9 @@ def probes() -> list[ProductProbe]:
 def run(off: Runtime, on: Runtime) -> dict[str, Any]:
     """Return both errors and a verdict for each probe, by its name; empty verdicts are good."""
     results: dict[str, dict[str, Any]] = {}
-    with TemporaryDirectory(prefix="canary_") as folder:
+    with temporary_folder() as folder:
         for probe in probes():
-            path = Path(folder) / f"{probe.name}.onnx"
+            path = folder / f"{probe.name}.onnx"
             onnx.save(probe.model, path)
             try:
                 errors = [probe.error(_output(runtime, path, probe)) for runtime in (off, on)]

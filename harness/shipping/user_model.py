@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from harness.core import selectors
 from harness.core.errors import ExportError, UsageError, unknown
 from harness.core.results import CellResult, Report, Status
 from harness.core.schema import Progress
+from harness.core.temporary import temporary_folder
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle
@@ -80,8 +80,7 @@ def ship(
     ):
         if name not in choices:
             raise unknown(kind, name, set(choices))
-    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
-        folder = Path(scratch)
+    with temporary_folder() as folder:
         settings = _make(request, folder, progress)
         about = json.loads((folder / user_model.ABOUT).read_text())
         if failure := about.get("failure"):

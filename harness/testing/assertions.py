@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,17 +35,18 @@ def assert_conforms(
     """
     __tracebackhide__ = True
     from harness import api
+    from harness.core.temporary import temporary_folder
     from harness.subjects.resolve import EXPORTABLE, FOLDERS, resolve
 
     shared: dict[str, Any] = {"lengths": lengths, "batch": batch, "runtimes": runtimes}
     stored = isinstance(model, str | Path) and (
         golden is not None or resolve(str(model), {*EXPORTABLE, *FOLDERS}).kind in FOLDERS
     )
-    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+    with temporary_folder() as scratch:
         if stored:
             report: Report = api.validate(model, golden=golden, **shared, **options)
         else:
-            folder = Path(scratch, "bundle") if output is None else Path(output)
+            folder = scratch / "bundle" if output is None else Path(output)
             report = api.export(model, folder, inputs=inputs, **shared, **options)
     if refusal := _refusal(report, runtimes, bool(stored or output)):
         raise AssertionError(refusal)

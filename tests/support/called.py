@@ -1,6 +1,8 @@
 """Functions for a child process: each takes what emits events, then its arguments."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +38,32 @@ def prints(emit, size):
 def sleeps(emit, seconds=600):
     emit(os.getpid())
     time.sleep(seconds)
+
+
+def holds_the_interpreter(emit):
+    """Go on in one call of C code, in which no other thread runs, for more than a lifetime."""
+    emit(os.getpid())
+    re.fullmatch("(a+)+b", "a" * 60)
+
+
+def is_killed(emit):
+    print("last words", flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def forks_another(emit):
+    """Fork a process that is no process group's and no command's, and wait with it."""
+    if other := os.fork():
+        emit(other)
+    else:
+        os.setsid()
+    time.sleep(600)
+
+
+def looks_around(emit):
+    """Return what a process was given: its flags, its handler of SIGTERM, what was kept before."""
+    print("from the child", end="")
+    return sys.flags.isolated, sys.flags.safe_path, signal.getsignal(signal.SIGTERM), list(_KEPT)
 
 
 def starts_another(emit):

@@ -6,15 +6,14 @@ import contextlib
 import inspect
 import io
 import re
-import tempfile
 import warnings
-from pathlib import Path
 from typing import Any
 
 import onnx
 
 from harness.core.errors import ExportError
 from harness.core.schema import Arrays, ModelSpec
+from harness.core.temporary import temporary_folder
 from harness.exporters.keras.signature import bind_inputs, tensor_specs
 from harness.exporters.quiet import tf2onnx_errors
 from harness.exporters.stock.quiet import tensorflow_message
@@ -31,12 +30,12 @@ def export(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
     """
     signature = _signature(model, spec)
     with (
-        tempfile.TemporaryDirectory() as folder,
+        temporary_folder() as folder,
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
-        path = Path(folder) / "model.onnx"
+        path = folder / "model.onnx"
         try:
             with tf2onnx_errors():
                 model.export(

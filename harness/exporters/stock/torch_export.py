@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 
 from harness.core.errors import ExportError
 from harness.core.schema import Arrays, ModelSpec
+from harness.core.temporary import temporary_folder
 from harness.exporters.stock.quiet import root_cause, without_stderr
 
 
@@ -41,8 +40,8 @@ def _export(
     """Export a module in evaluation mode, traced on ``example``."""
     arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in spec.inputs)
     try:
-        with tempfile.TemporaryDirectory() as folder, without_stderr():
-            path = Path(folder) / "model.onnx"
+        with temporary_folder() as folder, without_stderr():
+            path = folder / "model.onnx"
             program = torch.onnx.export(
                 model.eval(),
                 arguments,

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,14 +17,18 @@ from harness.processes.worker import LostError, Worker, call_in_child
 from tests.support import ROOT, called
 from tests.support.processes import ends
 
+forks = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
-@pytest.fixture
-def start():
-    """Starts workers, all of which are stopped in the end."""
+
+@pytest.fixture(params=["new", pytest.param("forked", marks=forks)])
+def start(request, monkeypatch):
+    """Starts workers, new or forked, all of which are stopped in the end."""
     workers = []
+    monkeypatch.setattr(called, "_KEPT", [])
+    monkeypatch.setattr("harness.processes.worker.available", lambda: True)
 
     def started(limit=Limits(), **options):  # noqa: B008
-        workers.append(Worker(limit, **options))
+        workers.append(Worker(limit, forked=request.param == "forked", **options))
         return workers[-1]
 
     yield started
@@ -123,25 +128,91 @@ def test_one_call_has_a_process_of_its_own():
     assert call_in_child(Limits(), called.counts, 1) == 1
 
 
-PARENT = """
-import os, sys, threading
+def test_a_call_that_gives_no_sign_of_life_has_hung(start, monkeypatch):
+    clock, events = [0.0], []
+    now = SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setattr("harness.processes.worker.time", now)
+    worker = start(Limits(seconds=1000.0, silence=60.0))
+    worker.begin(called.sleeps)
+    for clock[0] in (50.0, 100.0):
+        assert worker.connection.poll(300 if not events else 0) is not bool(events)
+        assert worker.poll(events.append) is None
+    assert len(events) == 1
+    clock[0] = 111.0
+    with pytest.raises(LostError, match=r"^gave no sign of life for 60 s and was killed$"):
+        worker.poll(events.append)
+    assert all(ends(pid) for pid in events)
+
+
+def test_a_crash_is_told_with_the_last_lines(start):
+    with pytest.raises(LostError, match=r"^ended with signal SIGSEGV: last words$"):
+        start().call(called.is_killed)
+
+
+@pytest.mark.parametrize("flags", [["-I"], ["-P"]])
+def test_python_trusts_no_more_in_a_child_than_here(flags):
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{LOOKED.format(forked=False)}"
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{int(flags == ['-I'])} True 0 []"
+
+
+LOOKED = """
+import atexit, signal, sys
 from harness.processes.limits import Limits
-from harness.processes.worker import Worker
+from harness.processes.worker import call_in_child
 from tests.support import called
-worker = Worker(Limits(), tied={tied})
-worker.call({call}, heed=lambda pid: (print(pid, flush=True), {ending}))
+called._KEPT.append("before")
+atexit.register(print, "at exit", file=sys.stderr)
+signal.signal(signal.SIGTERM, lambda *_: None)
+sys.stdout.write("")
+found = call_in_child(Limits(), called.looks_around, forked={forked})
+print(*found, end="")
 """
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("ending", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
-def test_a_child_ends_with_its_parent_in_the_middle_of_a_call(tied, ending):
-    program = PARENT.format(tied=tied, call="called.sleeps", ending=ending)
+@forks
+def test_a_fork_has_what_is_here_but_streams_handlers_and_ends_of_its_own():
+    program = LOOKED.format(forked=True).replace('write("")', 'write("once ")')
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert ends(int(done.stdout)), done.stderr
+    assert (done.stdout, done.stderr) == ("once 0 False 0 ['before']", "at exit\n")
+
+
+@forks
+def test_a_fork_holds_no_lock_and_no_pipe_of_this_process(tmp_path):
+    import fcntl
+
+    (tmp_path / "lock").touch()
+    reading, writing = os.pipe()
+    with (tmp_path / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        worker = Worker(Limits(), forked=True)
+    os.close(writing)
+    try:
+        assert worker.call(called.counts, 0)
+        with (tmp_path / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert os.read(reading, 1) == b""
+    finally:
+        worker.stop()
+        os.close(reading)
+
+
+@forks
+def test_what_a_fork_forked_ends_with_it():
+    events = []
+    with pytest.raises(LostError):
+        call_in_child(Limits(3.0), called.forks_another, heed=events.append, forked=True)
+    assert all(ends(pid) for pid in events)
+
+
+def test_a_fork_is_a_new_process_where_a_library_does_not_survive_it(monkeypatch):
+    monkeypatch.setattr(called, "_KEPT", ["here"])
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert call_in_child(Limits(), called.looks_around, forked=True)[3] == []
 
 
 def test_what_a_platform_cannot_keep_is_told(monkeypatch):

@@ -1,0 +1,114 @@
+"""Children end with the process that started them, whatever they do and however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.processes import ends, runs
+
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
+PARENT = """
+import os, sys, threading, time
+from harness.processes.limits import Limits
+from harness.processes.process import Process
+from harness.processes.worker import Worker
+from tests.support import called
+
+def end(pid):
+    print(pid, flush=True)
+    {ending}
+"""
+CALL = "Worker(Limits(), forked={forked}).call(called.{function}, heed=end)"
+
+
+def parent(program):
+    """Run a program that prints the number of a process before it ends; return that number."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.stdout, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("forked", [False, pytest.param(True, marks=LINUX)])
+@pytest.mark.parametrize("ending", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        "sleeps",
+        *(pytest.param(f, marks=LINUX) for f in ("holds_the_interpreter", "starts_another")),
+    ],
+)
+def test_a_child_ends_with_its_parent_in_the_middle_of_a_call(forked, ending, function):
+    call = CALL.format(forked=forked, function=function)
+    assert ends(parent(PARENT.format(ending=ending) + call))
+
+
+@LINUX
+def test_a_program_that_is_not_python_ends_with_its_parent():
+    started = """process = Process(["sh", "-c", "sleep 600 & echo $!; wait"], 100, answers=True)
+end(int(process.stdout.readline()))"""
+    assert ends(parent(PARENT.format(ending="os.kill(os.getpid(), 9)") + started))
+
+
+@LINUX
+def test_a_closed_terminal_ends_a_program_and_its_children():
+    ending = "os.kill(os.getpid(), 1)"
+    call = CALL.format(forked=False, function="holds_the_interpreter")
+    assert ends(parent(PARENT.format(ending=ending) + call))
+
+
+@LINUX
+def test_a_fork_that_this_process_made_elsewhere_keeps_no_child_alive():
+    """A data loader's worker, say, inherits all of the parent's descriptors and outlives it."""
+    ending = "os.fork() and os.kill(os.getpid(), 9) or os.closerange(0, 3) or time.sleep(600)"
+    program = PARENT.format(ending=ending) + CALL.format(
+        forked=False, function="holds_the_interpreter"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True
+    )
+    with process:
+        child = int(process.stdout.readline())
+        assert ends(child)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@LINUX
+def test_a_child_outlives_the_thread_that_started_it_and_ends_where_nothing_holds_it():
+    program = (
+        PARENT.format(ending="pass")
+        + """
+kept = []
+def begin():
+    kept.append(Worker(Limits()))
+    kept[0].begin(called.holds_the_interpreter)
+thread = threading.Thread(target=begin)
+thread.start()
+thread.join()
+while not kept[0].connection.poll(0.1):
+    pass
+kept[0].poll(end)
+sys.stdin.read(1)
+kept.clear()
+sys.stdin.read()
+"""
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    with process:
+        child = int(process.stdout.readline())
+        assert runs(child)
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        assert ends(child)
