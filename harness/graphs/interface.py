@@ -85,7 +85,11 @@ def read(path: str) -> onnx.ModelProto:
 
 def read_structure(path: Path) -> onnx.ModelProto:
     """Return the model in a file without its external data; UsageError where it is none."""
-    data = read_bytes(path, MODEL_BYTES)
+    try:
+        data = read_bytes(path, MODEL_BYTES)
+    except UsageError as error:
+        expected = "" if "expected" in str(error) else "; expected an ONNX model"
+        raise UsageError(f"{error}{expected}") from None
     try:
         model = onnx.load_model_from_string(data)
     except (ProtobufError, ValueError) as error:

@@ -81,7 +81,7 @@ import sys
 from harness.commands.run import ended
 
 def command(argv):
-    print("cut short \u2026")
+    print("cut short \\u2026")
     {body}
     return 1
 
