@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 from contextlib import suppress
+from functools import cache
 from itertools import count
 from uuid import uuid4
 from weakref import WeakSet
@@ -40,6 +41,7 @@ class Lifeline:
     def __init__(self) -> None:
         self.theirs = self._ours = -1
         if sys.platform == "linux":
+            _heed_forks()
             self.theirs, self._ours = os.pipe()
             _LINES.add(self)
 
@@ -109,6 +111,12 @@ def _swept(owner: str) -> Lifeline:
     return line
 
 
+@cache
+def _heed_forks() -> None:
+    if sys.platform == "linux":
+        os.register_at_fork(after_in_child=_forget)
+
+
 def _forget() -> None:
     """Close the ends that a fork of this process has: they are not its own."""
     global _owner, _sweeper
@@ -120,5 +128,3 @@ def _forget() -> None:
 _LINES: WeakSet[Lifeline] = WeakSet()
 _NUMBERS = count()
 _owner, _sweeper = uuid4().hex, None  # type: str, Lifeline | None
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget)
