@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.core import archives
 from harness.core.errors import UsageError, one_line
+from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
 from harness.core.schema import Array, Arrays
+from harness.frameworks import pt2_archive
 from harness.subjects.description import InputDescription
 
 FRAMEWORK = "torch"
@@ -31,15 +34,20 @@ def recognises(model: object) -> bool:
 
 
 def read(path: Path) -> Any:
-    """Return the model in a ``.pt2`` or TorchScript file; UsageError where it holds none."""
+    """Return the model in a ``.pt2`` or TorchScript file; UsageError where it holds none.
+
+    A TorchScript file may read and write any file when it is run; a ``.pt2`` file may not.
+    """
+    program = path.suffix.lower() == ".pt2"
+    check_file(path, archives.BYTES)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if path.suffix == ".pt2":
-                return torch.export.load(path)
-            return torch.jit.load(str(path), map_location="cpu")
+            return pt2_archive.load(path) if program else torch.jit.load(str(path), "cpu")
+    except UsageError:
+        raise
     except Exception as error:
-        kind = "torch.export program (.pt2)" if path.suffix == ".pt2" else "TorchScript file"
+        kind = "torch.export program (.pt2)" if program else "TorchScript file"
         raise UsageError(f"{path} is no readable {kind}: {one_line(error)}") from None
 
 
@@ -214,14 +222,15 @@ def _tensors(module: Any) -> Iterator[tuple[str, Tensor]]:
 
 def _load(module: nn.Module, path: Path) -> None:
     try:
+        data = read_bytes(path, TENSOR_BYTES)
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load
 
-            state = load_file(path)
+            state = load(data)
         else:
-            state = torch.load(io.BytesIO(path.read_bytes()), "cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; expected a state dict") from None
+            state = torch.load(io.BytesIO(data), "cpu", weights_only=True)
+    except UsageError:
+        raise
     except Exception as error:
         reason = one_line(error) if path.suffix == ".safetensors" else "it is no plain state dict"
         raise UsageError(

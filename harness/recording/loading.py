@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,35 @@ def load(source: Subject, weights: Path | None) -> Any:
     return user_model(model, source.text, weights, lambda: _built(source, factory))
 
 
+@contextmanager
+def _importable(source: Subject) -> Iterator[None]:
+    """Let a subject, and nothing that is imported later, import what lies beside it.
+
+    A file's folder is first on the path. The current folder is last, so that nothing in it hides an
+    installed module, and only for a module that is found nowhere else.
+    """
+    added = ""
+    if source.place.endswith(".py"):
+        added = str(Path(source.place).resolve().parent)
+        sys.path.insert(0, added)
+    elif not _found(source.place.partition(".")[0]):
+        added = os.getcwd()
+        sys.path.append(added)
+    try:
+        yield
+    finally:
+        if added and added in sys.path:
+            sys.path.remove(added)
+
+
+def _found(module: str) -> bool:
+    """Return whether a module of the top level is imported, or is found on the path."""
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def user_model(model: Any, text: str, weights: Path | None = None, again: Any = None) -> Any:
     """Return a live model as its framework's ``UserModel``; UsageError where it is of none.
 
@@ -62,16 +94,17 @@ def _factory(source: Subject) -> Any:
     try:
         if source.place.endswith(".py"):
             path = Path(source.place).resolve()
-            sys.path.insert(0, str(path.parent))
-            name = f"{path.stem}_of_user" if path.stem in sys.modules else path.stem
+            name = f"{path.stem}_of_user" if _found(path.stem) else path.stem
             spec = importlib.util.spec_from_file_location(name, path)
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
-            spec.loader.exec_module(module)
+            with _importable(source):
+                spec.loader.exec_module(module)
         else:
-            module = importlib.import_module(source.place)
+            with _importable(source):
+                module = importlib.import_module(source.place)
     except SystemExit as error:
         raise UsageError(f"{source.place} ends the process when imported: {error!r}") from None
     except Exception as error:
@@ -94,6 +127,7 @@ def _built(source: Subject, factory: Any) -> Any:
     if not callable(factory) or (live and not isinstance(factory, type)):
         return factory
     try:
-        return factory()
+        with _importable(source):
+            return factory()
     except (Exception, SystemExit) as error:
         raise UsageError(f"{source.text} raises {one_line(error)}") from None

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 
 from harness.core.errors import CheckError, StageError, UsageError, one_line
+from harness.core.names import check_printable
+from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Array, Arrays, Axis
 from harness.graphs import interface, walk
 from harness.graphs.attributes import attribute, constants
@@ -23,7 +25,8 @@ READS_ROWS = ("Gather", "GatherElements")
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Return the model in a file; UsageError where it is no valid ONNX."""
+    """Return the model in a file; UsageError where it is no valid ONNX with printable names."""
+    check_file(path, MODEL_BYTES)
     try:
         model = interface.read(str(path))
         onnx.checker.check_model(str(path))
@@ -33,6 +36,9 @@ def read(path: Path) -> onnx.ModelProto:
         raise UsageError(f"{path} is not valid ONNX: {one_line(error)}") from None
     if not model.graph.node or not model.graph.output:
         raise UsageError(f"{path} is an empty graph; expected nodes and outputs")
+    for kind in ("input", "output"):
+        for value in getattr(model.graph, kind):
+            check_printable(value.name, f"{path}: an {kind}'s name")
     return model
 
 
@@ -74,7 +80,7 @@ class OnnxFile:
 
     def parameters(self) -> Arrays:
         """Return the file's SHA-256, which stands for the weights."""
-        digest = hashlib.sha256(self.path.read_bytes()).digest()
+        digest = hashlib.sha256(read_bytes(self.path, MODEL_BYTES)).digest()
         return {"sha256": np.frombuffer(digest, np.uint8)}
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:

@@ -170,10 +170,7 @@ def test_without_onnx_runtime_the_exit_code_is_3(call, tmp_path, monkeypatch):
 def test_without_a_compiler_the_exit_code_is_3(call, tmp_path, monkeypatch):
     (tmp_path / "provider.so").write_bytes(b"")
     monkeypatch.setattr(partition, "provider_library", lambda packages: tmp_path / "provider.so")
-    monkeypatch.setattr(partition, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(
-        partition.partition, "__defaults__", (None, tmp_path / "cache"), raising=True
-    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     code, _, err = call(saved(tmp_path / "m.onnx", cell()))
