@@ -13,7 +13,7 @@ from harness.diagnosis import examine, report, reproduction
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.goldens import store
 from harness.graphs import interface
-from harness.processes.limits import OF_A_FILE
+from harness.processes.limits import IN_FLOAT64
 from harness.processes.worker import LostError, call_in_child
 from harness.runtimes import load
 from harness.runtimes.guard import GuardedRuntime
@@ -75,7 +75,7 @@ def _examined(
         return examine.cell(job, good, progress, by_user, result)
     try:
         found: Diagnosis = call_in_child(
-            OF_A_FILE, _examine, job, good, by_user, result, heed=progress, forked=True
+            IN_FLOAT64, _examine, job, good, by_user, result, heed=progress, forked=True
         )
     except LostError as lost:
         first = Diagnosis(job.cell, result.status, result.stage, result.reason, job.replay)

@@ -32,7 +32,7 @@ from harness.graphs import interface, walk
 from harness.graphs.external_data import tensors
 from harness.onnx_tests import layout
 from harness.onnx_tests.as_golden import BUNDLE, GOLDEN, REMAINDER, has_golden, read_golden
-from harness.processes.limits import OF_A_FILE
+from harness.processes.limits import IN_FLOAT64
 from harness.processes.worker import LostError, call_in_child
 from harness.subjects.resolve import Kind, Subject
 from reference_models import every_step
@@ -242,7 +242,7 @@ def _by_graph(proto: Any, case: GoldenCase) -> GoldenCase:
     """
     try:
         outputs = call_in_child(
-            OF_A_FILE, _run, proto.SerializeToString(), case.inputs, forked=True
+            IN_FLOAT64, _run, proto.SerializeToString(), case.inputs, forked=True
         )
     except (StageError, LostError) as error:
         raise UsageError(

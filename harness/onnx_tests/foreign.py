@@ -29,7 +29,7 @@ from harness.graphs import interface
 from harness.graphs.inference import dims_of
 from harness.onnx_tests import layout
 from harness.oracle.rounding import measure
-from harness.processes.limits import OF_A_FILE
+from harness.processes.limits import IN_FLOAT64
 from harness.processes.worker import LostError, call_in_child
 
 NUMBER = "test_data_set"
@@ -205,7 +205,7 @@ def _noise(model: Path, sets: Sets) -> tuple[list[dict[str, float]], dict[str, A
     """Return the noise of every output of every data set, and its source; none if it cannot run."""
     evidence: dict[str, Any] = {"reference": "the stored outputs"}
     try:
-        measured = call_in_child(OF_A_FILE, _measured, model, sets, forked=True)
+        measured = call_in_child(IN_FLOAT64, _measured, model, sets, forked=True)
     except (StageError, LostError) as error:
         floor = f"one ulp of each output's dtype, for the oracle cannot run the graph: {error}"
         return [], {**evidence, "noise_floor": floor}
