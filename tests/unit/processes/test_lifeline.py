@@ -15,6 +15,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes ar
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
 PARENT = """
 import os, sys, threading, time
+from contextlib import suppress
+from pathlib import Path
+from harness.processes import lifeline
 from harness.processes.limits import Limits
 from harness.processes.process import Process
 from harness.processes.worker import Worker
@@ -112,3 +115,16 @@ sys.stdin.read()
         process.stdin.write(b"x")
         process.stdin.flush()
         assert ends(child)
+
+
+@LINUX
+def test_the_shell_that_waits_for_the_end_of_a_program_ends_after_it():
+    started = """
+Process(["true"], 100).wait(300)
+marked = f"{lifeline.MARK}_{lifeline._owner}\\0".encode()
+while True:
+    for words in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if words.read_bytes().endswith(marked):
+                end(words.parent.name)"""
+    assert ends(parent(PARENT.format(ending="os.kill(os.getpid(), 9)") + started))
