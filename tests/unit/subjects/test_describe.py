@@ -162,6 +162,7 @@ def test_the_same_from_the_api_and_from_toml(tmp_path):
         ('[states]\nh = "a\\nb"', r"state's name: 'a\\nb'"),
         ('name = "../x"', "model's name: '../x'; expected a name of at most"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_a_toml_file_that_is_wrong_is_named(tmp_path, text, message):
     path = tmp_path / "inputs.toml"
