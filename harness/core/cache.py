@@ -38,7 +38,7 @@ def private_folder(name: str) -> Path:
     """Return ``place(name)``, made if it is missing; UsageError where ``check_private`` refuses."""
     folder = place(name)
     try:
-        folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for one in (folder.parent, folder):
             one.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

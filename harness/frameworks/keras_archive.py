@@ -46,7 +46,7 @@ def check(path: Path) -> None:
             _check_config(json.loads(archives.entry(archive, CONFIG)), path)
         except (ValueError, RecursionError, MemoryError) as error:
             place = visible(f"{path}: {CONFIG}")
-            raise UsageError(f"{place} is not JSON: {one_line(error)}") from None
+            raise UsageError(f"{place} is not JSON: {visible(one_line(error))}") from None
         data = io.BytesIO(archives.entry(archive, WEIGHTS))
         _check_hdf5(data, visible(f"{path}: {WEIGHTS}"))
 
@@ -100,7 +100,7 @@ def _check_hdf5(source: Any, place: str) -> None:
     except UsageError:
         raise
     except Exception as error:  # h5py raises whatever HDF5 does
-        raise UsageError(f"{place} is no readable HDF5 file: {one_line(error)}") from None
+        raise UsageError(f"{place} is no readable HDF5 file: {visible(one_line(error))}") from None
 
 
 def _check_group(group: Any, place: str, seen: set[Any], total: int = 0) -> int:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.errors import UsageError, one_line
+from harness.core.errors import UsageError, clipped, one_line
+from harness.core.names import visible
 from harness.core.schema import Array, Arrays
 from harness.subjects.description import InputDescription
 
@@ -47,12 +48,12 @@ def read(path: Path) -> keras.Model:
     except Exception as error:
         text = str(error)
         if "Could not locate class" in text or "registered" in text.lower():
-            reason = text.split("Make sure")[0].strip().splitlines()[0]
+            reason = visible(clipped(text.split("Make sure")[0].strip().splitlines()[0]))
             raise UsageError(
                 f"{path} needs a class that is not here ({reason}); build the model in"
                 " FILE.py:factory"
             ) from None
-        raise UsageError(f"{path} is no readable .keras file: {one_line(error)}") from None
+        raise UsageError(visible(f"{path} is no readable .keras file: {one_line(error)}")) from None
 
 
 class KerasModel:
@@ -267,4 +268,5 @@ def _load(model: keras.Model, path: Path) -> None:
     try:
         model.load_weights(path)
     except Exception as error:
-        raise UsageError(f"{path} cannot be loaded into {model.name}: {one_line(error)}") from None
+        reason = visible(one_line(error))
+        raise UsageError(f"{path} cannot be loaded into {model.name}: {reason}") from None

@@ -137,11 +137,12 @@ def _part_of_guard(node: ast.AST, functions: Collection[str]) -> bool:
 
 def _input(node: ast.AST) -> bool:
     """Return whether a node is an input, as ``L['x']`` or ``L['args'][0]``."""
+    indexed = isinstance(node, ast.Subscript)
     while isinstance(node, ast.Subscript):
         if not (isinstance(node.slice, ast.Constant) and _is_key(node.slice.value)):
             return False
         node = node.value
-    return isinstance(node, ast.Name) and node.id == "L"
+    return indexed and isinstance(node, ast.Name) and node.id == "L"
 
 
 def _call(node: ast.Call, part: Part, functions: Collection[str]) -> bool:

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.core import archives
 from harness.core.errors import UsageError, one_line
+from harness.core.names import visible
 from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
 from harness.core.schema import Array, Arrays
 from harness.frameworks import pt2_archive
@@ -48,7 +49,7 @@ def read(path: Path) -> Any:
         raise
     except Exception as error:
         kind = "torch.export program (.pt2)" if program else "TorchScript file"
-        raise UsageError(f"{path} is no readable {kind}: {one_line(error)}") from None
+        raise UsageError(visible(f"{path} is no readable {kind}: {one_line(error)}")) from None
 
 
 class TorchModel:
@@ -58,13 +59,14 @@ class TorchModel:
 
     def __init__(self, model: Any, weights: Path | None = None) -> None:
         self._program = model if isinstance(model, torch.export.ExportedProgram) else None
-        module, kind = model.module() if self._program is not None else model, type(model).__name__
+        kind = type(model).__name__
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                module = model.module() if self._program is not None else model
                 module = copy.deepcopy(module).cpu()
         except Exception as error:
-            raise UsageError(f"{kind} cannot be copied: {one_line(error)}") from None
+            raise UsageError(f"{kind} cannot be copied: {visible(one_line(error))}") from None
         if self._program is None:
             module.eval()
         if weights is not None:
@@ -88,7 +90,9 @@ class TorchModel:
         nodes = {node.name: node for node in self._program.graph.nodes}
         described = []
         for name in self._program.graph_signature.user_inputs:
-            value = nodes[name].meta["val"]
+            value = nodes[name].meta.get("val") if name in nodes else None
+            if not isinstance(value, Tensor):
+                raise UsageError("an input of the program is no tensor; expected tensors alone")
             axes = tuple(int(s) if isinstance(s, int) else None for s in value.shape)
             dtype = str(value.dtype).removeprefix("torch.")
             described.append(InputDescription(name, dtype, axes))
@@ -232,7 +236,8 @@ def _load(module: nn.Module, path: Path) -> None:
     except UsageError:
         raise
     except Exception as error:
-        reason = one_line(error) if path.suffix == ".safetensors" else "it is no plain state dict"
+        safe = path.suffix == ".safetensors"
+        reason = visible(one_line(error)) if safe else "it is no plain state dict"
         raise UsageError(
             f"{path} cannot be read: {reason}; expected what torch.save(model.state_dict()) or"
             " safetensors wrote"

@@ -34,30 +34,35 @@ def load(source: Subject, weights: Path | None) -> Any:
     if source.kind in (Kind.PT2, Kind.TORCHSCRIPT):
         torch = user_models("torch")
         return torch.TorchModel(torch.read(Path(source.place)), weights)
-    factory = _factory(source)
-    model = _built(source, factory)
-    return user_model(model, source.text, weights, lambda: _built(source, factory))
+    beside = _beside(source)
+    factory = _factory(source, beside)
+    model = _built(source, factory, beside)
+    return user_model(model, source.text, weights, lambda: _built(source, factory, beside))
+
+
+def _beside(source: Subject) -> str:
+    """Return the folder whose modules a subject may import beside the installed ones; or nothing.
+
+    It is that of a file, and for a module that is found nowhere else the current one.
+    """
+    if source.place.endswith(".py"):
+        return str(Path(source.place).resolve().parent)
+    return "" if _found(source.place.partition(".")[0]) else os.getcwd()
 
 
 @contextmanager
-def _importable(source: Subject) -> Iterator[None]:
-    """Let a subject, and nothing that is imported later, import what lies beside it.
+def _importable(source: Subject, beside: str) -> Iterator[None]:
+    """Let a subject, and nothing that is imported later, import from a folder.
 
-    A file's folder is first on the path. The current folder is last, so that nothing in it hides an
-    installed module, and only for a module that is found nowhere else.
+    That of a file comes first. The current one comes last: nothing in it hides an installed module.
     """
-    added = ""
-    if source.place.endswith(".py"):
-        added = str(Path(source.place).resolve().parent)
-        sys.path.insert(0, added)
-    elif not _found(source.place.partition(".")[0]):
-        added = os.getcwd()
-        sys.path.append(added)
+    if beside:
+        sys.path.insert(0 if source.place.endswith(".py") else len(sys.path), beside)
     try:
         yield
     finally:
-        if added and added in sys.path:
-            sys.path.remove(added)
+        if beside and beside in sys.path:
+            sys.path.remove(beside)
 
 
 def _found(module: str) -> bool:
@@ -90,7 +95,7 @@ def user_model(model: Any, text: str, weights: Path | None = None, again: Any = 
     )
 
 
-def _factory(source: Subject) -> Any:
+def _factory(source: Subject, beside: str) -> Any:
     try:
         if source.place.endswith(".py"):
             path = Path(source.place).resolve()
@@ -100,10 +105,10 @@ def _factory(source: Subject) -> Any:
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
-            with _importable(source):
+            with _importable(source, beside):
                 spec.loader.exec_module(module)
         else:
-            with _importable(source):
+            with _importable(source, beside):
                 module = importlib.import_module(source.place)
     except SystemExit as error:
         raise UsageError(f"{source.place} ends the process when imported: {error!r}") from None
@@ -121,13 +126,13 @@ def _factory(source: Subject) -> Any:
     return factory
 
 
-def _built(source: Subject, factory: Any) -> Any:
+def _built(source: Subject, factory: Any, beside: str) -> Any:
     """Return what the factory returns, or the attribute itself where it is a model."""
     live = hasattr(factory, "parameters") or hasattr(factory, "get_weights")
     if not callable(factory) or (live and not isinstance(factory, type)):
         return factory
     try:
-        with _importable(source):
+        with _importable(source, beside):
             return factory()
     except (Exception, SystemExit) as error:
         raise UsageError(f"{source.text} raises {one_line(error)}") from None

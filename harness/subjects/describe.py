@@ -150,7 +150,9 @@ def file(path: Path) -> ModelDescription:
         why = visible(str(error) or type(error).__name__)
         raise UsageError(f"{path} is not TOML: {why}") from None
     if unknown := sorted(set(table) - set(KEYS)):
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}; choose from: {', '.join(KEYS)}")
+        raise UsageError(
+            f"{path}: unknown key {clipped(unknown[0])!r}; choose from: {', '.join(KEYS)}"
+        )
     inputs, states = table.get("inputs", {}), table.get("states", {})
     for key, value in (("inputs", inputs), ("states", states)):
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):

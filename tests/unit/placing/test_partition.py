@@ -137,6 +137,28 @@ def installed(tmp_path, monkeypatch):
     return plant
 
 
+def test_nothing_that_lies_in_the_current_folder_is_loaded(installed, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.chdir(tmp_path)
+    used = []
+
+    def built(provider, cache):
+        used.append(cache)
+        raise UnavailableError("no compiler")
+
+    monkeypatch.setattr(shim, "built", built)
+    with pytest.raises(UnavailableError, match="no compiler"):
+        partition.partition([], tmp_path / "packages")
+    place = tmp_path / "user/onnx-sequence-harness/placement"
+    assert used == [place]
+    assert place.stat().st_mode & 0o777 == 0o700
+    place.chmod(0o722)
+    with pytest.raises(UsageError, match="may be written by others; expected a folder of your own"):
+        partition.partition([], tmp_path / "packages")
+    assert used == [place]
+
+
 def test_a_model_that_ends_the_process_is_told_and_the_others_answered(installed):
     versions, placed = installed(planted_partition.answers)("a", "dies", "b", "dies2")
     assert str(versions) == "ONNX Runtime 1.2, built for CUDA 12.8"

@@ -1,6 +1,8 @@
 """What a subject on the command line names."""
 
+import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,21 @@ def test_where_its_description_may_lie(here):
     assert str(resolve("a.keras", EXPORTABLE).description) == "a.toml"
     assert str(resolve("nets.py:make", EXPORTABLE).description) == "nets.toml"
     assert resolve("package.module:make", EXPORTABLE).description is None
+
+
+def test_pipes_and_sources_without_end_are_told(here):
+    os.mkfifo("pipe.bin")
+    os.mkfifo("pipe.py")
+    for text in ("pipe.bin", "pipe.py"):
+        with pytest.raises(UsageError, match=r"is a pipe; expected a file|no such file"):
+            resolve(text, EXPORTABLE)
+    Path("deep.py").write_text("a = " + "(" * 100_000)
+    assert resolve("deep.py:make", EXPORTABLE).factory == "make"
+    Path("zip.bin").write_bytes(b"PK\3\4 and no more")
+    with pytest.raises(UsageError, match=r"zip\.bin is no readable model: File is not a zip file"):
+        resolve("zip.bin", EXPORTABLE)
+
+
+def test_a_long_name_is_cut_to_what_a_path_allows(here):
+    Path(f"{'a' * 240}.onnx").touch()
+    assert resolve(f"{'a' * 240}.onnx", EXPORTABLE).name == "a" * 200
