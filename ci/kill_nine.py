@@ -121,10 +121,8 @@ COMMANDS = {
     "validate": Command(["validate", *TAGGER, *ORT, "-q"], ENTRY, model_in, [(GOLDEN, golden_in)]),
     "workers": Command(
         ["validate", "shipped", "--runtime", "ort-cpu,onnx-reference", "--workers", "2", "-q"],
-        REPORT,
-        report_in,
-        [(Path("shipped"), bundle_in)],
-        first="*.part",
+        *(REPORT, report_in, [(Path("shipped"), bundle_in)]),
+        first="*",
     ),
     "export": Command(["export", *TAGGER, *ORT, "-o", "new", "-q"], Path("new"), bundle_in),
     "own": Command(export("net", "own"), Path("own"), bundle_in),
@@ -135,9 +133,8 @@ COMMANDS = {
     "convert": Command(["convert", "shipped", "-o", "tests"], Path("tests"), files_in),
     "merge": Command(
         ["merge", "reports/ort-cpu.json", "reports/onnx-reference.json", "-o", "merged", "-q"],
-        Path("merged", json_file.NAME),
-        report_in,
-        first="*.part",
+        *(Path("merged", json_file.NAME), report_in),
+        first="*",
     ),
 }
 

@@ -54,6 +54,17 @@ def test_a_child_ends_with_its_parent_in_the_middle_of_a_call(forked, ending, fu
 
 
 @LINUX
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1])
+def test_a_child_that_has_only_begun_ends_with_its_parent(seconds):
+    begun = f"""
+worker = Worker(Limits())
+worker.begin(called.holds_the_interpreter)
+time.sleep({seconds})
+end(worker._process._popen.pid)"""
+    assert ends(parent(PARENT.format(ending="os.kill(os.getpid(), 9)") + begun))
+
+
+@LINUX
 def test_a_program_that_is_not_python_ends_with_its_parent():
     started = """process = Process(["sh", "-c", "sleep 600 & echo $!; wait"], 100, answers=True)
 end(int(process.stdout.readline()))"""
