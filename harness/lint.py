@@ -52,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
+    from harness.core.escaping import line
     from harness.linting import linter
 
     if args.list:
@@ -71,9 +72,9 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps({"schema": SCHEMA, "files": files}, indent=1))
     else:
         for file, findings in by_file.items():
-            print(file)
+            print(line(file))
             for finding in findings:
-                print(f"  {finding.severity:<8} {finding}")
+                print(line(f"  {finding.severity:<8} {finding}"))
         errors, warnings = (severities.count(kind) for kind in ("error", "warning"))
         counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
         print(f"{_count(len(by_file), 'file')}: {counts}")
