@@ -109,15 +109,12 @@ def written(path: Path, data: bytes | Iterable[bytes]) -> Path:
 
     OSError, which names ``path``, where it cannot be written; nothing is left beside it.
     """
-    part = path.with_suffix(f".{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with part.open("wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-        part.replace(path)
+        with temporary_beside(path) as part:
+            with part.open("wb") as file:
+                file.writelines([data] if isinstance(data, bytes) else data)
+            part.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return path
