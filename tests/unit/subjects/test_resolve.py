@@ -1,6 +1,7 @@
 """What a subject on the command line names."""
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def test_where_its_description_may_lie(here):
     assert resolve("package.module:make", EXPORTABLE).description is None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 def test_pipes_and_sources_without_end_are_told(here):
     os.mkfifo("pipe.bin")
     os.mkfifo("pipe.py")
