@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from harness.core.errors import CheckError, StageError, UsageError, one_line
-from harness.core.names import check_printable
+from harness.core.names import check_printable, visible
 from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Array, Arrays, Axis
 from harness.graphs import interface, walk
@@ -31,9 +31,9 @@ def read(path: Path) -> onnx.ModelProto:
         model = interface.read(str(path))
         onnx.checker.check_model(str(path))
     except CheckError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(visible(str(error))) from None
     except Exception as error:
-        raise UsageError(f"{path} is not valid ONNX: {one_line(error)}") from None
+        raise UsageError(visible(f"{path} is not valid ONNX: {one_line(error)}")) from None
     if not model.graph.node or not model.graph.output:
         raise UsageError(f"{path} is an empty graph; expected nodes and outputs")
     for kind in ("input", "output"):
