@@ -112,7 +112,7 @@ class OnnxFile:
         return rows
 
 
-def _dtype(value: Any) -> np.dtype[Any]:
+def _dtype(value: Any) -> Any:
     kind = value.type.tensor_type.elem_type
     try:
         return onnx.helper.tensor_dtype_to_np_dtype(kind)
