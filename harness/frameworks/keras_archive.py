@@ -16,7 +16,7 @@ import h5py  # type: ignore[import-untyped]
 
 from harness.core import archives
 from harness.core.errors import UsageError, one_line
-from harness.core.names import visible
+from harness.core.names import check_printable, visible
 from harness.core.reading import check_file
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -77,7 +77,9 @@ def _check_config(value: Any, path: Path) -> None:
 
 def _check_class(config: dict[str, Any], path: Path) -> None:
     place = visible(str(path))
-    name, module = str(config["class_name"]), config.get("module")
+    name, module, inner = str(config["class_name"]), config.get("module"), config.get("config")
+    if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+        check_printable(inner["name"], f"{place}: the name of a {visible(name)}")
     if name in CODE:
         reason = "has a Lambda layer, which is code that a file must not run"
         raise UsageError(f"{place} {reason}; {_OTHERWISE}")
@@ -87,7 +89,7 @@ def _check_class(config: dict[str, Any], path: Path) -> None:
         return
     first, _, rest = str(module).partition(".")
     if first != "keras" or (rest and rest.partition(".")[0] not in MODULES):
-        full = visible(f"{module}.{config['config'] if name == 'function' else name}")
+        full = visible(f"{module}.{inner if name == 'function' else name}")
         raise UsageError(
             f"{place} needs a class that is not here ({full}); build the model in FILE.py:factory"
         )

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from harness.core.errors import CheckError, StageError, UsageError, one_line
-from harness.core.names import check_printable
+from harness.core.names import check_printable, visible
 from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Array, Arrays, Axis
 from harness.graphs import interface, walk
@@ -31,9 +31,9 @@ def read(path: Path) -> onnx.ModelProto:
         model = interface.read(str(path))
         onnx.checker.check_model(str(path))
     except CheckError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(visible(str(error))) from None
     except Exception as error:
-        raise UsageError(f"{path} is not valid ONNX: {one_line(error)}") from None
+        raise UsageError(visible(f"{path} is not valid ONNX: {one_line(error)}")) from None
     if not model.graph.node or not model.graph.output:
         raise UsageError(f"{path} is an empty graph; expected nodes and outputs")
     for kind in ("input", "output"):
@@ -64,7 +64,7 @@ class OnnxFile:
         for value in self._inputs:
             if value.type.WhichOneof("value") != "tensor_type":
                 raise UsageError(f"{self.path}: input {value.name!r} is no tensor")
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            dtype = _dtype(value)
             axes = _axes(shapes[value.name], batch)
             high = rows.get(value.name)
             low = None if high is None else 0.0
@@ -85,10 +85,7 @@ class OnnxFile:
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
         """Return the outputs, in the dtypes that the graph declares unless ``wide``."""
-        dtypes = {
-            value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            for value in self.model.graph.output
-        }
+        dtypes = {value.name: _dtype(value) for value in self.model.graph.output}
         (outputs, _), *_ = measure(self.path, [inputs], 1)
         return [(n, v if wide else v.astype(dtypes[n])) for n, v in outputs.items()]
 
@@ -113,6 +110,14 @@ class OnnxFile:
                 last = float(sizes[node.input[0]] - 1)
                 rows[source] = min(rows.get(source, last), last)
         return rows
+
+
+def _dtype(value: Any) -> Any:
+    kind = value.type.tensor_type.elem_type
+    try:
+        return onnx.helper.tensor_dtype_to_np_dtype(kind)
+    except KeyError:
+        raise UsageError(f"{value.name!r} has the unknown element type {kind}") from None
 
 
 def _dims(value: Any) -> list[Axis | None]:

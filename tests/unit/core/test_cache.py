@@ -9,6 +9,8 @@ import pytest
 from harness.core import cache
 from harness.core.errors import UsageError
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes of files")
+
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):

@@ -134,6 +134,7 @@ ATTACKS = {
         layer(class_name="StringLookup", config={"name": "d", "vocabulary": "/etc/passwd"}),
         "needs a class that is not here",
     ),
+    "a name": (layer(config={"name": "\x1b[2J"}), "the name of a Dense: '\\x1b[2J'; expected"),
     "a link to a file": (weights(linked), LINK),
     "a link": (weights(soft), LINK),
     "data of a file": (weights(external), ELSEWHERE),

@@ -386,6 +386,7 @@ def test_operators_that_compute_are_taken():
         pt2_program.operator(f"torch.ops.aten.{name}")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.pt2")
     with pytest.raises(UsageError, match="is a pipe; expected a file"):

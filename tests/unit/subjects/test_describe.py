@@ -1,6 +1,7 @@
 """What a user says of a model's inputs, a line at a time and in TOML."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,7 @@ def test_a_toml_file_that_is_wrong_is_named(tmp_path, text, message):
         file(Path("nothing.toml"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 def test_a_pipe_is_no_description(tmp_path):
     os.mkfifo(tmp_path / "inputs.toml")
     with pytest.raises(UsageError, match="is a pipe; expected a file"):
