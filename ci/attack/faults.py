@@ -62,11 +62,11 @@ def place(text: str) -> str:
 
 
 def _raised(text: str) -> str:
-    """Return the line after the last frame of a traceback that is not a line of code."""
+    """Return the type of what was raised: it stands after the last frame of a traceback."""
     lines = text.splitlines()
-    last = max(n for n, line in enumerate(lines) if _FRAME.search(line))
+    last = max((n for n, line in enumerate(lines) if _FRAME.search(line)), default=0)
     after = (line for line in lines[last + 1 :] if line and not line.startswith(" "))
-    return _general(next(after, "an exception"))
+    return next(after, "an exception").partition(":")[0]
 
 
 def _general(text: str) -> str:

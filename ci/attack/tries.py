@@ -32,7 +32,13 @@ PLANTED = Path("/tmp/harness-attack-planted")
 MEMORY = 6 * 2**30
 """Bytes of data that a try may hold: what is read here takes megabytes."""
 SECONDS = 60.0
-QUIET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""Of the process that is forked: it must have no threads."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,7 @@ def _command(
         _streams(os.open(logs / "out", os.O_WRONLY | os.O_CREAT), logs / "err")
         faulthandler.enable(2)
         os.chdir(scratch / (folder or "."))
-        os.environ.update({**QUIET, "TMPDIR": str(logs / "tmp"), **env})
+        os.environ.update({"TMPDIR": str(logs / "tmp"), **env})
         limit = MEMORY * (2 if "tensorflow" in sys.modules else 1)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
