@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.core.errors import CheckError, HarnessError, UsageError
-from harness.core.results import CellResult
+from harness.core.results import CellResult, Status
 from harness.core.schema import Progress
 from harness.diagnosis import examine, report, reproduction
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.goldens import store
 from harness.graphs import interface
-from harness.processes.limits import IN_FLOAT64
+from harness.processes.limits import IN_FLOAT64, OF_A_FILE
 from harness.processes.worker import LostError, call_in_child
 from harness.runtimes import load
 from harness.runtimes.guard import GuardedRuntime
@@ -73,9 +73,10 @@ def _examined(
     """Return the diagnosis of a cell; of a model that is not ours in a child, which may hang."""
     if job.ours:
         return examine.cell(job, good, progress, by_user, result)
+    limits = OF_A_FILE if result.status is Status.ERROR else IN_FLOAT64
     try:
         found: Diagnosis = call_in_child(
-            IN_FLOAT64, _examine, job, good, by_user, result, heed=progress, forked=True
+            limits, _examine, job, good, by_user, result, heed=progress, forked=True
         )
     except LostError as lost:
         first = Diagnosis(job.cell, result.status, result.stage, result.reason, job.replay)
