@@ -49,10 +49,11 @@ def main() -> int:
             ended = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds = time.perf_counter() - began
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        counted, peak = ended.stdout.splitlines()
+        last_line, peak = ended.stdout.splitlines()
+        counted = last_line.partition(":")[0]
         busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         print(f"{shape}: {reports} reports of {size:.0f} MB: {seconds:.0f} s, of which the", end="")
-        print(f" processor {busy:.0f} s, peak {int(peak) / 1024:.0f} MB; {counted.partition(':')[0]}", flush=True)
+        print(f" processor {busy:.0f} s, peak {int(peak) / 1024:.0f} MB; {counted}", flush=True)
     return 0
 
 
