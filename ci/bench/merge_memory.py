@@ -8,6 +8,7 @@ of its own, and its seconds and peak memory are printed.
 from __future__ import annotations
 
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from harness.reports import json_file
 DEFAULTS = (10, 500_000)
 SHAPES = ("many cells", "one cell each", "the same cells", "the same cell")
 IN_A_CELL = 100
+MODEL = "tagger"
 MERGE = """
 import resource, sys
 from harness import merge
@@ -39,32 +41,43 @@ def main() -> int:
     reports, comparisons = (*given, *DEFAULTS[len(given) :])
     for shape in SHAPES:
         with tempfile.TemporaryDirectory() as folder:
-            paths = [_made(Path(folder, str(n)), shape, n, comparisons) for n in range(reports)]
-            size = sum(path.stat().st_size for path in paths) / len(paths) / 1e6
+            paths = _made(Path(folder), shape, reports, comparisons)
+            size = paths[0].stat().st_size / 1e6
             command = [sys.executable, "-c", MERGE, *map(str, paths), "-q", "-o", folder]
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             began = time.perf_counter()
             ended = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds = time.perf_counter() - began
-        counted, peak = ended.stdout.splitlines()
-        print(f"{shape}: {reports} reports of {size:.0f} MB: {seconds:.0f} s, ", end="")
-        print(f"peak {int(peak) / 1024:.0f} MB; {counted.partition(':')[0]}", flush=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        last_line, peak = ended.stdout.splitlines()
+        counted = last_line.partition(":")[0]
+        busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"{shape}: {reports} reports of {size:.0f} MB: {seconds:.0f} s, of which the", end="")
+        print(f" processor {busy:.0f} s, peak {int(peak) / 1024:.0f} MB; {counted}", flush=True)
     return 0
 
 
-def _made(folder: Path, shape: str, number: int, comparisons: int) -> Path:
-    """Write one report and return its path."""
-    cells = 1 if "one" in shape or shape.endswith("cell") else max(1, comparisons // IN_A_CELL)
-    model = "same" if "same" in shape else f"own{number}"
-    draw = random.Random(number).random
+def _made(folder: Path, shape: str, reports: int, comparisons: int) -> list[Path]:
+    """Write the reports and return their paths."""
+    cells = 1 if shape in ("one cell each", "the same cell") else max(1, comparisons // IN_A_CELL)
+    draw = random.Random(0).random
     results = []
     for cell in range(cells):
-        cases = [_case(n, draw()) for n in range(comparisons // cells)]
-        about = Cell(f"{model}_{cell}", "torch", "native", "fp32", "ort-cpu")
+        cases = [_case(number, draw()) for number in range(comparisons // cells)]
+        about = Cell(f"{MODEL}_{cell}", "torch", "native", "fp32", "ort-cpu")
         replay = f"python -m harness.validate {about.model} --framework torch --runtime ort-cpu"
         results.append(
             CellResult(about, Status.PASS, Stage.COMPARE, "", EVIDENCE, cases, 0.5, replay)
         )
-    return json_file.write(Report("python -m harness.validate", {}, tuple(results)), folder)
+    report = Report("python -m harness.validate", {}, tuple(results))
+    first = json_file.write(report, folder / "0")
+    paths = [first, *(folder / str(number) / json_file.NAME for number in range(1, reports))]
+    for number, path in enumerate(paths[1:], 1):
+        path.parent.mkdir()
+        own = MODEL if "same" in shape else f"{MODEL}{number}"
+        with first.open() as lines, path.open("w") as file:
+            file.writelines(line.replace(f"{MODEL}_", f"{own}_") for line in lines)
+    return paths
 
 
 def _case(number: int, ratio: float) -> CaseResult:

@@ -23,10 +23,21 @@ SMALL = 2**20
 """A file of so many bytes is held whole: a process may open a limited number of files."""
 _CHUNK = 2**20
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_NEXT_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
+_FLAT = rb'[^"\[\]{}]++|' + _STRING
+_NEXT_BRACKET = re.compile(rb"(?:" + _FLAT + rb")*+([\[\]{}])", re.DOTALL)
 _WHOLE_STRING = re.compile(_STRING, re.DOTALL)
 _SCALAR = re.compile(rb'[^ \t\n\r,:"\[\]{}]++(?=[ \t\n\r,:"\[\]{}])')
 _BLANKS = re.compile(rb"[ \t\n\r]*+")
+
+
+def _nest(levels: int) -> bytes:
+    """Return the pattern of an object or array with so many levels of others in it at most."""
+    inner = rb"|" + _nest(levels - 1) if levels else b""
+    return rb"[\[{](?:" + _FLAT + inner + rb")*+[\]}]"
+
+
+_AS_IN_A_CASE = re.compile(_nest(3), re.DOTALL)
+"""A case holds outputs, of which each holds indices."""
 
 
 class Source:
@@ -138,6 +149,8 @@ class Scanner:
 
     def _nested(self) -> int:
         """Return the size of the object or array that begins here, by its brackets."""
+        if match := _AS_IN_A_CASE.match(self._buffer, self._at):
+            return match.end() - self._at
         size = depth = 0
         while True:
             match = _NEXT_BRACKET.match(self._buffer, self._at + size)

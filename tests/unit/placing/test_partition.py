@@ -428,3 +428,10 @@ def test_the_stored_table_is_what_the_partitioner_says(answers, tmp_path):
         node = cell("GRU", **attributes).graph.node[0]
         (placed,) = (n for n in answers[name].nodes if n.node == "cell")
         assert table.predicted(node, 18) is (placed.provider == CUDA)
+
+
+def test_names_in_a_file_are_shown_and_not_obeyed(call, monkeypatch):
+    answer = SimpleNamespace(opset=18, verdict="", lines=lambda: ["::error::a\n\x1b[2K", "b"])
+    monkeypatch.setattr(placements, "of_file", lambda file, opsets: ("ort 1", [answer]))
+    code, out, _ = call("m\r.onnx")
+    assert (code, out) == (0, "m\\r.onnx at opset 18, ort 1\n  \\x3a:error::a\\n\\x1b[2K\n  b\n")
