@@ -126,8 +126,11 @@ def tried(file: File, made: Path, scratch: Path, output: Path) -> Iterator[dict[
     """Yield how each command that reads a file ended, once for each."""
     shutil.rmtree(scratch, ignore_errors=True)
     source, tree, kind = made / file.tree, scratch / "in", KINDS[file.kind]
-    shutil.copytree(source, tree)
-    (scratch / "out").mkdir()
+    (scratch / "out").mkdir(parents=True)
+    tree.mkdir()
+    for part in kind.parts:
+        copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
+        copy(source / part, tree / part)
     (base := scratch.parents[2] / "build").mkdir(exist_ok=True)
     (scratch / "build").symlink_to(base)
     path = tree / file.file
@@ -147,8 +150,8 @@ def tried(file: File, made: Path, scratch: Path, output: Path) -> Iterator[dict[
         if file.kind == "toml" and path.name.split(".")[0] not in text:
             continue
         command, *words = shlex.split(text)
-        shutil.rmtree(scratch / "out")
-        (scratch / "out").mkdir()
+        for left in (scratch / "out").iterdir():
+            shutil.rmtree(left)
         ended = tries.run(command, words, scratch)
         found = faults.of(ended, scratch / "out")
         if ended.status == 0 and (why := accepted(file, reading, scratch, source, sealed)):

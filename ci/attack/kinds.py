@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,14 @@ class Kind:
     share: float
     sealed: tuple[str, ...] = ()
     framework: str = ""
+
+    @property
+    def parts(self) -> set[str]:
+        """The parts of a tree that its commands read."""
+        words = " ".join(reading.text for reading in self.readings)
+        return {
+            file.partition("/")[0] for file in (*self.files, *re.findall(r"in/([\w./-]+)", words))
+        }
 
 
 STEPS = "--report-dir out/report --artifacts out/artifacts --intra-op-threads 1 --no-isolate"

@@ -8,7 +8,8 @@ import json
 import math
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -74,7 +75,10 @@ def bytewise(data: bytes, rng: Random) -> bytes:
 
 
 def changed_tree(tree: Any, rng: Random) -> Any:
-    """Return JSON in which one value, anywhere, is replaced, dropped, moved, renamed or doubled."""
+    """Return JSON in which a value, anywhere, is replaced, dropped, moved, renamed or doubled.
+
+    Sometimes it is replaced in all elements of the lists that it is in.
+    """
     tree = copy.deepcopy(tree)
     places: list[tuple[Any, Any]] = []
     node = tree
@@ -84,10 +88,15 @@ def changed_tree(tree: Any, rng: Random) -> Any:
         node = node[key]
     if not places or rng.random() < 0.02:
         return rng.choice(HOSTILE)
-    at = rng.randrange(len(places)) if rng.random() < 0.5 else -1
+    at = rng.randrange(len(places)) if rng.random() < 0.5 else len(places) - 1
     holder, key = places[at]
     value, action = holder[key], rng.random()
-    if action < 0.62 or (action >= 0.8 and isinstance(holder, list) and action < 0.9):
+    if action < 0.25:
+        wanted = rng.choice([*HOSTILE, *_like(value, rng)])
+        for each in _alike(tree, [name for _, name in places[:at]]):
+            with suppress(LookupError, TypeError):
+                each[key] = wanted
+    elif action < 0.62 or (action >= 0.8 and isinstance(holder, list) and action < 0.9):
         holder[key] = rng.choice([*HOSTILE, *_like(value, rng)])
     elif action < 0.72:
         del holder[key]
@@ -103,6 +112,17 @@ def changed_tree(tree: Any, rng: Random) -> Any:
     else:
         holder.insert(rng.randrange(len(holder) + 1), value)
     return tree
+
+
+def _alike(node: Any, path: Sequence[Any]) -> Iterator[Any]:
+    """Yield what a path leads to, by every element of the lists on it."""
+    if not path:
+        yield node
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _alike(inner, path[1:])
+    elif isinstance(node, dict) and path[0] in node:
+        yield from _alike(node[path[0]], path[1:])
 
 
 def _like(value: Any, rng: Random) -> list[Any]:

@@ -139,6 +139,9 @@ def evil_package(tree: Path) -> None:
         artefacts.golden(
             lambda m, _: (m.update(package="evil"), m["spec"].update(package="evil")), place
         )(tree)
+    shutil.copyfile(
+        sources.GOLDEN / "weights.safetensors", tree / "bundle/golden/weights.safetensors"
+    )
     code("evil.py")(tree)
 
 
