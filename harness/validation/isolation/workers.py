@@ -95,7 +95,8 @@ def run(jobs: Sequence[Job], isolation: Isolation, notify: Notify) -> Generator[
             if isolation.holds(job):
                 yield _after(job, next(remote), isolation)
             else:
-                with isolation.deaths.watched(_name(job)) if isolation.deaths else nullcontext():
+                deaths = isolation.deaths if isinstance(job, Ready) else None
+                with deaths.watched(_name(job)) if deaths else nullcontext():
                     result = next(local)
                 yield result
 
