@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: planted defects, honest variation, every step of every
-# golden with all relations, and many random nets. Each figure is left under build/nightly/.
+# golden with all relations, many random nets, and an attack on all that reads files, with a seed of
+# the day. Each figure is left under build/nightly/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 make .venv/.ready
@@ -17,3 +18,5 @@ told $python -m harness.mutate --report-dir "$out"
 told $python ci/false_alarms.py --json "$out/false_alarms.json"
 told $python -m harness.validate --every-step --relation all --report-dir "$out/report"
 told env HYPOTHESIS_PROFILE=nightly $python -m pytest tests/integration/test_random_nets.py
+told $python ci/attack/run.py
+told $python ci/attack/fuzz.py --files 10000 --seed "$(date +%Y%m%d)" -o "$out/attack"

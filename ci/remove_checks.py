@@ -165,7 +165,7 @@ CHECKS = [
     ),
     Check(
         "hash of a golden's tensors",
-        "harness/goldens/store.py",
+        "harness/goldens/verify.py",
         "    if sha256(value) != expected:",
         "    if False:",
         f"{FAULTS}::test_any_flipped_bit_in_a_golden_is_refused[cases.safetensors]",

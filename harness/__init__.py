@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
-from harness.api import export, validate
+from harness.core.surroundings import prepare
+
+prepare(sys.argv[:1] == ["-m"])
+
+from importlib import import_module  # noqa: E402
+from types import ModuleType  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from harness.api import export, validate  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.core.errors import (

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.commands.run import CommandParser, command
+
+if TYPE_CHECKING:
+    from harness.linting.finding import Finding
 
 SCHEMA = 1
 
@@ -38,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         help="the sizes that a .onnx file was exported with; a bundle has its own",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
+    options.add_no_limit(parser)
     options.add_output(parser, quiet=False)
     parser.add_argument("--list", action="store_true", help="list the rules and end")
     return parser
@@ -47,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
-    from harness.linting import against, linter
+    from harness.core.escaping import line
+    from harness.linting import linter
 
     if args.list:
         print("\n".join(f"{name:<21}{sentence}" for name, sentence in linter.rules().items()))
@@ -56,16 +62,7 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("nothing to lint: expected .onnx files or bundle folders (see --help)")
     if args.against and len(args.file) != 1:
         raise UsageError(f"--against compares one file with another; there are {len(args.file)}")
-    example = _example(args.example)
-    all_facts = {file: linter.read(*_place(file, example)) for file in args.file}
-    by_file = {file: linter.run(facts) for file, facts in all_facts.items()}
-    if args.against:
-        (file,) = args.file
-        other = linter.read(*_place(args.against, {}))
-        baked = list(against.compare(all_facts[file], other))
-        places = {(finding.rule, finding.place) for finding in baked}
-        rest = [each for each in by_file[file] if (each.rule, each.place) not in places]
-        by_file[file] = linter.ordered([*baked, *rest])
+    by_file = _limited(args.file, args.against, _example(args.example), args.no_limit)
     severities = [finding.severity for findings in by_file.values() for finding in findings]
     if args.json:
         files = [
@@ -75,14 +72,61 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps({"schema": SCHEMA, "files": files}, indent=1))
     else:
         for file, findings in by_file.items():
-            print(file)
+            print(line(file))
             for finding in findings:
-                print(f"  {finding.severity:<8} {finding}")
+                print(line(f"  {finding.severity:<8} {finding}"))
         errors, warnings = (severities.count(kind) for kind in ("error", "warning"))
         counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
         print(f"{_count(len(by_file), 'file')}: {counts}")
     failed = "error" in severities or (args.strict and bool(severities))
     return DOES_NOT_CONFORM if failed else CONFORMS
+
+
+def _limited(
+    files: Sequence[str], other: str | None, example: Mapping[str, int], unlimited: bool
+) -> dict[str, list[Finding]]:
+    """Return the findings of every file; UsageError where one takes more than a file may.
+
+    They are found in a child: what infers the shapes of a graph may loop in it for ever.
+    """
+    from harness.core.errors import UsageError
+    from harness.processes.limits import OF_A_FILE, UNLIMITED
+    from harness.processes.worker import LostError, call_in_child
+
+    reached = [*files]
+    limits = UNLIMITED if unlimited else OF_A_FILE
+    try:
+        found: dict[str, list[Finding]] = call_in_child(
+            limits, _findings, files, other, example, heed=reached.append, forked=True
+        )
+    except LostError as lost:
+        raise UsageError(
+            f"{reached[-1]}: the process that reads it {lost}; --no-limit lets it go on"
+        ) from None
+    return found
+
+
+def _findings(
+    emit: Callable[[str], None],
+    files: Sequence[str],
+    other: str | None,
+    example: Mapping[str, int],
+) -> dict[str, list[Finding]]:
+    """Return the findings of every file; each is emitted before it is read."""
+    from harness.linting import against, linter
+
+    by_file = {}
+    for file in files:
+        emit(file)
+        facts = linter.read(*_place(file, example))
+        by_file[file] = linter.run(facts)
+    if other is not None:
+        emit(other)
+        baked = list(against.compare(facts, linter.read(*_place(other, {}))))
+        places = {(finding.rule, finding.place) for finding in baked}
+        rest = [each for each in by_file[file] if (each.rule, each.place) not in places]
+        by_file[file] = linter.ordered([*baked, *rest])
+    return by_file
 
 
 def _place(file: str, example: Mapping[str, int]) -> tuple[Path, Mapping[str, int]]:

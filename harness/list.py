@@ -30,20 +30,21 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from harness import exporters, reports, runtimes
+    from harness.core.escaping import line
     from harness.core.registry import added
     from harness.exporters.variants import VARIANTS
     from reference_models import catalog
 
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def show(group: str, ours: Mapping[str, str], describe: Callable[[str], str]) -> None:
         """Print the names of a group, ours first, each with its description."""
         console.print(group, style="bold")
         for name in ours:
-            console.print(f"  {name:<26}{describe(name)}".rstrip())
+            console.print(line(f"  {name:<26}{describe(name)}".rstrip()))
         for entry in added(f"harness.{group}", ours):
             text = f"refused: {entry.refused}" if entry.refused else describe(entry.name)
-            console.print(f"  {entry.name:<26}{text} (from {entry.origin})")
+            console.print(line(f"  {entry.name:<26}{text} (from {entry.origin})"))
 
     show("models", catalog.OURS, _model)
     theirs = {entry.name: entry for entry in added("harness.exporters", exporters.OURS)}

@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
     from harness import reports
     from harness.core import summary
+    from harness.core.escaping import line
     from harness.reports import console, json_file, merge
 
     parts = {str(path): json_file.read(path) for path in args.report}
@@ -49,10 +50,9 @@ def main(argv: Sequence[str]) -> int:
     for result in () if args.quiet else merged.report.results:
         console.cell(shown, result, args.verbose)
     failed = reports.write(merged.report, args.output)
-    for line in [*merged.missing, *failed]:
-        print(f"error: {line}", file=sys.stderr)
-    path = args.output / json_file.NAME
-    shown.print(f"{summary.line(merged.report)}; report: {path}", highlight=False, soft_wrap=True)
+    for text in [*merged.missing, *failed]:
+        print(line(f"error: {text}"), file=sys.stderr)
+    console.show(shown, f"{summary.line(merged.report)}; report: {args.output / json_file.NAME}")
     return summary.exit_code(merged.report, bool(merged.missing or failed))
 
 

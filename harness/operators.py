@@ -59,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
         NothingSelectedError,
         UnavailableError,
     )
+    from harness.core.files import written
     from harness.onnx_operators import cases as operator_cases
     from harness.onnx_operators import report
     from harness.onnx_operators.survey import survey
@@ -83,8 +84,7 @@ def main(argv: Sequence[str]) -> int:
         print("\r\033[K", end="", file=sys.stderr)
     text = json.dumps(report.report(surveys, cases), indent=1)
     if args.report_dir:
-        args.report_dir.mkdir(parents=True, exist_ok=True)
-        (args.report_dir / report.NAME).write_text(text + "\n")
+        written(args.report_dir / report.NAME, f"{text}\n".encode())
     print(text if args.json else report.table(surveys, cases, args.verbose))
     if all(each.unavailable for each in surveys.values()):
         reasons = "; ".join(f"{name}: {each.unavailable}" for name, each in surveys.items())

@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
+    from harness.core.escaping import line
     from harness.exporting import bundle
     from harness.placing import answer as placements
 
@@ -53,9 +54,9 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps({**about, "placements": placed}, indent=1))
     else:
         for answer in answers:
-            print(f"{args.file} at opset {answer.opset}, {versions}")
-            for line in answer.lines():
-                print(f"  {line}")
+            print(line(f"{args.file} at opset {answer.opset}, {versions}"))
+            for text in answer.lines():
+                print(line(f"  {text}"))
     return DOES_NOT_CONFORM if any(answer.verdict for answer in answers) else CONFORMS
 
 

@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
 
     deaths = Deaths(args.artifacts / ".deaths")
     isolation = workers.from_flags(
-        args.isolate, args.workers, args.timeout, args.memory_limit, deaths
+        args.isolate, args.workers, args.timeout, args.memory_limit, deaths, args.no_limit
     )
     selection = options.selection(
         args,

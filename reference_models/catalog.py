@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,6 +84,20 @@ def goldens_root(root: Path) -> Path:
             " the installed package; work in a checkout or give --golden DIR (a bundle has its own)"
         )
     return root
+
+
+def has(spec: ModelSpec) -> bool:
+    """Return whether a specification, which may come from a file, is that of one of the models."""
+    if spec.name not in MODELS:
+        return False
+    own = load(spec.name)
+    return replace(spec, summary=own.summary) == own
+
+
+def check_spec(spec: ModelSpec, folder: Path) -> None:
+    """Raise UsageError where a golden's specification is not the one that the catalog has."""
+    if not has(spec):
+        raise UsageError(f"{folder}: its specification is not that of {spec.name} in the catalog")
 
 
 def part(spec: ModelSpec, name: str) -> ModuleType:

@@ -27,6 +27,6 @@ def of(golden: Golden) -> EveryStep | None:
 
     GoldenError where its weights are missing or altered.
     """
-    if golden.spec.name not in catalog.MODELS:
+    if not catalog.has(golden.spec):
         return None
     return EveryStep(golden.spec, golden.framework, golden.parameters())

@@ -9,8 +9,14 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from harness.processes import forked
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# A process that has loaded a framework starts its children anew, which takes a second for each
+# model from a file. Nothing that runs in a fork here uses the framework.
+forked._NOT_FORKED = ()

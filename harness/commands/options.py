@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.exporters import DEFAULT_OPSET, EXPORTERS, OPSETS
 from harness.exporters.variants import VARIANTS
 from harness.frameworks import FRAMEWORKS
-from harness.processes.limits import SECONDS
+from harness.processes.limits import SECONDS, SILENCE
 from harness.runtimes import RUNTIMES
 from harness.runtimes.ort_options import LEVELS
 
@@ -111,6 +111,18 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
         metavar="GIB",
         help="data that a process of a cell or of an export may hold; isolates every cell"
         " (default: half of the machine's memory where isolated, and for an export)",
+    )
+    add_no_limit(group)
+
+
+def add_no_limit(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add that a model which is not a reference model may take any time and memory."""
+    parser.add_argument(
+        "--no-limit",
+        action="store_true",
+        help="let a model that comes from a file take any time and memory (default: it is killed"
+        f" after {SILENCE:g} s without a sign of life, {SECONDS:g} s in all, or above half of the"
+        " machine's memory)",
     )
 
 

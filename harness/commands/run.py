@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,9 @@ from typing import Any, NoReturn
 from harness.commands import interrupts, streams
 
 UNUSABLE = 2
+UNEXPECTED = "a fault of the harness, please report it"
+"""What is said of an error that is not the user's; exit code 1 would say that it is the model's."""
+_OURS = Path(__file__).parents[2]
 Main = Callable[[Sequence[str]], int]
 
 
@@ -99,7 +103,8 @@ def ended(main: Main, argv: Sequence[str] | None = None) -> int:
 
 
 def _ended(main: Main, argv: Sequence[str]) -> int:
-    from harness.core.errors import HarnessError
+    from harness.core.errors import HarnessError, NonconformanceError, one_line
+    from harness.core.names import visible
 
     before = interrupts.heed(interrupts.stop)
     try:
@@ -109,12 +114,26 @@ def _ended(main: Main, argv: Sequence[str]) -> int:
             interrupts.restore(before)
         return interrupts.end() if interrupts.heard() else status
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        lines = str(error).split("\n") if isinstance(error, NonconformanceError) else [str(error)]
+        print("error:", "\n".join(map(visible, lines)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return interrupts.end()
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {visible(message)}", file=sys.stderr)
         return UNUSABLE
+    except MemoryError:
+        print("error: out of memory", file=sys.stderr)
+        return UNUSABLE
+    except Exception as error:
+        print(f"error: {UNEXPECTED}: {one_line(error)} ({_place(error)})", file=sys.stderr)
+        return UNUSABLE
+
+
+def _place(error: Exception) -> str:
+    """Return the file and the line of our own code in which an error was raised last."""
+    traced = traceback.extract_tb(error.__traceback__)
+    ours = [entry for entry in traced if Path(entry.filename).is_relative_to(_OURS)] or traced[-1:]
+    return ", ".join(f"{Path(entry.filename).name}:{entry.lineno}" for entry in ours[-1:])

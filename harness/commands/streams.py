@@ -48,12 +48,16 @@ class Unheard:
 def unheard() -> Iterator[list[Unheard]]:
     """Make standard output and error ``Unheard`` streams, flushed at the end; yield those open.
 
-    A standard descriptor that is closed leads nowhere, so that no other file gets its number.
+    A standard descriptor that is closed leads nowhere, so that no other file gets its number. A
+    character that the locale lacks is written escaped.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         os.set_inheritable(number, True)
     os.close(number)
     before = sys.stdout, sys.stderr
+    for stream in before:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = streams = [stream and Unheard(stream) for stream in before]
     try:
         yield [stream for stream in streams if stream]

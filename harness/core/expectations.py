@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import UsageError
+from harness.core.reading import read_toml
 from harness.core.results import CellResult, Status
 from harness.core.schema import Stage
 
@@ -37,12 +37,7 @@ class Expectation:
 
 def load(path: Path) -> list[Expectation]:
     """Return the rows of ``[[expect]]`` tables; UsageError names the row that is not usable."""
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not usable TOML: {error}") from None
+    table = read_toml(path)
     tables = table.pop("expect", [])
     if table or not isinstance(tables, list) or not all(isinstance(row, dict) for row in tables):
         raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -104,19 +104,17 @@ def _lock_on_windows(descriptor: int) -> None:
             return
 
 
-def written(path: Path, data: bytes) -> Path:
-    """Write ``data`` to ``path``, whose folder is made, and return ``path``.
+def written(path: Path, data: bytes | Iterable[bytes]) -> Path:
+    """Write ``data``, which may come in parts, to ``path``, whose folder is made; return ``path``.
 
     OSError, which names ``path``, where it cannot be written; nothing is left beside it.
     """
-    part = path.with_suffix(f".{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        with temporary_beside(path) as part:
+            with part.open("wb") as file:
+                file.writelines([data] if isinstance(data, bytes) else data)
+            part.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return path

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,18 @@ def read_bytes(path: Path, limit: int) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(path, flags), "rb") as file:
-            _check(path, os.fstat(file.fileno()), limit)
-            data = file.read(limit + 1)
+            status = os.fstat(file.fileno())
+            _check(path, status, limit)
+            data = file.read(status.st_size)  # a larger number would be allocated at once
     except (OSError, ValueError) as error:
         raise UsageError(f"{visible(str(path))}: {_why(error)}") from None
-    if len(data) > limit:
-        raise _large(path, limit)
     return data
+
+
+def read_inside(path: Path, folder: Path, limit: int) -> bytes:
+    """Return what a file of a folder holds; UsageError also where a link leads out of it."""
+    check_inside(path, folder)
+    return read_bytes(path, limit)
 
 
 def read_json(path: Path, limit: int = JSON_BYTES) -> Any:
@@ -83,6 +89,16 @@ def parse_json(data: bytes, path: Path) -> Any:
         why = why or type(error).__name__
         raise UsageError(f"{visible(str(path))} is not JSON: {visible(why)}") from None
     return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds; UsageError, in one line, where it is none."""
+    data = read_bytes(path, TEXT_BYTES)
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        why = visible(str(error) or type(error).__name__)
+        raise UsageError(f"{visible(str(path))} is not usable TOML: {why}") from None
 
 
 def check_inside(path: Path, folder: Path) -> None:

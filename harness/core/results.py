@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from harness.core.errors import NonconformanceError
+from harness.core.escaping import line
 from harness.core.schema import Case, Stage
 
 
@@ -69,16 +72,52 @@ class CaseResult:
     relation: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the cases of a cell come to; ``worst`` are the places of the output farthest out."""
+
+    comparisons: int
+    steps_compared: int
+    steps: int
+    worst: tuple[int, int] | None
+
+
 @dataclass(frozen=True)
 class CellResult:
+    """How one cell was judged; its ``cases`` may lie in a file, and are read as they are needed."""
+
     cell: Cell
     status: Status
     stage: Stage
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    cases: tuple[CaseResult, ...] = ()
+    cases: Sequence[CaseResult] = ()
     seconds: float = 0.0
     replay: str = ""
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The sums over all cases, which are gone through once."""
+        comparisons = compared = steps = 0
+        worst, largest = None, -1.0
+        for number, case in enumerate(self.cases):
+            for place, output in enumerate(case.outputs):
+                comparisons += 1
+                compared += output.steps_compared
+                steps += output.steps
+                if output.ratio > largest:
+                    worst, largest = (number, place), output.ratio
+        return Tally(comparisons, compared, steps, worst)
+
+    @property
+    def tf32(self) -> str:
+        """Whether it was judged by the wider tolerance of TF32, and why, in words; else empty."""
+        tolerance = self.evidence.get("tolerance")
+        row = tolerance.get("row") if isinstance(tolerance, Mapping) else None
+        if not str(row).endswith("+tf32"):
+            return ""
+        saved = "loaded_from" in self.evidence
+        return "judged as TF32" + (" (as its saved evidence says)" if saved else "")
 
 
 @dataclass(frozen=True)
@@ -113,7 +152,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{r.status.value:<12}{r.cell.id}" + (r.reason and f": {r.stage}: {r.reason}")
+            line(f"{r.status.value:<12}{r.cell.id}" + (r.reason and f": {r.stage}: {r.reason}"))
             for r in self.results
         ]
         return "\n".join(lines) or "no cell was judged"
@@ -121,16 +160,21 @@ class Report:
     @property
     def comparisons(self) -> int:
         """The number of outputs compared with their golden."""
-        return sum(len(case.outputs) for result in self.results for case in result.cases)
+        return sum(result.tally.comparisons for result in self.results)
 
     @property
     def steps(self) -> tuple[int, int]:
         """The number of time steps of outputs compared, and of all of them."""
-        outputs = [o for result in self.results for case in result.cases for o in case.outputs]
-        return sum(o.steps_compared for o in outputs), sum(o.steps for o in outputs)
+        tallies = [result.tally for result in self.results]
+        return sum(t.steps_compared for t in tallies), sum(t.steps for t in tallies)
 
     @property
     def summary(self) -> dict[str, int]:
-        statuses = [result.status for result in self.results]
-        counts = {status.value: statuses.count(status) for status in Status}
-        return {"cells": len(self.results), "comparisons": self.comparisons, **counts}
+        return counts(self.results, self.comparisons)
+
+
+def counts(results: Sequence[CellResult], comparisons: int) -> dict[str, int]:
+    """Return the numbers of cells, of comparisons, and of cells of each status."""
+    by_status = Counter(result.status for result in results)
+    numbers = {status.value: by_status[status] for status in Status}
+    return {"cells": len(results), "comparisons": comparisons, **numbers}

@@ -26,7 +26,10 @@ def count(number: int, noun: str) -> str:
 
 
 def line(report: Report) -> str:
-    """Return ``40 cells, 4,120 comparisons at 9,000 of 80,000 steps: 38 pass, 2 xfail``."""
+    """Return ``40 cells, 4,120 comparisons at 9,000 of 80,000 steps: 38 pass, 2 xfail``.
+
+    Cells that were judged by the wider tolerance of TF32 are counted after that.
+    """
     summary = report.summary
     counts = [f"{summary[s.value]} {s.value}" for s in Status if summary[s.value]]
     nothing = "" if report.comparisons else "; nothing was compared"
@@ -34,4 +37,6 @@ def line(report: Report) -> str:
     steps_compared, steps = report.steps
     compared = f"{count(report.comparisons, 'comparison')} at {steps_compared:,} of {steps:,} steps"
     partial = "partial report: " if report.partial else ""
-    return f"{partial}{cells}, {compared}: {', '.join(counts) or 'none'}{nothing}"
+    wider = sum(bool(result.tf32) for result in report.results)
+    tf32 = f" ({count(wider, 'cell')} judged as TF32)" if wider else ""
+    return f"{partial}{cells}, {compared}: {', '.join(counts) or 'none'}{tf32}{nothing}"

@@ -87,7 +87,7 @@ class _Examination:
             self.probe.session.evidence()
         except StageError as error:
             return self._unloadable(error)
-        results = result.cases or tuple(self._judged())
+        results = tuple(result.cases or self._judged())
         bad = [r.case for r in results if r.status is not Status.PASS]
         if not bad:
             self._set(judged=[r.case for r in results])

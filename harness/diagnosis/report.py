@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import runtimes
+from harness.core.escaping import block, line
+from harness.core.escaping import markdown as escaped
 from harness.core.schema import Case, case_text
 from harness.diagnosis import plot
 from harness.diagnosis.departure import Along
@@ -65,7 +67,7 @@ def lines(diagnosis: Diagnosis, folder: Path | None = None) -> list[str]:
     if folder is not None:
         shown = f"reproduced in {folder}: {diagnosis.example.what}" if diagnosis.example else ""
         texts += ["", shown or f"report in {folder}; it holds nothing that departs alone"]
-    return texts
+    return [line(text) for text in texts]
 
 
 def as_dict(diagnosis: Diagnosis, folder: Path | None) -> dict[str, Any]:
@@ -106,8 +108,8 @@ def dumps(
 
 
 def markdown(diagnosis: Diagnosis) -> str:
-    text = "\n".join(lines(diagnosis))
-    return f"# {diagnosis.cell.id}\n\n```text\n{text}\n```\n"
+    text = block("\n".join(lines(diagnosis)), "text")
+    return f"# {escaped(diagnosis.cell.id)}\n\n{text}\n"
 
 
 def issue(diagnosis: Diagnosis, environment: Mapping[str, Any], library: str) -> str:
@@ -116,30 +118,31 @@ def issue(diagnosis: Diagnosis, environment: Mapping[str, Any], library: str) ->
     what = blame.label if blame else f"{diagnosis.cell.exporter} export"
     by_runtime = diagnosis.fault in ("runtime", "session")
     who = diagnosis.cell.runtime if by_runtime else diagnosis.cell.exporter
-    parts = [f"# {who}: {_title(diagnosis, what)}", ""]
+    parts = [f"# {escaped(f'{who}: {_title(diagnosis, what)}')}", ""]
     if example:
         parts += [
-            f"The attached `{SCRIPT}` runs `model.onnx` ({example.what}) on `inputs.npz` and"
-            " compares with `expected.npz`, computed in float64. It exits with 1 while the outputs"
-            " depart."
+            f"The attached `{SCRIPT}` runs `model.onnx` ({escaped(example.what)}) on `inputs.npz`"
+            " and compares with `expected.npz`, computed in float64. It exits with 1 while the"
+            " outputs depart."
             if example.inputs
             else "The attached `model.onnx` does not load.",
             "",
         ]
-    parts += ["## What happens", ""]
+    found = []
     if diagnosis.shortest:
-        parts.append(f"- shortest case that fails: {case_text(diagnosis.shortest.case)}")
+        found.append(f"shortest case that fails: {case_text(diagnosis.shortest.case)}")
     if diagnosis.at:
-        parts.append(f"- {_step(diagnosis.at)}")
+        found.append(_step(diagnosis.at))
     if blame:
-        parts.append(f"- {blame.label}: {blame.words}")
-        parts += [f"- {difference}" for difference in blame.differences]
+        found += [f"{blame.label}: {blame.words}", *blame.differences]
     elif diagnosis.reason:
-        parts.append(f"- {diagnosis.reason}")
-    parts += [f"- {g.words} (confirmed: {g.rests_on})" for g in diagnosis.guesses if g.confirmed]
-    parts += ["", "## Versions", "", f"- {diagnosis.cell.runtime}: {library}"]
+        found.append(diagnosis.reason)
+    found += [f"{g.words} (confirmed: {g.rests_on})" for g in diagnosis.guesses if g.confirmed]
     others = _others(diagnosis)
-    parts += [f"- {name}: {about}" for name, about in environment.items() if name not in others]
+    versions = [f"{diagnosis.cell.runtime}: {library}"]
+    versions += [f"{name}: {about}" for name, about in environment.items() if name not in others]
+    parts += ["## What happens", "", *(f"- {escaped(text)}" for text in found), ""]
+    parts += ["## Versions", "", *(f"- {escaped(text)}" for text in versions)]
     return "\n".join(parts) + "\n"
 
 

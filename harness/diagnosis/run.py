@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from harness.core.errors import CheckError, HarnessError, UsageError
+from harness.core.results import CellResult, Status
 from harness.core.schema import Progress
 from harness.diagnosis import examine, report, reproduction
 from harness.diagnosis.diagnosis import Diagnosis
 from harness.goldens import store
 from harness.graphs import interface
+from harness.processes.limits import IN_FLOAT64, OF_A_FILE
+from harness.processes.worker import LostError, call_in_child
 from harness.runtimes import load
 from harness.runtimes.guard import GuardedRuntime
 from harness.runtimes.settings import Settings
@@ -53,13 +57,37 @@ def diagnose(
         good = against or good_graph(job, selection, progress)
         progress(f"{job.cell.id}: every case")
         with closing(workers.run([job], Isolation(True), lambda job, event: None)) as judged:
-            diagnosis = examine.cell(job, good, progress, against is not None, next(judged))
+            result = next(judged)
+        diagnosis = _examined(job, good, progress, against is not None, result)
         folder = None
         if not diagnosis.passes:
             folder = output or FOLDER / job.cell.id.replace("/", "-")
             _write(diagnosis, folder, command, job.runtime, selection.settings)
         diagnoses.append((diagnosis, folder))
     return diagnoses
+
+
+def _examined(
+    job: Job, good: Path | None, progress: Progress, by_user: bool, result: CellResult
+) -> Diagnosis:
+    """Return the diagnosis of a cell; of a model that is not ours in a child, which may hang."""
+    if job.ours:
+        return examine.cell(job, good, progress, by_user, result)
+    limits = OF_A_FILE if result.status is Status.ERROR else IN_FLOAT64
+    try:
+        found: Diagnosis = call_in_child(
+            limits, _examine, job, good, by_user, result, heed=progress, forked=True
+        )
+    except LostError as lost:
+        first = Diagnosis(job.cell, result.status, result.stage, result.reason, job.replay)
+        return replace(first, why=f"the process that looked into it {lost}")
+    return found
+
+
+def _examine(
+    emit: Progress, job: Job, good: Path | None, by_user: bool, result: CellResult
+) -> Diagnosis:
+    return examine.cell(job, good, emit, by_user, result)
 
 
 def _check_readable(against: Path) -> None:
@@ -86,7 +114,7 @@ def good_graph(job: Job, selection: Selection, progress: Progress) -> Path | Non
     native = Selection(
         subjects=[name],
         frameworks=[framework],
-        golden=None if not job.expected else selection.golden,
+        golden=None if not job.ours else selection.golden,
         artifacts=selection.artifacts,
         opset=selection.opset,
     )

@@ -17,11 +17,13 @@ from msgspec import Meta, Struct
 
 from harness.core.errors import CheckError, ExportError, StageError, UsageError
 from harness.core.files import replacing
-from harness.core.reading import read_json
+from harness.core.names import check_path_part
+from harness.core.reading import MODEL_BYTES, check_inside, read_bytes, read_json
 from harness.core.results import Cell
 from harness.core.schema import Stage
 from harness.exporters import DEFAULT_OPSET
 from harness.goldens import store
+from harness.graphs.external_data import check_own_data
 from harness.typed_json import typed
 
 SCHEMA = 1
@@ -45,6 +47,8 @@ class FailedExport(Struct):
 
     key: dict[str, Any]
     failure: ExportFailure
+    exporter: str = ""
+    variant: str = ""
 
 
 class ExportedModel(Struct):
@@ -54,6 +58,8 @@ class ExportedModel(Struct):
     sha256: str
     example: dict[str, Annotated[int, Meta(ge=1)]]
     golden_sha256: str | None = None
+    exporter: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,30 +92,46 @@ def folder(artifacts: Path, cell: Cell, opset: int = DEFAULT_OPSET) -> Path:
 
 
 def read(path: Path) -> Bundle:
-    """Return the bundle in ``path``; UsageError where it is incomplete or was altered."""
+    """Return the bundle in ``path``.
+
+    UsageError where it is incomplete, was altered, or has a part of it elsewhere: by a link, or as
+    data beside the model, which its hash does not cover.
+    """
+    for name in NAMES:
+        check_inside(path / name, path)
     try:
         manifest = read_json(path / MANIFEST)
-    except UsageError:
+    except UsageError as error:
         if (path / REJECTED).is_file():
             raise UsageError(
                 f"{path} holds a model that does not conform, not a bundle; what is wrong with it:"
                 f" harness diagnose {path / REJECTED} --golden {path / GOLDEN}"
             ) from None
-        raise UsageError(f"{path} is not a bundle: no readable {MANIFEST} in it") from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise UsageError(f"{path / MANIFEST}: expected a bundle manifest of schema {SCHEMA}")
-    failed = manifest.get("failure") is not None
-    typed(manifest, FailedExport if failed else ExportedModel, str(path / MANIFEST))
+        raise UsageError(f"{path} is not a bundle: no readable {MANIFEST} in it: {error}") from None
+    check_manifest(manifest, path / MANIFEST)
     bundle = Bundle(path, manifest)
     if bundle.failure is None:
         if not bundle.model.is_file():
             raise UsageError(f"{path} is not a bundle: {MODEL} is missing")
-        if sha256(bundle.model) != manifest["sha256"]:
+        data = read_bytes(bundle.model, MODEL_BYTES)
+        if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise UsageError(f"{bundle.model} was altered: its SHA-256 is not the manifest's")
+        check_own_data(bundle.model, data)
         stated, inner = manifest.get("golden_sha256"), path / GOLDEN / MANIFEST
         if stated is not None and (not inner.is_file() or sha256(inner) != stated):
             raise UsageError(f"{inner} is missing or altered: its SHA-256 is not the bundle's")
     return bundle
+
+
+def check_manifest(manifest: Any, path: Path) -> None:
+    """Raise UsageError where what ``path`` holds is no manifest of a bundle."""
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise UsageError(f"{path}: expected a bundle manifest of schema {SCHEMA}")
+    failed = manifest.get("failure") is not None
+    typed(manifest, FailedExport if failed else ExportedModel, str(path))
+    for field in ("exporter", "variant"):
+        if field in manifest:
+            check_path_part(manifest[field], f"{path}: {field}")
 
 
 def write(
@@ -133,7 +155,7 @@ def write(
             manifest["golden_sha256"] = sha256(new / GOLDEN / MANIFEST)
         if card is not None:
             (new / CARD).write_text(card, "utf-8")
-        (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
 def bind(path: Path) -> None:
@@ -142,7 +164,7 @@ def bind(path: Path) -> None:
     stated = sha256(path / GOLDEN / MANIFEST)
     if manifest.get("golden_sha256") not in (None, stated):
         manifest["golden_sha256"] = stated
-        (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
 def reject(path: Path, model: bytes | None, golden: Path, report: str) -> None:
@@ -151,7 +173,7 @@ def reject(path: Path, model: bytes | None, golden: Path, report: str) -> None:
         if model is not None:
             (new / REJECTED).write_bytes(model)
         _copy_golden(golden, new / GOLDEN)
-        (new / REPORT).write_text(report)
+        (new / REPORT).write_text(report, "utf-8")
 
 
 def is_foreign(folder: Path) -> bool:
@@ -175,7 +197,7 @@ def is_foreign(folder: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, MODEL_BYTES)).hexdigest()
 
 
 def _copy_golden(source: Path, target: Path) -> None:

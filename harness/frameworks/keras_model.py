@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.errors import UsageError, one_line
+from harness.core.errors import UsageError, clipped, one_line
+from harness.core.names import visible
 from harness.core.schema import Array, Arrays
 from harness.subjects.description import InputDescription
 
@@ -21,7 +22,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import tensorflow as tf
+from keras.src.saving.serialization_lib import SafeModeScope
 
+from harness.frameworks import keras_archive
 from harness.frameworks.keras_float64 import from_config, narrows
 from harness.frameworks.keras_twin import every_step_at_once, precision
 
@@ -34,23 +37,23 @@ def recognises(model: object) -> bool:
 
 
 def read(path: Path) -> keras.Model:
-    """Return the model in a ``.keras`` file; UsageError where it holds none, or code."""
+    """Return the model in a ``.keras`` file; UsageError where it holds none, or code.
+
+    Keras' setting that allows code in files does not count.
+    """
+    keras_archive.check(path)
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        with SafeModeScope(True):
+            return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         text = str(error)
-        if "Lambda" in text or "unsafe deserialization" in text:
-            raise UsageError(
-                f"{path} has a Lambda layer, which is code that a file must not run; build the"
-                " model in FILE.py:factory, with --weights for its weights"
-            ) from None
         if "Could not locate class" in text or "registered" in text.lower():
-            reason = text.split("Make sure")[0].strip().splitlines()[0]
+            reason = visible(clipped(text.split("Make sure")[0].strip().splitlines()[0]))
             raise UsageError(
                 f"{path} needs a class that is not here ({reason}); build the model in"
                 " FILE.py:factory"
             ) from None
-        raise UsageError(f"{path} is no readable .keras file: {one_line(error)}") from None
+        raise UsageError(visible(f"{path} is no readable .keras file: {one_line(error)}")) from None
 
 
 class KerasModel:
@@ -261,7 +264,9 @@ def _unfiltered_errors() -> Iterator[None]:
 
 
 def _load(model: keras.Model, path: Path) -> None:
+    keras_archive.check_weights(path)
     try:
         model.load_weights(path)
     except Exception as error:
-        raise UsageError(f"{path} cannot be loaded into {model.name}: {one_line(error)}") from None
+        reason = visible(one_line(error))
+        raise UsageError(f"{path} cannot be loaded into {model.name}: {reason}") from None

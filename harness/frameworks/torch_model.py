@@ -17,8 +17,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.core import archives
 from harness.core.errors import UsageError, one_line
+from harness.core.names import visible
+from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
 from harness.core.schema import Array, Arrays
+from harness.frameworks import pt2_archive
 from harness.subjects.description import InputDescription
 
 FRAMEWORK = "torch"
@@ -31,16 +35,21 @@ def recognises(model: object) -> bool:
 
 
 def read(path: Path) -> Any:
-    """Return the model in a ``.pt2`` or TorchScript file; UsageError where it holds none."""
+    """Return the model in a ``.pt2`` or TorchScript file; UsageError where it holds none.
+
+    A TorchScript file may read and write any file when it is run; a ``.pt2`` file may not.
+    """
+    program = path.suffix.lower() == ".pt2"
+    check_file(path, archives.BYTES)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if path.suffix == ".pt2":
-                return torch.export.load(path)
-            return torch.jit.load(str(path), map_location="cpu")
+            return pt2_archive.load(path) if program else torch.jit.load(str(path), "cpu")
+    except UsageError:
+        raise
     except Exception as error:
-        kind = "torch.export program (.pt2)" if path.suffix == ".pt2" else "TorchScript file"
-        raise UsageError(f"{path} is no readable {kind}: {one_line(error)}") from None
+        kind = "torch.export program (.pt2)" if program else "TorchScript file"
+        raise UsageError(visible(f"{path} is no readable {kind}: {one_line(error)}")) from None
 
 
 class TorchModel:
@@ -50,13 +59,14 @@ class TorchModel:
 
     def __init__(self, model: Any, weights: Path | None = None) -> None:
         self._program = model if isinstance(model, torch.export.ExportedProgram) else None
-        module, kind = model.module() if self._program is not None else model, type(model).__name__
+        kind = type(model).__name__
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                module = model.module() if self._program is not None else model
                 module = copy.deepcopy(module).cpu()
         except Exception as error:
-            raise UsageError(f"{kind} cannot be copied: {one_line(error)}") from None
+            raise UsageError(f"{kind} cannot be copied: {visible(one_line(error))}") from None
         if self._program is None:
             module.eval()
         if weights is not None:
@@ -80,7 +90,9 @@ class TorchModel:
         nodes = {node.name: node for node in self._program.graph.nodes}
         described = []
         for name in self._program.graph_signature.user_inputs:
-            value = nodes[name].meta["val"]
+            value = nodes[name].meta.get("val") if name in nodes else None
+            if not isinstance(value, Tensor):
+                raise UsageError("an input of the program is no tensor; expected tensors alone")
             axes = tuple(int(s) if isinstance(s, int) else None for s in value.shape)
             dtype = str(value.dtype).removeprefix("torch.")
             described.append(InputDescription(name, dtype, axes))
@@ -214,16 +226,18 @@ def _tensors(module: Any) -> Iterator[tuple[str, Tensor]]:
 
 def _load(module: nn.Module, path: Path) -> None:
     try:
+        data = read_bytes(path, TENSOR_BYTES)
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load
 
-            state = load_file(path)
+            state = load(data)
         else:
-            state = torch.load(io.BytesIO(path.read_bytes()), "cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; expected a state dict") from None
+            state = torch.load(io.BytesIO(data), "cpu", weights_only=True)
+    except UsageError:
+        raise
     except Exception as error:
-        reason = one_line(error) if path.suffix == ".safetensors" else "it is no plain state dict"
+        safe = path.suffix == ".safetensors"
+        reason = visible(one_line(error)) if safe else "it is no plain state dict"
         raise UsageError(
             f"{path} cannot be read: {reason}; expected what torch.save(model.state_dict()) or"
             " safetensors wrote"

@@ -98,10 +98,13 @@ def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
         return (int(low) + offsets).astype(dtype).reshape(shape)
     if np.dtype(dtype) == bool:
         return (bits(seed, count) >> np.uint64(63)).astype(bool).reshape(shape)
-    if formula.get("normal"):
-        unit = _unit(bits(seed, 12 * count)).reshape(12, *shape).sum(axis=0) / 12
-        return np.asarray(low + (high - low) * unit).astype(dtype)
     values = np.empty(count, dtype)
+    if formula.get("normal"):
+        sums = np.zeros(count)
+        for place, words in _blocks(seed, 12 * count):
+            places = np.arange(place.start, place.stop) % count
+            np.add.at(sums, places, _unit(words))
+        return np.asarray(low + (high - low) * (sums / 12)).astype(dtype).reshape(shape)
     for place, words in _blocks(seed, count):
         values[place] = low + (high - low) * _unit(words)
     return values.reshape(shape)

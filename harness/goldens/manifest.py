@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.core.errors import GoldenError
-from harness.core.schema import Array, Case, ModelSpec, Raggedness, TensorSpec
+from harness.core.errors import GoldenError, UsageError
+from harness.core.reading import read_json
+from harness.core.schema import Array, Case, Raggedness
+from harness.goldens.form import GoldenManifest, checked
 
 SCHEMA = 1
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the manifest in a file and the SHA-256 that it states of every tensor, by key.
+def read(path: Path) -> tuple[dict[str, Any], GoldenManifest]:
+    """Return the manifest in a file as it is, and by its form.
 
-    GoldenError where it is missing, altered or incomplete.
+    GoldenError where it is missing, altered, or of another form.
     """
     folder = path.parent
+    if not os.path.lexists(path):
+        raise GoldenError(f"no golden at {folder}: {path.name} is missing")
     try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise GoldenError(f"no golden at {folder}: {path.name} is missing") from None
-    except OSError as error:
-        raise GoldenError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise GoldenError(f"{path} is not JSON: {error}") from None
+        manifest = read_json(path)
+    except UsageError as error:
+        raise GoldenError(str(error)) from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise GoldenError(f"{path}: expected a manifest of schema {SCHEMA}")
     if "spec" not in manifest and (folder / "golden").is_dir():
@@ -37,32 +38,18 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if manifest.get("sha256") != signed(manifest)["sha256"]:
         raise GoldenError(f"{path} was altered: its SHA-256 is not the one it states")
     try:
-        return manifest, hashes(manifest)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise GoldenError(f"{path} is incomplete: {type(error).__name__}: {error}") from None
+        return manifest, checked(manifest, str(path))
+    except UsageError as error:
+        raise GoldenError(str(error)) from None
 
 
-def hashes(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of every tensor of every case; raise where the manifest is incomplete."""
-    spec = spec_of(manifest)
-    for name in ("framework", "stored"):
-        manifest[name]
-    dict(manifest["weights"]["tensors"], file=manifest["weights"]["file"])
-    if not manifest["cases"]:
-        raise ValueError("it has no case")
+def hashes(form: GoldenManifest) -> dict[str, str]:
+    """Return the SHA-256 of every tensor of every case, by key."""
     stated: dict[str, str] = {}
-    stored, axes = set(manifest["stored"]), set(spec.axes)
-    for entry in manifest["cases"]:
-        case = case_of(entry)
-        if set(entry["lengths"]) != axes or "steps" not in entry:
-            raise ValueError(f"case {entry['lengths']} has other axes, or no steps")
-        for kind, tensors in (("input", spec.inputs), ("output", spec.outputs)):
-            for tensor in tensors:
-                stated[key(case, kind, tensor.name)] = entry[f"{kind}s"][tensor.name]["sha256"]
-        for tensor in spec.outputs:
-            float(entry["outputs"][tensor.name]["noise"])
-            if key(case, "output", tensor.name) not in stored:
-                raise ValueError(f"no output {tensor.name} of case {case.id}")
+    for entry in form.cases:
+        case = entry.case
+        stated |= {key(case, "input", name): about.sha256 for name, about in entry.inputs.items()}
+        stated |= {key(case, "output", name): about.sha256 for name, about in entry.outputs.items()}
     return stated
 
 
@@ -72,17 +59,6 @@ def part(manifest: Mapping[str, Any], cases: Iterable[Case]) -> dict[str, Any]:
     entries = [entry for entry in manifest["cases"] if case_of(entry).id in ids]
     stored = [name for name in manifest["stored"] if name.partition("/")[0] in ids]
     return signed({**manifest, "cases": entries, "stored": stored})
-
-
-def spec_of(manifest: Mapping[str, Any]) -> ModelSpec:
-    """Return the specification; the module that older manifests name is never imported."""
-
-    def tensors(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-        return tuple(TensorSpec(**{**item, "axes": tuple(item["axes"])}) for item in items)
-
-    fields = {name: value for name, value in manifest["spec"].items() if name != "package"}
-    fields |= {kind: tensors(fields[kind]) for kind in ("inputs", "outputs")}
-    return ModelSpec(**{**fields, "frameworks": tuple(fields["frameworks"])})
 
 
 def case_of(entry: Mapping[str, Any]) -> Case:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 import numpy as np
 
-from harness.core.schema import Arrays, Lengths
+from harness.core.schema import Array, Arrays, Lengths
 from harness.core.tolerance import one_ulp
 
 DRAWS = 8
@@ -33,20 +32,26 @@ class Usual:
         noise: Mapping[str, Sequence[float]],
         largest: Mapping[str, Sequence[float]],
     ) -> None:
-        self._cases = [dict(lengths) for lengths in cases]
-        self._noise, self._largest = noise, largest
         self._axes = tuple(cases[0])
-        self._sizes = np.array([[lengths[axis] for axis in self._axes] for lengths in cases])
-        self._near_sizes: dict[tuple[int, ...], list[int]] = {}
+        every = np.array([[lengths[axis] for axis in self._axes] for lengths in cases], np.int64)
+        self._sizes, self._group, counts = np.unique(
+            every.reshape(len(cases), len(self._axes)),
+            axis=0,
+            return_inverse=True,
+            return_counts=True,
+        )
+        self._group, self._counts = self._group.reshape(-1), counts
+        self._noise = {name: np.asarray(values) for name, values in noise.items()}
+        self._largest = {name: np.asarray(values) for name, values in largest.items()}
+        self._floors: dict[tuple[int, ...], dict[str, float]] = {}
+        self._scales: dict[tuple[int, ...], dict[str, float]] = {}
 
     def noise_floor(self, output: str, lengths: Lengths) -> float:
         """Return the largest float32 error of ``output`` in any case of these lengths.
 
         It is at least the median at lengths like these: a smaller error is chance.
         """
-        near, noise = self._near(lengths), self._noise[output]
-        here = [noise[i] for i in near if self._cases[i] == lengths]
-        return max([*here, median(noise[i] for i in near)])
+        return self._of(lengths)[0][output]
 
     def scale(self, output: str, lengths: Lengths) -> float:
         """Return the largest value of ``output`` at lengths like these.
@@ -54,20 +59,33 @@ class Usual:
         One case may hold only small values of an output that is not small, and what computes them
         rounds at the output's scale.
         """
-        return max(self._largest[output][i] for i in self._near(lengths))
+        return self._of(lengths)[1][output]
 
-    def _near(self, lengths: Lengths) -> list[int]:
-        """Return the cases whose lengths are all within a factor of two, or the next power of two
-        that gives ``ENOUGH`` cases.
-        """
+    def _of(self, lengths: Lengths) -> tuple[dict[str, float], dict[str, float]]:
+        """Return both figures of every output, the same for all cases of the same lengths."""
         sizes = tuple(lengths[axis] for axis in self._axes)
-        if sizes not in self._near_sizes:
-            less, more = np.minimum(self._sizes, sizes), np.maximum(self._sizes, sizes)
-            # the least n for which more <= less * 2**n is the number of bits of (more - 1) // less
-            octaves = np.frexp((more - 1) // less)[1].max(axis=1, initial=1)
-            within = np.sort(octaves)[min(ENOUGH, len(octaves)) - 1]
-            self._near_sizes[sizes] = np.flatnonzero(octaves <= within).tolist()
-        return self._near_sizes[sizes]
+        if sizes not in self._floors:
+            near = self._near(sizes)
+            here = (self._sizes == sizes).all(axis=1)[self._group]
+            self._floors[sizes] = {
+                name: max(float(noise[here].max(initial=0)), float(np.median(noise[near])))
+                for name, noise in self._noise.items()
+            }
+            self._scales[sizes] = {n: float(v[near].max()) for n, v in self._largest.items()}
+        return self._floors[sizes], self._scales[sizes]
+
+    def _near(self, sizes: tuple[int, ...]) -> Array:
+        """Return which cases have lengths that are all within a factor of two, or the next power
+        of two that gives ``ENOUGH`` cases.
+        """
+        mine = np.maximum(np.asarray(sizes, np.int64), 1)
+        less, more = np.minimum(self._sizes, mine), np.maximum(self._sizes, mine)
+        # the least n for which more <= less * 2**n is the number of bits of (more - 1) // less
+        octaves = np.frexp((more - 1) // np.maximum(less, 1))[1].max(axis=1, initial=1)
+        order = np.argsort(octaves, kind="stable")
+        cases = np.cumsum(self._counts[order])
+        within = octaves[order][np.searchsorted(cases, min(ENOUGH, int(cases[-1])))]
+        return np.asarray((octaves <= within)[self._group])
 
 
 def drowns(noise: float, scale: float) -> bool:

@@ -8,7 +8,6 @@ SHA-256 of every tensor and of itself, and where it all came from.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
-from harness.core.errors import GoldenError
+from harness.core.errors import GoldenError, UsageError
 from harness.core.files import replacing
+from harness.core.reading import TENSOR_BYTES, check_inside, read_bytes
 from harness.core.schema import Array, Arrays, Case, GoldenCase, ModelSpec
 from harness.core.tolerance import rounded_scale
 from harness.goldens import manifest as manifests
+from harness.goldens.form import WEIGHTS, GoldenManifest, shared_weights
 from harness.goldens.formulas import Formula, evaluate
 from harness.goldens.manifest import case_of, key, sha256
 from harness.goldens.noise_floor import Usual
+from harness.goldens.verify import check_names, check_noise, check_tensors, read_tensors, same
 
-MANIFEST, WEIGHTS, CASES = "manifest.json", "weights.safetensors", "cases.safetensors"
+MANIFEST, CASES = "manifest.json", "cases.safetensors"
 INLINE_BYTES = 128
 """The largest input that is stored beside its formula."""
 
@@ -70,16 +71,31 @@ class Golden:
     @property
     def has_weights(self) -> bool:
         """Whether the trained parameters are here; a bundle's golden has none."""
-        return (self.folder / str(self.manifest["weights"]["file"])).is_file()
+        path = self._weights()
+        return path is not None and path.is_file()
 
     def parameters(self) -> Arrays:
         """Return the trained parameters; GoldenError where one is missing or altered."""
-        entry = self.manifest["weights"]
-        tensors = _load(self.folder / entry["file"])
-        _verify(self.folder, set(entry["tensors"]), set(tensors), "parameters")
+        entry, path = self.manifest["weights"], self._weights()
+        if path is None:
+            raise GoldenError(f"{self.folder} has no weights; expected {entry['file']}")
+        tensors = read_tensors(path, path.parent)
+        check_names(self.folder, set(entry["tensors"]), set(tensors), "parameters")
         for name, expected in entry["tensors"].items():
-            _same(self.folder, name, tensors[name], expected)
+            same(self.folder, name, tensors[name], expected)
         return tensors
+
+    def _weights(self) -> Path | None:
+        """Return the file of the weights; None where only the golden of another model has them.
+
+        That golden is looked for where this one lies as ``<model>/<framework>``, nowhere else.
+        """
+        if self.manifest["weights"]["file"] == WEIGHTS:
+            return self.folder / WEIGHTS
+        here = self.folder.absolute()
+        if here.parts[-2:] != (self.spec.name, self.framework):
+            return None
+        return here.parents[1] / self.spec.weights / self.framework / WEIGHTS
 
     def load(self, case: Case) -> GoldenCase:
         """Return one case with its inputs and outputs; GoldenError where a tensor was altered."""
@@ -92,14 +108,20 @@ class Golden:
                 inputs[tensor.name] = self.tensors[place]
             else:
                 shape = tensor.shape(case.batch, case.lengths)
-                value = evaluate(about["formula"], shape, tensor.dtype)
-                inputs[tensor.name] = _same(self.folder, place, value, about["sha256"])
+                value = self._evaluated(place, about["formula"], shape, tensor.dtype)
+                inputs[tensor.name] = same(self.folder, place, value, about["sha256"])
         steps = None if entry["steps"] is None else np.asarray(entry["steps"], np.int64)
         names = [tensor.name for tensor in self.spec.outputs]
         outputs = {name: self.tensors[key(case, "output", name)] for name in names}
         floors = {name: self.usual.noise_floor(name, case.lengths) for name in names}
         scales = {name: self.usual.scale(name, case.lengths) for name in names}
         return GoldenCase(case, inputs, outputs, steps, floors, scales)
+
+    def _evaluated(self, place: str, formula: Formula, shape: tuple[int, ...], dtype: str) -> Array:
+        try:
+            return evaluate(formula, shape, dtype)
+        except (ValueError, TypeError, OverflowError, ZeroDivisionError) as error:
+            raise GoldenError(f"{self.folder}: the formula of {place!r}: {error}") from None
 
     def noise(self) -> dict[tuple[str, str], float]:
         """Return the float32 errors recorded, by case id and SHA-256 of the stored output."""
@@ -134,49 +156,60 @@ class Golden:
 def read(folder: Path) -> Golden:
     """Return the golden in ``folder``, every stored tensor verified.
 
-    GoldenError names what is missing or altered.
+    GoldenError names what is missing, altered, or not what a golden may say.
     """
-    manifest, hashes = manifests.read(folder / MANIFEST)
-    return _verified(folder, manifest, hashes, _load(folder / CASES))
+    try:
+        for name in (MANIFEST, CASES):
+            check_inside(folder / name, folder)
+    except UsageError as error:
+        raise GoldenError(str(error)) from None
+    manifest, form = manifests.read(folder / MANIFEST)
+    return _verified(folder, manifest, form, read_tensors(folder / CASES, folder))
 
 
 def assembled(
     folder: Path,
     manifest: Mapping[str, Any],
+    form: GoldenManifest,
     load: Callable[[ModelSpec, int], tuple[Arrays, Arrays]],
 ) -> Golden:
     """Return the golden of a manifest; ``load`` gives the inputs and outputs of a case's number.
 
     GoldenError where one is not what the manifest says.
     """
-    spec, hashes = manifests.spec_of(manifest), manifests.hashes(manifest)
+    spec, hashes = form.spec.spec, manifests.hashes(form)
     tensors: Arrays = {}
-    for number, case in enumerate(map(case_of, manifest["cases"])):
+    for number, entry in enumerate(form.cases):
         for kind, arrays in zip(("input", "output"), load(spec, number), strict=True):
             for name, value in arrays.items():
-                place = key(case, kind, name)
-                _same(folder, place, value, hashes.get(place, ""))
+                place = key(entry.case, kind, name)
+                same(folder, place, value, hashes.get(place, ""))
                 if place in manifest["stored"]:
                     tensors[place] = value
-    return _verified(folder, manifest, hashes, tensors)
+    return _verified(folder, manifest, form, tensors)
 
 
 def copy(source: Golden, folder: Path) -> None:
     """Replace ``folder`` by a copy of a golden and of the weights in its folder."""
+    weights = source.folder / WEIGHTS
+    data = None
+    if weights.is_file():
+        check_inside(weights, source.folder)
+        data = read_bytes(weights, TENSOR_BYTES)
     with replacing(folder) as new:
-        if (source.folder / WEIGHTS).is_file():
-            (new / WEIGHTS).write_bytes((source.folder / WEIGHTS).read_bytes())
+        if data is not None:
+            (new / WEIGHTS).write_bytes(data)
         (new / CASES).write_bytes(save(dict(source.tensors)))
-        (new / MANIFEST).write_text(manifests.text(source.manifest))
+        (new / MANIFEST).write_text(manifests.text(source.manifest), "utf-8")
 
 
 def _verified(
-    folder: Path, manifest: Mapping[str, Any], hashes: Mapping[str, str], tensors: Arrays
+    folder: Path, manifest: Mapping[str, Any], form: GoldenManifest, tensors: Arrays
 ) -> Golden:
-    _verify(folder, set(manifest["stored"]), set(tensors), "case tensors")
-    for place, value in tensors.items():
-        _same(folder, place, value, hashes.get(place, ""))
-    return Golden(folder, manifest, manifests.spec_of(manifest), tensors)
+    check_tensors(folder, form, tensors)
+    golden = Golden(folder, manifest, form.spec.spec, tensors)
+    check_noise(folder, form, tensors, golden.usual)
+    return golden
 
 
 def write(
@@ -192,8 +225,10 @@ def write(
     """
     if isinstance(parameters, Path):
         owner = read(parameters)
-        file = os.path.relpath(parameters / owner.manifest["weights"]["file"], folder)
-        weights = {"file": file, "tensors": owner.manifest["weights"]["tensors"]}
+        weights = {
+            "file": shared_weights(spec, str(about["framework"])),
+            "tensors": owner.manifest["weights"]["tensors"],
+        }
     else:
         hashes = {name: sha256(value) for name, value in sorted(parameters.items())}
         weights = {"file": WEIGHTS, "tensors": hashes}
@@ -211,7 +246,7 @@ def write(
         if not isinstance(parameters, Path):
             (new / WEIGHTS).write_bytes(save(parameters))
         (new / CASES).write_bytes(save(tensors))
-        (new / MANIFEST).write_text(manifests.text(manifests.signed(manifest)))
+        (new / MANIFEST).write_text(manifests.text(manifests.signed(manifest)), "utf-8")
 
 
 def goldens(root: Path) -> Iterator[Path]:
@@ -241,28 +276,3 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
         "inputs": inputs,
         "outputs": outputs,
     }
-
-
-def _load(path: Path) -> Arrays:
-    try:
-        tensors: Arrays = load_file(path)
-    except FileNotFoundError:
-        raise GoldenError(f"{path} is missing") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise GoldenError(f"{path} is not a safetensors file: {error}") from None
-    return tensors
-
-
-def _verify(folder: Path, stated: set[str], names: set[str], what: str) -> None:
-    """Raise GoldenError unless the names are those that the manifest states."""
-    if stated != names:
-        name = min(stated ^ names)
-        kind = "missing" if name in stated else "not in the manifest"
-        raise GoldenError(f"{folder}: of the {what}, {name!r} is {kind}")
-
-
-def _same(folder: Path, name: str, value: Array, expected: str) -> Array:
-    """Return ``value``; GoldenError where its SHA-256 is not the expected one."""
-    if sha256(value) != expected:
-        raise GoldenError(f"{folder}: {name!r} was altered: its SHA-256 is not the manifest's")
-    return value

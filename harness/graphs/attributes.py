@@ -19,13 +19,13 @@ _PLAIN = {"value_int": np.int64, "value_float": np.float32}
 def attribute(node: Any, name: str, default: Any = None) -> Any:
     """Return an attribute's value: numbers and text as Python's, tensors and graphs as stored."""
     entry = next((entry for entry in node.attribute if entry.name == name), None)
-    return default if entry is None else _text(helper.get_attribute_value(entry))
+    return default if entry is None else _value(entry, default)
 
 
 def attributes(node: Any) -> dict[str, Any]:
     """Return a node's attributes by name, as ``attribute`` does, without nested graphs."""
     entries = [e for e in node.attribute if e.type not in _NESTED]
-    return {entry.name: _text(helper.get_attribute_value(entry)) for entry in entries}
+    return {entry.name: _value(entry) for entry in entries}
 
 
 def set_attribute(node: Any, name: str, value: Any) -> None:
@@ -57,7 +57,7 @@ def constants(graph: Any) -> dict[str, TensorProto]:
     """Return the initializers of one graph and the values of its Constant nodes, by name."""
     values = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if (tensor := constant(node)) is not None:
+        if node.output and (tensor := constant(node)) is not None:
             values[node.output[0]] = tensor
     return values
 
@@ -67,8 +67,16 @@ def schema(node: Any, opsets: Mapping[str, int]) -> Any | None:
     domain = "" if node.domain in MAIN else node.domain
     try:
         return onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain)
-    except onnx.defs.SchemaError:
+    except (onnx.defs.SchemaError, TypeError):  # TypeError for a version that is no int32
         return None
+
+
+def _value(entry: Any, default: Any = None) -> Any:
+    """Return an attribute's value; ``default`` where it refers to another or has no known type."""
+    try:
+        return _text(helper.get_attribute_value(entry))
+    except ValueError:
+        return default
 
 
 def _text(value: Any) -> Any:

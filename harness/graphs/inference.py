@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from harness.core.errors import clipped
@@ -27,7 +27,6 @@ Dims = tuple[Dim, ...]
 
 SMALL = 64
 DEPTH = 64
-_REFUSALS = (onnx.shape_inference.InferenceError, ProtobufError, ValueError, RuntimeError)
 _PASSING = ("Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape")
 
 
@@ -63,30 +62,51 @@ class Scope:
         tensor = self.constants.get(name)
         if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
             return None
-        return numpy_helper.to_array(tensor) if np.prod(tensor.dims, dtype=int) <= SMALL else None
+        if not 0 <= math.prod(tensor.dims) <= SMALL:
+            return None
+        try:
+            return np.asarray(numpy_helper.to_array(tensor))
+        except Exception:  # NumPy and onnx raise what they like for a tensor that lies
+            return None
 
     def elements(self, name: str, depth: int = DEPTH) -> list[int | None] | None:
         """Return a vector's integers, None for computed ones; None where its size is unknown.
 
         They are followed back through ``depth`` nodes.
         """
+        return self._elements(name, depth, {})
+
+    def _elements(
+        self, name: str, depth: int, known: dict[str, list[int | None] | None]
+    ) -> list[int | None] | None:
+        """Return ``elements``, each name's once, and at most ``SMALL``: a file may double them."""
+        if name not in known:
+            known[name] = None
+            found = self._followed(name, depth, known)
+            known[name] = None if found is None or len(found) > SMALL else found
+        return known[name]
+
+    def _followed(
+        self, name: str, depth: int, known: dict[str, list[int | None] | None]
+    ) -> list[int | None] | None:
         constant = self.array(name)
         if constant is not None:
             integers = np.issubdtype(constant.dtype, np.integer) and constant.ndim <= 1
             return [int(value) for value in constant.reshape(-1)] if integers else None
         node = self.producers.get(name) if depth else None
-        if node is not None and node.op_type in _PASSING:
-            passed = self.elements(node.input[0], depth - 1)
+        if node is not None and node.op_type in _PASSING and node.input:
+            passed = self._elements(node.input[0], depth - 1, known)
             if passed is not None:
                 return passed
         if node is not None and node.op_type == "Concat":
-            parts = [self.elements(part, depth - 1) for part in node.input]
+            parts = [self._elements(part, depth - 1, known) for part in node.input]
             if all(part is not None for part in parts):
                 return [value for part in parts if part is not None for value in part]
         dims = self.dims(name)
         if dims is None or len(dims) > 1 or (dims and not isinstance(dims[0], int)):
             return None
-        return [None] * (int(dims[0] or 0) if dims else 1)
+        size = int(dims[0] or 0) if dims else 1
+        return [None] * size if size <= SMALL else None
 
     def label(self, node: NodeProto) -> str:
         """Return how a finding calls a node: by its name, or else its first output."""
@@ -140,9 +160,9 @@ def gather(model: ModelProto, example: Mapping[str, int], path: Path | None = No
     """Infer shapes and index a graph; the facts are fewer where inference refuses it."""
     try:
         typed, refused = inferred(model), ""
-    except _REFUSALS as error:
+    except Exception as error:  # C++ raises what it likes for a graph that lies
         typed, refused = bare(model), _message(error)
-        with suppress(*_REFUSALS):
+        with suppress(Exception):
             typed = onnx.shape_inference.infer_shapes(typed, data_prop=True)
     scopes = tuple(_scopes(typed.graph, "", Scope(typed.graph)))
     return Facts(model, dict(example), path, scopes, refused)

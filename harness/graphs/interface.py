@@ -12,6 +12,7 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from harness.core.errors import CheckError, UsageError, clipped, one_line
+from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Axis, ModelSpec, TensorSpec
 from harness.graphs import walk
 from harness.graphs.inference import dims_of
@@ -72,7 +73,12 @@ def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, i
 def read(path: str) -> onnx.ModelProto:
     """Return the model in a file with its external data; CheckError where it cannot be read."""
     try:
-        return onnx.load(path)
+        check_file(Path(path), MODEL_BYTES)
+        model = onnx.load(path)
+        _check_text(model, path)
+        return model
+    except UsageError as error:
+        raise CheckError(str(error)) from error
     except (OSError, ProtobufError, ValueError, onnx.checker.ValidationError) as error:
         raise CheckError(f"{path} is not a readable ONNX model: {one_line(error)}") from error
 
@@ -80,11 +86,15 @@ def read(path: str) -> onnx.ModelProto:
 def read_structure(path: Path) -> onnx.ModelProto:
     """Return the model in a file without its external data; UsageError where it is none."""
     try:
-        model = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected an ONNX model") from None
+        data = read_bytes(path, MODEL_BYTES)
+    except UsageError as error:
+        expected = "" if "expected" in str(error) else "; expected an ONNX model"
+        raise UsageError(f"{error}{expected}") from None
+    try:
+        model = onnx.load_model_from_string(data)
     except (ProtobufError, ValueError) as error:
         raise UsageError(f"{path} is not a readable ONNX model: {one_line(error)}") from None
+    _check_text(model, path)
     parts = {
         "ir_version": model.ir_version > 0,
         "graph": model.HasField("graph"),
@@ -93,6 +103,20 @@ def read_structure(path: Path) -> onnx.ModelProto:
     if missing := [name for name, present in parts.items() if not present]:
         raise UsageError(f"{path} is not an ONNX model, or is cut short: no {', '.join(missing)}")
     return model
+
+
+def _check_text(model: Any, path: Path | str) -> None:
+    """Raise UsageError where a text in the model is not UTF-8: reading it later would raise."""
+    waiting = [model]
+    try:
+        while waiting:
+            for field, value in waiting.pop().ListFields():
+                if field.message_type is not None:
+                    waiting.extend(value if field.is_repeated else [value])
+                elif field.is_repeated and field.type == field.TYPE_STRING:
+                    list(value)
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not a readable ONNX model: a name is not UTF-8") from None
 
 
 def _check_values(

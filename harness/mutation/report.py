@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
+from harness.core.escaping import line as line_of
 from harness.core.files import written
 from harness.mutation import peers, summary
 from harness.mutation.defects.defect import Defect, sentence
@@ -58,7 +60,7 @@ def show(console: Console, studies: Sequence[CellStudy]) -> None:
 
 def _print(console: Console, *lines: str) -> None:
     for text in lines:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(Text(line_of(text)), soft_wrap=True)
 
 
 def line(studies: Sequence[CellStudy]) -> str:

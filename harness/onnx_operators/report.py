@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from harness.core.errors import UsageError
+from harness.core.reading import TEXT_BYTES, read_bytes
 from harness.onnx_operators.cases import AGREED, CRASHED, VERDICTS, WRONG, OperatorCase
 from harness.onnx_operators.survey import Survey
 from harness.runtimes import RUNTIMES
@@ -25,7 +26,7 @@ def known_bad(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[
     """Return the pairs of runtime and case in a file; those of other runtimes are left out."""
     pairs = set()
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_bytes(path, TEXT_BYTES).decode().splitlines()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no text in UTF-8: byte {error.start}") from None
     for number, line in enumerate(lines, 1):

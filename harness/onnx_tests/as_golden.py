@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.core.errors import GoldenError, UsageError
-from harness.core.reading import read_json
-from harness.core.schema import Arrays, ModelSpec
+from harness.core.reading import check_inside, read_json
+from harness.core.schema import Array, Arrays, ModelSpec
 from harness.exporting import bundle
 from harness.goldens import manifest as manifests
 from harness.goldens import store
@@ -22,6 +24,7 @@ from harness.onnx_tests import foreign, layout
 
 GOLDEN, BUNDLE = Path("harness/golden"), Path("harness/bundle")
 REMAINDER = "remainder"
+WIDE = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,11 @@ def read(path: Path) -> Tests:
         return Tests(tests.golden, model, about, tests.evidence, tests.unavailable, False)
     about = {}
     manifest = path / BUNDLE / bundle.MANIFEST
+    for part in (model, manifest):
+        check_inside(part, path)
     if manifest.is_file():
         about = read_json(manifest)
-        if not isinstance(about, dict):
-            raise UsageError(f"{manifest} is not a readable manifest")
+        bundle.check_manifest(about, manifest)
         if about.get("sha256") != bundle.sha256(model):
             raise UsageError(f"{model} was altered: its SHA-256 is not the bundle's")
     return Tests(read_golden(path), model, about)
@@ -65,9 +69,15 @@ def has_golden(path: Path) -> bool:
     return (path / GOLDEN / store.MANIFEST).is_file()
 
 
+def _summed(near: Array, remainder: Array) -> Array:
+    with np.errstate(all="ignore"):  # what overflows is another value than the manifest's
+        return np.asarray(near.astype(WIDE) + remainder)
+
+
 def read_golden(path: Path) -> Golden:
     """Return the golden that the tests in ``path`` were made from, every tensor verified."""
-    manifest = manifests.read(path / GOLDEN / store.MANIFEST)[0]
+    check_inside(path / GOLDEN / store.MANIFEST, path)
+    manifest, form = manifests.read(path / GOLDEN / store.MANIFEST)
     sets, entries = layout.data_sets(path), manifest["cases"]
     if len(sets) != len(entries):
         raise GoldenError(
@@ -85,9 +95,12 @@ def read_golden(path: Path) -> Golden:
         for name, value in complete:
             kept = spec.output(name).at_steps(value, steps)
             remainder = remainders.get(name)
-            if remainder is not None and remainder.shape != kept.shape:
-                raise GoldenError(f"{sets[number]}: the remainder of {name} has another shape")
-            outputs[name] = kept if remainder is None else kept.astype(remainder.dtype) + remainder
+            if remainder is not None and (remainder.shape, remainder.dtype) != (kept.shape, WIDE):
+                raise GoldenError(
+                    f"{sets[number]}: the remainder of {name} is {remainder.dtype}"
+                    f"{[*remainder.shape]}; expected {WIDE}{[*kept.shape]}"
+                )
+            outputs[name] = kept if remainder is None else _summed(kept, remainder)
         return inputs, outputs
 
-    return store.assembled(path / GOLDEN, manifest, load)
+    return store.assembled(path / GOLDEN, manifest, form, load)

@@ -7,9 +7,9 @@ output K: the difference of a float64 and the float32 nearest to it is a float64
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,21 @@ import onnx
 from harness.core import selectors
 from harness.core.errors import CheckError, NothingSelectedError, StageError, UsageError
 from harness.core.files import replacing
+from harness.core.reading import MODEL_BYTES, TENSOR_BYTES, read_bytes, read_inside
 from harness.core.registry import resolve
-from harness.core.schema import Array, GoldenCase, lengths_text
+from harness.core.schema import Array, Arrays, GoldenCase, lengths_text
 from harness.core.tolerance import one_ulp
 from harness.exporting import bundle
 from harness.goldens import manifest as manifests
 from harness.goldens import store
+from harness.goldens.form import WEIGHTS
 from harness.goldens.store import Golden
 from harness.graphs import interface, walk
+from harness.graphs.external_data import tensors
 from harness.onnx_tests import layout
 from harness.onnx_tests.as_golden import BUNDLE, GOLDEN, REMAINDER, has_golden, read_golden
+from harness.processes.limits import IN_FLOAT64
+from harness.processes.worker import LostError, call_in_child
 from harness.subjects.resolve import Kind, Subject
 from reference_models import every_step
 
@@ -117,9 +122,9 @@ def from_tests(path: Path, folder: Path) -> int:
         store.copy(restored, folder)
         return len(restored.cases)
     with replacing(folder) as new:
-        shutil.copyfile(path / layout.MODEL, new / bundle.MODEL)
+        (new / bundle.MODEL).write_bytes(read_inside(path / layout.MODEL, path, MODEL_BYTES))
         for other in sorted((path / BUNDLE).iterdir()):
-            shutil.copyfile(other, new / other.name)
+            (new / other.name).write_bytes(read_inside(other, path, MODEL_BYTES))
         store.copy(restored, new / bundle.GOLDEN)
         bundle.bind(new)
         bundle.read(new)
@@ -155,9 +160,11 @@ def _values(proto: Any) -> tuple[list[str], list[str]]:
 
 def _bytes(path: Path, proto: Any) -> bytes:
     """Return the model's file as it is, or with its external data in it."""
-    stored = onnx.load(str(path), load_external_data=False).graph.initializer
-    outside = any(map(onnx.external_data_helper.uses_external_data, stored))
-    return bytes(proto.SerializeToString()) if outside else path.read_bytes()
+    data = read_bytes(path, MODEL_BYTES)
+    external = onnx.TensorProto.EXTERNAL
+    stored = onnx.load_model_from_string(data)
+    outside = any(tensor.data_location == external for tensor in tensors(stored))
+    return bytes(proto.SerializeToString()) if outside else data
 
 
 def _data_set(
@@ -217,21 +224,48 @@ def _completing(golden: Golden, proto: Any) -> Complete | None:
     by_oracle: Complete | None = every_step.of(golden) if golden.has_weights else None
     if by_oracle is not None or proto is None:
         return by_oracle
+    return partial(_by_graph, proto) if _opens(proto) else None
+
+
+def _opens(proto: Any) -> bool:
     try:
-        session = resolve(ORACLE).open(proto)
+        resolve(ORACLE).open(proto)
     except StageError:
-        return None
-    return lambda case: replace(case, outputs=dict(session.run(case.inputs)), steps=None)
+        return False
+    return True
+
+
+def _by_graph(proto: Any, case: GoldenCase) -> GoldenCase:
+    """Return a case with every step, by the model in float64.
+
+    It runs in a child, for the graph may loop for ever; UsageError where it does.
+    """
+    try:
+        outputs = call_in_child(
+            IN_FLOAT64, _run, proto.SerializeToString(), case.inputs, forked=True
+        )
+    except (StageError, LostError) as error:
+        raise UsageError(
+            f"the model cannot be run in float64 to complete the outputs at"
+            f" {lengths_text(case.case.lengths)}: {error}"
+        ) from None
+    return replace(case, outputs=outputs, steps=None)
+
+
+def _run(emit: Any, model: bytes, inputs: Arrays) -> Arrays:
+    return dict(resolve(ORACLE).open(onnx.load_model_from_string(model)).run(inputs))
 
 
 def _write_beside(convertible: Convertible, manifest: Any, folder: Path) -> None:
     """Write what ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
-    (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest))
-    weights = convertible.golden.folder / store.WEIGHTS
+    (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest), "utf-8")
+    weights = convertible.golden.folder / WEIGHTS
     if weights.is_file():
-        shutil.copyfile(weights, folder / GOLDEN / store.WEIGHTS)
+        data = read_inside(weights, weights.parent, TENSOR_BYTES)
+        (folder / GOLDEN / WEIGHTS).write_bytes(data)
     if convertible.others:
         (folder / BUNDLE).mkdir()
     for path in convertible.others:
-        shutil.copyfile(path, folder / BUNDLE / path.name)
+        data = read_inside(path, path.parent, MODEL_BYTES)
+        (folder / BUNDLE / path.name).write_bytes(data)

@@ -7,9 +7,11 @@ graph itself (``harness.oracle.rounding``).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,18 @@ import numpy as np
 from onnx import helper
 
 from harness.core.errors import CheckError, StageError, UsageError
+from harness.core.names import check_printable, is_path_part
+from harness.core.reading import TENSOR_BYTES, read_inside
 from harness.core.schema import BATCH, Array, Arrays, Axis, Case, GoldenCase, ModelSpec, TensorSpec
-from harness.goldens import store
+from harness.goldens.form import WEIGHTS
 from harness.goldens.noise_floor import DRAWS
 from harness.goldens.store import Golden
 from harness.graphs import interface
 from harness.graphs.inference import dims_of
 from harness.onnx_tests import layout
 from harness.oracle.rounding import measure
+from harness.processes.limits import IN_FLOAT64
+from harness.processes.worker import LostError, call_in_child
 
 NUMBER = "test_data_set"
 COMPARED = "bool, integers, float16, float32, float64 and strings"
@@ -42,7 +48,11 @@ class StoredGolden(Golden):
         return [golden_case.case for golden_case in self.sets]
 
     def load(self, case: Case) -> GoldenCase:
-        return next(golden_case for golden_case in self.sets if golden_case.case.id == case.id)
+        return self._by_id[case.id]
+
+    @cached_property
+    def _by_id(self) -> dict[str, GoldenCase]:
+        return {golden_case.case.id: golden_case for golden_case in self.sets}
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,12 @@ def read(path: Path, model: Path) -> Stored:
     except CheckError as error:
         raise UsageError(str(error)) from None
     name = path.resolve().name
+    if not is_path_part(name):
+        name = re.sub(r"[^\w.-]+", "_", name).strip("._-") or "tests"
     if reason := _incomparable(proto):
         return Stored(_golden(path, ModelSpec(name, "", (), (), name), ()), {}, reason)
+    for value in (*proto.graph.input, *proto.graph.output):
+        check_printable(value.name, f"{model}: the name of an input or output")
     outputs, filled = proto.graph.output, {tensor.name for tensor in proto.graph.initializer}
     sets = [
         (_named(folder, "input", proto.graph.input, filled), _named(folder, "output", outputs))
@@ -90,11 +104,13 @@ def read(path: Path, model: Path) -> Stored:
 
 
 def _golden(path: Path, spec: ModelSpec, cases: Sequence[GoldenCase]) -> StoredGolden:
-    files = (f for folder in layout.data_sets(path) for f in sorted(folder.iterdir()))
+    digest = hashlib.sha256()
+    for file in (f for folder in layout.data_sets(path) for f in sorted(folder.glob("*.pb"))):
+        digest.update(read_inside(file, path, TENSOR_BYTES))
     manifest = {
         "framework": "onnx",
-        "weights": {"file": store.WEIGHTS, "tensors": {}},
-        "sha256": hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest(),
+        "weights": {"file": WEIGHTS, "tensors": {}},
+        "sha256": digest.hexdigest(),
     }
     return StoredGolden(path, manifest, spec, {}, tuple(cases))
 
@@ -171,7 +187,8 @@ def _axes(values: Sequence[Any], sets: Sets) -> dict[str, tuple[Axis, ...]]:
 
     def axis(name: str, place: int, dim: Axis) -> Axis:
         fixed = all(by_name[name].shape[place] == dim for by_name in arrays)
-        return dim if fixed or (isinstance(dim, str) and dim not in unclear) else f"{name}.{place}"
+        clear = isinstance(dim, str) and dim not in unclear and is_path_part(dim)
+        return dim if fixed or clear else f"{name}.{place}"
 
     return {n: tuple(axis(n, i, d) for i, d in enumerate(dims)) for n, dims in declared.items()}
 
@@ -188,12 +205,17 @@ def _noise(model: Path, sets: Sets) -> tuple[list[dict[str, float]], dict[str, A
     """Return the noise of every output of every data set, and its source; none if it cannot run."""
     evidence: dict[str, Any] = {"reference": "the stored outputs"}
     try:
-        measured = measure(model, [inputs for inputs, _ in sets])
-    except StageError as error:
+        measured = call_in_child(IN_FLOAT64, _measured, model, sets, forked=True)
+    except (StageError, LostError) as error:
         floor = f"one ulp of each output's dtype, for the oracle cannot run the graph: {error}"
         return [], {**evidence, "noise_floor": floor}
     floor = f"the largest error of {DRAWS} runs of the graph in its own types"
     return [noise for _, noise in measured], {**evidence, "noise_floor": floor}
+
+
+def _measured(emit: Any, model: Path, sets: Sets) -> list[tuple[Arrays, dict[str, float]]]:
+    """Return what ``measure`` does; in a child, for the graph may loop for ever."""
+    return measure(model, [inputs for inputs, _ in sets])
 
 
 def _case(

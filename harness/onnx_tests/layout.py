@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 from onnx import TensorProto, numpy_helper
 
 from harness.core.errors import UsageError, one_line
+from harness.core.reading import TENSOR_BYTES, read_inside
 from harness.core.schema import Array
 from harness.subjects.resolve import DATA_SET
 
@@ -57,12 +57,13 @@ def read(data_set: Path, kind: str) -> list[tuple[str, Array]]:
 
 def _tensor(path: Path) -> tuple[str, Array]:
     proto = onnx.TensorProto()
+    data = read_inside(path, path.parents[1], TENSOR_BYTES)
     try:
-        proto.ParseFromString(path.read_bytes())
+        proto.ParseFromString(data)
         if proto.data_location == TensorProto.EXTERNAL:
             raise ValueError("its data is in another file")
         value = numpy_helper.to_array(proto)
-    except (ProtobufError, OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # NumPy and onnx raise what they like for a tensor that lies
         raise UsageError(f"{path} holds no readable tensor: {one_line(error)}") from None
     return proto.name, value
 

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from harness.core.errors import UsageError, one_line
+from harness.core.reading import MODEL_BYTES, check_file
 from harness.core.temporary import temporary_folder
 from harness.graphs import walk
 from harness.graphs.interface import read_structure
@@ -67,6 +68,8 @@ def of_file(path: Path, opsets: Sequence[int] = ()) -> tuple[Versions, list[Answ
 
     UsageError where the file is no ONNX model, cannot be converted, or is refused by ONNX Runtime.
     """
+    if path.exists():
+        check_file(path, MODEL_BYTES)
     own = walk.opset(read_structure(path))
     opsets = opsets or [own]
     with temporary_folder() as folder:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from harness.core.cache import private_folder
 from harness.core.errors import UnavailableError, clipped
 from harness.graphs.recurrent import RECURRENT
 from harness.placing import child, shim
@@ -21,7 +22,7 @@ from harness.placing.verdict import CUDA_PROVIDER, Placement
 from harness.processes.limits import Limits
 from harness.processes.worker import LostError, call_in_child
 
-CACHE = Path("build/placement")
+CACHE = "placement"
 INSTALL = "pip install onnxruntime-gpu"
 SECONDS = 600
 
@@ -83,15 +84,16 @@ def provider_library(packages: Path | None = None) -> Path:
 
 
 def partition(
-    models: Sequence[Path], packages: Path | None = None, cache: Path = CACHE
+    models: Sequence[Path], packages: Path | None = None, cache: Path | None = None
 ) -> tuple[Versions, list[PlacedNodes]]:
     """Return where the nodes of each model go, in the order of ``models``.
 
-    ``packages`` is a folder with another ONNX Runtime than the installed one. A model on which the
-    process ends has that as its error, and another process takes the others. UnavailableError where
-    the libraries or the compiler are missing, or ONNX Runtime does not load the stand-ins.
+    ``packages`` is a folder with another ONNX Runtime than the installed one; ``cache`` is where
+    the stand-ins are kept, by default a folder that only this user can write to. A model on which
+    the process ends has that as its error, and another process takes the others. UnavailableError
+    where the libraries or the compiler are missing, or ONNX Runtime does not load the stand-ins.
     """
-    folder = shim.built(provider_library(packages), cache)
+    folder = shim.built(provider_library(packages), cache or private_folder(CACHE))
     search_path = filter(None, (str(folder), os.environ.get("LD_LIBRARY_PATH")))
     environment = {"LD_LIBRARY_PATH": os.pathsep.join(search_path)}
     versions: list[Versions] = []

@@ -36,6 +36,12 @@ class Limits:
         return machine_memory() // 2 if self.memory is None else self.memory
 
 
+SILENCE = 60.0
+"""Seconds without a sign of life after which the process of a model from a file counts as hung."""
+OF_A_FILE = Limits(silence=SILENCE)
+"""The limits of a process that reads or runs a model from a file, whose author is not known."""
+IN_FLOAT64 = Limits(silence=5 * SILENCE)
+"""The limits of one that evaluates such a model in float64 NumPy, node by node."""
 UNLIMITED = Limits(math.inf, sys.maxsize)
 """Time and memory without a limit; output has one."""
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.errors import ExportError, GoldenError
 from harness.core.schema import Progress
-from harness.processes.limits import Limits
+from harness.processes.limits import IN_FLOAT64, Limits
 from harness.processes.worker import Heed, LostError, Worker, call_in_child
 from harness.recording.user_model import ExportSettings
-from harness.subjects.resolve import Subject
+from harness.subjects.resolve import Kind, Subject
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ def make(order: Order, progress: Progress, seconds: float | None = None) -> None
     """Fill the order's folder as ``user_model.make`` does; its errors are raised here.
 
     ExportError, as a crash, where the child dies, takes more than ``seconds`` (half an hour where
-    that is None) or passes another limit.
+    that is None) or passes another limit: of a ``.onnx`` file, whose author may not be known, one
+    of silence.
     """
+    limits = IN_FLOAT64 if order.source.kind is Kind.ONNX else Limits()
     try:
-        call_in_child(Limits(seconds), _make, order, heed=progress)
+        call_in_child(replace(limits, seconds=seconds), _make, order, heed=progress)
     except LostError as lost:
         raise ExportError(f"{order.source.text}: its process {lost}", crashed=True) from None
 

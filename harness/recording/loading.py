@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,43 @@ def load(source: Subject, weights: Path | None) -> Any:
     if source.kind in (Kind.PT2, Kind.TORCHSCRIPT):
         torch = user_models("torch")
         return torch.TorchModel(torch.read(Path(source.place)), weights)
-    factory = _factory(source)
-    model = _built(source, factory)
-    return user_model(model, source.text, weights, lambda: _built(source, factory))
+    beside = _beside(source)
+    factory = _factory(source, beside)
+    model = _built(source, factory, beside)
+    return user_model(model, source.text, weights, lambda: _built(source, factory, beside))
+
+
+def _beside(source: Subject) -> str:
+    """Return the folder whose modules a subject may import beside the installed ones; or nothing.
+
+    It is that of a file, and for a module that is found nowhere else the current one.
+    """
+    if source.place.endswith(".py"):
+        return str(Path(source.place).resolve().parent)
+    return "" if _found(source.place.partition(".")[0]) else os.getcwd()
+
+
+@contextmanager
+def _importable(source: Subject, beside: str) -> Iterator[None]:
+    """Let a subject, and nothing that is imported later, import from a folder.
+
+    That of a file comes first. The current one comes last: nothing in it hides an installed module.
+    """
+    if beside:
+        sys.path.insert(0 if source.place.endswith(".py") else len(sys.path), beside)
+    try:
+        yield
+    finally:
+        if beside and beside in sys.path:
+            sys.path.remove(beside)
+
+
+def _found(module: str) -> bool:
+    """Return whether a module of the top level is imported, or is found on the path."""
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def user_model(model: Any, text: str, weights: Path | None = None, again: Any = None) -> Any:
@@ -58,20 +95,21 @@ def user_model(model: Any, text: str, weights: Path | None = None, again: Any = 
     )
 
 
-def _factory(source: Subject) -> Any:
+def _factory(source: Subject, beside: str) -> Any:
     try:
         if source.place.endswith(".py"):
             path = Path(source.place).resolve()
-            sys.path.insert(0, str(path.parent))
-            name = f"{path.stem}_of_user" if path.stem in sys.modules else path.stem
+            name = f"{path.stem}_of_user" if _found(path.stem) else path.stem
             spec = importlib.util.spec_from_file_location(name, path)
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module
-            spec.loader.exec_module(module)
+            with _importable(source, beside):
+                spec.loader.exec_module(module)
         else:
-            module = importlib.import_module(source.place)
+            with _importable(source, beside):
+                module = importlib.import_module(source.place)
     except SystemExit as error:
         raise UsageError(f"{source.place} ends the process when imported: {error!r}") from None
     except Exception as error:
@@ -88,12 +126,13 @@ def _factory(source: Subject) -> Any:
     return factory
 
 
-def _built(source: Subject, factory: Any) -> Any:
+def _built(source: Subject, factory: Any, beside: str) -> Any:
     """Return what the factory returns, or the attribute itself where it is a model."""
     live = hasattr(factory, "parameters") or hasattr(factory, "get_weights")
     if not callable(factory) or (live and not isinstance(factory, type)):
         return factory
     try:
-        return factory()
+        with _importable(source, beside):
+            return factory()
     except (Exception, SystemExit) as error:
         raise UsageError(f"{source.text} raises {one_line(error)}") from None

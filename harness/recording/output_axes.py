@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import chain, count
@@ -101,7 +102,8 @@ def _names(own: list[str], names: Sequence[str]) -> list[str]:
 
 def _free(output: str, used: set[str]) -> str:
     """Return, and add to ``used``, a name for an axis whose size follows from other axes."""
-    numbered = (f"{output}_steps_{n}" for n in count(2))
-    name = next(n for n in chain([f"{output}_steps"], numbered) if n not in used)
+    stem = re.sub(r"\W+", "_", output).strip("_") or "output"
+    numbered = (f"{stem}_steps_{n}" for n in count(2))
+    name = next(n for n in chain([f"{stem}_steps"], numbered) if n not in used)
     used.add(name)
     return name

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.core.environment import made_with
 from harness.core.errors import GoldenError
-from harness.core.schema import Arrays, Case, ModelSpec, Progress, lengths_text
+from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, lengths_text
 from harness.frameworks import twin_adapter
 from harness.goldens import store
 from harness.goldens.formulas import Formula
@@ -117,6 +117,7 @@ def check(folder: Path) -> float:
     Return the largest difference, relative to the largest value of its output.
     """
     stored = store.read(folder)
+    catalog.check_spec(stored.spec, folder)
     spec, parameters = stored.spec, stored.parameters()
     worst = 0.0
     for case in stored.cases:
@@ -268,8 +269,15 @@ def _refuse_meaningless(
 
 def _disagreement(expected: Arrays, actual: Arrays) -> float:
     """Return the largest difference of any output, relative to that output's largest value."""
-    return max(
-        float(np.abs(actual[name] - value).max(initial=0.0))
-        / max(float(np.abs(value).max(initial=0.0)), float(np.finfo(np.float64).tiny))
-        for name, value in expected.items()
-    )
+    return max(_relative(actual[name], value) for name, value in expected.items())
+
+
+def _relative(actual: Array, expected: Array) -> float:
+    """Return the largest difference relative to the largest value; infinity for another shape.
+
+    So it is where one is not finite, which no output of a reference model is.
+    """
+    if actual.shape != expected.shape or not np.isfinite([actual, expected]).all():
+        return float("inf")
+    scale = max(float(np.abs(expected).max(initial=0.0)), float(np.finfo(np.float64).tiny))
+    return float(np.abs(actual - expected).max(initial=0.0)) / scale

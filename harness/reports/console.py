@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,7 +16,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+from harness.core.escaping import line
 from harness.core.results import CaseResult, CellResult, OutputComparison, Status
 from harness.core.schema import case_text
 from harness.core.summary import count
@@ -30,13 +32,14 @@ STYLES = {
     Status.ERROR: "bold red",
 }
 SHOWN_CASES = 5
+INDENT = " " * 12
 
 
 @contextmanager
 def progress(console: Console, enabled: bool) -> Iterator[Progress]:
     """Show a bar with the count, the time spent and the time left; nothing off a terminal."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -51,53 +54,75 @@ def progress(console: Console, enabled: bool) -> Iterator[Progress]:
 
 def cell(console: Console, result: CellResult, verbose: bool) -> None:
     """Print one line for a cell, and the cases that do not conform."""
-    style = STYLES[result.status]
-    label = f"[{style}]{result.status.value:<11}[/{style}] {escape(result.cell.id)}"
+    head = Text(f"{result.status.value:<11}", STYLES[result.status])
     tail = f"  {count(len(result.cases), 'case')}" if result.cases else ""
-    worst = _worst(result)
-    if result.status is Status.PASS and worst is not None:
-        case, output = worst
+    worst = result.tally.worst if result.status is Status.PASS else None
+    if worst is not None:
+        case = result.cases[worst[0]]
+        output = case.outputs[worst[1]]
         tail += f", worst {output.ratio:.2f} x tolerance ({output.name}, {_where(case)})"
-    console.print(label + escape(tail), highlight=False, soft_wrap=True)
+    tail += f", {result.tf32}" if result.tf32 else ""
+    show(console, head, f" {result.cell.id}{tail}")
     if result.status not in (Status.PASS, Status.UNAVAILABLE) or result.reason:
-        console.print(f"            {result.stage.value}: {escape(result.reason)}", soft_wrap=True)
-    findings = result.evidence.get("lint")
-    if findings and (verbose or result.status in (Status.FAIL, Status.ERROR)):
-        errors = sum(finding["severity"] == "error" for finding in findings)
-        counts = f"{errors} errors, {len(findings) - errors} warnings"
-        line = f"            lint: {counts} (see the report's evidence)"
-        console.print(line, highlight=False, soft_wrap=True)
+        show(console, f"{INDENT}{result.stage.value}: {result.reason}")
+    counts = _lint(result.evidence.get("lint"))
+    if counts and (verbose or result.status in (Status.FAIL, Status.ERROR)):
+        show(console, f"{INDENT}lint: {counts} (see the report's evidence)")
     if result.status in (Status.FAIL, Status.ERROR):
         _cases(console, result, None if verbose else SHOWN_CASES)
-        console.print(f"            [dim]{escape(result.replay)}[/dim]", soft_wrap=True)
+        show(console, f"{INDENT}{result.replay}", style="dim")
     elif verbose:
         _cases(console, result, None)
+
+
+def show(console: Console, *parts: str | Text, style: str = "") -> None:
+    """Print one line; its parts that are no ``Text`` may come from files, and are only shown."""
+    head = [part for part in parts if isinstance(part, Text)]
+    rest = line("".join(part for part in parts if isinstance(part, str)))
+    console.print(Text.assemble(*head, (rest, style)), soft_wrap=True)
 
 
 def text(result: CellResult, verbose: bool = False) -> str:
     """Return the lines of ``cell`` without colours, and the replay of an unexpected pass."""
     stream = io.StringIO()
     cell(Console(file=stream, color_system=None, width=10_000), result, verbose)
-    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    lines = [shown.rstrip() for shown in stream.getvalue().splitlines()]
     if result.status is Status.XPASS:
-        lines.append(f"            {result.replay}")
+        lines.append(line(f"{INDENT}{result.replay}"))
     return "\n".join(lines)
 
 
+def _lint(findings: Any) -> str:
+    """Return how many findings there are; empty for none, and for what is none."""
+    if not (findings and isinstance(findings, list)):
+        return ""
+    errors = sum(isinstance(f, Mapping) and f.get("severity") == "error" for f in findings)
+    return f"{errors} errors, {len(findings) - errors} warnings"
+
+
 def _cases(console: Console, result: CellResult, limit: int | None) -> None:
-    cases = [case for case in result.cases if case.status is not Status.PASS]
-    if limit is None and not cases:
-        cases = list(result.cases)
-    for case in cases[:limit]:
-        if not case.outputs:
-            console.print(f"            {_where(case)}: {escape(case.reason)}", soft_wrap=True)
-        for output in case.outputs:
-            if output.reason or limit is None:
-                console.print(
-                    f"            {_where(case)}: {escape(_output(output))}", soft_wrap=True
-                )
-    if limit is not None and len(cases) > limit:
-        console.print(f"            … and {len(cases) - limit} more cases (-v shows all)")
+    """Print the cases that do not pass, ``limit`` of them at most; without a limit, else all."""
+    shown = left = 0
+    for case in result.cases:
+        if case.status is not Status.PASS:
+            if limit is None or shown < limit:
+                _case(console, case, limit is None)
+                shown += 1
+            else:
+                left += 1
+    if limit is None and not shown:
+        for case in result.cases:
+            _case(console, case, True)
+    if left:
+        show(console, f"{INDENT}… and {left} more cases (-v shows all)")
+
+
+def _case(console: Console, case: CaseResult, every_output: bool) -> None:
+    if not case.outputs:
+        show(console, f"{INDENT}{_where(case)}: {case.reason}")
+    for output in case.outputs:
+        if output.reason or every_output:
+            show(console, f"{INDENT}{_where(case)}: {_output(output)}")
 
 
 def _output(output: OutputComparison) -> str:
@@ -116,8 +141,3 @@ def _where(case: CaseResult) -> str:
     text += f", draw {case.case.draw}" if case.case.draw else ""
     text += ", run again" if case.case.repeat else ""
     return text + (f", relation {case.relation}" if case.relation else "")
-
-
-def _worst(result: CellResult) -> tuple[CaseResult, OutputComparison] | None:
-    pairs = [(case, output) for case in result.cases for output in case.outputs]
-    return max(pairs, key=lambda pair: pair[1].ratio, default=None)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.core.errors import UsageError
-from harness.core.results import CaseResult, CellResult, OutputComparison, Report, Status
+from harness.core.names import visible
+from harness.core.results import CellResult, Report, Status
+from harness.reports.stored import with_more
+from harness.reports.uniting import RANK, united
 
-RANK = (
-    Status.UNAVAILABLE,
-    Status.PASS,
-    Status.XFAIL,
-    Status.XPASS,
-    Status.FAIL,
-    Status.ERROR,
-)
-"""From the least to the worst: a cell unavailable on one machine may be judged on another."""
+Judged = tuple[str, CellResult]
+"""The name of a report, and how it judged a cell."""
+
 OF_ONE_RUN = ("--shard", "--report-dir", "--artifacts", "--workers", "--timeout", "--memory-limit")
 """Options with a value that do not change which cells there are."""
 SHOWN = ("-v", "--verbose", "-q", "--quiet", "--json", "--isolate", "--no-isolate")
@@ -41,63 +38,58 @@ def merge(parts: Mapping[str, Report], command: str) -> Merged:
     report is ``partial`` where one of them is, or where a shard is missing. UsageError where one
     report has a cell twice, or two have it of different goldens: those are different models.
     """
-    by_cell: dict[str, dict[str, CellResult]] = {}
+    by_cell: dict[str, tuple[Judged, ...]] = {}
     for name, report in parts.items():
         for result in report.results:
-            results_by_report = by_cell.setdefault(result.cell.id, {})
-            if name in results_by_report:
-                raise UsageError(f"{name} has the cell {result.cell.id} twice")
-            results_by_report[name] = result
-    for cell, results_by_report in by_cell.items():
-        _check_one_golden(cell, results_by_report)
-    results = [_united(by_report) for by_report in by_cell.values()]
+            cell = result.cell.id
+            judged = by_cell.get(cell, ())
+            if any(name == other for other, _ in judged):
+                raise UsageError(f"{visible(name)} has the cell {visible(cell)} twice")
+            by_cell[cell] = (*judged, (name, result))
+    for cell, judged in by_cell.items():
+        _check_one_golden(cell, judged)
+    evidence: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    results = []
+    for judged in by_cell.values():
+        names = tuple(name for name, _ in judged)
+        results.append(_united(judged, evidence.setdefault(names, {"reports": list(names)})))
     missing = (*_unfinished(parts), *_missing_shards(parts))
     environment = _environment(parts)
     return Merged(Report(command, environment, tuple(results), bool(missing)), missing)
 
 
-def _check_one_golden(cell: str, results: Mapping[str, CellResult]) -> None:
-    golden_by_report = {
-        name: result.evidence["golden"]
-        for name, result in results.items()
+def _check_one_golden(cell: str, judged: Iterable[Judged]) -> None:
+    report_by_golden = {
+        str(result.evidence["golden"]): name
+        for name, result in judged
         if "golden" in result.evidence
     }
-    if len(set(golden_by_report.values())) > 1:
-        first, other = list({g: name for name, g in golden_by_report.items()}.values())[:2]
+    if len(report_by_golden) > 1:
+        first, other = list(report_by_golden.values())[:2]
         raise UsageError(
-            f"{first} and {other} judged {cell} by different goldens: give each model a name of its"
-            " own (export --name), or record both goldens alike"
+            f"{visible(first)} and {visible(other)} judged {visible(cell)} by different goldens:"
+            " give each model a name of its own (export --name), or record both goldens alike"
         )
 
 
-def _united(results: Mapping[str, CellResult]) -> CellResult:
-    """Return the worst of a cell's results by report, with the cases of all."""
-    worst = max(
-        results.values(),
-        key=lambda r: _badness(r.status, (o for case in r.cases for o in case.outputs)),
-    )
-    cases: dict[tuple[str, bool, str], CaseResult] = {}
-    for case in (case for result in results.values() for case in result.cases):
-        key = case.case.id, case.case.repeat, case.relation
-        cases[key] = max(cases.get(key, case), case, key=lambda c: _badness(c.status, c.outputs))
+def _united(judged: Sequence[Judged], more: Mapping[str, Any]) -> CellResult:
+    """Return the worst of a cell's results, with the cases of all and more evidence."""
+    cases, ratios = united([result.cases for _, result in judged])
+    ranks = [RANK.index(result.status) for _, result in judged]
+    worst = judged[max(range(len(judged)), key=lambda n: (ranks[n], ratios[n]))][1]
     by_verdict: dict[str, list[str]] = {}
-    for name, result in results.items():
+    for name, result in judged:
         by_verdict.setdefault(_verdict(result), []).append(name)
     reason = worst.reason
     if len(by_verdict) > 1:
         verdicts = (f"{verdict} in {', '.join(names)}" for verdict, names in by_verdict.items())
         reason = f"{'; '.join(verdicts)}: {reason}".removesuffix(": ")
-    evidence = {**worst.evidence, "reports": list(results)}
-    return replace(worst, reason=reason, evidence=evidence, cases=tuple(cases.values()))
+    return replace(worst, reason=reason, evidence=with_more(worst.evidence, more), cases=cases)
 
 
 def _verdict(result: CellResult) -> str:
     at = "" if result.status in (Status.PASS, Status.UNAVAILABLE) else f" at {result.stage.value}"
     return f"{result.status.value}{at}"
-
-
-def _badness(status: Status, outputs: Iterable[OutputComparison]) -> tuple[int, float]:
-    return RANK.index(status), max((output.ratio for output in outputs), default=0.0)
 
 
 def _environment(parts: Mapping[str, Report]) -> dict[str, Any]:

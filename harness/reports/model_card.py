@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from harness.core.escaping import block, code, markdown, table_code
+from harness.core.names import visible
 from harness.core.results import Report
 from harness.core.schema import BATCH, ModelSpec, TensorSpec
 from harness.core.summary import count
 from harness.goldens.store import Golden
 
-_LINT = "- {severity}: {place}: {found}; {remedy} ({rule})"
+_LINT = "{severity}: {place}: {found}; {remedy} ({rule})"
 _RUN = """```python
 import numpy as np, onnxruntime as ort
 
@@ -19,6 +22,12 @@ outputs = session.run({outputs}, {{
 {inputs}
 }})
 ```"""
+
+_AGAIN = (
+    "Prove it again, with onnx-sequence-harness and no framework, from outside this folder: from",
+    "inside it, Python may run a file that lies here, such as a `numpy.py`, in place of what is",
+    "installed.",
+)
 
 
 def tolerances(report: Report) -> dict[str, Any]:
@@ -44,15 +53,18 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
     batches = sorted({case.batch for case in stored.cases})
     kinds = list(dict.fromkeys(case.raggedness.value for case in stored.cases))
     lines = [
-        f"# {spec.name}",
+        f"# {markdown(spec.name)}",
         "",
-        f"Made from `{manifest['subject']}` ({stored.framework}) by the exporter"
-        f" `{manifest['exporter']}`, variant {manifest['variant']}.",
+        f"Made from {code(str(manifest['subject']))} ({markdown(stored.framework)}) by the exporter"
+        f" {code(manifest['exporter'])}, variant {markdown(manifest['variant'])}.",
         "",
         "| | name | type | values |",
         "| --- | --- | --- | --- |",
-        *[f"| input | `{t.name}` | {_type(t)} | {_values(spec, t)} |" for t in spec.inputs],
-        *[f"| output | `{t.name}` | {_type(t)} | |" for t in spec.outputs],
+        *[
+            f"| input | {table_code(t.name)} | {_type(t)} | {_values(spec, t)} |"
+            for t in spec.inputs
+        ],
+        *[f"| output | {table_code(t.name)} | {_type(t)} | |" for t in spec.outputs],
         "",
         _RUN.format(
             outputs=[t.name for t in spec.outputs], inputs="\n".join(map(_example, spec.inputs))
@@ -63,7 +75,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
         f"Every output was compared with {_reference(stored)} in {count(len(stored.cases), 'case')}"
         f" ({count(report.comparisons, 'comparison')} at {compared:,} of {steps:,} steps):",
         "",
-        *[f"- {axis}: {', '.join(map(str, sizes))}" for axis, sizes in lengths.items()],
+        *[f"- {markdown(axis)}: {', '.join(map(str, sizes))}" for axis, sizes in lengths.items()],
         f"- {BATCH}: {', '.join(map(str, batches))}",
     ]
     if kinds != ["none"]:
@@ -72,19 +84,18 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
     lines.append("| --- | --- | --- | ---: | ---: |")
     for result in report.results:
         rows = manifest["tolerance"].get(result.cell.runtime, {})
-        version = result.evidence.get("version", "")
+        runtime = markdown(result.cell.runtime)
+        version = markdown(str(result.evidence.get("version", "")))
         if not rows:
-            lines.append(
-                f"| {result.cell.runtime} | | {result.status.value}: {result.reason} | | |"
-            )
+            lines.append(f"| {runtime} | | {result.status.value}: {markdown(result.reason)} | | |")
         for name, row in rows.items():
             lines.append(
-                f"| {result.cell.runtime} | {version} | `{name}` |"
+                f"| {runtime} | {version} | {table_code(name)} |"
                 f" {row['worst_ratio']:.2f} x tolerance | {row['largest']:.2g} |"
             )
     findings: list[Any] = next((e for r in report.results if (e := r.evidence.get("lint"))), [])
     if findings:
-        lines += ["", "## Lint", "", *[_LINT.format(**finding) for finding in findings]]
+        lines += ["", "## Lint", "", *[f"- {markdown(_LINT.format(**f))}" for f in findings]]
     if manifest.get("refused"):
         lines += [
             "",
@@ -92,10 +103,9 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
             "",
             "The model itself does not run, or cannot be judged, at:",
         ]
-        lines += ["", *[f"- {line}" for line in manifest["refused"]]]
-    lines += ["", "Prove it again, with onnx-sequence-harness and no framework:", ""]
-    lines += ["```", "python -m harness.validate .", "```", ""]
-    return "\n".join(lines)
+        lines += ["", *[f"- {markdown(line)}" for line in manifest["refused"]]]
+    again = shlex.join(["harness", "validate", f"path/to/{spec.name}"])
+    return "\n".join([*lines, "", *_AGAIN, "", block(visible(again)), ""])
 
 
 def _reference(stored: Golden) -> str:
@@ -103,18 +113,18 @@ def _reference(stored: Golden) -> str:
         return "the model's oracle in float64 NumPy"
     if stored.framework == "onnx":
         return "the float64 evaluation of the file's own graph"
-    return f"the model run in float64 by {stored.framework}"
+    return f"the model run in float64 by {markdown(stored.framework)}"
 
 
 def _type(tensor: TensorSpec) -> str:
-    return f"{tensor.dtype}[{', '.join(map(str, tensor.axes))}]"
+    return f"{tensor.dtype}[{', '.join(markdown(str(axis)) for axis in tensor.axes)}]"
 
 
 def _values(spec: ModelSpec, tensor: TensorSpec) -> str:
     if tensor.name in spec.masks:
-        return f"1 at valid steps of {spec.masks[tensor.name]}, 0 at padded ones"
+        return f"1 at valid steps of {markdown(spec.masks[tensor.name])}, 0 at padded ones"
     if tensor.name in spec.lengths:
-        return f"the number of valid steps of {spec.lengths[tensor.name]}"
+        return f"the number of valid steps of {markdown(spec.lengths[tensor.name])}"
     integers = tensor.whole or not tensor.dtype.startswith("float")
     high = tensor.high - 1 if integers else tensor.high
     text = f"{tensor.low:g} to {high:g}"

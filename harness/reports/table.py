@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from harness.core.errors import flattened
+from harness.core.escaping import code, line, markdown
 from harness.core.files import written
 from harness.core.results import Cell, CellResult, Report, Status
 
@@ -32,14 +33,12 @@ class Matrix:
     notes: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def text(self, row: str, column: str) -> str:
-        """Return ``pass``, or another status and the number of its note; empty for no cell."""
+        """Return a cell's status and the numbers of its notes; empty for no cell."""
         result = self.rows[row].get(column)
         if result is None:
             return ""
-        if result.status is Status.PASS:
-            return "pass"
-        note = _note(result)
-        return f"{result.status.value} {self.notes[note]}"
+        numbers = ", ".join(str(self.notes[note]) for note in _notes(result))
+        return f"{result.status.value} {numbers}".rstrip()
 
 
 def of(report: Report) -> Matrix:
@@ -61,50 +60,54 @@ def of(report: Report) -> Matrix:
             while result.cell.runtime in matrix.rows.setdefault(_numbered(label, number), {}):
                 number += 1
             matrix.rows[_numbered(label, number)][result.cell.runtime] = result
-            if result.status is not Status.PASS:
-                matrix.notes.setdefault(_note(result), len(matrix.notes) + 1)
+            for note in _notes(result):
+                matrix.notes.setdefault(note, len(matrix.notes) + 1)
     return matrix
 
 
 def show(console: Console, report: Report) -> None:
     """Print the table, and the notes that its numbers refer to."""
     matrix = of(report)
-    first = max(map(len, matrix.rows), default=0)
+    first = max((len(line(row)) for row in matrix.rows), default=0)
     widths = {
-        name: max(len(name), *(len(matrix.text(row, name)) for row in matrix.rows))
+        name: max(len(line(name)), *(len(matrix.text(row, name)) for row in matrix.rows))
         for name in matrix.columns
     }
-    heads = (f"  {name:<{width}}" for name, width in widths.items())
-    console.print(" " * first + "".join(heads), style="bold", highlight=False, soft_wrap=True)
+    heads = (f"  {line(name):<{width}}" for name, width in widths.items())
+    console.print(Text(line(" " * first + "".join(heads)), "bold"), soft_wrap=True)
     for row, results in matrix.rows.items():
-        line = Text(f"{row:<{first}}")
+        shown = Text(f"{line(row):<{first}}")
         for name, width in widths.items():
             style = STYLES.get(results[name].status, BAD) if name in results else ""
-            line.append("  ").append(f"{matrix.text(row, name):<{width}}", style)
-        console.print(line, soft_wrap=True)
-    for note in _below(matrix):
-        console.print(escape(note), highlight=False, soft_wrap=True)
+            shown.append("  ").append(f"{matrix.text(row, name):<{width}}", style)
+        console.print(shown, soft_wrap=True)
+    for note in _below(matrix, str):
+        console.print(Text(line(note)), soft_wrap=True)
 
 
 def write(report: Report, folder: Path) -> Path:
     """Write ``report.md`` into ``folder``, whole or not at all."""
+    return written(folder / NAME, (f"{text}\n".encode() for text in _markdown(report)))
+
+
+def _markdown(report: Report) -> Iterator[str]:
     matrix = of(report)
-    lines = [
-        f"`{report.command}`",
-        "",
-        "| | " + " | ".join(matrix.columns) + " |",
-        "| --- |" + " --- |" * len(matrix.columns),
-    ]
+    yield code(report.command)
+    yield ""
+    yield "| | " + " | ".join(map(markdown, matrix.columns)) + " |"
+    yield "| --- |" + " --- |" * len(matrix.columns)
     for row in matrix.rows:
         texts = (matrix.text(row, column) for column in matrix.columns)
-        lines.append(f"| {row} | " + " | ".join(texts) + " |")
-    lines += ["", *(f"- {line}" for line in _below(matrix))]
-    return written(folder / NAME, ("\n".join(lines).rstrip() + "\n").encode())
+        yield f"| {markdown(row)} | " + " | ".join(texts) + " |"
+    notes = list(_below(matrix, markdown))
+    yield from ["", *(f"- {note}" for note in notes)] if notes else []
 
 
-def _below(matrix: Matrix) -> list[str]:
-    notes = [f"{number}: {stage}: {reason}" for (stage, reason), number in matrix.notes.items()]
-    return [*notes, *(f"{name} is unavailable: {why}" for name, why in matrix.absent.items())]
+def _below(matrix: Matrix, escape: Callable[[str], str]) -> Iterator[str]:
+    for (stage, reason), number in matrix.notes.items():
+        yield f"{number}: {stage}: {escape(reason)}"
+    for name, why in matrix.absent.items():
+        yield f"{escape(name)} is unavailable: {escape(why)}"
 
 
 def _label(cell: Cell, several: bool) -> str:
@@ -117,7 +120,13 @@ def _numbered(label: str, number: int) -> str:
     return label if number == 1 else f"{label} ({number})"
 
 
-def _note(result: CellResult) -> tuple[str, str]:
-    """Return the stage, and the reason without details that differ between cells of one cause."""
-    reason = result.reason.partition(": ")[0] if result.status is Status.XFAIL else result.reason
-    return result.stage.value, flattened(reason, REASON)
+def _notes(result: CellResult) -> list[tuple[str, str]]:
+    """Return the stage with why a cell does not pass, and with what a wider tolerance rests on.
+
+    The reason lacks details that differ between cells of one cause.
+    """
+    stage, reason = result.stage.value, result.reason
+    if result.status is Status.XFAIL:
+        reason = reason.partition(": ")[0]
+    notes = [] if result.status is Status.PASS else [(stage, flattened(reason, REASON))]
+    return [*notes, (stage, result.tf32)] if result.tf32 else notes

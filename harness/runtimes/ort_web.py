@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shlex
 import shutil
 import weakref
 from collections import Counter
@@ -10,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import LoadError, RunError, StageError, clipped, one_line
+from harness.core import cache, install
+from harness.core.errors import LoadError, RunError, StageError, UsageError, clipped, one_line
+from harness.core.reading import TEXT_BYTES, read_json
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
 from harness.processes.limits import UNLIMITED
@@ -19,10 +22,29 @@ from harness.runtimes import frames
 from harness.runtimes.served import Served, ServedSession
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-FOLDER = Path("build/node")
-INSTALL = f"npm install --prefix {FOLDER} --ignore-scripts {PACKAGE}@{VERSION}"
+VARIABLE = "HARNESS_NODE"
 PROVIDER = "wasm"
 _PROGRAM = Path(__file__).with_suffix(".mjs")
+
+
+def folder() -> Path:
+    """Return where the package is sought: never in the current folder for its own sake.
+
+    It is the folder that ``HARNESS_NODE`` names, else ``build/node`` of the checkout that this code
+    is in, else one of the user's cache.
+    """
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    if (install.CHECKOUT / "pyproject.toml").is_file():
+        return install.CHECKOUT / "build" / "node"
+    return cache.place("node")
+
+
+def install_line(folder: Path) -> str:
+    """Return what installs the package into a folder."""
+    return shlex.join(
+        ["npm", "install", "--prefix", str(folder), "--ignore-scripts", f"{PACKAGE}@{VERSION}"]
+    )
 
 
 class WebSession:
@@ -101,27 +123,37 @@ class NodeServer:
 
 
 class WebRuntime:
-    """onnxruntime-web in ``folder``, on one thread."""
+    """onnxruntime-web in a folder, by default the one that ``folder`` names; on one thread."""
 
     row = Row(8.0, "as ort-cpu, without fused multiply-add: at worst 5.6, but for one model")
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
-        self._served = Served(lambda: NodeServer(folder))
+    def __init__(self, place: Path | None = None) -> None:
+        self._place = place
+        self._served = Served(lambda: NodeServer(self.folder))
+
+    @property
+    def folder(self) -> Path:
+        return self._place or folder()
 
     def check(self) -> str | None:
         if shutil.which("node") is None:
             return "node is not installed: https://nodejs.org, version 20 or later"
-        if not self.version():
-            return f"{PACKAGE} is not installed in {self._folder}: make web, or {INSTALL}"
+        try:
+            place = self.folder
+            if not self.version():
+                return f"{PACKAGE} is not installed in {place}: {install_line(place)}"
+            if not (self._place or os.environ.get(VARIABLE)) and place == cache.place("node"):
+                cache.check_private(place)
+        except UsageError as error:
+            return str(error)
         return None
 
     def version(self) -> str:
         """Return the version of the installed package; empty where there is none."""
-        about = self._folder / "node_modules" / PACKAGE / "package.json"
         try:
-            return str(json.loads(about.read_text())["version"])
-        except (OSError, ValueError, KeyError, TypeError):
+            about = self.folder / "node_modules" / PACKAGE / "package.json"
+            return str(read_json(about, TEXT_BYTES)["version"])
+        except (UsageError, KeyError, TypeError):
             return ""
 
     def prepare(self, path: str) -> WebSession:

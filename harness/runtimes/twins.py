@@ -59,6 +59,7 @@ class TwinRuntime:
         source = store.read(Path(path))
         if source.framework != self.framework:
             raise LoadError(f"{path} is a golden of {source.framework}, not of {self.framework}")
+        catalog.check_spec(source.spec, source.folder)
         parameters = source.parameters()
         adapter = resolve(f"harness.frameworks.{self.framework}_device")
         twin = catalog.part(source.spec, f"{self.framework}_twin")

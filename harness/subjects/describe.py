@@ -18,18 +18,24 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.core.errors import UsageError
+from harness.core.errors import UsageError, clipped
+from harness.core.names import visible
+from harness.core.reading import TEXT_BYTES, read_bytes
 from harness.core.schema import BATCH, Axis
 from harness.subjects.description import InputDescription, ModelDescription
 
 EXAMPLE = "'tokens: int64[batch, sequence] in 0..9999, padding 0'"
 DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")
 KEYS = ("inputs", "outputs", "lengths", "batch", "states", "name")
+LONGEST = 1000
+"""Characters of a line."""
+LARGEST = 2**31
 _LINE = re.compile(r"\s*(?P<name>\S*[^\s:](?=\s*:\s)|[^\s:]+)\s*:\s*(?P<text>.*)$")
 _TYPE = re.compile(r"(?P<dtype>\w+)?\s*(?:\[(?P<axes>[^\]]*)\])?\s*")
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -40,13 +46,15 @@ _OF = re.compile(r"(?P<what>mask|lengths)\s+of\s+(?P<axis>\w+)$")
 
 def line(text: str) -> InputDescription:
     """Return the input that a line describes; UsageError quotes what is not understood."""
-    match = _LINE.match(text)
+    match = _LINE.match(text) if len(text) <= LONGEST else None
     if match is None:
-        raise UsageError(f"{text!r} describes no input; expected a line such as {EXAMPLE}")
+        raise UsageError(f"{clipped(text)!r} describes no input; expected a line such as {EXAMPLE}")
     return _input(match["name"], match["text"])
 
 
 def _input(name: str, text: str) -> InputDescription:
+    if len(name) + len(text) > LONGEST:
+        raise UsageError(f"input {clipped(name)!r}: expected at most {LONGEST} characters")
     kind, words = _split(text)
     match = _TYPE.fullmatch(kind)
     if match is None:
@@ -80,7 +88,7 @@ def _split(text: str) -> tuple[str, list[str]]:
 def _axes(name: str, text: str) -> tuple[Axis | None, ...]:
     axes: list[Axis | None] = []
     for part in (piece.strip() for piece in text.split(",") if piece.strip()):
-        if part.isdecimal() and int(part):
+        if part.isdecimal() and 0 < int(part) < LARGEST:
             axes.append(int(part))
         elif part.isidentifier():
             axes.append(part)
@@ -113,7 +121,9 @@ def _with(described: InputDescription, word: str) -> InputDescription:
             raise UsageError(f"input {name!r} is {dtype}; its range needs integers")
         changes = {"low": low, "high": high}
     elif match := _PADDING.match(word):
-        changes = {"padding": float(match["value"])}
+        if not math.isfinite(value := float(match["value"])):
+            raise UsageError(f"input {name!r}: the padding {match['value']} is not finite")
+        changes = {"padding": value}
     elif match := _OF.match(word):
         changes = {f"{match['what']}_of": match["axis"]}
     elif word in ("normal", "right"):
@@ -131,16 +141,18 @@ def file(path: Path) -> ModelDescription:
 
     UsageError where it is missing, no TOML, or has an unknown key or line.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file; expected a TOML file with [inputs]")
+    data = read_bytes(path, TEXT_BYTES)
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; expected a TOML file with [inputs]") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected a TOML file with [inputs]") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+        table = tomllib.loads(data.decode())
+    except (ValueError, RecursionError, MemoryError) as error:
+        why = visible(str(error) or type(error).__name__)
+        raise UsageError(f"{path} is not TOML: {why}") from None
     if unknown := sorted(set(table) - set(KEYS)):
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}; choose from: {', '.join(KEYS)}")
+        raise UsageError(
+            f"{path}: unknown key {clipped(unknown[0])!r}; choose from: {', '.join(KEYS)}"
+        )
     inputs, states = table.get("inputs", {}), table.get("states", {})
     for key, value in (("inputs", inputs), ("states", states)):
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
@@ -154,7 +166,7 @@ def file(path: Path) -> ModelDescription:
             states,
             str(table.get("name", "")),
         )
-    except UsageError as error:
+    except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from None
 
 
@@ -200,7 +212,8 @@ def _named(length: str, axes: tuple[Axis | None, ...]) -> tuple[Axis, ...]:
     """Return the axes with a name for each one that is None, ``length`` for the first sequence."""
     used = {axis for axis in axes if isinstance(axis, str)}
     length = re.sub(r"\W", "_", length)
-    free = iter(n for n in (length, *(f"{length}_{i}" for i in range(2, 9))) if n not in used)
+    names = chain([length], (f"{length}_{i}" for i in count(2)))
+    free = (name for name in names if name not in used)
     named: list[Axis] = []
     for place, axis in enumerate(axes):
         if axis is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from harness.core.errors import UsageError
+from harness.core.names import check_path_part, check_printable
 from harness.core.schema import Axis
 
 
@@ -15,7 +16,7 @@ class InputDescription:
 
     An axis that is None is dynamic and has no name yet. ``high`` belongs to the range until
     ``complete`` replaces it by the excluded bound. A float input that is ``whole`` holds integers.
-    With ``right``, padding is only at the end of a row.
+    With ``right``, padding is only at the end of a row. UsageError where a name is not printable.
     """
 
     name: str
@@ -29,6 +30,12 @@ class InputDescription:
     mask_of: str | None = None
     lengths_of: str | None = None
     right: bool = False
+
+    def __post_init__(self) -> None:
+        check_printable(self.name, "an input's name")
+        for axis in self.axes or ():
+            if isinstance(axis, str):
+                check_printable(axis, f"an axis of input {self.name!r}")
 
     def over(self, inferred: InputDescription) -> InputDescription:
         """Return this description, completed by what the model itself says.
@@ -61,7 +68,10 @@ class InputDescription:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a user says of a model; empty where nothing is."""
+    """What a user says of a model; empty where nothing is.
+
+    UsageError where a name is not printable, or the model's is no part of a path.
+    """
 
     inputs: tuple[InputDescription, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -69,3 +79,11 @@ class ModelDescription:
     batch: tuple[str, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+
+    def __post_init__(self) -> None:
+        for output in self.outputs:
+            check_printable(output, "an output's name")
+        for state in (*self.states, *self.states.values()):
+            check_printable(state, "a state's name")
+        if self.name:
+            check_path_part(self.name, "the model's name")

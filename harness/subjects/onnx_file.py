@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 
 from harness.core.errors import CheckError, StageError, UsageError, one_line
+from harness.core.names import check_printable, visible
+from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Array, Arrays, Axis
 from harness.graphs import interface, walk
 from harness.graphs.attributes import attribute, constants
@@ -23,16 +25,20 @@ READS_ROWS = ("Gather", "GatherElements")
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Return the model in a file; UsageError where it is no valid ONNX."""
+    """Return the model in a file; UsageError where it is no valid ONNX with printable names."""
+    check_file(path, MODEL_BYTES)
     try:
         model = interface.read(str(path))
         onnx.checker.check_model(str(path))
     except CheckError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(visible(str(error))) from None
     except Exception as error:
-        raise UsageError(f"{path} is not valid ONNX: {one_line(error)}") from None
+        raise UsageError(visible(f"{path} is not valid ONNX: {one_line(error)}")) from None
     if not model.graph.node or not model.graph.output:
         raise UsageError(f"{path} is an empty graph; expected nodes and outputs")
+    for kind in ("input", "output"):
+        for value in getattr(model.graph, kind):
+            check_printable(value.name, f"{path}: an {kind}'s name")
     return model
 
 
@@ -58,7 +64,7 @@ class OnnxFile:
         for value in self._inputs:
             if value.type.WhichOneof("value") != "tensor_type":
                 raise UsageError(f"{self.path}: input {value.name!r} is no tensor")
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            dtype = _dtype(value)
             axes = _axes(shapes[value.name], batch)
             high = rows.get(value.name)
             low = None if high is None else 0.0
@@ -74,15 +80,12 @@ class OnnxFile:
 
     def parameters(self) -> Arrays:
         """Return the file's SHA-256, which stands for the weights."""
-        digest = hashlib.sha256(self.path.read_bytes()).digest()
+        digest = hashlib.sha256(read_bytes(self.path, MODEL_BYTES)).digest()
         return {"sha256": np.frombuffer(digest, np.uint8)}
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
         """Return the outputs, in the dtypes that the graph declares unless ``wide``."""
-        dtypes = {
-            value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            for value in self.model.graph.output
-        }
+        dtypes = {value.name: _dtype(value) for value in self.model.graph.output}
         (outputs, _), *_ = measure(self.path, [inputs], 1)
         return [(n, v if wide else v.astype(dtypes[n])) for n, v in outputs.items()]
 
@@ -107,6 +110,14 @@ class OnnxFile:
                 last = float(sizes[node.input[0]] - 1)
                 rows[source] = min(rows.get(source, last), last)
         return rows
+
+
+def _dtype(value: Any) -> Any:
+    kind = value.type.tensor_type.elem_type
+    try:
+        return onnx.helper.tensor_dtype_to_np_dtype(kind)
+    except KeyError:
+        raise UsageError(f"{value.name!r} has the unknown element type {kind}") from None
 
 
 def _dims(value: Any) -> list[Axis | None]:

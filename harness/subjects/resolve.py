@@ -9,10 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
-from harness.core import selectors
+from harness.core import archives, selectors
 from harness.core.errors import UsageError, unknown
+from harness.core.names import LONGEST
+from harness.core.reading import TEXT_BYTES, check_file, read_bytes
 from harness.goldens import store
 from reference_models import catalog
 
@@ -77,7 +78,7 @@ class Subject:
     def name(self) -> str:
         """A name for the model that a cell's id can hold."""
         text = self.factory or self.path.stem
-        return re.sub(r"[^\w.-]+", "_", text).strip("._") or "model"
+        return re.sub(r"[^\w.-]+", "_", text).strip("._-")[:LONGEST] or "model"
 
     @property
     def text(self) -> str:
@@ -160,16 +161,16 @@ def _file(path: Path, expected: str) -> Kind:
 
 def _content(path: Path, expected: str) -> Kind:
     """Return the kind of a file whose suffix is unknown, such as a TorchScript archive in a .pt."""
-    try:
-        with ZipFile(path) as archive:
+    check_file(path, archives.BYTES)
+    with path.open("rb") as file:
+        head = file.read(2)
+    parts = set()
+    if head == b"PK":
+        with archives.opened(path, "model") as archive:
             parts = {part for name in archive.namelist() for part in name.split("/")[1:2]}
-    except (OSError, BadZipFile):
-        parts = set()
     if parts & {"code", "constants.pkl"}:
         return Kind.TORCHSCRIPT
-    with path.open("rb") as file:
-        head = file.read(1)
-    if "data.pkl" in parts or head == b"\x80":
+    if "data.pkl" in parts or head[:1] == b"\x80":
         raise UsageError(
             f"{path} is a pickle, which runs code when it is read; give FILE.py:factory, with"
             " --weights FILE for a state dict, or save the model with torch.export.save (.pt2)"
@@ -183,8 +184,8 @@ def _callables(path: Path) -> tuple[set[str], list[str]]:
     No name where the file is broken or imports ``*``.
     """
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError):
+        tree = ast.parse(read_bytes(path, TEXT_BYTES))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set(), []
     bound: set[str] = set()
     for node in ast.walk(tree):

@@ -40,8 +40,8 @@ def form(name: str, fields: Mapping[str, Any], **defaults: Any) -> type[msgspec.
     return msgspec.defstruct(name, listed, kw_only=True, forbid_unknown_fields=True)
 
 
-def typed(data: Any, kind: type[T], what: str) -> T:
-    """Return ``data`` as ``kind``.
+def typed(data: Any, kind: type[T], what: str, within: str = "") -> T:
+    """Return ``data``, which lies at the place ``within`` of a document, as ``kind``.
 
     UsageError, in one line that begins with ``what``, names what is of another type and its place.
     """
@@ -55,6 +55,7 @@ def typed(data: Any, kind: type[T], what: str) -> T:
         for old, new in _WORDING.items():
             message = message.replace(old, new)
         message = message[:1].lower() + message[1:]
+        place = ".".join(filter(None, [within, place]))
         raise UsageError(flattened(f"{what}: {message}{place and f' at {place}'}")) from None
 
 

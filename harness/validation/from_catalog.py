@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core import selectors
+from harness.core.errors import UsageError
 from harness.core.results import Cell
 from harness.core.schema import Case, Progress
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
@@ -46,6 +47,10 @@ def planned(
     }
     pairs = dict.fromkeys((cell.model, cell.framework) for cell in cells)
     sources = [store.read(roots[model] / model / framework) for model, framework in pairs]
+    for (model, _), source in zip(pairs, sources, strict=True):
+        if source.spec.name != model:
+            raise UsageError(f"{source.folder} is a golden of {source.spec.name}, not of {model}")
+        catalog.check_spec(source.spec, source.folder)
     chosen = zip(sources, choose(sources, selection), strict=True)
     by_pair = dict(zip(pairs, chosen, strict=True))
     planned = [(cell, *by_pair[cell.model, cell.framework]) for cell in cells]
@@ -97,10 +102,9 @@ def _exported(
     if selection.opset != DEFAULT_OPSET:
         flags += f" --opset {selection.opset}"
     flags += selection.settings.flags
-    replay = (
-        f"python -m harness.validate {cell.model} --framework {cell.framework}"
-        f" --exporter {cell.exporter} --variant {cell.variant} --runtime {cell.runtime}{flags}"
-    )
+    words = ["python", "-m", "harness.validate", cell.model, "--framework", cell.framework]
+    words += ["--exporter", cell.exporter, "--variant", cell.variant, "--runtime", cell.runtime]
+    replay = f"{shlex.join(words)}{flags}"
     model: Model = exported if isinstance(exported, str) else exported.failure or exported.model
     example = {} if isinstance(exported, str) else exported.manifest.get("example", {})
     return SelectedCell(

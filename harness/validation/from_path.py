@@ -45,7 +45,7 @@ def cells(subject: Subject, selection: Selection, runtimes: Runtimes) -> list[Se
             replace(
                 template,
                 cell=cell,
-                replay=f"{replay} --runtime {name}{selection.settings.flags}",
+                replay=f"{replay} --runtime {shlex.quote(name)}{selection.settings.flags}",
                 refused=no_twin if runtime.framework else template.refused,
             )
         )
@@ -99,7 +99,7 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
         model=model,
         replay="",
         example=about.get("example", {}),
-        expected=False,
+        ours=False,
         declared=declared,
         evidence=evidence,
         refused=refused,

@@ -31,14 +31,15 @@ class JudgedRuntime(Runtime, Protocol):
 class Planned:
     """What every job has: a cell, its golden and its runtime.
 
-    ``replay`` is the command that judges it alone; ``expected`` is set where our expectations hold.
+    ``replay`` is the command that judges it alone; ``ours`` is set for a reference model, for which
+    our expectations hold, and not for a file.
     """
 
     cell: Cell
     golden: Golden
     runtime: JudgedRuntime
     replay: str = ""
-    expected: bool = True
+    ours: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

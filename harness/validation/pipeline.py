@@ -115,7 +115,7 @@ def judge(
     running = workers.run(jobs, isolation or Isolation(), notify)
     with closing(running) as judged:
         for job, raw in zip(jobs, judged, strict=False):
-            rows = [*prepared.own, *(prepared.rows if job.expected else ())]
+            rows = [*prepared.own, *(prepared.rows if job.ours else ())]
             finished = wrapping.finished(job, raw)
             if not isinstance(job, Unavailable):
                 golden = job.golden.manifest["sha256"]

@@ -37,7 +37,7 @@ class SelectedCell:
     model: Model
     replay: str
     example: Mapping[str, int] = field(default_factory=dict)
-    expected: bool = True
+    ours: bool = True
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
     refused: str | None = None
@@ -51,7 +51,7 @@ def job(selected: SelectedCell, runtime: JudgedRuntime, place: Place | None = No
         "golden": selected.golden,
         "runtime": runtime,
         "replay": selected.replay,
-        "expected": selected.expected,
+        "ours": selected.ours,
     }
     again, model = once_more(selected.cases), selected.model
     if isinstance(runtime, Saved):

@@ -63,7 +63,7 @@ def test_a_row_of_no_cell_is_named_and_excuses_nothing(judged, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"file": "none.toml"}, "none.toml cannot be read: No such file or directory"),
+        ({"file": "none.toml"}, "none.toml: No such file or directory"),
         ({"stage": "soon"}, "own.toml: row 1: stage = 'soon'; expected one of export"),
         ({"cell": '"'}, "own.toml is not usable TOML"),
     ],

@@ -197,7 +197,7 @@ def expecting(monkeypatch, cell, stage):
     def prepare(selection, progress):
         prepared = own(selection, progress)
         row = Expectation(cell, stage, "it is known", "upstream/1")
-        jobs = [replace(job, expected=True) for job in prepared.jobs]
+        jobs = [replace(job, ours=True) for job in prepared.jobs]
         return replace(prepared, jobs=jobs, rows=[row], partial=False)
 
     monkeypatch.setattr(cells.pipeline, "prepare", prepare)

@@ -32,7 +32,7 @@ from harness.validate import main as validate
 from harness.validation import pipeline
 from harness.validation.isolation import workers
 from harness.validation.isolation.child import Child, flags
-from harness.validation.isolation.workers import Isolation
+from harness.validation.isolation.workers import AT_HOME, Isolation
 from harness.validation.job import Failed, Unavailable
 from harness.validation.selection import Selection
 from reference_models import every_step
@@ -257,8 +257,10 @@ def test_no_isolate_judges_here(judged):
 @pytest.mark.parametrize(
     ("runtime", "isolation", "isolated"),
     [
-        ("ort-cpu", Isolation(), False),
-        ("ort-cuda", Isolation(), False),
+        ("ort-cpu", Isolation(), True),
+        ("ort-cuda", Isolation(), True),
+        ("ort-cpu", Isolation(limited=False), False),
+        ("ort-cuda", Isolation(limited=False), False),
         ("tract", Isolation(), True),
         ("ort-web", Isolation(), True),
         ("ort-cpu", Isolation(True), True),
@@ -271,6 +273,8 @@ def test_which_cells_are_isolated(files, runtime, isolation, isolated):
     (job,) = pipeline.prepare(replace(selection, runtimes=["ort-cpu"]), print).jobs
     job = replace(job, cell=replace(job.cell, runtime=runtime))
     assert isolation.holds(job) is isolated
+    ours = isolation.holds(replace(job, ours=True))
+    assert ours is (isolated and (runtime not in AT_HOME or isolation != Isolation()))
     assert not isolation.holds(replace(job, model=None))
     fields = {"cell": job.cell, "golden": job.golden, "runtime": job.runtime}
     assert not isolation.holds(Unavailable(**fields, reason="not here"))
@@ -376,7 +380,7 @@ def test_an_expected_failure_is_no_expected_crash(files, monkeypatch):
     selection = Selection(files[:1], runtimes=["planted"], golden=Path(files[3]))
     prepared = pipeline.prepare(selection, print)
     prepared.rows = [Expectation("*", Stage.RUN, "planted", "")]
-    prepared.jobs = [replace(job, expected=True) for job in prepared.jobs]
+    prepared.jobs = [replace(job, ours=True) for job in prepared.jobs]
     results = []
     report = pipeline.judge(prepared, "", results.append, lambda job: None)
     (result,) = report.results

@@ -7,6 +7,7 @@ import numpy as np
 from harness.core.schema import Case, ModelSpec, TensorSpec
 from harness.exporting import bundle
 from harness.goldens import store
+from harness.goldens.form import WEIGHTS
 from harness.goldens.formulas import evaluate
 from harness.goldens.store import RecordedCase
 from harness.oracle.runtime import ORACLE
@@ -44,7 +45,7 @@ def make(folder: Path) -> tuple[Path, Path]:
         recorded.append(RecordedCase(case, {"x": formula}, {"x": x}, outputs, steps, noise))
     about = {"model": "tiny", "framework": "torch", "seed": 0, "float32_runs": 1}
     store.write(folder / "golden", SPEC, {}, recorded, about)
-    (folder / "golden" / store.WEIGHTS).unlink()
+    (folder / "golden" / WEIGHTS).unlink()
     return Path(model), folder / "golden"
 
 

@@ -12,7 +12,7 @@ ROOMS = {
     "core": "",
     "typed_json": "core",
     "processes": "core",
-    "goldens": "core",
+    "goldens": "core typed_json",
     "graphs": "core",
     "placing": "core graphs processes",
     "exporters": "core graphs",
@@ -26,11 +26,12 @@ ROOMS = {
     "runtimes": "core frameworks goldens graphs oracle placing processes reference_models",
     "onnx_operators": "core graphs processes runtimes",
     "exporting": "core exporters frameworks goldens graphs processes reference_models typed_json",
-    "onnx_tests": "core exporting goldens graphs oracle reference_models subjects",
+    "onnx_tests": "core exporting goldens graphs oracle processes reference_models subjects",
     "recording": "core exporters frameworks goldens graphs processes reference_models subjects",
     "validation": "core exporters exporting frameworks goldens graphs linting onnx_tests processes"
                   " reference_models relations runtimes subjects typed_json",
-    "diagnosis": "core goldens graphs oracle reference_models runtimes typed_json validation",
+    "diagnosis": "core goldens graphs oracle processes reference_models runtimes typed_json"
+                 " validation",
     "mutation": "core graphs processes reference_models runtimes typed_json validation",
     "shipping": "core exporters exporting goldens recording reference_models reports runtimes"
                 " subjects validation",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from dataclasses import replace
 
@@ -23,8 +25,8 @@ def judge(emit: Heed, job: Ready) -> CellResult:
 class Child:
     """A process that judges cells, of one runtime, one after the other, until it is lost."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.worker = Worker(limits)
+    def __init__(self, limits: Limits, forked: bool = False) -> None:
+        self.worker = Worker(limits, forked=forked)
 
     def begin(self, job: Ready) -> None:
         """Hand a cell over; a child that died meanwhile shows at the next ``poll``."""
@@ -54,7 +56,19 @@ class Child:
         if returned is None:
             return None
         result: CellResult = returned.value
-        return replace(result, replay=self._replay) if result.status is Status.ERROR else result
+        evidence = {**result.evidence, "limits": self._limits}
+        replay = self._replay if result.status is Status.ERROR else result.replay
+        return replace(result, evidence=evidence, replay=replay)
+
+    @property
+    def _limits(self) -> dict[str, float | int | None]:
+        """What the child may use, for a report; None for what has no limit."""
+        limits = self.worker.limits
+        return {
+            "seconds": limits.time if math.isfinite(limits.time) else None,
+            "silence": limits.silence,
+            "memory": None if limits.data >= sys.maxsize else limits.data,
+        }
 
     @property
     def _replay(self) -> str:
@@ -79,13 +93,12 @@ class Child:
         reason = clipped(f"{where}the process that ran it {lost}")
         if self._case is not None:
             self._cases.append(CaseResult(self._case, Status.ERROR, self._stage, reason))
-        limits = {"seconds": self.worker.limits.time, "memory": self.worker.limits.data}
         return CellResult(
             self._job.cell,
             Status.ERROR,
             self._stage,
             reason,
-            {"isolation": {"ended": lost.how, "output": lost.lines, "limits": limits}},
+            {"isolation": {"ended": lost.how, "output": lost.lines}, "limits": self._limits},
             tuple(self._cases),
             time.monotonic() - self._begun,
             self._replay,

@@ -42,7 +42,7 @@ class Deaths:
         path = self.folder / f"{RUNNING}{os.getpid()}"
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(os.fsencode(cell))
+            path.write_bytes(_bytes(cell))
         try:
             yield
         finally:
@@ -55,12 +55,17 @@ class Deaths:
             self._died(cell).unlink()
 
     def _died(self, cell: str) -> Path:
-        return self.folder / f"{DIED}{hashlib.sha256(os.fsencode(cell)).hexdigest()[:16]}"
+        return self.folder / f"{DIED}{hashlib.sha256(_bytes(cell)).hexdigest()[:16]}"
+
+
+def _bytes(cell: str) -> bytes:
+    """Return a name for a file, whatever the locale; a path in it need not be UTF-8."""
+    return cell.encode("utf-8", "surrogateescape")
 
 
 def _text(path: Path) -> str:
-    """Return a name as it was written; a path in it need not be UTF-8."""
-    return os.fsdecode(path.read_bytes())
+    """Return a name as it was written."""
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def _alive(process: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeGuard
 
 from harness.core.errors import UsageError
 from harness.core.results import CellResult, Status
-from harness.processes.limits import GIB, Limits
+from harness.processes.limits import GIB, OF_A_FILE, UNLIMITED, Limits
 from harness.processes.process import LOOK
 from harness.validation import engine
 from harness.validation.isolation.child import Child
@@ -22,20 +22,25 @@ from harness.validation.outputs.saved import Saved
 
 AT_HOME = ("ort-cpu", "ort-cuda")
 """Runtimes that are trusted with this process, unless isolation or several workers are set."""
+FORKED = ("ort-cpu",)
+"""Runtimes that have nothing in this process that a fork would break, as CUDA would be."""
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """Which cells run in a child: all (True), none (False), or those not ``AT_HOME`` (None).
+    """Which cells run in a child: all (True), none (False), or those that need one (None).
 
-    With more than one of ``workers`` all do, and by default a cell in which a process died before,
-    until it ends. ``deaths`` holds those, if they are kept.
+    Those of a runtime that is not ``AT_HOME`` need one and, while ``limited``, those of a model
+    that is not ours: it may loop for ever. With more than one of ``workers`` all run in a child,
+    and by default a cell in which a process died before, until it ends. ``deaths`` holds those, if
+    they are kept.
     """
 
     isolate: bool | None = None
     workers: int = 1
     limits: Limits = field(default_factory=Limits)
     deaths: Deaths | None = None
+    limited: bool = True
 
     @cached_property
     def died(self) -> set[str]:
@@ -48,8 +53,14 @@ class Isolation:
             return False
         if self.isolate is None:
             trusted = job.cell.runtime in AT_HOME and _name(job) not in self.died
-            return self.workers > 1 or not trusted
+            return self.workers > 1 or not trusted or (self.limited and not job.ours)
         return self.isolate
+
+    def limits_of(self, job: Ready) -> Limits:
+        """Return the limits of a cell's child; a model that is not ours has one of silence, too."""
+        if not self.limited:
+            return UNLIMITED
+        return self.limits if job.ours else replace(self.limits, silence=OF_A_FILE.silence)
 
 
 def from_flags(
@@ -58,15 +69,18 @@ def from_flags(
     seconds: float | None,
     gib: float | None,
     deaths: Deaths | None = None,
+    unlimited: bool = False,
 ) -> Isolation:
     """Return the isolation that flags request: a limit isolates all; UsageError if none may be."""
     limits = Limits(seconds, None if gib is None else int(gib * GIB))
     limited = limits != Limits()
+    if limited and unlimited:
+        raise UsageError("--no-limit: --timeout and --memory-limit are limits; give one or other")
     if isolate is False and (limited or workers > 1):
         raise UsageError(
             "--no-isolate: --workers above 1, --timeout and --memory-limit isolate every cell"
         )
-    return Isolation(True if limited else isolate, workers, limits, deaths)
+    return Isolation(True if limited else isolate, workers, limits, deaths, not unlimited)
 
 
 def run(jobs: Sequence[Job], isolation: Isolation, notify: Notify) -> Generator[CellResult]:
@@ -81,7 +95,8 @@ def run(jobs: Sequence[Job], isolation: Isolation, notify: Notify) -> Generator[
             if isolation.holds(job):
                 yield _after(job, next(remote), isolation)
             else:
-                with isolation.deaths.watched(_name(job)) if isolation.deaths else nullcontext():
+                deaths = isolation.deaths if isinstance(job, Ready) else None
+                with deaths.watched(_name(job)) if deaths else nullcontext():
                     result = next(local)
                 yield result
 
@@ -114,7 +129,7 @@ def _in_children(
             while next_number not in done:
                 while waiting and len(busy) < isolation.workers:
                     number, job = waiting.popleft()
-                    busy[number] = _child(idle[job.cell.runtime], isolation.limits)
+                    busy[number] = _child(idle[job.cell.runtime], job, isolation)
                     busy[number].begin(job)
                 soonest = min(LOOK, *(child.worker.seconds_left for child in busy.values()))
                 wait([child.worker.connection for child in busy.values()], soonest)
@@ -132,10 +147,12 @@ def _in_children(
             child.worker.stop()
 
 
-def _child(idle: list[Child], limits: Limits) -> Child:
+def _child(idle: list[Child], job: Ready, isolation: Isolation) -> Child:
+    """Return a child for a job: an idle one with its limits that lives, else a new one."""
+    limits = isolation.limits_of(job)
     while idle:
         child = idle.pop()
-        if child.worker.alive:
+        if child.worker.alive and child.worker.limits == limits:
             return child
         child.worker.stop()
-    return Child(limits)
+    return Child(limits, forked=job.cell.runtime in FORKED and not job.ours)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import StageError, UsageError
 from harness.core.files import replacing
+from harness.core.names import check_path_part
 from harness.core.reading import read_json
 from harness.core.results import Cell, Status
 from harness.core.schema import Stage
@@ -79,13 +80,20 @@ def folder(root: Path, cell: Cell) -> Path:
     return root.joinpath(cell.model, cell.framework, cell.exporter, cell.variant, cell.runtime)
 
 
+def check_cell(cell: Cell, what: str) -> None:
+    """Raise UsageError where a part of a cell's id could not be a folder of its own."""
+    for part, name in asdict(cell).items():
+        check_path_part(name, f"{what}: {part}")
+
+
 def write(root: Path, manifest: Manifest, outputs: bytes) -> None:
     """Replace what was kept of a cell before, all of it or nothing."""
+    check_cell(manifest.cell, "--save-outputs")
     entries = plain(manifest)
     entries["sha256"] = _sha256(entries)
     with replacing(folder(root, manifest.cell)) as new:
         (new / OUTPUTS).write_bytes(outputs)
-        (new / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n")
+        (new / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
 
 
 def read(path: Path) -> Manifest:
@@ -96,6 +104,9 @@ def read(path: Path) -> Manifest:
     if entries.pop("sha256", None) != _sha256(entries):
         raise UsageError(f"{path} was altered: its SHA-256 is not the one it states")
     manifest = typed(entries, Manifest, str(path))
+    check_cell(manifest.cell, str(path))
+    if manifest.framework is not None:
+        check_path_part(manifest.framework, f"{path}: framework")
     for number, run in enumerate(manifest.cases):
         if run.outputs is None and run.failure is None:
             raise UsageError(f"{path}: cases[{number}] has neither outputs nor a failure")

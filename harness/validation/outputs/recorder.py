@@ -13,6 +13,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from harness.core.errors import StageError
+from harness.core.reading import MODEL_BYTES, read_bytes
 from harness.core.results import Cell, CellResult, Status
 from harness.core.schema import Array, Arrays, Case, Session, Stage
 from harness.core.tolerance import Row
@@ -21,8 +22,8 @@ from harness.validation.cases import status
 from harness.validation.job import JudgedRuntime
 from harness.validation.outputs.manifest import KeptRun, Manifest, Outcome, write
 
-ADDED = ("lint", "tolerance")
-"""Evidence that comes from the model file and the table, not from the runtime"""
+ADDED = ("lint", "tolerance", "golden", "limits", "loaded_from")
+"""Evidence that comes from the model file, the table and this run, not from the runtime"""
 KINDS = "biuf"
 """The kinds of dtype that are kept, of up to 8 bytes"""
 
@@ -152,7 +153,7 @@ def input_hashes(inputs: Arrays) -> dict[str, str]:
 
 
 def file_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, MODEL_BYTES)).hexdigest()
 
 
 def _unstorable(outputs: Sequence[tuple[str, Array]]) -> str:

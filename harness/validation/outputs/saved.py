@@ -13,11 +13,12 @@ from safetensors.numpy import load
 
 from harness import runtimes
 from harness.core.errors import LoadError, RunError, UsageError
+from harness.core.reading import TENSOR_BYTES, check_inside, read_inside
 from harness.core.results import Cell, Status
 from harness.core.schema import Array, Arrays, Case, Session
 from harness.core.tolerance import Row
 from harness.validation.outputs.manifest import MANIFEST, OUTPUTS, Manifest, folder, read
-from harness.validation.outputs.recorder import file_sha256, input_hashes
+from harness.validation.outputs.recorder import ADDED, file_sha256, input_hashes
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class Saved:
 
     @property
     def row(self) -> Row:
-        tf32 = bool(self.manifest.evidence.get("tf32"))
-        return runtimes.row(self.manifest.cell.runtime, tf32)
+        return runtimes.row(self.manifest.cell.runtime, self.manifest.evidence.get("tf32") is True)
 
     def repeats(self, case: Case) -> bool:
         """Return whether the case is to have been run again elsewhere: no other case was."""
@@ -75,7 +75,8 @@ class Saved:
         hashes = {"version": kept.version, "model": kept.model, "golden": kept.golden}
         seconds = sum(run.seconds for run in kept.cases)
         about = {"folder": str(self.folder), **kept.recorded, **hashes, "seconds": seconds}
-        return {**kept.evidence, "loaded_from": about}
+        ran = {name: value for name, value in kept.evidence.items() if name not in ADDED}
+        return {**ran, "loaded_from": about}
 
     def check(self) -> str | None:
         """Return why the cell was unavailable there; None where it was available."""
@@ -104,11 +105,11 @@ class Saved:
                 f" SHA-256 {here[:12]}… here, {ran[:12]}… there"
             )
         try:
-            data = (self.folder / OUTPUTS).read_bytes()
+            data = read_inside(self.folder / OUTPUTS, self.folder, TENSOR_BYTES)
             if hashlib.sha256(data).hexdigest() != self.manifest.outputs:
                 raise LoadError(f"{self.folder / OUTPUTS} was altered: its SHA-256 is another")
             tensors = load(data)
-        except (OSError, SafetensorError, ValueError) as error:
+        except (UsageError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise LoadError(f"{self.folder / OUTPUTS} cannot be read: {error}") from None
         keys = {key for run in self.manifest.cases for _, key in run.outputs or ()}
         if missing := sorted(keys - {*tensors}):
@@ -157,6 +158,7 @@ def find(root: Path, cell: Cell) -> Saved | None:
     path = folder(root, cell) / MANIFEST
     if not path.parent.is_dir():
         return None
+    check_inside(path, root)
     manifest = read(path)
     if manifest.cell != cell:
         raise UsageError(f"{path} is of another cell: {'/'.join(asdict(manifest.cell).values())}")
@@ -164,5 +166,7 @@ def find(root: Path, cell: Cell) -> Saved | None:
 
 
 def _manifests(root: Path) -> Iterator[Path]:
-    paths = sorted(root.glob(f"*/*/*/*/*/{MANIFEST}"))
-    return (path for path in paths if not path.parent.name.startswith("."))
+    for path in sorted(root.glob(f"*/*/*/*/*/{MANIFEST}")):
+        if not path.parent.name.startswith("."):
+            check_inside(path, root)
+            yield path

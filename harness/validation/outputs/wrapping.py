@@ -14,6 +14,7 @@ from harness.core.schema import Case
 from harness.goldens.store import Golden
 from harness.validation.job import Job, JudgedRuntime, Ready, once_more
 from harness.validation.outputs import saved
+from harness.validation.outputs.manifest import check_cell
 from harness.validation.outputs.recorder import Place, Recorder
 from harness.validation.outputs.saved import Absent, Saved
 from harness.validation.selection import Selection
@@ -60,6 +61,9 @@ def wrapped(
 
 def place(cells: Iterable[Cell], root: Path, recorded: Mapping[str, object]) -> Place:
     """Return where to keep the outputs of some cells; UsageError where two take the same folder."""
+    cells = list(cells)
+    for cell in cells:
+        check_cell(cell, "--save-outputs")
     counts = Counter(cell.id for cell in cells)
     if twice := [cell for cell, number in counts.items() if number > 1]:
         raise UsageError(

@@ -74,3 +74,50 @@ def test_what_is_read_is_all_there(capsys):
 
     assert ended(lambda argv: print("heard") or 0) == 0
     assert capsys.readouterr().out == "heard\n"
+
+
+TELLING = """
+import sys
+from harness.commands.run import ended
+
+def command(argv):
+    print("cut short \\u2026")
+    {body}
+    return 1
+
+sys.exit(ended(command, []))
+"""
+
+
+def told(body, **environment):
+    """What a command with this body writes and how it ends."""
+    return subprocess.run(
+        [sys.executable, "-c", TELLING.format(body=body)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_character_that_the_locale_lacks_is_written_escaped():
+    done = told("pass", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "cut short \\u2026\n", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("raise MemoryError", "error: out of memory\n"),
+        ("{}['x']", "error: a fault of the harness, please report it: KeyError: 'x' (run.py:"),
+        (
+            "from harness import UsageError; raise UsageError('a\\n::error::b\\x1b[2K')",
+            "error: a\\n::error::b\\x1b[2K\n",
+        ),
+    ],
+)
+def test_no_error_is_more_than_a_line_or_the_exit_code_of_a_model(body, line):
+    done = told(body)
+    assert done.returncode == 2
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1

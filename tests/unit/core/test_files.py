@@ -86,3 +86,12 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     with pytest.raises(UsageError, match="cannot be written: Not a directory"):
         files.check_writable(tmp_path / "file" / "new")
+
+
+def test_what_comes_in_parts_is_written_whole_or_not_at_all(tmp_path):
+    path = files.written(tmp_path / "new" / "file", (part.encode() for part in "abc"))
+    assert path.read_text() == "abc"
+    with pytest.raises(ZeroDivisionError):
+        files.written(path, (bytes(1 // number) for number in (1, 0)))
+    assert path.read_text() == "abc"
+    assert list(path.parent.iterdir()) == [path]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core import surroundings
 from harness.core.errors import UsageError
 from harness.core.names import check_path_part, check_printable, is_path_part, visible
 from harness.core.reading import check_file, check_inside, read_bytes, read_json
@@ -125,3 +126,45 @@ def test_what_is_not_printable_is_shown_escaped():
     for name in ("", "a\nb"):
         with pytest.raises(UsageError, match=r"x: .*; expected a name of printable characters"):
             check_printable(name, "x")
+
+
+@pytest.mark.parametrize(
+    ("path", "named", "left"),
+    [
+        (["/w", "/lib"], "", ["/lib"]),
+        (["/w", "/other", "/lib"], "/other", ["/other", "/lib"]),
+        (["/w", "/w", "/lib"], "/w", ["/w", "/w", "/lib"]),
+        (["", "/lib", "."], ":/x", ["/lib"]),
+    ],
+)
+def test_a_command_imports_nothing_from_the_current_folder(path, named, left):
+    assert surroundings.without(path, "/w", named) == left
+
+
+def test_a_checkout_that_is_the_current_folder_is_searched_last():
+    assert surroundings.without([str(ROOT), "/lib"], str(ROOT), "") == ["/lib", str(ROOT)]
+
+
+def test_modules_in_the_current_folder_do_not_run(tmp_path):
+    names = ("numpy", "json", "onnx", "msgspec", "rich", "argparse", "tempfile", "reference_models")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("print('ran')\n")
+    command = [sys.executable, "-m", "harness.list"]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ran" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_telemetry_is_off_unless_the_user_says_otherwise(before, after):
+    environment = {k: v for k, v in os.environ.items() if k != surroundings.TELEMETRY}
+    environment |= {} if before is None else {surroundings.TELEMETRY: before}
+    text = f"import os, harness; print(os.environ[{surroundings.TELEMETRY!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == f"{after}\n", done.stderr

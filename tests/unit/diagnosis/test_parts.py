@@ -1,6 +1,7 @@
 """The parts of a diagnosis: plots, differences, alignment, the shortest case, cut-out models."""
 
 import ast
+import re
 
 import numpy as np
 import onnx
@@ -9,9 +10,21 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness.core.errors import LoadError
 from harness.core.loader import by_harness
-from harness.core.schema import Case, GoldenCase, ModelSpec, Raggedness, TensorSpec
+from harness.core.results import Cell, Status
+from harness.core.schema import Case, GoldenCase, ModelSpec, Raggedness, Stage, TensorSpec
 from harness.core.tolerance import Row
-from harness.diagnosis import alignment, departure, differences, examples, plot, shortest, values
+from harness.diagnosis import (
+    alignment,
+    departure,
+    differences,
+    examples,
+    plot,
+    report,
+    shortest,
+    values,
+)
+from harness.diagnosis.blame import Blame
+from harness.diagnosis.diagnosis import Diagnosis, Guess
 from harness.diagnosis.reproduction import Example, errors, script, write
 from harness.graphs import extract
 from harness.graphs.view import Net
@@ -376,3 +389,37 @@ def test_any_name_of_a_tensor_can_be_stored(tmp_path):
         name: value.tolist() for name, value in odd.items()
     }
     assert (tmp_path / "it" / "a.md").read_text() == "text"
+
+
+@pytest.mark.parametrize("text", ["::error::", "\n```\n<script>", "\x1b[2K*a* [b](c)", "\u202e|`"])
+def test_names_in_a_file_are_shown_and_not_obeyed(text):
+    case = Case({text: 7}, 3)
+    depart = departure.Along(case, text, 1, 1e-7, 1.0, (0, 1), (0.0, 1.0), 2, True)
+    failing = Diagnosis(
+        Cell(text, "torch", "native", "fp32", "ort-cpu"),
+        Status.FAIL,
+        Stage.COMPARE,
+        text,
+        judged=[case],
+        failing=[case],
+        shortest=shortest.Shortest(case, text),
+        at=depart,
+        along=depart,
+        why=text,
+        blame=Blame(0, text, text, 1.0, 1.0, text, differences=(text,)),
+        notes=[text],
+        guesses=[Guess(text, text, text, True)],
+        example=Example(None, {"x": np.zeros(1)}, {}, {}, text),
+    )
+    lines = report.lines(failing)
+    assert len(lines) > 15
+    assert all(line.isprintable() and not line.lstrip().startswith("::") for line in lines)
+    parts = report.markdown(failing).split("\n")
+    fence = parts[2].removesuffix("text")
+    assert parts[3:-2] == lines
+    assert set(fence) == {"`"}
+    assert [line for line in parts if line.startswith(fence)] == [parts[2], parts[-2]]
+    issue = report.issue(failing, {"onnx": text, text: "1"}, text).split("\n")
+    assert all(line.isprintable() for line in issue)
+    assert not re.search(r"<|(?<!\\)[*\[]", "\n".join(issue))
+    assert all(not line or line.startswith(("# ", "## ", "- ", "The attached")) for line in issue)

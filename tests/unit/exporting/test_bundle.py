@@ -2,10 +2,12 @@
 
 import json
 
+import onnx
 import pytest
 
 from harness.core.errors import UsageError
 from harness.exporting import bundle
+from tests.support import doubler
 
 ABOUT = {"key": {"opset": 18}, "example": {"batch": 5, "sequence": 7}, "subject": "a model"}
 FAILED = {"key": {}, "failure": {"stage": "check", "reason": "no", "crashed": True}}
@@ -84,3 +86,37 @@ def test_a_rejected_model_says_what_to_do_with_it(tmp_path):
     (tmp_path / "rejected.onnx").write_bytes(b"")
     with pytest.raises(UsageError, match=r"harness diagnose .*rejected\.onnx --golden "):
         bundle.read(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["exporter", "variant"])
+@pytest.mark.parametrize("name", ["../x", "/abs", "", "a\nb", "..", ".hidden"])
+def test_a_name_that_would_leave_its_folder_is_refused(change, field, name):
+    with pytest.raises(UsageError, match=f"{field}: .*; expected a name of at most"):
+        change(ABOUT, **{field: name})
+
+
+def embedded():
+    """A model whose one constant lies in the file ``weights.bin``."""
+    model = doubler.graph()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    return model.SerializeToString()
+
+
+def test_a_model_whose_data_no_hash_covers_is_no_bundle(tmp_path):
+    bundle.write(tmp_path / "b", embedded(), ABOUT, None)
+    (tmp_path / "b" / "weights.bin").write_bytes(bytes(4))
+    with pytest.raises(UsageError, match=r"keeps 'two' in another file, 'weights\.bin', which its"):
+        bundle.read(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", sorted(bundle.NAMES))
+def test_a_part_that_is_a_link_out_of_the_bundle_is_refused(tmp_path, name):
+    golden = doubler.record(tmp_path / "recorded")
+    bundle.write(tmp_path / "b", b"model", ABOUT, golden, "# card\n")
+    (tmp_path / "b" / name).rename(tmp_path / name)
+    (tmp_path / "b" / name).symlink_to(tmp_path / name)
+    with pytest.raises(UsageError, match=f"{name} leads out of .*; expected a file in it"):
+        bundle.read(tmp_path / "b")

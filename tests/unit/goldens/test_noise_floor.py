@@ -20,7 +20,7 @@ def near(monkeypatch):
 def at(noise, largest=()):
     """What is usual of one output ``y``, from its noise and largest value by length."""
     lengths = [{"t": length} for length, _ in noise]
-    return Usual(lengths, {"y": [n for _, n in noise]}, {"y": list(largest)})
+    return Usual(lengths, {"y": [n for _, n in noise]}, {"y": list(largest) or [1.0] * len(noise)})
 
 
 def test_the_noise_floor_is_that_of_its_lengths(near):
@@ -60,3 +60,15 @@ def test_near_is_within_octaves_on_every_axis(cases, a, b):
     for _ in range(2):
         assert usual.scale("y", {"a": a, "b": b}) == max(near)
         assert usual.noise_floor("y", {"a": a, "b": b}) == max([*here, median(near)])
+
+
+def test_a_golden_of_many_cases_is_looked_at_once_for_each_length():
+    """Figures that are the same for every case of a length are not computed for each case."""
+    lengths = [{"t": 1 + number % 5} for number in range(10_000)]
+    usual = Usual(lengths, {"y": [1e-7] * 10_000}, {"y": [1.0] * 10_000})
+    seen = []
+    near = usual._near
+    usual._near = lambda sizes: seen.append(sizes) or near(sizes)
+    for case in lengths:
+        assert (usual.noise_floor("y", case), usual.scale("y", case)) == (1e-7, 1.0)
+    assert sorted(seen) == [(1,), (2,), (3,), (4,), (5,)]

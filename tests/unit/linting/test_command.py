@@ -234,3 +234,15 @@ def test_what_is_refused_says_how_many_more_there_are():
     with pytest.raises(linter.CheckError, match=r"unused: input a: f; r \(and 2 more errors\)"):
         linter.refuse(findings)
     linter.refuse([linter.Finding("unused", "warning", "input", "f", "r")])
+
+
+def test_names_in_a_file_are_shown_and_not_obeyed(call, file):
+    name = "\n::error file=x::\x1b[2K\u202e##[group]"
+    model = baked()
+    model.graph.node[-1].name = name
+    path = file(model, "::error::.onnx")
+    code, out, _ = call(path, "--example", "sequence=7")
+    assert code == 1
+    lines = out.removesuffix("\n").split("\n")
+    assert r"\n::error file=x::\x1b[2K\u202e\x23#[group]" in lines[1]
+    assert all(line.isprintable() and not line.lstrip().startswith("::") for line in lines)

@@ -85,3 +85,16 @@ def test_a_partial_report_says_so(tmp_path):
     assert "partial" not in json.loads(complete.read_text())
     assert json.loads(part.read_text())["partial"] is True
     assert [path.name for path in part.parent.iterdir()] == ["mutation.json"]
+
+
+def test_names_in_a_file_are_shown_and_not_obeyed():
+    stream = io.StringIO()
+    trial = Trial("mask-ignored", "[red]\n::x", None, Verdict.MISSED, reason="\x1b[2K :smile:")
+    hostile = CellStudy(CELL, [trial], Honest(0.5, 7.0, ("::peer",)), 1.0)
+    report.show(Console(file=stream, width=9), [hostile])
+    report.cell(Console(file=stream), hostile)
+    report.kinds(Console(file=stream), {"::kind": lambda subject: iter(())})
+    lines = stream.getvalue().split("\n")
+    missed_line = rf"missed: mask-ignored [[red]\n::x] in {CELL.id}: \x1b[2K :smile:"
+    assert missed_line in lines
+    assert all(line.isprintable() and not line.lstrip().startswith("::") for line in lines)

@@ -137,6 +137,28 @@ def installed(tmp_path, monkeypatch):
     return plant
 
 
+def test_nothing_that_lies_in_the_current_folder_is_loaded(installed, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.chdir(tmp_path)
+    used = []
+
+    def built(provider, cache):
+        used.append(cache)
+        raise UnavailableError("no compiler")
+
+    monkeypatch.setattr(shim, "built", built)
+    with pytest.raises(UnavailableError, match="no compiler"):
+        partition.partition([], tmp_path / "packages")
+    place = tmp_path / "user/onnx-sequence-harness/placement"
+    assert used == [place]
+    assert place.stat().st_mode & 0o777 == 0o700
+    place.chmod(0o722)
+    with pytest.raises(UsageError, match="may be written by others; expected a folder of your own"):
+        partition.partition([], tmp_path / "packages")
+    assert used == [place]
+
+
 def test_a_model_that_ends_the_process_is_told_and_the_others_answered(installed):
     versions, placed = installed(planted_partition.answers)("a", "dies", "b", "dies2")
     assert str(versions) == "ONNX Runtime 1.2, built for CUDA 12.8"
@@ -170,10 +192,7 @@ def test_without_onnx_runtime_the_exit_code_is_3(call, tmp_path, monkeypatch):
 def test_without_a_compiler_the_exit_code_is_3(call, tmp_path, monkeypatch):
     (tmp_path / "provider.so").write_bytes(b"")
     monkeypatch.setattr(partition, "provider_library", lambda packages: tmp_path / "provider.so")
-    monkeypatch.setattr(partition, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(
-        partition.partition, "__defaults__", (None, tmp_path / "cache"), raising=True
-    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     code, _, err = call(saved(tmp_path / "m.onnx", cell()))
@@ -409,3 +428,10 @@ def test_the_stored_table_is_what_the_partitioner_says(answers, tmp_path):
         node = cell("GRU", **attributes).graph.node[0]
         (placed,) = (n for n in answers[name].nodes if n.node == "cell")
         assert table.predicted(node, 18) is (placed.provider == CUDA)
+
+
+def test_names_in_a_file_are_shown_and_not_obeyed(call, monkeypatch):
+    answer = SimpleNamespace(opset=18, verdict="", lines=lambda: ["::error::a\n\x1b[2K", "b"])
+    monkeypatch.setattr(placements, "of_file", lambda file, opsets: ("ort 1", [answer]))
+    code, out, _ = call("m\r.onnx")
+    assert (code, out) == (0, "m\\r.onnx at opset 18, ort 1\n  \\x3a:error::a\\n\\x1b[2K\n  b\n")

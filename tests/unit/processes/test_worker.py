@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.core.errors import HarnessError, UsageError
-from harness.processes import limits
+from harness.processes import forked, limits
 from harness.processes.limits import GIB, Limits
 from harness.processes.worker import LostError, Worker, call_in_child
 from tests.support import ROOT, called
@@ -211,7 +211,7 @@ def test_what_a_fork_forked_ends_with_it():
 
 def test_a_fork_is_a_new_process_where_a_library_does_not_survive_it(monkeypatch):
     monkeypatch.setattr(called, "_KEPT", ["here"])
-    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(forked, "_NOT_FORKED", ("json",))
     assert call_in_child(Limits(), called.looks_around, forked=True)[3] == []
 
 

@@ -1,6 +1,10 @@
 """``report.json`` holds the dataclasses' fields, whichever there are, and is read strictly."""
 
+import gc
 import json
+import os
+import re
+from collections import Counter
 from dataclasses import field, fields, make_dataclass, replace
 
 import numpy as np
@@ -9,7 +13,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
 from harness.core.schema import Case, Raggedness, Stage
-from harness.reports import json_file
+from harness.reports import json_file, merge, scanning, stored
 
 OUTPUT = OutputComparison("y", 0.5, 0.0, 1, 0.1, 1.0, 0.5, (0, 2), 2, "", 9, 4)
 
@@ -132,3 +136,159 @@ def test_a_key_that_is_missing_is_named_with_its_place(tmp_path, place):
         with pytest.raises(UsageError, match=f"is no whole report: it has no '{name}'"):
             json_file.read(path)
         holder[name] = kept
+
+
+def many(cells, cases, name="m"):
+    """A report of cells with many cases each, of which the second of two is worse."""
+    (result,) = report().results
+    (about,) = result.cases
+    results = []
+    for number in range(cells):
+        judged = [
+            replace(about, case=Case({"tokens": n}, 3, draw=n % 3), seconds=n / 8)
+            for n in range(1, cases + 1)
+        ]
+        cell = replace(result.cell, model=f"{name}{number}", framework="wörter")
+        results.append(replace(result, cell=cell, cases=tuple(judged), reason='{[\\"]'))
+    return replace(report(), results=tuple(results))
+
+
+@pytest.fixture
+def in_pieces(monkeypatch):
+    """Files are read in pieces as small as a field, and never held."""
+    monkeypatch.setattr(scanning, "SMALL", 1)
+    monkeypatch.setattr(scanning, "_CHUNK", 13)
+    monkeypatch.setattr(stored, "_CHUNK", 600)
+
+
+def laid_out(data):
+    yield json.dumps(data, indent=3, ensure_ascii=False)
+    yield json.dumps(data, separators=(",", ":"))
+    yield "\t" + json.dumps(data, sort_keys=True, separators=(" \r\n,", "\t:\n")) + "\n \n"
+    escaped = {'"cases"': '"c\\u0061ses"', '"results"': '"\\u0072esults"'}
+    yield re.sub("|".join(escaped), lambda key: escaped[key[0]], json.dumps(data))
+
+
+def test_a_report_is_read_however_it_is_laid_out(tmp_path, in_pieces):
+    written = many(3, 4)
+    path = json_file.write(written, tmp_path)
+    assert json_file.read(path) == written
+    data = json.loads(path.read_text())
+    for number, text in enumerate(laid_out(data)):
+        path.write_text(text, "utf-8")
+        assert json_file.read(path) == written, number
+    assert json_file.dumps(json_file.read(path)) == json_file.dumps(written)
+
+
+BROKEN = [
+    (b'"ratio": 0.5', b'"ratio": 0.5, "ratio": 0.5', "key 'ratio' is there twice"),
+    (b'"ratio": 0.5', b'"ratio" : 0.5, "r\\u0061tio": 0.5', "key 'ratio' is there twice"),
+    (b'"tokens": 1', b'"tokens": 1, "tokens": 1', "key 'tokens' is there twice"),
+    (b'"cases": [', b'"cases": [], "cases": [', "key 'cases' is there twice, in results[0]"),
+    (b'"results": [', b'"results": [], "results": [', "key 'results' is there twice"),
+    (b'"version": "1"', b'"a": {"b": 1, "b": 1}', "key 'b' is there twice, in results[0]"),
+    (b'"version": "1"', b'"version": NaN', "NaN"),
+    (b'"ratio": 0.5', b'"ratio": 1e999', "1e999 is no number of JSON"),
+    (b'"ratio": 0.5', b'"ratio": -Infinity', "-Infinity is no number of JSON"),
+    (b'"batch": 3', b'"batch": 3000000000000000000000', "a whole number from 0 on"),
+    (b'"name": "y"', b'"name": "\\ud800"', "a half of a surrogate pair, in results[0].cases[0]"),
+    (b'"name": "y"', b'"name": "\xff"', "'utf-8' codec can't decode byte 0xff"),
+    (b'"name": "y"', b'"name": "y" "z"', "Expecting ',' delimiter"),
+    (b'"version": "1"', b'"version": ' + b"[" * 99999 + b"]" * 99999, "recursion"),
+    (b'"cases": [', b'"cases": [,', "expected a value at byte"),
+    (b'"cases": [', b'"cases": [3, ', "expected 'object', got 'int' at results[0].cases[0]"),
+    (b'"cases": [', b'"cases": 3, "more": [', "got 'int' at results[0].cases"),
+    (b'"status": "pass"', b'"status" "pass"', "is not JSON"),
+    (b'"results": [', b'"results": [] [', "expected '}' at byte"),
+    (b'"results": [', b'"results": [{}, ', "it has no 'id' at results[0]"),
+    (b'"results": [', b'"results": [4, ', "expected 'object', got 'int' at results[0]"),
+    (b'{\n"schema"', b'{3: 4, "schema"', "expected a key in quotes at byte"),
+    (b'{\n"schema"', b'"{" {\n"schema"', "is no report"),
+    (b"]\n}\n", b"]\n} x", "expected nothing more at byte"),
+    (b"]\n}\n", b"]\n", "expected '}' at the end"),
+    (b'"replay"\n}\n]\n}\n', b'"repl', "it ends within what begins at byte"),
+]
+
+
+@pytest.mark.parametrize("small", [True, False], ids=["whole", "pieces"])
+@pytest.mark.parametrize(("old", "new", "message"), BROKEN)
+def test_what_is_not_strict_json_is_told_in_one_line(tmp_path, request, small, old, new, message):
+    if not small:
+        request.getfixturevalue("in_pieces")
+    path = json_file.write(replace(many(2, 2), partial=True), tmp_path)
+    text = path.read_bytes()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1))
+    with pytest.raises(UsageError) as caught:
+        json_file.read(path)
+    said = str(caught.value)
+    assert said.startswith(str(path))
+    assert message in said
+    assert said.isprintable()
+
+
+def test_what_is_too_large_is_refused(tmp_path, monkeypatch):
+    path = json_file.write(many(2, 9), tmp_path)
+    assert json_file.read(path).comparisons == 18
+    monkeypatch.setattr(scanning, "VALUE_BYTES", 300)
+    with pytest.raises(UsageError, match="is too large: expected at most 300 bytes"):
+        json_file.read(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(stored, "VALUE_BYTES", 100)
+    with pytest.raises(UsageError, match="is too large: expected at most"):
+        json_file.read(path)
+    monkeypatch.setattr(json_file, "BYTES", 4000)
+    with pytest.raises(UsageError, match="is too large: expected at most 4,000 bytes"):
+        json_file.read(path)
+
+
+def test_no_more_than_a_case_of_each_report_is_held(tmp_path, monkeypatch, in_pieces):
+    parts = {}
+    for name, report_of in {"a": many(3, 40), "b": many(3, 40), "c": many(2, 30, "n")}.items():
+        parts[name] = json_file.read(json_file.write(report_of, tmp_path / name))
+    del report_of
+    held, encode = [], json_file.encoder
+
+    def counting(output):
+        line = encode(output)
+
+        def encoded(case):
+            held.append(sum(type(each) is CaseResult for each in gc.get_objects()))
+            return line(case)
+
+        return encoded
+
+    gc.collect()
+    before = sum(type(each) is CaseResult for each in gc.get_objects())
+    monkeypatch.setattr(json_file, "encoder", counting)
+    merged = merge.merge(parts, "python -m harness.merge").report
+    path = json_file.write(merged, tmp_path / "merged")
+    assert len(held) == 3 * 40 + 2 * 30
+    assert max(held) - before <= len(parts)
+    assert json_file.read(path) == merged
+    assert Counter(len(result.cases) for result in merged.results) == {40: 3, 30: 2}
+
+
+def test_the_file_may_be_replaced_but_not_changed_under_it(tmp_path, in_pieces):
+    written = many(2, 3)
+    path = json_file.write(written, tmp_path)
+    read = json_file.read(path)
+    json_file.write(report(), tmp_path)
+    assert read == written
+    read = json_file.read(path)
+    os.truncate(path, 200)
+    with pytest.raises(UsageError, match="was changed while it was read"):
+        list(read.results[0].cases)
+
+
+def test_stored_cases_are_a_sequence(tmp_path):
+    path = json_file.write(many(2, 5), tmp_path)
+    last = json_file.read(path).results[1].cases
+    assert (len(last), [case.case.lengths["tokens"] for case in last]) == (5, [1, 2, 3, 4, 5])
+    assert last[-1].case.lengths == {"tokens": 5}
+    assert [case.case.lengths["tokens"] for case in last[1:3]] == [2, 3]
+    assert last == tuple(last) == last[:]
+    assert last != tuple(last)[1:]
+    assert last != 3
+    with pytest.raises(IndexError):
+        last[5]

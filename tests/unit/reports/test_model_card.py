@@ -1,6 +1,8 @@
 """``MODEL.md``: what it says, and that what it says to run runs."""
 
+import ast
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -8,7 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import harness
+from harness.core.results import Cell, CellResult, Report, Status
+from harness.core.schema import Case, ModelSpec, Raggedness, Stage, TensorSpec
 from harness.linting import linter
+from harness.reports import model_card
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +78,39 @@ def test_it_says_what_lint_found(shipped):
     findings = linter.of_file(shipped / "model.onnx", {})
     assert ("warning", "unused") in listed
     assert sorted(listed) == sorted((finding.severity, finding.rule) for finding in findings)
+
+
+def test_it_says_how_to_prove_it_again_from_outside(shipped):
+    text = (shipped / "MODEL.md").read_text()
+    assert "from outside this folder" in text
+    assert "```\nharness validate path/to/table\n```" in text
+    assert "python -m" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "<script>", "x|y", "``[a](b)*", "\x1b[2K\udc80\u202e\ufffe"]
+)
+def test_names_in_it_are_only_shown(text):
+    tensor = TensorSpec(text, "int64", ("batch", text))
+    spec = ModelSpec(text, text, (tensor,), (tensor,), text, masks={}, lengths={text: text})
+    stored = SimpleNamespace(
+        spec=spec, framework=text, manifest={}, cases=[Case({text: 3}, 2, Raggedness.RIGHT)]
+    )
+    finding = dict.fromkeys(("severity", "place", "found", "remedy", "rule"), text)
+    evidence = {"version": text, "lint": [finding]}
+    cells = [
+        CellResult(Cell("m", "f", "e", "v", runtime), Status.ERROR, Stage.RUN, text, evidence)
+        for runtime in (text, "other")
+    ]
+    row = {text: {"worst_ratio": 0.5, "largest": 1.0}}
+    manifest = {"subject": text, "exporter": text, "variant": text, "refused": [text]}
+    manifest["tolerance"] = {text: row}
+    card = model_card.text(stored, manifest, Report("", {}, tuple(cells)))
+    lines = card.split("\n")
+    assert all(line.isprintable() for line in lines)
+    rows = [re.findall(r"(?<!\\)(?:\\\\)*\|", line) for line in lines if line.startswith("|")]
+    assert [len(bars) for bars in rows] == [5] * 4 + [6] * 4
+    prose = re.sub(r"(?ms)^```.*?^```$", "", card)
+    prose = re.sub(r"(?<![\\`])(`+)(?!`).*?(?<!`)\1(?!`)", "", prose)
+    assert not re.search(r"<|(?<!\\)(\*|\]\(|`)", prose)
+    ast.parse(re.search(r"(?s)```python\n(.*?)\n```", card)[1])

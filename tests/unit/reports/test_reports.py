@@ -1,8 +1,12 @@
+import io
 import json
+import re
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -145,7 +149,8 @@ def test_the_table_shows_every_cell_once_and_reasons_once(capsys):
 def test_the_table_is_written_as_markdown(tmp_path):
     text = table.write(mixed(), tmp_path).read_text()
     assert "| tagger/torch | pass | xfail 1 | unavailable 2 |" in text
-    assert all(f"- {note}" in text for note in NOTES)
+    notes = [note.replace("[lost] a | pipe", r"\[lost\] a \| pipe") for note in NOTES]
+    assert all(f"- {note}\n" in text for note in notes)
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
@@ -170,6 +175,121 @@ def test_a_runtime_that_is_unavailable_for_several_reasons_keeps_its_column():
     matrix = table.of(report(one, other))
     assert (matrix.columns, matrix.absent) == (["web"], {})
     assert [reason for _, reason in matrix.notes] == ["no weights", "no Node"]
+
+
+HOSTILE = [
+    "a\nb",
+    "\r\x1b[2K",
+    "::error file=x::",
+    "\n::error file=x::y",
+    "##[command]rm",
+    "<script>alert()</script>",
+    "<!-- ]]>",
+    "\udc80",
+    "a\u202eb",
+    "\ufffe\uffff\x00",
+    "[red]x[/red] [/nothing] :warning:",
+    "*_|`` [a](b) \\",
+]
+
+
+def hostile(text):
+    """A report that has a text from a file wherever one may stand."""
+    statuses = [*Status, Status.FAIL]
+    bad = replace(output(9.0, text), name=text)
+    about = Case({text: 7}, 3)
+    cases = [
+        CaseResult(about, Status.FAIL, Stage.COMPARE, text, (bad,), 0.1, text),
+        CaseResult(about, Status.ERROR, Stage.RUN, text, (), 0.1),
+        CaseResult(about, Status.PASS, Stage.COMPARE, "", (replace(bad, reason=""),), 0.1),
+    ]
+    results = []
+    for number, status in enumerate(statuses):
+        judged = cases[2:] if status is Status.PASS else cases
+        names = Cell(text, text, f"{text}{number}", text, text if number else f"{text}{text}")
+        evidence = {"lint": [{"severity": text}, text], "tolerance": {"row": "x+tf32"}}
+        results.append(
+            CellResult(names, status, Stage.COMPARE, text, evidence, tuple(judged), 0.2, text)
+        )
+    absent = replace(results[4], cell=Cell("m", "f", "e", "v", f"{text}?"), cases=())
+    return report(*results, absent)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_comes_from_files_is_shown_on_a_terminal_and_not_obeyed(text, capsys):
+    stream = io.StringIO()
+    screen = Console(file=stream, width=40, force_terminal=False)
+    written = hostile(text)
+    for each in written.results:
+        console.cell(screen, each, verbose=True)
+        console.cell(screen, each, verbose=False)
+        console.text(each)
+    table.show(screen, written)
+    lines = [*stream.getvalue().split("\n"), *str(written).split("\n")]
+    assert all(line.isprintable() for line in lines)
+    assert not [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
+    known = (*Status, "compare: ", "run: ", "lint: ", "…")
+    if text.isprintable() and not text.startswith(("::", "##")):
+        assert sum(text in line for line in lines) > 20
+    cells = [line for line in lines if line and not line.startswith(" ")]
+    assert sum(line.startswith(known) for line in cells) >= 2 * len(written.results)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_comes_from_files_is_text_in_junit(text, tmp_path):
+    written = hostile(text)
+    data = junit.write(written, tmp_path).read_bytes()
+    suite = ElementTree.fromstring(data)[0]
+    assert [len(case) for case in suite] == [r.status is not Status.PASS for r in written.results]
+    shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    for case, result in zip(suite, written.results, strict=True):
+        assert case.get("classname").endswith(shown if result.cell.model != "m" else "m")
+        assert case.get("name").count("/") == result.cell.id.count("/")
+        for tag in case:
+            assert shown in tag.get("message")
+            assert not [line for line in tag.text.split("\n") if line.lstrip().startswith("::")]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_comes_from_files_is_text_in_markdown(text, tmp_path):
+    lines = table.write(hostile(text), tmp_path).read_text("utf-8").split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not re.search(r"<|(?<!\\)[*\[\]]", "\n".join(lines[1:]))
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 + len([*Status, Status.FAIL])
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in rows} == {4}
+    assert all(not line or line.startswith(("|", "- ")) for line in lines[1:])
+
+
+def judged_as_tf32(status, saved):
+    evidence = {"tolerance": {"row": "ort-cuda+tf32"}, **({"loaded_from": {}} if saved else {})}
+    cases = [case()] if status is Status.PASS else ()
+    return replace(result(status, cases, "why"), evidence=evidence)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("status", Status)
+def test_a_cell_that_is_judged_as_tf32_says_so(status, saved, tmp_path):
+    judged = judged_as_tf32(status, saved)
+    note = "judged as TF32" + (" (as its saved evidence says)" if saved else "")
+    first = shown(judged).splitlines()[0]
+    assert first.endswith(f", {note}")
+    other = replace(judged, cell=replace(CELL, runtime="b"), status=Status.PASS, evidence={})
+    both = report(judged, other)
+    assert re.search(r"\(1 cell judged as TF32\)($|;)", summary.line(both))
+    if status is Status.UNAVAILABLE:
+        return
+    text = table.write(both, tmp_path).read_text()
+    (number,) = re.findall(rf"^- (\d): compare: {re.escape(note)}$", text, re.MULTILINE)
+    assert re.search(rf"\| {status}( 1,)? {number} \| pass \|", text)
+
+
+def test_other_cells_are_not_said_to_be_judged_as_tf32():
+    for tolerance in ({"row": "ort-cuda"}, "x+tf32", None, {"row": None}, {}):
+        plain = replace(result(Status.PASS, [case()]), evidence={"tolerance": tolerance})
+        assert "TF32" not in shown(plain) + summary.line(report(plain))
+    two = summary.line(report(*[judged_as_tf32(Status.PASS, True)] * 2, plain))
+    assert two.endswith(": 3 pass (2 cells judged as TF32)")
 
 
 def limited():

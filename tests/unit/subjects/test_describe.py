@@ -1,5 +1,7 @@
 """What a user says of a model's inputs, a line at a time and in TOML."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,7 +152,18 @@ def test_the_same_from_the_api_and_from_toml(tmp_path):
         ("inputs = 3", r"\[inputs\] expects lines"),
         ("[inputs]\nx = 3", r"\[inputs\] expects lines"),
         ('[inputs]\nx = "wrong"', "unknown dtype 'wrong'"),
+        ("a = " + "[" * 100_000, "is not TOML"),
+        ("batch = " + "9" * 5000, "is not TOML"),
+        ("batch = 0x" + "f" * 5000, "for integer string conversion"),
+        ('[inputs]\n"a\\nb" = "int64[batch]"', r"input's name: 'a\\nb'; expected .* printable"),
+        ('[inputs]\nx = "float32[batch, 99999999999]"', "'99999999999' is neither a name nor a"),
+        ('[inputs]\nx = "int64[batch] in 0..9, padding 1e999"', "padding 1e999 is not finite"),
+        (f'[inputs]\nx = "{"x" * 1001}"', "expected at most 1000 characters"),
+        ('outputs = ["\\u001b[2J"]', r"output's name: '\\x1b\[2J'; expected a name of printable"),
+        ('[states]\nh = "a\\nb"', r"state's name: 'a\\nb'"),
+        ('name = "../x"', "model's name: '../x'; expected a name of at most"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_a_toml_file_that_is_wrong_is_named(tmp_path, text, message):
     path = tmp_path / "inputs.toml"
@@ -160,3 +173,15 @@ def test_a_toml_file_that_is_wrong_is_named(tmp_path, text, message):
     assert str(error.value).startswith(str(path))
     with pytest.raises(UsageError, match="no such file"):
         file(Path("nothing.toml"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_pipe_is_no_description(tmp_path):
+    os.mkfifo(tmp_path / "inputs.toml")
+    with pytest.raises(UsageError, match="is a pipe; expected a file"):
+        file(tmp_path / "inputs.toml")
+
+
+def test_any_number_of_axes_gets_names():
+    axes = complete(line("x: float32[?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?]"), True).axes
+    assert (axes[0], axes[1], axes[-1], len(set(axes))) == ("batch", "sequence", "sequence_10", 11)

@@ -1,11 +1,16 @@
 """What a subject on the command line names."""
 
+import os
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from harness.core.errors import UsageError
+from harness.subjects.onnx_file import OnnxFile
 from harness.subjects.resolve import EXPORTABLE, Kind, resolve
+from tests.support.small_graphs import cell
 
 
 @pytest.fixture
@@ -73,3 +78,40 @@ def test_where_its_description_may_lie(here):
     assert str(resolve("a.keras", EXPORTABLE).description) == "a.toml"
     assert str(resolve("nets.py:make", EXPORTABLE).description) == "nets.toml"
     assert resolve("package.module:make", EXPORTABLE).description is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_pipes_and_sources_without_end_are_told(here):
+    os.mkfifo("pipe.bin")
+    os.mkfifo("pipe.py")
+    for text in ("pipe.bin", "pipe.py"):
+        with pytest.raises(UsageError, match=r"is a pipe; expected a file|no such file"):
+            resolve(text, EXPORTABLE)
+    Path("deep.py").write_text("a = " + "(" * 100_000)
+    assert resolve("deep.py:make", EXPORTABLE).factory == "make"
+    Path("zip.bin").write_bytes(b"PK\3\4 and no more")
+    with pytest.raises(UsageError, match=r"zip\.bin is no readable model: File is not a zip file"):
+        resolve("zip.bin", EXPORTABLE)
+
+
+def test_a_long_name_is_cut_to_what_a_path_allows(here):
+    Path(f"{'a' * 240}.onnx").touch()
+    assert resolve(f"{'a' * 240}.onnx", EXPORTABLE).name == "a" * 200
+
+
+def test_names_and_types_that_no_graph_has_are_told(here):
+    graph = cell("GRU")
+    graph.graph.input[0].type.tensor_type.elem_type = 65
+    Path("type.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(UsageError, match="has the unknown element type 65"):
+        OnnxFile(Path("type.onnx")).inputs()
+    graph = cell("GRU")
+    for node in graph.graph.node:
+        node.output[:] = [name and f"{name}\x1b" for name in node.output]
+        node.input[:] = [f"{n}\x1b" if n == "h" else n for n in node.input]
+    for value in graph.graph.output:
+        value.name += "\x1b"
+    Path("name.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(UsageError, match=r"name\.onnx.*") as error:
+        OnnxFile(Path("name.onnx"))
+    assert str(error.value).isprintable()

@@ -1,0 +1,247 @@
+"""The form of a golden's manifest, held strictly: a manifest may come from anybody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from harness.core.errors import UsageError
+from harness.core.names import check_path_part, check_printable
+from harness.core.schema import Axis, Case, ModelSpec, PaddedSteps, Raggedness, TensorSpec
+from harness.typed_json import typed
+
+WEIGHTS = "weights.safetensors"
+INPUT_BYTES = 2**28
+"""The largest input, which a formula of a few bytes makes."""
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64"),
+)
+Size = Annotated[int, Meta(ge=0, le=2**40)]
+Count = Annotated[int, Meta(ge=1, le=2**40)]
+Seed = Annotated[int, Meta(ge=0, le=2**62)]
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Noise = Annotated[float, Meta(ge=0)]
+Dtype = Literal[DTYPES]  # type: ignore[valid-type]
+Number = bool | int | float
+
+
+class Formula(Struct, forbid_unknown_fields=True):
+    """What ``goldens.formulas.evaluate`` takes."""
+
+    constant: Number | None = None
+    each: list[Number] | None = None
+    valid: bool = False
+    seed: Seed | None = None
+    low: float | None = None
+    high: float | None = None
+    normal: bool = False
+    whole: bool = False
+    counts: list[Size] | None = None
+    raggedness: Raggedness | None = None
+    padding: float = 0
+    places: Seed | None = None
+
+    def refusal(self, batch: int) -> str:
+        """Return what is wrong with the formula of an input; empty where nothing is."""
+        if self.constant is not None or self.each is not None:
+            return ""
+        if self.seed is None:
+            return "its formula has no constant, no values and no seed"
+        if not self.valid and not (None not in (self.low, self.high) and self.low < self.high):  # type: ignore[operator]
+            return "its formula has no range whose low is below its high"
+        if (self.counts is None) != (self.raggedness is None) or (self.valid and not self.counts):
+            return "its formula has counts without raggedness, or raggedness without counts"
+        if self.counts is not None and len(self.counts) != batch:
+            return f"its formula has {len(self.counts)} counts; the batch is {batch}"
+        return ""
+
+
+class Input(Struct, forbid_unknown_fields=True):
+    sha256: Hash
+    formula: Formula
+
+
+class Output(Struct, forbid_unknown_fields=True):
+    sha256: Hash
+    noise: Noise
+
+
+class Entry(Struct, forbid_unknown_fields=True):
+    """A case; ``steps`` are those of the time axis that the golden holds, None for all."""
+
+    lengths: dict[str, Size]
+    batch: Count
+    raggedness: Raggedness
+    steps: list[Size] | None
+    inputs: dict[str, Input]
+    outputs: dict[str, Output]
+    draw: Size = 0
+
+    @property
+    def case(self) -> Case:
+        return Case(self.lengths, self.batch, self.raggedness, draw=self.draw)
+
+
+class Tensor(Struct, forbid_unknown_fields=True):
+    name: str
+    dtype: Dtype
+    axes: list[str | Size]
+    low: float = -1.0
+    high: float = 1.0
+    normal: bool = False
+    whole: bool = False
+
+    @property
+    def spec(self) -> TensorSpec:
+        axes: tuple[Axis, ...] = tuple(self.axes)
+        return TensorSpec(self.name, self.dtype, axes, self.low, self.high, self.normal, self.whole)
+
+
+class Specification(Struct, forbid_unknown_fields=True):
+    """A ModelSpec. The module that older manifests name as ``package`` is never imported."""
+
+    name: str
+    summary: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    weights: str
+    padded: str | None = None
+    padded_steps: dict[str, PaddedSteps] = {}
+    lengths: dict[str, str] = {}
+    frameworks: tuple[str, ...] = ("keras", "torch")
+    states: dict[str, str] = {}
+    padding: float = 0
+    masks: dict[str, str] = {}
+    package: str = ""
+
+    @property
+    def spec(self) -> ModelSpec:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "package"}
+        for kind in ("inputs", "outputs"):
+            fields[kind] = tuple(tensor.spec for tensor in fields[kind])
+        return ModelSpec(**fields)
+
+
+class Weights(Struct, forbid_unknown_fields=True):
+    file: str
+    tensors: dict[str, Hash]
+
+
+class GoldenManifest(Struct):
+    """What is read of a manifest; what else there is says where the golden comes from."""
+
+    schema: Literal[1]
+    framework: str
+    spec: Specification
+    weights: Weights
+    stored: list[str]
+    cases: Annotated[list[Entry], Meta(min_length=1)]
+    float32_runs: Count = 1
+
+
+def shared_weights(spec: ModelSpec, framework: str) -> str:
+    """Return the file of the golden that has a model's weights, from the model's own golden."""
+    return f"../../{spec.weights}/{framework}/{WEIGHTS}"
+
+
+def checked(manifest: Mapping[str, Any], what: str) -> GoldenManifest:
+    """Return a manifest by its form; UsageError, which begins with ``what``, for any other."""
+    form = typed(manifest, GoldenManifest, what)
+    spec = form.spec.spec
+    _check_spec(spec, what)
+    check_path_part(form.framework, f"{what}: framework")
+    files = (WEIGHTS, shared_weights(spec, form.framework))
+    if form.weights.file not in files:
+        raise UsageError(
+            f"{what}: weights.file is {form.weights.file!r}; expected {' or '.join(files)}"
+        )
+    ids = set()
+    for number, entry in enumerate(form.cases):
+        place = f"{what}: cases[{number}]"
+        for problem in _problems(spec, entry):
+            raise UsageError(f"{place}: {problem}")
+        if entry.case.id in ids:
+            raise UsageError(f"{place}: the case {entry.case.id} is there twice")
+        ids.add(entry.case.id)
+    return form
+
+
+def _check_spec(spec: ModelSpec, what: str) -> None:
+    for field, name in (("name", spec.name), ("weights", spec.weights)):
+        check_path_part(name, f"{what}: spec.{field}")
+    for framework in (*spec.frameworks, *spec.padded_steps):
+        check_path_part(framework, f"{what}: spec.frameworks")
+    for axis in spec.axes:
+        check_path_part(axis, f"{what}: an axis")
+    names: dict[str, list[str]] = {
+        "inputs": [tensor.name for tensor in spec.inputs],
+        "outputs": [tensor.name for tensor in spec.outputs],
+        "axes": list(spec.axes),
+    }
+    for kind in ("inputs", "outputs"):
+        for name in names[kind]:
+            check_printable(name, f"{what}: a name among spec.{kind}")
+        if len(set(names[kind])) != len(names[kind]) or not names["outputs"]:
+            raise UsageError(f"{what}: spec.{kind} are {names[kind]}; expected names, each once")
+    links: tuple[tuple[str, str, list[str | None], list[str]], ...] = (
+        ("padded", "inputs", [spec.padded] if spec.padded else [], names["inputs"]),
+        ("masks", "inputs", [*spec.masks], names["inputs"]),
+        ("masks", "axes", [*spec.masks.values()], names["axes"]),
+        ("lengths", "inputs", [*spec.lengths], names["inputs"]),
+        ("lengths", "axes", [*spec.lengths.values()], names["axes"]),
+        ("states", "inputs", [*spec.states], names["inputs"]),
+        ("states", "outputs", [*spec.states.values()], names["outputs"]),
+    )
+    for field, kind, used, known in links:
+        if unknown := [name for name in used if name not in known]:
+            raise UsageError(
+                f"{what}: spec.{field} has {unknown[0]!r}; the {kind} are {', '.join(known)}"
+            )
+
+
+def _problems(spec: ModelSpec, entry: Entry) -> Iterator[str]:
+    """Yield what is wrong with a case of a model, in words that follow its place."""
+    if [*entry.lengths] != [*spec.axes] and {*entry.lengths} != {*spec.axes}:
+        yield f"lengths of {', '.join(entry.lengths) or 'nothing'}; expected {list(spec.axes)}"
+    for kind, given, tensors in (
+        ("inputs", entry.inputs, spec.inputs),
+        ("outputs", entry.outputs, spec.outputs),
+    ):
+        if {*given} != {tensor.name for tensor in tensors}:
+            expected = ", ".join(tensor.name for tensor in tensors)
+            yield f"{kind} {', '.join(given) or 'none'}; expected {expected}"
+    for tensor in spec.inputs:
+        shape = tensor.shape(entry.batch, entry.lengths)
+        size = math.prod(shape) * np.dtype(tensor.dtype).itemsize
+        if size > INPUT_BYTES:
+            yield f"input {tensor.name} of {size:,} bytes; at most {INPUT_BYTES:,} are allowed"
+        formula = entry.inputs[tensor.name].formula
+        if formula.counts is not None and len(shape) < 2:
+            yield f"input {tensor.name}: its formula has counts, but there is no axis of steps"
+        if problem := formula.refusal(entry.batch):
+            yield f"input {tensor.name}: {problem}"
+    for tensor in spec.outputs:
+        if np.dtype(tensor.dtype).kind != "f" and entry.outputs[tensor.name].noise:
+            yield f"output {tensor.name} has noise; it is {tensor.dtype} and has to be exact"
+    if entry.steps is not None:
+        yield from _step_problems(spec, entry, entry.steps)
+
+
+def _step_problems(spec: ModelSpec, entry: Entry, steps: list[int]) -> Iterator[str]:
+    sizes = [
+        tensor.shape(entry.batch, entry.lengths)[tensor.step_axis]
+        for tensor in spec.outputs
+        if tensor.step_axis is not None
+    ]
+    if not steps:
+        yield "steps are []; nothing would be compared"
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        yield "steps do not ascend"
+    if steps and sizes and steps[-1] >= min(sizes):
+        yield f"step {steps[-1]}; an output has only {min(sizes)}"

@@ -1,0 +1,107 @@
+"""Whether a golden's tensors are those of its manifest, and whether they prove anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from harness.core.errors import GoldenError, UsageError, one_line
+from harness.core.reading import TENSOR_BYTES, check_file, check_inside
+from harness.core.schema import Array, Arrays, TensorSpec
+from harness.goldens.form import Entry, GoldenManifest
+from harness.goldens.manifest import hashes, key, sha256
+from harness.goldens.noise_floor import Usual, drowns
+
+
+def read_tensors(path: Path, folder: Path) -> Arrays:
+    """Return the tensors of a safetensors file in ``folder``; GoldenError where there are none."""
+    if not path.exists():
+        raise GoldenError(f"{path} is missing")
+    try:
+        check_inside(path, folder)
+        check_file(path, TENSOR_BYTES)
+        tensors: Arrays = load_file(path)
+    except UsageError as error:
+        raise GoldenError(str(error)) from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise GoldenError(f"{path} is not a safetensors file: {one_line(error)}") from None
+    return tensors
+
+
+def check_names(folder: Path, stated: set[str], names: set[str], what: str) -> None:
+    """Raise GoldenError unless the names are those that the manifest states."""
+    if stated != names:
+        name = min(stated ^ names)
+        kind = "missing" if name in stated else "not in the manifest"
+        raise GoldenError(f"{folder}: of the {what}, {name!r} is {kind}")
+
+
+def same(folder: Path, name: str, value: Array, expected: str) -> Array:
+    """Return ``value``; GoldenError where its SHA-256 is not the expected one."""
+    if sha256(value) != expected:
+        raise GoldenError(f"{folder}: {name!r} was altered: its SHA-256 is not the manifest's")
+    return value
+
+
+def check_tensors(folder: Path, form: GoldenManifest, tensors: Arrays) -> None:
+    """Raise GoldenError where a tensor has another name, hash, dtype or shape than it must have.
+
+    Every output is there, in float64 where it is a float, and has a value in some case.
+    """
+    check_names(folder, set(form.stored), set(tensors), "case tensors")
+    stated, spec = hashes(form), form.spec.spec
+    for place, value in tensors.items():
+        same(folder, place, value, stated.get(place, ""))
+    compared = dict.fromkeys((tensor.name for tensor in spec.outputs), 0)
+    for entry in form.cases:
+        for place, dtype, shape in _expected(entry, "input", spec.inputs):
+            if place in tensors:
+                _check_form(folder, place, tensors[place], dtype, shape)
+        for (place, dtype, shape), tensor in zip(
+            _expected(entry, "output", spec.outputs), spec.outputs, strict=True
+        ):
+            if place not in tensors:
+                raise GoldenError(f"{folder}: of the case tensors, {place!r} is missing")
+            _check_form(folder, place, tensors[place], dtype, shape)
+            compared[tensor.name] += tensors[place].size
+    if empty := [name for name, size in compared.items() if not size]:
+        raise GoldenError(f"{folder}: output {empty[0]!r} has no value in any case to compare with")
+
+
+def check_noise(folder: Path, form: GoldenManifest, tensors: Arrays, usual: Usual) -> None:
+    """Raise GoldenError where a noise floor is larger than recording allows: all would pass."""
+    for entry in form.cases:
+        for name, about in entry.outputs.items():
+            value = tensors[key(entry.case, "output", name)]
+            finite = np.abs(value[np.isfinite(value)])
+            scale = max(usual.scale(name, entry.lengths), float(finite.max(initial=0)))
+            if drowns(about.noise, scale):
+                raise GoldenError(
+                    f"{folder}: the noise of {name!r} in case {entry.case.id} is {about.noise:.3g},"
+                    f" more than a thousandth of its scale, {scale:.3g}; a comparison would mean"
+                    " nothing"
+                )
+
+
+def _expected(
+    entry: Entry, kind: str, tensors: tuple[TensorSpec, ...]
+) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield the key, the dtype and the shape of each input or output of a case."""
+    for tensor in tensors:
+        dtype, shape = tensor.dtype, [*tensor.shape(entry.batch, entry.lengths)]
+        if kind == "output":
+            dtype = "float64" if dtype.startswith("float") else dtype
+            if entry.steps is not None and tensor.step_axis is not None:
+                shape[tensor.step_axis] = len(entry.steps)
+        yield key(entry.case, kind, tensor.name), dtype, shape
+
+
+def _check_form(folder: Path, place: str, value: Array, dtype: str, shape: list[int]) -> None:
+    if value.dtype != np.dtype(dtype):
+        raise GoldenError(f"{folder}: {place!r} is {value.dtype}; expected {dtype}")
+    if [*value.shape] != shape:
+        raise GoldenError(f"{folder}: {place!r} has the shape {[*value.shape]}; expected {shape}")
