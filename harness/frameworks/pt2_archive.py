@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from harness.core import archives
 from harness.core.errors import UsageError, one_line
 from harness.core.names import visible
 from harness.core.reading import parse_json
+from harness.core.temporary import temporary_folder
 from harness.frameworks import pt2_program
 
 EXPECTED = "expected what torch.export.save writes, with tensors that are stored raw"
@@ -48,9 +48,9 @@ def load(path: Path) -> torch.export.ExportedProgram:
     """
     with (
         archives.opened(path, "torch.export program (.pt2)") as archive,
-        tempfile.TemporaryDirectory(prefix="harness-") as folder,
+        temporary_folder() as folder,
     ):
-        copy = Path(folder) / "model.pt2"
+        copy = folder / "model.pt2"
         _copy(_Source(path, archive), copy)
         return torch.export.load(copy)
 
