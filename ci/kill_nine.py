@@ -175,7 +175,7 @@ def alive(mark: str) -> list[int]:
 def unfinished(scratch: Path) -> list[Path]:
     """Return what killed runs left beside their outputs and in the folder for temporary files."""
     beside = [p for p in scratch.rglob(".*-*") if not p.is_relative_to(scratch / "tmp")]
-    return [*beside, *scratch.rglob("*.part"), *(scratch / "tmp").glob("harness-*")]
+    return [*beside, *(scratch / "tmp").glob("harness-*")]
 
 
 def spoil(name: str, command: Command, scratch: Path) -> bool:
