@@ -179,6 +179,14 @@ def test_a_missing_shard_is_noticed(shards, missing):
     assert joined.report.partial == bool(missing)
 
 
+def test_of_very_many_missing_shards_some_are_told():
+    lines = merged(report(cell(), shard="2/900000000")).missing
+    assert len(lines) == merging.MISSING + 1
+    assert lines[1].startswith("shard 3/900000000 is missing: r0 is 2/900000000 of ")
+    assert lines[-1].startswith("899,999,899 more shards of 900,000,000 are missing: r0 is ")
+    assert not merged(report(cell(), shard=f"1/{'9' * 5000}")).missing
+
+
 def test_shards_of_two_selections_do_not_stand_in_for_each_other():
     call = "harness.validate --runtime"
     one = report(cell(), shard="1/2", command=f"{call} a --report-dir x -q")
