@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.core.errors import UsageError
 from harness.core.names import visible
-from harness.core.results import CellResult, Report, Status
+from harness.core.results import TF32_IN, CellResult, Report, Status
 from harness.reports.stored import with_more
 from harness.reports.uniting import RANK, united
 
@@ -86,6 +86,9 @@ def _united(judged: Sequence[Judged], more: Mapping[str, Any]) -> CellResult:
     if len(by_verdict) > 1:
         verdicts = (f"{verdict} in {', '.join(names)}" for verdict, names in by_verdict.items())
         reason = f"{'; '.join(verdicts)}: {reason}".removesuffix(": ")
+    wider = [name for name, result in judged if result.tf32]
+    if wider and not worst.tf32:
+        more = {**more, TF32_IN: wider}
     return replace(worst, reason=reason, evidence=with_more(worst.evidence, more), cases=cases)
 
 
@@ -125,7 +128,9 @@ def _missing_shards(parts: Mapping[str, Report]) -> list[str]:
     """
     shards: dict[tuple[str, int], dict[int, str]] = {}
     for name, report in parts.items():
-        if shard := re.fullmatch(r"(\d{1,18})/(\d{1,18})", str(report.environment.get("shard", ""))):
+        if shard := re.fullmatch(
+            r"(\d{1,18})/(\d{1,18})", str(report.environment.get("shard", ""))
+        ):
             number, count = map(int, shard.groups())
             shards.setdefault((_selection(report.command), count), {})[number] = name
     lines = []
