@@ -13,6 +13,9 @@ from harness.core.errors import NonconformanceError
 from harness.core.escaping import line
 from harness.core.schema import Case, Stage
 
+TF32_IN = "tf32_in"
+"""In the evidence of a merged cell: the reports of it that judged it as TF32, if not the worst."""
+
 
 class Status(StrEnum):
     PASS = "pass"
@@ -115,7 +118,9 @@ class CellResult:
         tolerance = self.evidence.get("tolerance")
         row = tolerance.get("row") if isinstance(tolerance, Mapping) else None
         if not str(row).endswith("+tf32"):
-            return ""
+            others = self.evidence.get(TF32_IN)
+            names = ", ".join(map(str, others)) if isinstance(others, list) else ""
+            return f"judged as TF32 in {names}" if names else ""
         saved = "loaded_from" in self.evidence
         return "judged as TF32" + (" (as its saved evidence says)" if saved else "")
 

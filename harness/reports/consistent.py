@@ -13,6 +13,7 @@ from harness.core.errors import UsageError
 from harness.core.names import check_path_part, visible
 from harness.core.results import CaseResult, CellResult, OutputComparison, Status
 from harness.core.schema import Case, Stage
+from harness.core.summary import count
 
 INTEGERS = 2**64
 FIGURES = ("max_abs", "max_rel", "max_ulp", "noise_floor", "tolerance", "ratio")
@@ -31,19 +32,20 @@ def of_cell(result: CellResult, cases_by_status: Mapping[Status, int]) -> str:
         return f"seconds is {result.seconds}, expected a number from 0 on"
     cases = sum(cases_by_status.values())
     if status is Status.UNAVAILABLE:
-        return f"it is unavailable and has {cases} cases" if cases else ""
-    if cases_by_status.get(Status.ERROR, 0) and status is not Status.ERROR:
-        return f"it is {status} and {cases_by_status[Status.ERROR]} of its cases are error"
+        return f"it is unavailable and has {count(cases, 'case')}" if cases else ""
+    crashed = cases_by_status.get(Status.ERROR, 0)
+    if crashed and status is not Status.ERROR:
+        return f"it is {status} and {crashed} of {count(cases, 'case')} are of status error"
     failing = cases - cases_by_status.get(Status.PASS, 0)
     if status not in PASSING:
         known = status is Status.XFAIL and stage is Stage.COMPARE and cases and not failing
-        return f"it is xfail at compare and its {cases} cases pass" if known else ""
+        return "it is xfail at compare and every case passes" if known else ""
     if stage is not Stage.COMPARE:
         return f"it is {status} at stage {stage}, expected compare"
     if not cases:
         return f"it is {status} and has no case"
     if failing and not (status is Status.XPASS and _of_several(result)):
-        return f"it is {status} and {failing} of its {cases} cases do not pass"
+        return f"it is {status} and {failing} of {count(cases, 'case')} do not pass"
     return ""
 
 

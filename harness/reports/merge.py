@@ -6,11 +6,12 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from harness.core.errors import UsageError
 from harness.core.names import visible
-from harness.core.results import CellResult, Report, Status
+from harness.core.results import TF32_IN, CellResult, Report, Status
 from harness.reports.stored import with_more
 from harness.reports.uniting import RANK, united
 
@@ -19,6 +20,7 @@ Judged = tuple[str, CellResult]
 
 OF_ONE_RUN = ("--shard", "--report-dir", "--artifacts", "--workers", "--timeout", "--memory-limit")
 """Options with a value that do not change which cells there are."""
+MISSING = 100
 SHOWN = ("-v", "--verbose", "-q", "--quiet", "--json", "--isolate", "--no-isolate")
 
 
@@ -84,6 +86,9 @@ def _united(judged: Sequence[Judged], more: Mapping[str, Any]) -> CellResult:
     if len(by_verdict) > 1:
         verdicts = (f"{verdict} in {', '.join(names)}" for verdict, names in by_verdict.items())
         reason = f"{'; '.join(verdicts)}: {reason}".removesuffix(": ")
+    wider = [name for name, result in judged if result.tf32]
+    if wider and not worst.tf32:
+        more = {**more, TF32_IN: wider}
     return replace(worst, reason=reason, evidence=with_more(worst.evidence, more), cases=cases)
 
 
@@ -117,19 +122,27 @@ def _unfinished(parts: Mapping[str, Report]) -> list[str]:
 
 
 def _missing_shards(parts: Mapping[str, Report]) -> list[str]:
-    """Return a line for each missing I/N of a selection of which another part is there."""
+    """Return a line for each missing I/N of a selection of which another part is there.
+
+    Of very many, ``MISSING`` are told, and how many more there are.
+    """
     shards: dict[tuple[str, int], dict[int, str]] = {}
     for name, report in parts.items():
-        if shard := re.fullmatch(r"(\d+)/(\d+)", str(report.environment.get("shard", ""))):
+        if shard := re.fullmatch(
+            r"(\d{1,18})/(\d{1,18})", str(report.environment.get("shard", ""))
+        ):
             number, count = map(int, shard.groups())
             shards.setdefault((_selection(report.command), count), {})[number] = name
-    return [
-        f"shard {number}/{count} is missing: {next(iter(names.values()))} is"
-        f" {next(iter(names))}/{count} of {selection}"
-        for (selection, count), names in shards.items()
-        for number in range(1, count + 1)
-        if number not in names
-    ]
+    lines = []
+    for (selection, count), names in shards.items():
+        there = f"{next(iter(names.values()))} is {next(iter(names))}/{count} of {selection}"
+        missing = (number for number in range(1, count + 1) if number not in names)
+        told = [f"shard {n}/{count} is missing: {there}" for n in islice(missing, MISSING)]
+        more = count - len(told) - sum(1 <= number <= count for number in names)
+        lines += told
+        if more:
+            lines.append(f"{more:,} more shards of {count:,} are missing: {there}")
+    return lines
 
 
 def _selection(command: str) -> str:

@@ -19,6 +19,8 @@ from harness.core.reading import check_file, parse_json
 
 VALUE_BYTES = 2**24
 """What one value that is held may have."""
+LEVELS = 100
+"""A report of reports holds what they do two levels deeper; what writes it goes down a stack."""
 SMALL = 2**20
 """A file of so many bytes is held whole: a process may open a limited number of files."""
 _CHUNK = 2**20
@@ -159,6 +161,11 @@ class Scanner:
                 continue
             size = match.end() - self._at
             depth += 1 if match[1] in b"{[" else -1
+            if depth > LEVELS:
+                raise UsageError(
+                    f"{visible(str(self._source.path))}: what is at byte {self.offset} is nested"
+                    f" too deep: expected at most {LEVELS} levels"
+                )
             if not depth:
                 return size
 

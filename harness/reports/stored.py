@@ -48,7 +48,7 @@ class Places:
         self.source = source
         self.decode = decode
         self.starts = array("Q")
-        self.sizes = array("L")
+        self.sizes = array("I")
 
     def scan(self, scanner: Scanner) -> None:
         """Take the next array, and note where its elements lie."""

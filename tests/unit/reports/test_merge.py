@@ -148,6 +148,16 @@ def test_a_failure_at_two_stages_says_both():
     assert result.reason.startswith("fail at load in r0; fail at compare in r1")
 
 
+def test_what_any_report_judged_as_tf32_says_so_once_merged(tmp_path):
+    wide = report(cell(evidence={"tolerance": {"row": "ort-cuda+tf32"}}, cases=[case(9, 0.1)]))
+    joined = merged(wide, report(cell())).report
+    assert joined.results[0].tf32 == "judged as TF32 in r0"
+    again = json_file.read(json_file.write(joined, tmp_path))
+    assert again.results[0].tf32 == "judged as TF32 in r0"
+    assert merged(report(cell(cases=[case(9, 0.1)])), wide).report.results[0].tf32
+    assert not merged(report(cell()), report(cell())).report.results[0].tf32
+
+
 def test_three_reports_of_a_cell_are_each_told_once():
     bad = report(cell(status=Status.FAIL, reason="why"))
     (result,) = merged(report(cell()), bad, report(cell())).report.results
@@ -177,6 +187,14 @@ def test_a_missing_shard_is_noticed(shards, missing):
     joined = merged(*(report(cell(shard), shard=shard) for shard in shards))
     assert [line.split()[1] for line in joined.missing] == missing
     assert joined.report.partial == bool(missing)
+
+
+def test_of_very_many_missing_shards_some_are_told():
+    lines = merged(report(cell(), shard="2/900000000")).missing
+    assert len(lines) == merging.MISSING + 1
+    assert lines[1].startswith("shard 3/900000000 is missing: r0 is 2/900000000 of ")
+    assert lines[-1].startswith("899,999,899 more shards of 900,000,000 are missing: r0 is ")
+    assert not merged(report(cell(), shard=f"1/{'9' * 5000}")).missing
 
 
 def test_shards_of_two_selections_do_not_stand_in_for_each_other():
