@@ -192,17 +192,23 @@ def resign(tree: Path, source: Path, file: str) -> None:
 
 
 def _arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays in a file of tensors; those of an output with what its rounding took."""
+    import numpy as np
     from safetensors.numpy import load
 
     if path.suffix == ".safetensors":
         return dict(load(path.read_bytes()))
-    if path.suffix == ".pb":
-        value = numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
-        rest = path.with_name(path.name.replace("output", "remainder"))
-        if path.name.startswith("output") and rest.is_file():
-            value = value + numpy_helper.to_array(onnx.TensorProto.FromString(rest.read_bytes()))
-        return {"": value}
-    return {}
+    if path.suffix != ".pb":
+        return {}
+    value = _tensor(path.with_name(path.name.replace("remainder", "output")))
+    rest = path.with_name(path.name.replace("output", "remainder"))
+    with np.errstate(all="ignore"):
+        summed = not path.name.startswith("input") and rest.is_file()
+        return {"": value + _tensor(rest) if summed else value}
+
+
+def _tensor(path: Path) -> Any:
+    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
 
 
 def _summed(path: Path) -> None:
@@ -220,19 +226,17 @@ def _summed(path: Path) -> None:
 
 def same_content(path: Path, source: Path) -> bool:
     """Return whether a changed file still says what its source does, though in other bytes."""
+
+    def arrays(file: Path) -> list[Any]:
+        return [(n, str(v.dtype), v.shape, v.tobytes()) for n, v in sorted(_arrays(file).items())]
+
     readers: dict[str, Callable[[Path], Any]] = {
-        ".json": lambda p: json.dumps(json.loads(p.read_text("utf-8")), sort_keys=True),
-        ".safetensors": lambda p: {
-            n: (str(v.dtype), v.shape, v.tobytes()) for n, v in _arrays(p).items()
-        },
-        ".pb": lambda p: [(str(v.dtype), v.shape, v.tobytes()) for v in [_plain(p)]],
+        ".json": lambda file: json.dumps(json.loads(file.read_text("utf-8")), sort_keys=True),
+        ".safetensors": arrays,
+        ".pb": arrays,
     }
     read = readers.get(path.suffix, Path.read_bytes)
     try:
         return bool(read(path) == read(source))
     except Exception:
         return False
-
-
-def _plain(path: Path) -> Any:
-    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
