@@ -7,9 +7,13 @@ import re
 from harness.core.errors import clipped
 
 
+_READ = 4096
+"""Characters of a message that are looked at: a name in it may have any length."""
+
+
 def shortened(error: BaseException) -> str:
     """Return ONNX Runtime's message as one line, without its codes, source paths and advice."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error)[:_READ].split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
     text = re.sub(r"Non-zero status code .* running (\w+) node\. Name:", r"\1 node ", text)
     text = re.sub(r"/\S+\.(?:cc|cu|cuh|h|hpp):\d+ ", "", text)

@@ -21,7 +21,7 @@ def judged(tmp_path):
     places = ["--artifacts", str(tmp_path / "artifacts"), "--report-dir", str(tmp_path / "report")]
     files = [str(tmp_path / "bad.onnx"), str(tmp_path / "good.onnx"), "--golden", str(folder)]
 
-    call = [*files, *places, "--runtime", "ort-cpu", "--json"]
+    call = [*files, *places, "--runtime", "ort-cpu", "--no-limit", "--json"]
 
     def run(deed, *flags):
         done = subprocess.run(
