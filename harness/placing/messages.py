@@ -6,7 +6,6 @@ import re
 
 from harness.core.errors import clipped
 
-
 _READ = 4096
 """Characters of a message that are looked at: a name in it may have any length."""
 
