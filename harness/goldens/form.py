@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -72,7 +73,7 @@ class Output(Struct, forbid_unknown_fields=True):
     noise: Noise
 
 
-class Entry(Struct, forbid_unknown_fields=True):
+class Entry(Struct, forbid_unknown_fields=True, dict=True):
     """A case; ``steps`` are those of the time axis that the golden holds, None for all."""
 
     lengths: dict[str, Size]
@@ -83,7 +84,7 @@ class Entry(Struct, forbid_unknown_fields=True):
     outputs: dict[str, Output]
     draw: Size = 0
 
-    @property
+    @cached_property
     def case(self) -> Case:
         return Case(self.lengths, self.batch, self.raggedness, draw=self.draw)
 

@@ -41,8 +41,9 @@ class Usual:
             return_counts=True,
         )
         self._group, self._counts = self._group.reshape(-1), counts
-        self._noise = {name: np.asarray(values) for name, values in noise.items()}
-        self._largest = {name: np.asarray(values) for name, values in largest.items()}
+        self._outputs = list(noise)
+        self._noise = np.array([noise[name] for name in self._outputs])
+        self._largest = np.array([largest[name] for name in self._outputs])
         self._floors: dict[tuple[int, ...], dict[str, float]] = {}
         self._scales: dict[tuple[int, ...], dict[str, float]] = {}
 
@@ -67,11 +68,13 @@ class Usual:
         if sizes not in self._floors:
             near = self._near(sizes)
             here = (self._sizes == sizes).all(axis=1)[self._group]
-            self._floors[sizes] = {
-                name: max(float(noise[here].max(initial=0)), float(np.median(noise[near])))
-                for name, noise in self._noise.items()
-            }
-            self._scales[sizes] = {n: float(v[near].max()) for n, v in self._largest.items()}
+            ordered = np.sort(self._noise[:, near], axis=1)  # np.median imports much
+            middle = ordered.shape[1] - 1
+            usual = (ordered[:, middle // 2] + ordered[:, (middle + 1) // 2]) / 2
+            floors = np.maximum(self._noise[:, here].max(axis=1, initial=0), usual)
+            scales = self._largest[:, near].max(axis=1)
+            self._floors[sizes] = dict(zip(self._outputs, floors.tolist(), strict=True))
+            self._scales[sizes] = dict(zip(self._outputs, scales.tolist(), strict=True))
         return self._floors[sizes], self._scales[sizes]
 
     def _near(self, sizes: tuple[int, ...]) -> Array:

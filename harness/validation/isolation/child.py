@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 from harness.core.errors import clipped
@@ -16,17 +17,21 @@ from harness.validation import engine
 from harness.validation.job import Event, Notify, Ready
 
 
-def judge(emit: Heed, job: Ready) -> CellResult:
-    """Judge a cell in this process; every event of it is emitted."""
-    (result,) = engine.run([job], lambda _, event: emit(event))
-    return result
+def judge(emit: Heed, job: Ready, trusted: Collection[str]) -> CellResult:
+    """Judge a cell in this process; every event of it is emitted, and its cases only so."""
+    (result,) = engine.run([job], lambda _, event: emit(event), trusted)
+    return replace(result, cases=())
 
 
 class Child:
-    """A process that judges cells, of one runtime, one after the other, until it is lost."""
+    """A process that judges cells, of one runtime, one after the other, until it is lost.
 
-    def __init__(self, limits: Limits, forked: bool = False) -> None:
+    Runtimes that are ``trusted`` compare cases while later ones run, as ``engine.run`` has it.
+    """
+
+    def __init__(self, limits: Limits, forked: bool = False, trusted: Collection[str] = ()) -> None:
         self.worker = Worker(limits, forked=forked)
+        self._trusted = trusted
 
     def begin(self, job: Ready) -> None:
         """Hand a cell over; a child that died meanwhile shows at the next ``poll``."""
@@ -36,7 +41,7 @@ class Child:
         self._case: Case | None = None
         self._relation = ""
         self._begun = time.monotonic()
-        self.worker.begin(judge, job)
+        self.worker.begin(judge, job, self._trusted)
 
     def poll(self, notify: Notify) -> CellResult | None:
         """Take the events that have come; return the cell's result, or None while it goes on.
@@ -58,7 +63,8 @@ class Child:
         result: CellResult = returned.value
         evidence = {**result.evidence, "limits": self._limits}
         replay = self._replay if result.status is Status.ERROR else result.replay
-        return replace(result, evidence=evidence, replay=replay)
+        cases = tuple(self._cases)
+        return replace(result, evidence=evidence, replay=replay, cases=cases)
 
     @property
     def _limits(self) -> dict[str, float | int | None]:

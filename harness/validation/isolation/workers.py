@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict, deque
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
@@ -143,8 +144,12 @@ def _in_children(
                         del busy[number]
             yield done.pop(next_number)
     finally:
-        for child in [*busy.values(), *(child for group in idle.values() for child in group)]:
+        for child in busy.values():
             child.worker.stop()
+        for child in (child for group in idle.values() for child in group):
+            # Nothing waits for the end of an idle one, which takes as long as a short cell; where
+            # this process ends first, the system ends the child.
+            threading.Thread(target=child.worker.stop, daemon=True).start()
 
 
 def _child(idle: list[Child], job: Ready, isolation: Isolation) -> Child:
@@ -155,4 +160,5 @@ def _child(idle: list[Child], job: Ready, isolation: Isolation) -> Child:
         if child.worker.alive and child.worker.limits == limits:
             return child
         child.worker.stop()
-    return Child(limits, forked=job.cell.runtime in FORKED and not job.ours)
+    forked = job.cell.runtime in FORKED and not job.ours
+    return Child(limits, forked, FORKED if forked else ())
