@@ -31,7 +31,7 @@ class Child:
 
     def __init__(self, limits: Limits, forked: bool = False, trusted: Collection[str] = ()) -> None:
         self.worker = Worker(limits, forked=forked)
-        self._trusted = trusted
+        self.trusted = trusted
 
     def begin(self, job: Ready) -> None:
         """Hand a cell over; a child that died meanwhile shows at the next ``poll``."""
@@ -41,7 +41,7 @@ class Child:
         self._case: Case | None = None
         self._relation = ""
         self._begun = time.monotonic()
-        self.worker.begin(judge, job, self._trusted)
+        self.worker.begin(judge, job, self.trusted)
 
     def poll(self, notify: Notify) -> CellResult | None:
         """Take the events that have come; return the cell's result, or None while it goes on.

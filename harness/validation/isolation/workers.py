@@ -144,12 +144,13 @@ def _in_children(
                         del busy[number]
             yield done.pop(next_number)
     finally:
-        for child in busy.values():
-            child.worker.stop()
-        for child in (child for group in idle.values() for child in group):
-            # Nothing waits for the end of an idle one, which takes as long as a short cell; where
-            # this process ends first, the system ends the child.
-            threading.Thread(target=child.worker.stop, daemon=True).start()
+        for child in [*busy.values(), *(child for group in idle.values() for child in group)]:
+            if child.trusted and child not in busy.values():
+                # It is idle and has started nothing: nobody waits for its end, which takes as long
+                # as a short cell. Where this process ends first, the system ends the child.
+                threading.Thread(target=child.worker.stop, daemon=True).start()
+            else:
+                child.worker.stop()
 
 
 def _child(idle: list[Child], job: Ready, isolation: Isolation) -> Child:
