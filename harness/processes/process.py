@@ -115,11 +115,12 @@ class Process:
         """Kill it and what it started, in other sessions too where there is a /proc.
 
         What it started has the mark in its environment, unless that was cleared; what a fork of
-        this process has forked has the descriptor of that name.
+        this process has forked has the descriptor of that name. Where it had ended long ago, its
+        number may be another's.
         """
         if sys.platform == "win32":
             self._popen.kill()
-        else:
+        elif self.alive or not Path("/proc/self/environ").exists():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
         self._line.cut()
