@@ -70,7 +70,7 @@ class Usual:
             here = (self._sizes == sizes).all(axis=1)[self._group]
             ordered = np.sort(self._noise[:, near], axis=1)  # np.median imports much
             middle = ordered.shape[1] - 1
-            usual = (ordered[:, middle // 2] + ordered[:, (middle + 1) // 2]) / 2
+            usual = ordered[:, middle // 2] / 2 + ordered[:, (middle + 1) // 2] / 2
             floors = np.maximum(self._noise[:, here].max(axis=1, initial=0), usual)
             scales = self._largest[:, near].max(axis=1)
             self._floors[sizes] = dict(zip(self._outputs, floors.tolist(), strict=True))
