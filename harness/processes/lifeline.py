@@ -92,7 +92,7 @@ def new_mark() -> str:
     global _sweeper
     if not _sweeper:
         _sweeper = _swept(_owner)
-    return f"{MARK}_{_owner}_{next(_NUMBERS)}"
+    return f"{MARK}_{_owner}_{next(_NUMBERS)}_"  # no number is the beginning of another
 
 
 def _swept(owner: str) -> Lifeline:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.processes import lifeline
 from tests.support import ROOT
 from tests.support.processes import ends, runs
 
@@ -140,3 +141,8 @@ while True:
             if words.read_bytes().endswith(marked):
                 end(words.parent.name)"""
     assert ends(parent(PARENT.format(ending="os.kill(os.getpid(), 9)") + started))
+
+
+def test_no_mark_is_the_beginning_of_another():
+    marks = [lifeline.new_mark() for _ in range(120)]
+    assert not [(a, b) for a in marks for b in marks if a != b and b.startswith(a)]
