@@ -212,7 +212,8 @@ class GoldenCase:
     how far the expected output itself may be from the exact one: 0 where it is not named.
     ``band_floors`` has, for outputs whose errors were recorded by magnitude, the noise floor of a
     value in each of ``core.bands``' bands; ``projections`` the ``core.projection.Projection`` of
-    outputs of which only some steps are held.
+    outputs of which only some steps are held; ``operator_error`` how far the errors of a runtime's
+    operators move each value, where that is known.
     """
 
     case: Case
@@ -224,6 +225,7 @@ class GoldenCase:
     expected_error: Mapping[str, float] = field(default_factory=dict)
     band_floors: Mapping[str, Array] = field(default_factory=dict)
     projections: Mapping[str, Any] = field(default_factory=dict)
+    operator_error: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Session(Protocol):

@@ -18,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from harness.oracle import control, precise, recurrent
+from harness.oracle.operator_errors import disturbed
 from harness.oracle.widen import NARROW_DTYPES, widen_function
 
 WIDENED: dict[str, Any] = {
@@ -92,7 +93,8 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
             if node.need_context():
                 options["context"] = values
             outputs = node.run(*(values[name] for name in node.input), **options)
-            for name, value in zip(node.output, outputs, strict=False):
+            for name, result in zip(node.output, outputs, strict=False):
+                value = disturbed(node.op_type, result)
                 if self.wide and getattr(value, "dtype", None) in NARROW_DTYPES:
                     raise RuntimeError(f"{node.op_type} gives {name!r} in {value.dtype}")
                 if name:

@@ -17,6 +17,7 @@ from harness.linting.finding import Finding
 from harness.relations import judge as relations
 from harness.validation import cases
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
+from harness.validation.known_errors import KnownErrors
 
 
 def run(
@@ -70,16 +71,17 @@ def _run(
     except StageError as error:
         return _failed(job.cell, error, evidence)
     notify(job, Stage.RUN)
-    results = cases.results(job, session, store, notify, beside, ahead)
+    known = KnownErrors(job)
+    results = cases.results(job, session, store, notify, beside, ahead, known)
     for name in job.relations:
         assert job.model is not None
         notify(job, name)
         for result in relations.judge(
-            name, job.golden, job.cases, job.model, job.runtime.row, job.runtime, session
+            name, job.golden, job.cases, job.model, known.row, job.runtime, session
         ):
             results.append(result)
             notify(job, result)
-    evidence = {"tolerance": job.runtime.row.evidence(), **evidence, **job.evidence}
+    evidence = {"tolerance": known.row.evidence(), **evidence, **known.evidence(), **job.evidence}
     try:
         return _verdict(job.cell, {**session.evidence(), **evidence}, tuple(results))
     except StageError as error:
