@@ -10,23 +10,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 Errors = Mapping[str, float]
-ORT_CPU: Errors = {"Sigmoid": 1.3e-7, "Gelu": 1e-7, "Elu": 6e-8, "HardSigmoid": 2e-8}
+ORT_CPU: Errors = {
+    "Sigmoid": 1.5e-7,
+    "Gelu": 1e-7,
+    "HardSigmoid": 2e-8,
+    "HardSwish": 5e-8,
+    "Elu": 6e-8,
+    "Celu": 6e-8,
+    "Selu": 1e-7,
+}
 OPENVINO: Errors = {
-    "Erf": 4e-7,
+    "Erf": 5e-7,
     "Gelu": 1e-6,
     "Softplus": 4e-6,
     "Mish": 1.1e-6,
-    "Elu": 8e-8,
     "HardSigmoid": 2e-8,
+    "HardSwish": 5e-8,
+    "Elu": 1e-7,
+    "Celu": 1e-7,
+    "Selu": 6e-8,
 }
 TRACT: Errors = {
     "Sigmoid": 5e-7,
     "Tanh": 6e-7,
-    "Erf": 1.5e-6,
+    "Erf": 2e-6,
     "Gelu": 6e-7,
     "Softplus": 7e-8,
     "Mish": 1e-5,
-    "Elu": 3e-8,
     "HardSigmoid": 2e-8,
+    "HardSwish": 5e-8,
+    "Elu": 3e-8,
+    "Celu": 3e-8,
+    "Selu": 3e-5,
 }
-ONNX_REFERENCE: Errors = {"Gelu": 1e-7, "HardSigmoid": 2e-8}
+ONNX_REFERENCE: Errors = {"Gelu": 1e-7, "HardSigmoid": 2e-8, "HardSwish": 5e-8}

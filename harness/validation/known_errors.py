@@ -21,8 +21,6 @@ from harness.oracle import operator_errors
 from harness.oracle.runtime import ORACLE
 from harness.validation.job import Ready
 
-FARTHEST = 1e4
-"""The largest ratio at which operators' errors are looked into."""
 ROOM = 0.1
 """The largest ratio of the graph itself, in float64, in a case that they may explain."""
 
@@ -57,7 +55,7 @@ class KnownErrors:
         """
         failed = max(output.ratio for output in compared)
         beyond = all(not output.reason or output.ratio > 1 for output in compared)
-        if self._given_up or not beyond or failed > FARTHEST or not self._operators:
+        if self._given_up or not beyond or not self._operators:
             return None
         try:
             exact, error = operator_errors.moved(self._session, self.row.operators, golden.inputs)

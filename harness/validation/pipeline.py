@@ -166,7 +166,10 @@ def unmatched(prepared: Prepared) -> list[str]:
     return [row.cell for row in expectations.unused(prepared.own, ids)]
 
 
-def _every_step(source: Golden) -> Complete:
+def _every_step(source: Golden) -> Complete | None:
+    """Return what derives every step; None where the golden has them, if only by projection."""
+    if source.has_every_step and not source.has_weights:
+        return None
     complete: Complete | None = every_step.of(source)
     if complete is None:
         raise UsageError(f"--every-step: {source.spec.name} has no oracle here to derive steps by")
