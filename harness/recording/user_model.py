@@ -23,9 +23,11 @@ from harness.goldens.noise_floor import DRAWS
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.recording import cases
+from harness.recording.more import More
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
 from harness.recording.runs import Measured, measure
+from harness.recording.values import Feed, coverage
 from harness.subjects.description import ModelDescription
 from reference_models.cases import kept_steps, output_steps
 
@@ -66,7 +68,9 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         spec = _with_names(spec, existing, bool(description.outputs))
     right = any(described.right for described in description.inputs)
     plan = cases.plan(spec, settings.lengths, settings.batches, right)
-    results, refused = measure(own, spec, plan, progress)
+    more = More(own, spec, settings.lengths, settings.batches)
+    results, refused = measure(own, spec, plan, progress, (more.long, more.reading))
+    covered = coverage(spec, [Feed(r.case, r.formulas, r.inputs) for r in results])
     parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     origin = {
         "model": spec.name,
@@ -75,6 +79,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "seed": 0,
         "training": {},
         "refused": refused,
+        "coverage": covered,
         "float32_runs": DRAWS,
         "environment": made_with(own.framework),
         "command": "python -m harness.export",
@@ -88,6 +93,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         fallback = max(full, key=lambda result: (result.case.batch, result.case.longest)).inputs
         example = _example(own, spec, parameters, fallback)
     about: dict[str, Any] = {"example": sizes_of(spec, example), "refused": refused}
+    about["coverage"] = covered
     about["exporter"] = settings.exporter if existing is None else FILE
     try:
         progress(f"{spec.name}: exporting")

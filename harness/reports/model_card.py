@@ -51,7 +51,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
     compared, steps = report.steps
     lengths = {axis: sorted({c.lengths[axis] for c in stored.cases}) for axis in spec.axes}
     batches = sorted({case.batch for case in stored.cases})
-    kinds = list(dict.fromkeys(case.raggedness.value for case in stored.cases))
+    kinds = list(dict.fromkeys(case.padding for case in stored.cases))
     lines = [
         f"# {markdown(spec.name)}",
         "",
