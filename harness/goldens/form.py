@@ -60,6 +60,7 @@ class Formula(Struct, forbid_unknown_fields=True):
     first: Seed = 0
     ends: Annotated[list[float], Meta(min_length=1, max_length=MOST_ENDS)] | None = None
     runs: bool = False
+    spread: Literal["bands", "corners"] | None = None
     nan: bool = False
 
     def refusal(self, batch: int) -> str:

@@ -22,7 +22,9 @@ MOST_PERMUTED = 2**32
 MOST_ENDS = 8
 RUN = 3
 """Steps that hold one value where values are repeated."""
-_ENDS, _NAN, _ROUNDS = 1, 2, 4
+_ENDS, _NAN, _ONE, _OTHER, _ROUNDS = 1, 2, 3, 4, 4
+_LAST = 1 - 2.0**-24
+"""The largest of the numbers that are drawn from [0, 1)."""
 
 
 def bits(seed: int, count: int) -> NDArray[np.uint64]:
@@ -79,7 +81,9 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     values from place ``"first"`` on of a permutation of the range, which begins again at its end.
     With ``"ends"`` about half of the values are some of those listed. With ``"runs"`` values repeat
     along axis 1: the first row has one alone, others have runs of ``RUN`` steps. With ``"nan"`` one
-    of eight steps is NaN in every second row.
+    of eight steps is NaN in every second row. With ``"spread"`` the values of each row, at each
+    place of the axes after the steps, are of one part of the range (``bands``), or one value of it
+    (``corners``: of floats its low or high end).
     """
     if "constant" in formula:
         return np.full(shape, formula["constant"], dtype)
@@ -88,7 +92,9 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     if "valid" in formula:
         return _valid(formula, shape).astype(dtype)
     padded = ~_valid(formula, shape) if "counts" in formula else None
-    if formula.get("permuted") is not None:
+    if formula.get("spread"):
+        values = _spread(formula, shape, dtype)
+    elif formula.get("permuted") is not None:
         values = _permuted(formula, shape, dtype, padded)
     else:
         values = _drawn(formula, shape, dtype)
@@ -147,6 +153,22 @@ def _permuted(formula: Formula, shape: Sequence[int], dtype: str, padded: Array 
     found = permutation(formula["permuted"], size, places.astype(np.uint64))
     values[read] = (low + found.astype(np.int64)).astype(dtype)
     return values
+
+
+def _spread(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
+    """Return values of which those along axis 1 are alike."""
+    low, span, seed = formula["low"], formula["high"] - formula["low"], 2 * formula["seed"]
+    count = int(np.prod(shape, dtype=np.int64))
+    alike = [*shape[:1], *([1] if len(shape) > 1 else []), *shape[2:]]
+    among = int(np.prod(alike, dtype=np.int64))
+    one, other = (_unit(bits(seed + n, among)).reshape(alike) for n in (_ONE, _OTHER))
+    whole = formula.get("whole") or np.dtype(dtype).kind in "iu"
+    if formula["spread"] == "corners":
+        part = np.broadcast_to(one if whole else (one >= 0.5) * _LAST, shape)
+    else:
+        part = one + (other - one) * _unit(bits(seed, count)).reshape(shape)
+    values = low + span * part
+    return np.asarray(np.floor(values) if whole else values).astype(dtype)
 
 
 def _put_ends(values: Array, formula: Formula) -> None:

@@ -73,12 +73,12 @@ def plan(
     if axis := spec.ragged:
         kinds = _kinds(spec, right)
         full = cycle([kind for kind in kinds if kind[1] is not RowLengths.FIRST])
-        cases = [_ragged(c, axis, *kind) for c, kind in zip(cases, cycle(kinds), strict=False)]
-        between = [_ragged(c, axis, *kind) for c, kind in zip(between, full, strict=False)]
+        cases = [ragged(c, axis, *kind) for c, kind in zip(cases, cycle(kinds), strict=False)]
+        between = [ragged(c, axis, *kind) for c, kind in zip(between, full, strict=False)]
         every = [(n, b) for n, b in EVERY_RAGGEDNESS if n in lengths]
         every = every or [(n, max(rows)) for n in lengths[:3]]
         cases += [
-            _ragged(Case(dict.fromkeys(axes, n), b if usual[1] else max(rows[-1], 1)), axis, *kind)
+            ragged(Case(dict.fromkeys(axes, n), b if usual[1] else max(rows[-1], 1)), axis, *kind)
             for n, b in every
             for kind in kinds
         ]
@@ -95,7 +95,7 @@ def long_case(spec: ModelSpec, batches: Sequence[int]) -> Case | None:
     many = any(BATCH in tensor.axes for tensor in spec.inputs)
     batch = (LONG[1] if tuple(batches) == BATCHES else batches[0]) if many else 1
     case = Case({**dict.fromkeys(axes, 32), spec.ragged or axes[0]: LONG[0]}, batch)
-    return _ragged(case, spec.ragged, Raggedness.RIGHT, RowLengths.MIXED) if spec.ragged else case
+    return ragged(case, spec.ragged, Raggedness.RIGHT, RowLengths.MIXED) if spec.ragged else case
 
 
 def sequence_axes(spec: ModelSpec) -> list[str]:
@@ -124,7 +124,7 @@ def _kinds(spec: ModelSpec, right: bool) -> list[tuple[Raggedness, RowLengths]]:
     return [kind for kind in KINDS if kind[0] in possible_here and kind[0] in spec.raggedness]
 
 
-def _ragged(case: Case, axis: str, kind: Raggedness, rows: RowLengths) -> Case:
+def ragged(case: Case, axis: str, kind: Raggedness, rows: RowLengths) -> Case:
     """Return the case with a raggedness and rows, or with what its sizes can have of them."""
     kind = possible(case.lengths[axis], kind)
     if kind is Raggedness.NONE or case.batch == 1:

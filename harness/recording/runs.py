@@ -58,13 +58,13 @@ def measure(
     refused: Refused = defaultdict(list)
     values = Values(spec)
     results = _float64(model, spec, map(values.feed, plan), values, refused, progress)
-    for further in more if results else ():
-        feeds = further(results, values, refused)
-        results += _float64(model, spec, feeds, values, refused, progress)
     if results:
         largest = max(results, key=lambda m: m.case.longest * m.case.batch)
         for repeated in (results[0], largest):
             _check_deterministic(model, spec, repeated)
+        for further in more:
+            feeds = further(results, values, refused)
+            results += _float64(model, spec, feeds, values, refused, progress)
         results = _with_noise(model, spec, results, refused, progress)
     judged = []
     for result in results:

@@ -108,9 +108,11 @@ def ship(
             replace(job, replay=_replay(job.cell.runtime, *rejected)) for job in prepared.jobs
         ]
         report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
-        report = _with_evidence(report, {"coverage": about["coverage"]})
+        report = _with_evidence(report, {name: about[name] for name in ("coverage", "decisions")})
         for line in about["refused"]:
             note(f"not compared: {line}")
+        for line in model_card.decided(about)[1:]:
+            note(f"a decision: {line}")
         if all(result.status is Status.UNAVAILABLE for result in report.results):
             return report, False
         if not report.conforms:
