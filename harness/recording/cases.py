@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle, pairwise
+from math import prod
 
-from harness.core.schema import AT_THE_END, BATCH, Case, ModelSpec, Raggedness, RowLengths
+from harness.core.schema import (
+    AT_THE_END,
+    BATCH,
+    Case,
+    ModelSpec,
+    Raggedness,
+    RowLengths,
+    TensorSpec,
+)
 from harness.goldens.formulas import bits
 from harness.goldens.noise_floor import ENOUGH
 from reference_models.cases import CROWDED, SQUARE, possible, seed_of
@@ -22,6 +31,8 @@ BETWEEN = (33, 64, 31, 32, 16, 8, 7, 5, 4)
 """A batch for each gap in ``LENGTHS``, smaller where rows are longer; a length in it is drawn."""
 EVERY_RAGGEDNESS = ((3, 2), (5, 4), (33, 3))
 """Lengths at which every raggedness comes, with their batch."""
+OUTPUT_VALUES = 2**23
+"""The values of a case's outputs, at most, where its batch is not asked for."""
 LONG = (1024, 2)
 """The length of the long case, and its batch."""
 KINDS = (
@@ -82,6 +93,8 @@ def plan(
             for n, b in every
             for kind in kinds
         ]
+    if usual[1]:
+        cases, between = ([bounded(spec, case) for case in some] for some in (cases, between))
     distinct = list({case.id: case for case in [*cases, *between]}.values())
     draws = -(-ENOUGH // max(len(distinct), 1))
     return [replace(case, draw=draw) for draw in range(draws) for case in distinct]
@@ -102,6 +115,21 @@ def sequence_axes(spec: ModelSpec) -> list[str]:
     """Return the sequence axes of the inputs, and those that an input is the length of."""
     named = [axis for tensor in spec.inputs for axis in tensor.axes if axis in spec.axes]
     return [str(axis) for axis in dict.fromkeys([*named, *spec.lengths.values()])]
+
+
+def bounded(spec: ModelSpec, case: Case) -> Case:
+    """Return the case with as few rows as its outputs need to have at most ``OUTPUT_VALUES``.
+
+    A batch of ``BATCHES`` stays as it is, and padding what it is.
+    """
+    known = [t for t in spec.outputs if all(a in (BATCH, *case.lengths) for a in _named(t))]
+    values = sum(prod(tensor.shape(1, case.lengths)) for tensor in known)
+    batch = min(case.batch, max(OUTPUT_VALUES // max(values, 1), *BATCHES))
+    return replace(case, batch=batch)
+
+
+def _named(tensor: TensorSpec) -> list[str]:
+    return [axis for axis in tensor.axes if isinstance(axis, str)]
 
 
 def milder(case: Case) -> Case | None:

@@ -30,7 +30,7 @@ from harness.core.schema import (
 from harness.core.temporary import temporary_folder
 from harness.goldens.formulas import Formula
 from harness.graphs.decisions import COUNTS, MARGINS, Decision, counting
-from harness.recording.cases import KINDS, LENGTHS, ragged, sequence_axes
+from harness.recording.cases import KINDS, LENGTHS, bounded, ragged, sequence_axes
 from harness.recording.runs import Measured
 from harness.recording.values import Feed, ends, fed, integers
 from reference_models.cases import formulas, seed_of
@@ -204,7 +204,7 @@ class _Maker:
         length, rows = self._steps[number % len(self._steps)], self._rows
         if self._usual and number % 16 == 15:
             length, rows = BEYOND[number // 16 % 2], min(rows, 2)
-        case = Case(dict.fromkeys(self._axes, length), rows, draw=DRAW + number)
+        case = bounded(spec, Case(dict.fromkeys(self._axes, length), rows, draw=DRAW + number))
         if spec.ragged:
             case = ragged(case, spec.ragged, *self._kinds[number % len(self._kinds)])
         drawn = formulas(spec, case, seed_of(f"{spec.name}/{case.id}"))

@@ -148,3 +148,11 @@ def test_the_long_case_has_one_long_axis():
     assert case.lengths == {"time": 1024, "other": 32}
     assert (case.batch, case.rows) == (2, RowLengths.MIXED)
     assert long_case(replace(PLAIN, inputs=(TensorSpec("x", "int64", ("batch",)),)), (1,)) is None
+
+
+def test_wide_batches_are_fewer_rows_where_outputs_are_large():
+    words = TensorSpec("words", "float32", ("batch", "time", 50_000))
+    cases = plan(replace(PLAIN, outputs=(words,)), LENGTHS, BATCHES)
+    assert max(c.batch * c.lengths["time"] for c in cases if c.batch > 3) * 50_000 <= 2**23
+    assert max(case.batch for case in cases) == 64
+    assert {c.batch for c in cases if c.lengths["time"] > 100} == {1, 2, 3}
