@@ -41,6 +41,23 @@ class Raggedness(StrEnum):
 AT_THE_END = (Raggedness.NONE, Raggedness.RIGHT, Raggedness.EMPTY)
 """Without padding before a valid step."""
 
+
+class RowLengths(StrEnum):
+    """How long the rows of a padded case are, where that is not left to chance.
+
+    ``FIRST`` has a first row that is longest, or empty where a row is to be, and is itself padded.
+    In the others a row is full, as where a batch is padded to its longest: ``MIXED`` has a first
+    row shorter than a later one, unsorted lengths, and two alike; ``DESCENDING`` is sorted.
+    ``LATE`` has one empty row, which is not the first, ``TWO`` has two.
+    """
+
+    FIRST = "first"
+    MIXED = "mixed"
+    DESCENDING = "descending"
+    LATE = "late"
+    TWO = "two"
+
+
 PaddedSteps = Literal["repeat", "zero"]
 
 
@@ -51,7 +68,7 @@ class TensorSpec:
     ``axes`` holds a name for every dynamic axis (``"batch"`` or a sequence axis) and the size of
     every fixed one. An input's values are at least ``low`` and below ``high``, drawn uniformly or,
     where ``normal``, nearly so with a standard deviation of a twelfth of the range; floats that
-    are ``whole`` are integers.
+    are ``whole`` are integers. Floats may be NaN where ``nan``.
     """
 
     name: str
@@ -61,6 +78,7 @@ class TensorSpec:
     high: float = 1.0
     normal: bool = False
     whole: bool = False
+    nan: bool = False
 
     @property
     def step_axis(self) -> int | None:
@@ -181,7 +199,8 @@ class ModelSpec:
 class Case:
     """One golden input: a length for each sequence axis, a batch and a raggedness.
 
-    Models with few sizes have more than one ``draw`` of values at each.
+    There is more than one ``draw`` of values at a size where few sizes or many values are to be
+    tried.
     """
 
     lengths: Lengths
@@ -189,12 +208,18 @@ class Case:
     raggedness: Raggedness = Raggedness.NONE
     repeat: bool = False
     draw: int = 0
+    rows: RowLengths = RowLengths.FIRST
 
     @cached_property
     def id(self) -> str:
         sizes = "-".join(f"{axis}{length}" for axis, length in self.lengths.items())
         again = f"-draw{self.draw}" if self.draw else ""
-        return f"{sizes or 'step'}-b{self.batch}-{self.raggedness.value}{again}"
+        return f"{sizes or 'step'}-b{self.batch}-{self.padding}{again}"
+
+    @property
+    def padding(self) -> str:
+        """The raggedness and the kind of rows as one word; ``none`` where nothing is padded."""
+        return "-".join([self.raggedness, *([] if self.rows is RowLengths.FIRST else [self.rows])])
 
     @property
     def longest(self) -> int:
@@ -247,7 +272,8 @@ def lengths_text(lengths: Lengths) -> str:
 
 def case_text(case: Case) -> str:
     """Return a case for a sentence: its lengths, its batch and its padding, if it has any."""
-    ragged = "" if case.raggedness is Raggedness.NONE else f", {case.raggedness.value}"
+    kind = "" if case.rows is RowLengths.FIRST else f", rows {case.rows.value}"
+    ragged = "" if case.raggedness is Raggedness.NONE else f", {case.raggedness.value}{kind}"
     return f"{lengths_text(case.lengths)}, batch={case.batch}{ragged}"
 
 

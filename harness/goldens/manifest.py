@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.core.errors import GoldenError, UsageError
 from harness.core.reading import read_json
-from harness.core.schema import Array, Case, Raggedness
+from harness.core.schema import Array, Case, Raggedness, RowLengths
 from harness.goldens.form import GoldenManifest, checked
 
 SCHEMA = 1
@@ -65,7 +65,8 @@ def part(manifest: Mapping[str, Any], cases: Iterable[Case]) -> dict[str, Any]:
 
 def case_of(entry: Mapping[str, Any]) -> Case:
     raggedness, draw = Raggedness(entry["raggedness"]), entry.get("draw", 0)
-    return Case(entry["lengths"], entry["batch"], raggedness, draw=draw)
+    rows = RowLengths(entry.get("rows", RowLengths.FIRST))
+    return Case(entry["lengths"], entry["batch"], raggedness, draw=draw, rows=rows)
 
 
 def key(case: Case, kind: str, name: str) -> str:

@@ -144,7 +144,7 @@ def _tensor(described: InputDescription) -> TensorSpec:
     assert d.low is not None
     assert d.high is not None
     axes = tuple(axis for axis in d.axes or () if axis is not None)
-    return TensorSpec(d.name, d.dtype, axes, d.low, d.high, d.normal, d.whole)
+    return TensorSpec(d.name, d.dtype, axes, d.low, d.high, d.normal, d.whole, d.nan)
 
 
 def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> None:

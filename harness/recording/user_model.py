@@ -22,10 +22,12 @@ from harness.goldens import store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
-from harness.recording import cases
+from harness.recording import cases, decisions
+from harness.recording.more import More
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
-from harness.recording.runs import COMPLETE_BYTES, Measured, measure
+from harness.recording.runs import COMPLETE_BYTES, Measured, Refused, measure
+from harness.recording.values import Feed, Values, coverage
 from harness.subjects.description import ModelDescription
 from reference_models.cases import kept_steps, output_steps
 
@@ -65,7 +67,22 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         spec = _with_names(spec, existing, bool(description.outputs))
     right = any(described.right for described in description.inputs)
     plan = cases.plan(spec, settings.lengths, settings.batches, right)
-    results, refused = measure(own, spec, plan, progress)
+    more = More(own, spec, settings.lengths, settings.batches)
+    about: dict[str, Any] = {}
+
+    def decided(results: list[Measured], _: Values, __: Refused) -> list[Feed]:
+        """Export the model, and return inputs that take its decisions as the cases do not."""
+        model = _exported(own, spec, existing, settings, results, about, progress)
+        if model is None:
+            return []
+        (folder / MODEL).write_bytes(model.SerializeToString())
+        feeds, found = decisions.search(model, spec, results, settings.lengths, progress)
+        about["decisions"] = found.evidence()
+        return feeds
+
+    added = (more.long, more.reading, decided)
+    results, refused = measure(own, spec, plan, progress, added)
+    covered = coverage(spec, [Feed(r.case, r.formulas, r.inputs) for r in results])
     parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     origin = {
         "model": spec.name,
@@ -74,6 +91,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "seed": 0,
         "training": {},
         "refused": refused,
+        "coverage": covered,
         "float32_runs": JITTERED,
         "environment": made_with(own.framework),
         "command": "python -m harness.export",
@@ -81,27 +99,45 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     for name, thin in ((WHOLE, False), (STORED, True)):
         recorded = [_recorded(spec, result, thin) for result in results]
         store.write(folder / name, spec, parameters, recorded, origin)
-    example = example_inputs(spec, weight_sizes(parameters))
+    about |= {"refused": refused, "coverage": covered}
+    (folder / ABOUT).write_text(json.dumps(about))
+
+
+def _exported(
+    own: UserModel,
+    spec: ModelSpec,
+    existing: Any,
+    settings: ExportSettings,
+    results: list[Measured],
+    about: dict[str, Any],
+    progress: Progress,
+) -> Any | None:
+    """Return the model as ONNX, or the ``existing`` file's; None where that fails.
+
+    ``about`` gets how it was made, or why it was not.
+    """
+    avoid = weight_sizes(own.parameters())
+    example = example_inputs(spec, avoid)
     if existing is None:
         full = [r for r in results if r.case.raggedness is Raggedness.NONE] or results
         fallback = max(full, key=lambda result: (result.case.batch, result.case.longest)).inputs
-        example = _example(own, spec, parameters, fallback)
-    about: dict[str, Any] = {"example": sizes_of(spec, example), "refused": refused}
+        example = _example(own, spec, avoid, fallback)
+    about["example"] = sizes_of(spec, example)
     about["exporter"] = settings.exporter if existing is None else FILE
     try:
         progress(f"{spec.name}: exporting")
         exported = _export(own, spec, example, settings) if existing is None else existing
         exported = interface.name_axes(interface.fix_sizes(exported, spec), spec)
         model = resolve(VARIANTS[settings.variant])(exported)
-        (folder / MODEL).write_bytes(model.SerializeToString())
         about["opset"] = walk.opset(model)
+        return model
     except StageError as error:
         about["failure"] = {"stage": error.stage.value, "reason": str(error)}
     except HarnessError:
         raise
     except Exception as error:
         about["failure"] = {"stage": "export", "reason": one_line(error)}
-    (folder / ABOUT).write_text(json.dumps(about))
+    return None
 
 
 def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:
@@ -137,12 +173,11 @@ def _export(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSe
         raise ExportError(one_line(error)) from error
 
 
-def _example(own: UserModel, spec: ModelSpec, parameters: Arrays, fallback: Arrays) -> Arrays:
+def _example(own: UserModel, spec: ModelSpec, avoid: set[int], fallback: Arrays) -> Arrays:
     """Return inputs to export with: the smallest for which no dynamic axis of an output has size 1.
 
     Where the model takes none of the sizes in ``LEAST``, they are the ``fallback``.
     """
-    avoid = weight_sizes(parameters)
     for least in LEAST:
         example = example_inputs(spec, avoid | set(range(least)))
         try:

@@ -108,8 +108,11 @@ def ship(
             replace(job, replay=_replay(job.cell.runtime, *rejected)) for job in prepared.jobs
         ]
         report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
+        report = _with_evidence(report, {name: about[name] for name in ("coverage", "decisions")})
         for line in about["refused"]:
             note(f"not compared: {line}")
+        for line in model_card.decided(about)[1:]:
+            note(f"a decision: {line}")
         if all(result.status is Status.UNAVAILABLE for result in report.results):
             return report, False
         if not report.conforms:
@@ -122,6 +125,12 @@ def ship(
         text = model_card.text(stored, manifest, report)
         bundle.write(place, model, manifest, folder / user_model.STORED, text)
         return report, True
+
+
+def _with_evidence(report: Report, about: dict[str, Any]) -> Report:
+    """Return the report whose cells also say what was found as the model was recorded."""
+    results = (replace(r, evidence={**r.evidence, **about}) for r in report.results)
+    return replace(report, results=tuple(results))
 
 
 def _replay(runtime: str, *words: str) -> str:

@@ -8,7 +8,8 @@ One input is one line::
     lengths: int64[batch], lengths of sequence
 
 Every part after the name may be left out where the model says it. Both bounds of a range belong to
-it; for floats the upper one is never drawn. With ``right``, padding is only at the end of a row.
+it. With ``right``, padding is only at the end of a row; ``may be nan`` says that a float input may
+hold NaN, with which the export has to do what the model does.
 """
 
 from __future__ import annotations
@@ -128,10 +129,14 @@ def _with(described: InputDescription, word: str) -> InputDescription:
         changes = {f"{match['what']}_of": match["axis"]}
     elif word in ("normal", "right"):
         changes = {word: True}
+    elif word == "may be nan":
+        if dtype is not None and not dtype.startswith("float"):
+            raise UsageError(f"input {name!r} is {dtype}, which has no NaN")
+        changes = {"nan": True}
     else:
         raise UsageError(
             f"input {name!r}: {word!r} is not understood; expected: in LOW..HIGH, normal,"
-            " padding VALUE, mask of AXIS, right, lengths of AXIS"
+            " padding VALUE, mask of AXIS, right, lengths of AXIS, may be nan"
         )
     return replace(described, **changes)
 

@@ -22,6 +22,7 @@ import harness
 from harness.core.errors import UnavailableError, UsageError
 from harness.core.results import Status
 from harness.goldens import store
+from harness.graphs.edit import Edit
 from harness.processes.worker import LostError
 from harness.recording import in_child, loading
 from harness.recording import user_model as making
@@ -366,6 +367,81 @@ def test_a_mask_that_a_file_ignores_is_found(ship, tmp_path):
     failed = {c.case.raggedness.value for c in report.results[0].cases if c.status == "fail"}
     assert "none" not in failed
     assert {"right", "left", "gapped"} <= failed
+
+
+def valid_counts(edit):
+    valid = edit.node("Cast", [edit.node("Cast", ["tokens"], to=9)], to=7)
+    return edit.reduced("ReduceSum", valid, [1])
+
+
+def first(edit, tensor, rows=1):
+    return edit.part(tensor, 0, rows, 0)
+
+
+PLACES = {
+    "a row longer than the first": lambda e, n: e.node(
+        "Greater", [e.reduced("ReduceMax", n), first(e, n)]
+    ),
+    "a batch beyond 16": lambda e, n: e.node(
+        "Greater", [e.size("tokens", 0), e.constant(16, np.int64)]
+    ),
+    "two empty rows": lambda e, n: e.node(
+        "Equal",
+        [
+            e.reduced("ReduceSum", e.node("Cast", [e.node("Equal", [n, e.constant(0)])], to=7)),
+            e.constant(2),
+        ],
+    ),
+    "the highest token": lambda e, n: e.node(
+        "Equal", [e.reduced("ReduceMax", "tokens"), e.constant(399)]
+    ),
+    "an exact zero": lambda e, n: e.node(
+        "Equal",
+        [
+            e.reduced("ReduceMin", e.node("Abs", ["x"])),
+            e.constant(0, np.float32),
+        ],
+    ),
+    "more than 257 steps": lambda e, n: e.node(
+        "Greater", [e.size("tokens", 1), e.constant(257, np.int64)]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masked") / "bundle"
+    lines = [TOKENS.replace("..19", "..399"), FRAMES]
+    report = harness.export(own_torch.Masked().eval(), folder, inputs=lines)
+    assert report.conforms
+    return folder, report
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_wrong_in_one_place_alone_is_found(masked, tmp_path, place):
+    folder, _ = masked
+    edit = Edit(onnx.load(folder / "model.onnx"))
+    wrong = edit.node("Cast", [PLACES[place](edit, valid_counts(edit))], to=1)
+    little = edit.node(
+        "Mul", [edit.node("ReduceMax", [wrong], keepdims=0), edit.constant(1e-3, "f4")]
+    )
+    (output,) = edit.graph.output
+    edit.rewrite(output.name, lambda kept: edit.node("Add", [kept, little]))
+    onnx.save(edit.done(), tmp_path / "wrong.onnx")
+    report = harness.validate(str(tmp_path / "wrong.onnx"), golden=folder / "golden")
+    failed = [case for case in report.results[0].cases if case.status == "fail"]
+    assert 0 < len(failed) < len(report.results[0].cases)
+
+
+def test_what_the_cases_cover_is_in_the_report_and_on_the_card(masked):
+    folder, report = masked
+    evidence = report.results[0].evidence
+    assert evidence["coverage"] == {"tokens": [399, 399]}
+    assert evidence["decisions"]["count"] >= 2
+    assert store.read(folder / "golden").manifest["coverage"] == {"tokens": [399, 399]}
+    card = (folder / "MODEL.md").read_text()
+    assert "tokens: 399 of 399 values read" in card
+    assert "decisions of the graph: " in card
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path):

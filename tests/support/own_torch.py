@@ -206,3 +206,18 @@ def leaves():
 
 def three():
     return 3
+
+
+class Masked(nn.Module):
+    """Tokens and frames, both masked where a token is padding."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(400, 4, padding_idx=0)
+        self.gru = nn.GRU(8, 5, batch_first=True)
+
+    def forward(self, tokens, x):
+        valid = (tokens != 0)[..., None]
+        steps = torch.cat([self.embed(tokens), x], dim=2) * valid
+        return self.gru(steps)[0].clamp(-0.9, 0.9) * valid
