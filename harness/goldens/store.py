@@ -268,10 +268,7 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
         outputs[name] = {"sha256": sha256(value), "noise": recorded.noise[name]}
         tensors[key(case, "output", name)] = np.asarray(value, order="C")
     return {
-        "lengths": dict(case.lengths),
-        "batch": case.batch,
-        "raggedness": case.raggedness.value,
-        **({"draw": case.draw} if case.draw else {}),
+        **manifests.entry_of(case),
         "steps": None if recorded.steps is None else recorded.steps.tolist(),
         "inputs": inputs,
         "outputs": outputs,

@@ -48,9 +48,10 @@ class Measured:
 
 def measure(
     model: UserModel, spec: ModelSpec, plan: Sequence[Case], progress: Progress
-) -> tuple[list[Measured], list[str]]:
+) -> tuple[list[Measured], list[str], list[Case]]:
     """Return every case of ``plan`` that can be judged, and a line for each reason why others not.
 
+    The last are the cases that the model runs and of which a comparison would mean nothing.
     UsageError where none can, or the model gives other outputs each time.
     """
     refused: Refused = defaultdict(list)
@@ -60,10 +61,11 @@ def measure(
         for repeated in (results[0], largest):
             _check_deterministic(model, spec, repeated)
         results = _with_noise(model, spec, results, refused, progress)
-    judged = []
+    judged, uncompared = [], []
     for result in results:
         if reason := result.meaningless or _meaningless(result):
             refused[reason].append(_text(result.case))
+            uncompared.append(result.case)
         else:
             judged.append(result)
     if not judged:
@@ -71,10 +73,11 @@ def measure(
         raise UsageError(
             f"the model itself can be judged at none of the sizes; {sizes[0]}: {reason}"
         )
-    return judged, [
+    lines = [
         f"{sizes[0]}{f' and {len(sizes) - 1} more' if len(sizes) > 1 else ''}: {reason}"
         for reason, sizes in refused.items()
     ]
+    return judged, lines, uncompared
 
 
 def _float64(

@@ -18,7 +18,7 @@ from harness.core.registry import resolve
 from harness.core.schema import Arrays, ModelSpec, Progress, Raggedness
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
-from harness.goldens import store
+from harness.goldens import manifest, store
 from harness.goldens.noise_floor import DRAWS
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
@@ -66,7 +66,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         spec = _with_names(spec, existing, bool(description.outputs))
     right = any(described.right for described in description.inputs)
     plan = cases.plan(spec, settings.lengths, settings.batches, right)
-    results, refused = measure(own, spec, plan, progress)
+    results, refused, uncompared = measure(own, spec, plan, progress)
     parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     origin = {
         "model": spec.name,
@@ -75,6 +75,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "seed": 0,
         "training": {},
         "refused": refused,
+        "uncompared": [manifest.entry_of(case) for case in uncompared],
         "float32_runs": DRAWS,
         "environment": made_with(own.framework),
         "command": "python -m harness.export",

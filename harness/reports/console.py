@@ -56,6 +56,7 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
     """Print one line for a cell, and the cases that do not conform."""
     head = Text(f"{result.status.value:<11}", STYLES[result.status])
     tail = f"  {count(len(result.cases), 'case')}" if result.cases else ""
+    tail += _uncompared(result.evidence.get("coverage"))
     worst = result.tally.worst if result.status is Status.PASS else None
     if worst is not None:
         case = result.cases[worst[0]]
@@ -90,6 +91,15 @@ def text(result: CellResult, verbose: bool = False) -> str:
     if result.status is Status.XPASS:
         lines.append(line(f"{INDENT}{result.replay}"))
     return "\n".join(lines)
+
+
+def _uncompared(coverage: Any) -> str:
+    """Return how many planned cases were not compared; empty for none, and for what says none."""
+    counts = coverage.get("compared") if isinstance(coverage, Mapping) else None
+    match counts.get("cases") if isinstance(counts, Mapping) else None:
+        case [int(compared), int(planned)] if compared < planned:
+            return f" ({planned - compared} of {planned} planned ones cannot be compared)"
+    return ""
 
 
 def _lint(findings: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,6 +32,7 @@ def one_ulp_in_a_weight(subject: Specimen) -> Iterator[Mutant]:
     """The largest or a middling weight of a tensor is the next float32."""
     for weight, values in _weights(subject):
         order = np.argsort(np.abs(values), axis=None, kind="stable")
+        order = order[values.flat[order] != 0]
         for which, index in (("largest", order[-1]), ("median", order[len(order) // 2])):
             changed = values.copy()
             changed.flat[index] = np.nextafter(values.flat[index], np.float32(np.inf))
@@ -69,7 +71,7 @@ def embedding_rows_exchanged(subject: Specimen) -> Iterator[Mutant]:
         changed = values.copy()
         changed[[a, b]] = values[[b, a]]
         if a != b:
-            yield _put(subject, table, changed, table)
+            yield replace(_put(subject, table, changed, table), certain=True)
 
 
 def bounds_altered(subject: Specimen) -> Iterator[Mutant]:
