@@ -91,8 +91,8 @@ def _float64(
     results = []
     todo, tried = deque(plan), {case.id for case in plan}
     while todo:
+        progress(f"{spec.name}: float64, case {len(tried) - len(todo) + 1}/{len(tried)}")
         case = todo.popleft()
-        progress(f"{spec.name}: float64, {len(todo)} cases left")
         formulas, inputs = drawn(spec, case, seed_of(f"{spec.name}/{case.id}"))
         try:
             outputs = named(spec, run(model, inputs, wide=True))

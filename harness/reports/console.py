@@ -1,21 +1,12 @@
-"""The console: progress on standard error, one line a cell, and where a failing one fails."""
+"""The console: one line a cell, and where a failing one fails."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from harness.core.escaping import line
@@ -33,23 +24,6 @@ STYLES = {
 }
 SHOWN_CASES = 5
 INDENT = " " * 12
-
-
-@contextmanager
-def progress(console: Console, enabled: bool) -> Iterator[Progress]:
-    """Show a bar with the count, the time spent and the time left; nothing off a terminal."""
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not (enabled and console.is_terminal),
-    )
-    with bar:
-        yield bar
 
 
 def cell(console: Console, result: CellResult, verbose: bool) -> None:

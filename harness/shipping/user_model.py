@@ -107,7 +107,8 @@ def ship(
         prepared.jobs = [
             replace(job, replay=_replay(job.cell.runtime, *rejected)) for job in prepared.jobs
         ]
-        report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
+        step = pipeline.counted(prepared, progress, "validating")
+        report = pipeline.judge(prepared, "harness.export", done, step)
         for line in about["refused"]:
             note(f"not compared: {line}")
         if all(result.status is Status.UNAVAILABLE for result in report.results):
