@@ -87,12 +87,12 @@ def main(argv: Sequence[str]) -> int:
     from harness import reports
     from harness.commands import options
     from harness.core import summary
+    from harness.core.files import check_folder
     from harness.core.results import CellResult, Report
-    from harness.reports import console, json_file, table
+    from harness.reports import console, json_file, progress, table
     from harness.validation import pipeline
     from harness.validation.isolation import workers
     from harness.validation.isolation.deaths import Deaths
-    from harness.validation.job import Ready
 
     deaths = Deaths(args.artifacts / ".deaths")
     isolation = workers.from_flags(
@@ -112,18 +112,10 @@ def main(argv: Sequence[str]) -> int:
     shown = errors if args.json else Console()
     call = shlex.join(["python", "-m", "harness.validate", *argv])
     stopped = False
-    with console.progress(errors, enabled=not args.quiet) as bar:
-        task = bar.add_task("exporting", total=None)
-        prepared = pipeline.prepare(
-            selection, lambda text: bar.update(task, description=text, advance=1)
-        )
+    check_folder(args.report_dir)
+    with progress.shown(errors, enabled=not args.quiet) as tell:
+        prepared = pipeline.prepare(selection, tell)
         args.report_dir.mkdir(parents=True, exist_ok=True)
-        total = sum(
-            len(job.cases) + len(job.again) + len(job.relations)
-            for job in prepared.jobs
-            if isinstance(job, Ready)
-        )
-        bar.update(task, description="validating", completed=0, total=total)
         judged: list[CellResult] = []
 
         def done(result: CellResult) -> None:
@@ -136,9 +128,7 @@ def main(argv: Sequence[str]) -> int:
                 prepared,
                 call,
                 done,
-                step=lambda job: (
-                    None if bar.disable else bar.update(task, advance=1, description=job.cell.id)
-                ),
+                step=pipeline.counted(prepared, tell, "validating"),
                 fail_fast=args.fail_fast,
                 isolation=isolation,
             )

@@ -128,6 +128,16 @@ class Entry(Struct, forbid_unknown_fields=True, dict=True):
         return Case(self.lengths, self.batch, self.raggedness, draw=self.draw, rows=self.rows)
 
 
+class Uncompared(Struct, forbid_unknown_fields=True):
+    """A case that was planned and that the model runs, but of which a comparison means nothing."""
+
+    lengths: dict[str, Size]
+    batch: Count
+    raggedness: Raggedness
+    draw: Size = 0
+    rows: RowLengths = RowLengths.FIRST
+
+
 class Tensor(Struct, forbid_unknown_fields=True):
     name: str
     dtype: Dtype
@@ -186,6 +196,7 @@ class GoldenManifest(Struct):
     cases: Annotated[list[Entry], Meta(min_length=1)]
     float32_runs: Count = 1
     coverage: dict[str, tuple[Size, Count]] = {}
+    uncompared: list[Uncompared] = []
 
 
 def shared_weights(spec: ModelSpec, framework: str) -> str:
@@ -212,6 +223,12 @@ def checked(manifest: Mapping[str, Any], what: str) -> GoldenManifest:
         if entry.case.id in ids:
             raise UsageError(f"{place}: the case {entry.case.id} is there twice")
         ids.add(entry.case.id)
+    for number, left_out in enumerate(form.uncompared):
+        if {*left_out.lengths} != {*spec.axes}:
+            raise UsageError(
+                f"{what}: uncompared[{number}]: lengths of {', '.join(left_out.lengths)}; expected"
+                f" {list(spec.axes)}"
+            )
     return form
 
 

@@ -22,7 +22,7 @@ from harness.core.errors import GoldenError, UsageError
 from harness.core.files import replacing
 from harness.core.projection import Projection
 from harness.core.reading import TENSOR_BYTES, check_inside, read_bytes
-from harness.core.schema import Array, Arrays, Case, GoldenCase, ModelSpec, RowLengths
+from harness.core.schema import Array, Arrays, Case, GoldenCase, ModelSpec
 from harness.core.tolerance import rounded_scale
 from harness.goldens import manifest as manifests
 from harness.goldens.form import WEIGHTS, GoldenManifest, shared_weights
@@ -316,11 +316,7 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
         figures = {"squash": about.squash, "noise": about.noise}
         projections[name] = {"sha256": sha256(about.sums), **figures}
     return {
-        "lengths": dict(case.lengths),
-        "batch": case.batch,
-        "raggedness": case.raggedness.value,
-        **({"draw": case.draw} if case.draw else {}),
-        **({} if case.rows is RowLengths.FIRST else {"rows": case.rows.value}),
+        **manifests.entry_of(case),
         "steps": None if recorded.steps is None else recorded.steps.tolist(),
         "inputs": inputs,
         "outputs": outputs,

@@ -91,11 +91,11 @@ def measure(
     plan: Sequence[Case],
     progress: Progress,
     more: Sequence[More] = (),
-) -> tuple[list[Measured], list[str]]:
+) -> tuple[list[Measured], list[str], list[Case]]:
     """Return every case of ``plan`` that can be judged, and a line for each reason why others not.
 
-    So it does of those that ``more`` gives, once the cases before ran in float64.
-
+    So it does of those that ``more`` gives, once the cases before ran in float64. The last are the
+    cases that the model runs and of which a comparison would mean nothing.
     UsageError where none can, or the model gives other outputs each time.
     """
     refused: Refused = defaultdict(list)
@@ -109,10 +109,11 @@ def measure(
             feeds = further(results, values, refused)
             results += _float64(model, spec, feeds, values, refused, progress)
         results = _with_noise(model, spec, results, refused, progress)
-    judged = []
+    judged, uncompared = [], []
     for result in results:
         if reason := result.meaningless or _meaningless(result):
             refused[reason].append(_text(result.case))
+            uncompared.append(result.case)
         else:
             judged.append(result)
     if not judged:
@@ -120,10 +121,11 @@ def measure(
         raise UsageError(
             f"the model itself can be judged at none of the sizes; {sizes[0]}: {reason}"
         )
-    return judged, [
+    lines = [
         f"{sizes[0]}{f' and {len(sizes) - 1} more' if len(sizes) > 1 else ''}: {reason}"
         for reason, sizes in refused.items()
     ]
+    return judged, lines, uncompared
 
 
 def _float64(

@@ -18,7 +18,7 @@ from harness.core.registry import resolve
 from harness.core.schema import Arrays, ModelSpec, Progress, Raggedness
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
-from harness.goldens import store
+from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
@@ -81,7 +81,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         return feeds
 
     added = (more.long, more.reading, decided)
-    results, refused = measure(own, spec, plan, progress, added)
+    results, refused, uncompared = measure(own, spec, plan, progress, added)
     covered = coverage(spec, [Feed(r.case, r.formulas, r.inputs) for r in results])
     parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     origin = {
@@ -92,6 +92,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "training": {},
         "refused": refused,
         "coverage": covered,
+        "uncompared": [manifest.entry_of(case) for case in uncompared],
         "float32_runs": JITTERED,
         "environment": made_with(own.framework),
         "command": "python -m harness.export",

@@ -112,8 +112,8 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
 
 def read(evidence: Mapping[str, Any]) -> list[str]:
     """Return how many values of each range of integers the cases hold."""
-    coverage = evidence.get("coverage", {}).items()
-    return [f"{name}: {some:,} of {every:,} values read" for name, (some, every) in coverage]
+    values = evidence.get("coverage", {}).get("values", {}).items()
+    return [f"{name}: {some:,} of {every:,} values read" for name, (some, every) in values]
 
 
 def decided(evidence: Mapping[str, Any]) -> list[str]:

@@ -107,8 +107,9 @@ def ship(
         prepared.jobs = [
             replace(job, replay=_replay(job.cell.runtime, *rejected)) for job in prepared.jobs
         ]
-        report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
-        report = _with_evidence(report, {name: about[name] for name in ("coverage", "decisions")})
+        step = pipeline.counted(prepared, progress, "validating")
+        report = pipeline.judge(prepared, "harness.export", done, step)
+        report = _with_evidence(report, {"decisions": about["decisions"]})
         for line in about["refused"]:
             note(f"not compared: {line}")
         for line in model_card.decided(about)[1:]:

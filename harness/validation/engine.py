@@ -15,7 +15,7 @@ from harness.graphs import interface
 from harness.linting import linter
 from harness.linting.finding import Finding
 from harness.relations import judge as relations
-from harness.validation import cases
+from harness.validation import cases, floor
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
 from harness.validation.known_errors import KnownErrors
 
@@ -52,7 +52,7 @@ def _judge(
         case Failed():
             return _failed(job.cell, job.failure)
         case Ready():
-            return _run(job, store, notify, beside)
+            return floor.held(_run(job, store, notify, beside), job.golden)
 
 
 def _run(

@@ -128,6 +128,23 @@ def judge(
     return Report(command, machine(), tuple(results), len(results) < len(jobs))
 
 
+def counted(prepared: Prepared, progress: Progress, word: str) -> Callable[[Ready], None]:
+    """Return a ``step`` for ``judge`` that tells a cell, ``word``, and how many cases are done.
+
+    A relation counts as a case.
+    """
+    ready = [job for job in prepared.jobs if isinstance(job, Ready)]
+    total = sum(len(job.cases) + len(job.again) + len(job.relations) for job in ready)
+    done = 0
+
+    def step(job: Ready) -> None:
+        nonlocal done
+        done += 1
+        progress(f"{job.cell.id}: {word}, case {done}/{total}")
+
+    return step
+
+
 def machine() -> dict[str, str | int]:
     """Return the machine, the libraries on it, and the limit that it cannot keep, if any."""
     described = environment.machine(runtimes.distributions())

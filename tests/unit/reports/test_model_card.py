@@ -97,7 +97,7 @@ def test_names_in_it_are_only_shown(text):
         spec=spec, framework=text, manifest={}, cases=[Case({text: 3}, 2, Raggedness.RIGHT)]
     )
     finding = dict.fromkeys(("severity", "place", "found", "remedy", "rule"), text)
-    evidence = {"version": text, "lint": [finding], "coverage": {text: [3, 5000]}}
+    evidence = {"version": text, "lint": [finding], "coverage": {"values": {text: [3, 5000]}}}
     way = dict.fromkeys(("node", "operator", "condition", "never"), text)
     evidence["decisions"] = {"count": 2, "both_ways": 1, "tries": 9, "one_way": [way]}
     cells = [
