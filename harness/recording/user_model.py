@@ -22,6 +22,7 @@ from harness.goldens import store
 from harness.goldens.noise_floor import DRAWS
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
+from harness.graphs.rounded import constants_beyond
 from harness.recording import cases
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
@@ -96,6 +97,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         model = resolve(VARIANTS[settings.variant])(exported)
         (folder / MODEL).write_bytes(model.SerializeToString())
         about["opset"] = walk.opset(model)
+        about["rounded"] = [] if own.framework == "onnx" else constants_beyond(model, parameters)
     except StageError as error:
         about["failure"] = {"stage": error.stage.value, "reason": str(error)}
     except HarnessError:

@@ -97,6 +97,7 @@ def ship(
             "refused": about["refused"],
             "key": _key(stored, settings),
             "example": about["example"],
+            "rounded": about["rounded"],
         }
         model = (folder / user_model.MODEL).read_bytes()
         candidate = folder / "candidate"
