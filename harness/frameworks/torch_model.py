@@ -23,6 +23,7 @@ from harness.core.names import visible
 from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
 from harness.core.schema import Array, Arrays
 from harness.frameworks import pt2_archive
+from harness.frameworks.torch_attention import by_formula
 from harness.subjects.description import InputDescription
 
 FRAMEWORK = "torch"
@@ -149,6 +150,11 @@ class TorchModel:
             if wide and value.dtype == torch.float32:
                 raise UsageError(f"{self.class_name} gives float32 for a float64 input")
         return [(name, value.numpy()) for name, value in named]
+
+    def without_fast_paths(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Return the float32 outputs with attention by its documented formula, as in a graph."""
+        with by_formula():
+            return self.run(inputs, wide=False)
 
     def parameters(self) -> Arrays:
         return {name: value.numpy() for name, value in self._start.items()}

@@ -23,7 +23,7 @@ from harness.goldens.noise_floor import DRAWS
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.graphs.rounded import constants_beyond
-from harness.recording import cases
+from harness.recording import cases, promises
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
 from harness.recording.runs import Measured, measure
@@ -66,8 +66,14 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     if existing is not None:
         spec = _with_names(spec, existing, bool(description.outputs))
     right = any(described.right for described in description.inputs)
-    plan = cases.plan(spec, settings.lengths, settings.batches, right)
-    results, refused = measure(own, spec, plan, progress)
+    sizes = (settings.lengths, settings.batches, right)
+    promised = promises.of(own, spec, cases.plan(spec, *sizes))
+    spec = promised.spec
+    plan = [c for c in cases.plan(spec, *sizes) if c.raggedness not in promised.excluded]
+    results, refused = measure(promises.kept(own, spec), spec, plan, progress)
+    refused = [*refused, *promised.lines, *promises.left_out(promised, results)]
+    if own.framework != "onnx":
+        spec = replace(spec, unchanged=promises.unchanged(own, spec, results, right))
     parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     origin = {
         "model": spec.name,

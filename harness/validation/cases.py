@@ -129,6 +129,16 @@ def _compared(job: Ready, golden: GoldenCase, ran: _Ran) -> CaseResult:
     return CaseResult(case, verdict, Stage.COMPARE, reason, outputs, seconds)
 
 
+def left_out(job: Ready, store: dict[str, GoldenCase]) -> dict[str, int]:
+    """Return how many padded steps of each output mean nothing, and were not compared."""
+    spec, counts = job.golden.spec, dict[str, int]()
+    for case in job.cases if spec.valid_only else ():
+        for tensor in spec.outputs if case.id in store else ():
+            if (padded := spec.left_out(tensor, store[case.id].inputs)) is not None:
+                counts[tensor.name] = counts.get(tensor.name, 0) + int(padded.sum())
+    return counts
+
+
 def status(error: Exception) -> Status:
     """Return ERROR where a process was lost or memory lacks; else FAIL."""
     return Status.ERROR if crashed(error) else Status.FAIL

@@ -204,6 +204,40 @@ def test_lengths_that_are_also_a_batch_or_a_feature_confuse_nothing(ship, length
     assert axes(folder)["output"] == ["batch", "time", 5]
 
 
+@pytest.mark.parametrize("mean", [True, False])
+def test_what_pytorchs_encoder_does_under_its_mask_is_no_promise(ship, mean):
+    folder, _ = ship(own_torch.Encoder(mean), f"{TOKENS}, right", lengths=[1, 3, 8])
+    told = refused(folder)
+    assert told[0].startswith("rows without a valid step: PyTorch's fast paths of attention")
+    assert kinds(folder) == {"none", "right"}
+    if mean:
+        assert len(told) == 1
+        return
+    assert "padded steps of output, of " in told[1]
+    report = harness.validate(folder)
+    left_out = report.results[0].evidence["padded_steps_left_out"]["output"]
+    assert told[1].startswith(f"{left_out} padded steps of output, of ")
+    assert "padded steps of output" in (folder / "MODEL.md").read_text()
+
+
+def test_words_that_leave_out_rows_and_padded_steps(ship):
+    words = f"{TOKENS}, right, never empty, valid steps only"
+    folder, _ = ship(own_torch.Encoder(False), words, lengths=[1, 3, 8])
+    spec = store.read(folder / "golden").spec
+    assert (spec.never_empty, spec.valid_only) == (True, True)
+    assert refused(folder)[0] == "rows without a valid step: described as 'never empty'"
+    assert refused(folder)[1].endswith(": described as 'valid steps only'")
+
+
+def test_positions_do_not_claim_padding_on_the_left(ship):
+    folder, _ = ship(own_torch.Encoder(True), TOKENS, lengths=[3, 8, 16])
+    assert store.read(folder / "golden").spec.unchanged == ("right",)
+    assert "left" in kinds(folder)
+    assert (
+        main([str(folder), "--relation", "padding", "-q", "--report-dir", str(folder.parent)]) == 0
+    )
+
+
 UNFIT = {
     "keeps a state": (own_torch.Keeps, "keeps a state between calls"),
     "random": (lambda: own_torch.Drops(always=True), "draws random"),

@@ -49,6 +49,24 @@ class Packed(nn.Module):
         return pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=steps)[0]
 
 
+class Encoder(nn.Module):
+    """PyTorch's encoder over tokens and their positions; its steps, or the mean of the valid."""
+
+    def __init__(self, mean):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.place = nn.Embedding(20, 8), nn.Embedding(64, 8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder, self.mean = nn.TransformerEncoder(layer, 2), mean
+
+    def forward(self, tokens):
+        padded = tokens == 0
+        x = self.embed(tokens) + self.place(torch.arange(tokens.size(1)))
+        y = self.encoder(x, src_key_padding_mask=padded)
+        valid = (~padded)[..., None].to(y.dtype)
+        return (y * valid).sum(1) / valid.sum(1).clamp(min=1) if self.mean else y
+
+
 class Conv(nn.Module):
     """A convolution, which refuses what is shorter than it is wide, before a GRU."""
 
