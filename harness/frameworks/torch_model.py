@@ -7,7 +7,6 @@ import inspect
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.core import archives
 from harness.core.errors import UsageError, one_line
@@ -24,10 +22,10 @@ from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
 from harness.core.schema import Array, Arrays
 from harness.frameworks import pt2_archive
 from harness.frameworks.torch_attention import by_formula
+from harness.frameworks.torch_float64 import precision
 from harness.subjects.description import InputDescription
 
 FRAMEWORK = "torch"
-_WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
 
 
 def recognises(model: object) -> bool:
@@ -136,7 +134,7 @@ class TorchModel:
         arguments = [torch.from_numpy(np.array(inputs[name])) for name in self._names]
         if wide:
             arguments = [a.double() if a.is_floating_point() else a for a in arguments]
-        with torch.inference_mode(), _precision(wide), warnings.catch_warnings():
+        with torch.inference_mode(), precision(wide), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 result = _call(module, self._names, arguments, self._program is None)
@@ -264,34 +262,6 @@ def _load(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state)
 
 
-def _wider(value: Any) -> Any:
-    return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
-
-
 def _last_line(error: BaseException) -> str:
     """Return what was raised inside TorchScript, without the trace before it."""
     return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
-
-
-class _Wider(TorchDispatchMode):  # type: ignore[misc]
-    """Replaces float32 by float64 in every operator that a model, a trace or a script calls."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return func(*pytree.tree_map(_wider, args), **pytree.tree_map(_wider, dict(kwargs or {})))
-
-
-@contextmanager
-def _precision(wide: bool) -> Iterator[None]:
-    """Compute in float64 where ``wide``, whatever the model's own code asks for."""
-    if not wide:
-        yield
-        return
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with _Wider():
-            yield
-    finally:
-        torch.set_default_dtype(before)

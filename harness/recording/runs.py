@@ -14,6 +14,7 @@ import numpy as np
 from harness.core.errors import UsageError
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
 from harness.goldens.noise_floor import DRAWS, drowns, nearby
+from harness.recording import copies
 from harness.recording.output_axes import named, sized
 from harness.recording.probing import RefusedError, UserModel, run
 from reference_models.cases import drawn, seed_of
@@ -138,7 +139,10 @@ def _noisier(model: UserModel, spec: ModelSpec, result: Measured, draw: int) -> 
     """Return the case with the error of a float32 run, against float64 with the same weights."""
     exact = result.outputs if draw == 0 else named(spec, run(model, result.inputs, wide=True))
     noise, meaningless = dict(result.noise), result.meaningless
-    for name, value in named(spec, run(model, result.inputs, wide=False)).items():
+    rounded = named(spec, run(model, result.inputs, wide=False))
+    if draw == 0:
+        copies.check(model, spec, result.inputs, exact, rounded)
+    for name, value in rounded.items():
         if value.shape != exact[name].shape or not _alike(value, exact[name]):
             meaningless = f"rounding alone changes {name}; a comparison would mean nothing"
         else:
