@@ -6,7 +6,9 @@ For a file or a factory that is a child; for a live model of the Python API it i
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from harness.exporters.variants import VARIANTS
 from harness.goldens import store
 from harness.goldens.noise_floor import DRAWS
 from harness.graphs import interface, walk
+from harness.graphs.attributes import integers
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.graphs.rounded import constants_beyond
+from harness.linting.baked import coincidences
 from harness.recording import cases, promises
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
@@ -89,17 +93,17 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     for name, thin in ((WHOLE, False), (STORED, True)):
         recorded = [_recorded(spec, result, thin) for result in results]
         store.write(folder / name, spec, parameters, recorded, origin)
-    example = example_inputs(spec, weight_sizes(parameters))
-    if existing is None:
-        full = [r for r in results if r.case.raggedness is Raggedness.NONE] or results
-        fallback = max(full, key=lambda result: (result.case.batch, result.case.longest)).inputs
-        example = _example(own, spec, parameters, fallback)
-    about: dict[str, Any] = {"example": sizes_of(spec, example), "refused": refused}
+    full = [r for r in results if r.case.raggedness is Raggedness.NONE] or results
+    fallback = max(full, key=lambda result: (result.case.batch, result.case.longest)).inputs
+    about: dict[str, Any] = {"example": {}, "refused": refused}
     about["exporter"] = settings.exporter if existing is None else FILE
     try:
         progress(f"{spec.name}: exporting")
-        exported = _export(own, spec, example, settings) if existing is None else existing
-        exported = interface.name_axes(interface.fix_sizes(exported, spec), spec)
+        if existing is None:
+            exported, example = _export(own, spec, weight_sizes(parameters), fallback, settings)
+            about["example"] = sizes_of(spec, example)
+        else:
+            exported = _named(existing, spec)
         model = resolve(VARIANTS[settings.variant])(exported)
         (folder / MODEL).write_bytes(model.SerializeToString())
         about["opset"] = walk.opset(model)
@@ -128,7 +132,35 @@ def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:
     return replace(spec, outputs=tuple(renamed))
 
 
-def _export(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSettings) -> Any:
+def _export(
+    own: UserModel, spec: ModelSpec, weights: set[int], fallback: Arrays, settings: ExportSettings
+) -> tuple[Any, Arrays]:
+    """Return the exported model, and the example that it was exported with.
+
+    Where a constant of the graph is one of the example's sizes, it is exported again at sizes that
+    are none of the graph's numbers: one that is then such a size, too, was baked in, and one that
+    is not is the model's own.
+    """
+    example = _example(own, spec, weights, fallback)
+    exported = _named(_exported(own, spec, example, settings), spec)
+    sizes = sizes_of(spec, example)
+    if not coincidences(exported, sizes):
+        return exported, example
+    numbers = integers(exported)
+    other = _example(own, spec, weights | numbers | {*sizes.values()}, fallback, numbers)
+    if set(sizes_of(spec, other).values()) & {*sizes.values()}:
+        return exported, example
+    try:
+        return _named(_exported(own, spec, other, settings), spec), other
+    except StageError:
+        return exported, example
+
+
+def _named(model: Any, spec: ModelSpec) -> Any:
+    return interface.name_axes(interface.fix_sizes(model, spec), spec)
+
+
+def _exported(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSettings) -> Any:
     key = f"{settings.exporter}/{own.framework}"
     model = own.model
     if key not in EXPORTERS:
@@ -146,14 +178,23 @@ def _export(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSe
         raise ExportError(one_line(error)) from error
 
 
-def _example(own: UserModel, spec: ModelSpec, parameters: Arrays, fallback: Arrays) -> Arrays:
+def _example(
+    own: UserModel,
+    spec: ModelSpec,
+    avoid: set[int],
+    fallback: Arrays,
+    products: Collection[int] = (),
+) -> Arrays:
     """Return inputs to export with: the smallest for which no dynamic axis of an output has size 1.
 
-    Where the model takes none of the sizes in ``LEAST``, they are the ``fallback``.
+    No size is to ``avoid``, and none times another is one of ``products``. Where the model takes
+    none of the sizes in ``LEAST``, they are the ``fallback``.
     """
-    avoid = weight_sizes(parameters)
     for least in LEAST:
         example = example_inputs(spec, avoid | set(range(least)))
+        sizes = sizes_of(spec, example).values()
+        if any(one * other in products for one, other in combinations(sizes, 2)):
+            continue
         try:
             outputs = named(spec, run(own, example, wide=False))
         except RefusedError:

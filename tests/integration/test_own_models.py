@@ -204,6 +204,50 @@ def test_lengths_that_are_also_a_batch_or_a_feature_confuse_nothing(ship, length
     assert axes(folder)["output"] == ["batch", "time", 5]
 
 
+@pytest.mark.parametrize("steps", [5, 7])
+def test_a_constant_of_the_model_that_is_a_size_of_the_example_is_not_baked(ship, steps):
+    """The usual example has a batch of 5 and a length of 7."""
+    folder, _ = ship(own_torch.Decoder(steps), FRAMES)
+    example = json.loads((folder / "manifest.json").read_text())["example"]
+    assert not {5, 7} & {*example.values()}
+
+
+def test_a_length_that_is_baked_is_so_at_any_example(ship):
+    _, report = ship(own_torch.Decoder(0), FRAMES, exporter="torch-script", conforms=False)
+    (result,) = report.results
+    assert result.stage.value == "check"
+    assert result.reason.startswith("baked-length")
+
+
+@pytest.mark.parametrize(("factor", "conforms"), [("none", True), ("some", False)])
+def test_a_deployed_graph_is_judged_by_its_runs_and_not_by_an_example_it_never_had(
+    ship, shipped, tmp_path, factor, conforms
+):
+    """A range of seven is in the graph, and changes nothing, or the outputs."""
+    model = shipped[1]
+    nodes, (y,) = model.graph.node, [value.name for value in model.graph.output]
+    for node in nodes:
+        node.output[:] = ["before" if name == y else name for name in node.output]
+    for name, value in {"limit": 7, "start": 0, "none": 0, "some": 1}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    make = onnx.helper.make_node
+    nodes.extend(
+        [
+            make("Range", ["start", "limit", "some"], ["days"]),
+            make("Mul", ["days", factor], ["much"]),
+            make("ReduceMax", ["much"], ["most"], keepdims=0),
+            make("CastLike", ["most", "before"], ["number"]),
+            make("Add", ["before", "number"], [y]),
+        ]
+    )
+    onnx.save(model, tmp_path / "theirs.onnx")
+    live = own_torch.Net(lambda y, h: y)
+    folder, report = ship(live, FRAMES, onnx=tmp_path / "theirs.onnx", conforms=conforms)
+    if conforms:
+        assert json.loads((folder / "manifest.json").read_text())["example"] == {}
+    assert report.results[0].stage.value == "compare"
+
+
 @pytest.mark.parametrize("mean", [True, False])
 def test_what_pytorchs_encoder_does_under_its_mask_is_no_promise(ship, mean):
     folder, _ = ship(own_torch.Encoder(mean), f"{TOKENS}, right", lengths=[1, 3, 8])

@@ -78,10 +78,13 @@ def test_an_epsilon_is_doubted_about_as_far_as_it_was_rounded(tmp_path):
 def test_constants_that_no_parameter_holds():
     rng = np.random.default_rng(1)
     gates = [rng.normal(size=(4, 3)).astype(np.float32) for _ in range(2)]
+    large = rng.normal(size=5000).astype(np.float32)
     scale = rng.normal(size=(4, 1)).astype(np.float32)
     constants = {
         "stacked": np.stack([*gates, np.zeros((4, 3), np.float32)]),
         "turned": gates[0].T[::-1],
+        "much": np.concatenate([large, -large]),
+        "much, derived": large * np.float32(1.1),
         "folded": gates[1] * scale,
         "fill": np.array([-1e9, 0.5, np.finfo(np.float32).min], np.float32),
         "scale": np.float32(1 / np.sqrt(8)),
@@ -90,8 +93,9 @@ def test_constants_that_no_parameter_holds():
     model = doubler.graph(constants=constants)
     body = helper.make_node("Constant", [], ["inner"], value_float=0.1)
     model.graph.node.append(body)
-    parameters = {"a": gates[0], "b": gates[1], "n": np.arange(3)}
-    assert constants_beyond(model, parameters) == ["folded", "scale", "inner"]
+    parameters = {"a": gates[0], "b": gates[1], "n": np.arange(3), "c": large, "d": -large}
+    names = ["much, derived", "folded", "scale", "inner"]
+    assert constants_beyond(model, parameters) == names
 
 
 def test_exact_values():
