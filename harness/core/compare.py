@@ -47,14 +47,20 @@ def compare(
 ) -> tuple[OutputComparison, ...]:
     """Compare every output, in which ``structure`` finds no difference, with the oracle's.
 
-    An output whose ``reason`` is not empty does not conform. The steps that a golden does not hold
-    are compared by their projection, where it has one.
+    An output whose ``reason`` is not empty does not conform. Padded steps that mean nothing are
+    left out. The steps that a golden does not hold are compared by their projection, where it has
+    one.
     """
     arrays = dict(actual)
     compared = []
     for tensor in spec.outputs:
-        value = arrays[tensor.name]
-        output = _output(tensor, value, golden.outputs[tensor.name], golden, row)
+        value, expected = arrays[tensor.name], golden.outputs[tensor.name]
+        padded = spec.left_out(tensor, golden.inputs)
+        if padded is not None:
+            padded = np.broadcast_to(padded, value.shape)
+            value = np.where(padded, value.dtype.type(0), value)
+            expected = np.where(tensor.at_steps(padded, golden.steps), 0, expected)
+        output = _output(tensor, value, expected, golden, row)
         projection = golden.projections.get(tensor.name)
         if projection is not None and golden.steps is not None:
             output = _with_projection(tensor, value, projection, output, golden, row)

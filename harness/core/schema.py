@@ -112,7 +112,10 @@ class ModelSpec:
     that is trained and whose weights this one shares. ``lengths`` maps each input that is a length
     to its axis: it is filled, not drawn; one of shape [batch] holds the valid steps of each row.
     ``frameworks`` are those that have a twin. ``states`` maps each input that is a state to the
-    output that is the same state after the last step.
+    output that is the same state after the last step. Rows are ``never_empty`` where the model is
+    given none without a valid step; with ``valid_only`` outputs mean nothing at padded steps.
+    ``unchanged`` has the places of padding that leave the values at valid steps as they are; None
+    where that is not known.
     """
 
     name: str
@@ -127,6 +130,9 @@ class ModelSpec:
     states: Mapping[str, str] = field(default_factory=dict)
     padding: float = 0
     masks: Mapping[str, str] = field(default_factory=dict)
+    never_empty: bool = False
+    valid_only: bool = False
+    unchanged: tuple[Raggedness, ...] | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -151,7 +157,8 @@ class ModelSpec:
         """Where valid steps may lie; with lengths padding is only at the end of a row."""
         if self.ragged is None:
             return (Raggedness.NONE,)
-        return AT_THE_END if self.lengths else tuple(Raggedness)
+        kinds = AT_THE_END if self.lengths else tuple(Raggedness)
+        return tuple(k for k in kinds if not (self.never_empty and k is Raggedness.EMPTY))
 
     def valid_steps(self, inputs: Mapping[str, Array]) -> Array | None:
         """Return which steps of the ragged axis hold data, [batch, steps] bool.
@@ -172,6 +179,19 @@ class ModelSpec:
                 sizes = [inputs[t.name].shape[t.axes.index(axis)] for t in along]
                 return np.arange(max([*sizes, *value])) < value[:, None]
         return None
+
+    def left_out(self, tensor: TensorSpec, inputs: Mapping[str, Array]) -> Array | None:
+        """Return which places of an output are padded steps that mean nothing, in its shape.
+
+        Axes but the batch and the steps have the size 1. None where all places mean something.
+        """
+        valid = self.valid_steps(inputs) if self.valid_only else None
+        axes = tensor.axes
+        if valid is None or self.ragged not in axes or BATCH not in axes:
+            return None
+        at = axes.index(BATCH), axes.index(self.ragged)
+        padded = np.expand_dims(~valid, tuple(range(2, len(axes))))
+        return np.moveaxis(padded, (0, 1), at)
 
     def padded_outside(self, inputs: Arrays, valid: Array) -> Arrays:
         """Return the inputs with every step padded that is not ``valid``, [batch, steps] bool.

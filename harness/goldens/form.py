@@ -170,6 +170,9 @@ class Specification(Struct, forbid_unknown_fields=True):
     states: dict[str, str] = {}
     padding: float = 0
     masks: dict[str, str] = {}
+    never_empty: bool = False
+    valid_only: bool = False
+    unchanged: tuple[Raggedness, ...] | None = None
     package: str = ""
 
     @property

@@ -71,7 +71,11 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
             if node.op_type in FLOAT32_INSIDE and not node.domain:
                 raise NotImplementedError(f"{node.op_type} is evaluated in float32 by onnx")
             for name in node.attributes_names_:
-                setattr(node, name, _exact(getattr(node, name)))
+                setattr(node, name, self.attribute(getattr(node, name)))
+
+    def attribute(self, value: Any) -> Any:
+        """Return an attribute as a node of a widened graph has it."""
+        return _exact(value)
 
     def run(
         self,

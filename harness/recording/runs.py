@@ -16,6 +16,7 @@ from harness.core.errors import UsageError
 from harness.core.projection import Projection, projected
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
 from harness.goldens.noise_floor import JITTERED, drowns, jittered
+from harness.recording import copies
 from harness.recording.cases import milder
 from harness.recording.output_axes import named, sized
 from harness.recording.probing import RefusedError, UserModel, run
@@ -23,6 +24,8 @@ from harness.recording.values import Feed, Values
 
 COMPLETE_BYTES = 1 << 16
 """The largest outputs of a case of which a golden holds every step."""
+ONNX = "onnx"
+"""The framework of a model that is a graph, which gives its rounded runs itself."""
 SAME = 1e-10
 """The part of an output's scale by which two float64 runs may differ, in the order of sums."""
 Refused = defaultdict[str, list[str]]
@@ -175,9 +178,11 @@ def _with_noise(
     In all but the first, weights and inputs are ``jittered``: then a run is also as far from the
     float64 outputs as the model amplifies an error of one ulp of each.
     """
-    if hasattr(model, "measure"):
+    if model.framework == ONNX:
         progress(f"{spec.name}: float32")
-        measured_runs = model.measure([result.inputs for result in results])
+        measured_runs: Any = model.measure(  # type: ignore[attr-defined]
+            [result.inputs for result in results]
+        )
         for result, runs in zip(results, measured_runs, strict=True):
             for run_outputs in runs:
                 result.see(spec, run_outputs)
@@ -189,7 +194,10 @@ def _with_noise(
             for number, result in enumerate(before):
                 inputs = _jittered_inputs(spec, result.inputs, draw)
                 try:
-                    result.see(spec, named(spec, run(model, inputs, wide=False)))
+                    rounded = named(spec, run(model, inputs, wide=False))
+                    if draw == 0:
+                        copies.check(model, spec, inputs, result.outputs, rounded)
+                    result.see(spec, rounded)
                     results.append(result)
                 except RefusedError as error:
                     refused[str(error)].append(_text(result.case))

@@ -103,7 +103,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
             "",
             "## Not compared",
             "",
-            "The model itself does not run, or cannot be judged, at:",
+            "The model itself does not run, cannot be judged, or promises nothing, at:",
         ]
         lines += ["", *[f"- {markdown(line)}" for line in manifest["refused"]]]
     again = shlex.join(["harness", "validate", f"path/to/{spec.name}"])

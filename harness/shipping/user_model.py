@@ -22,7 +22,7 @@ from harness.exporting.key import installed_versions
 from harness.goldens import store
 from harness.recording import cases, in_child, user_model
 from harness.recording.loading import user_model as loaded
-from harness.recording.user_model import ExportSettings
+from harness.recording.settings import ExportSettings
 from harness.reports import json_file, model_card
 from harness.runtimes import RUNTIMES
 from harness.shipping import reference_model
@@ -97,6 +97,7 @@ def ship(
             "refused": about["refused"],
             "key": _key(stored, settings),
             "example": about["example"],
+            "rounded": about["rounded"],
         }
         model = (folder / user_model.MODEL).read_bytes()
         candidate = folder / "candidate"

@@ -205,6 +205,84 @@ def test_lengths_that_are_also_a_batch_or_a_feature_confuse_nothing(ship, length
     assert axes(folder)["output"] == ["batch", "time", 5]
 
 
+@pytest.mark.parametrize("steps", [5, 7])
+def test_a_constant_of_the_model_that_is_a_size_of_the_example_is_not_baked(ship, steps):
+    """The usual example has a batch of 5 and a length of 7."""
+    folder, _ = ship(own_torch.Decoder(steps), FRAMES)
+    example = json.loads((folder / "manifest.json").read_text())["example"]
+    assert not {5, 7} & {*example.values()}
+
+
+def test_a_length_that_is_baked_is_so_at_any_example(ship):
+    _, report = ship(own_torch.Decoder(0), FRAMES, exporter="torch-script", conforms=False)
+    (result,) = report.results
+    assert result.stage.value == "check"
+    assert result.reason.startswith("baked-length")
+
+
+@pytest.mark.parametrize(("factor", "conforms"), [("none", True), ("some", False)])
+def test_a_deployed_graph_is_judged_by_its_runs_and_not_by_an_example_it_never_had(
+    ship, shipped, tmp_path, factor, conforms
+):
+    """A range of seven is in the graph, and changes nothing, or the outputs."""
+    model = shipped[1]
+    nodes, (y,) = model.graph.node, [value.name for value in model.graph.output]
+    for node in nodes:
+        node.output[:] = ["before" if name == y else name for name in node.output]
+    for name, value in {"limit": 7, "start": 0, "none": 0, "some": 1}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    make = onnx.helper.make_node
+    nodes.extend(
+        [
+            make("Range", ["start", "limit", "some"], ["days"]),
+            make("Mul", ["days", factor], ["much"]),
+            make("ReduceMax", ["much"], ["most"], keepdims=0),
+            make("CastLike", ["most", "before"], ["number"]),
+            make("Add", ["before", "number"], [y]),
+        ]
+    )
+    onnx.save(model, tmp_path / "theirs.onnx")
+    live = own_torch.Net(lambda y, h: y)
+    folder, report = ship(live, FRAMES, onnx=tmp_path / "theirs.onnx", conforms=conforms)
+    if conforms:
+        assert json.loads((folder / "manifest.json").read_text())["example"] == {}
+    assert report.results[0].stage.value == "compare"
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_what_pytorchs_encoder_does_under_its_mask_is_no_promise(ship, mean):
+    folder, _ = ship(own_torch.Encoder(mean), f"{TOKENS}, right", lengths=[1, 3, 8])
+    told = refused(folder)
+    assert told[0].startswith("rows without a valid step: PyTorch's fast paths of attention")
+    assert kinds(folder) == {"none", "right"}
+    if mean:
+        assert len(told) == 1
+        return
+    assert "padded steps of output, of " in told[1]
+    report = harness.validate(folder)
+    left_out = report.results[0].evidence["padded_steps_left_out"]["output"]
+    assert told[1].startswith(f"{left_out} padded steps of output, of ")
+    assert "padded steps of output" in (folder / "MODEL.md").read_text()
+
+
+def test_words_that_leave_out_rows_and_padded_steps(ship):
+    words = f"{TOKENS}, right, never empty, valid steps only"
+    folder, _ = ship(own_torch.Encoder(False), words, lengths=[1, 3, 8])
+    spec = store.read(folder / "golden").spec
+    assert (spec.never_empty, spec.valid_only) == (True, True)
+    assert refused(folder)[0] == "rows without a valid step: described as 'never empty'"
+    assert refused(folder)[1].endswith(": described as 'valid steps only'")
+
+
+def test_positions_do_not_claim_padding_on_the_left(ship):
+    folder, _ = ship(own_torch.Encoder(True), TOKENS, lengths=[3, 8, 16])
+    assert store.read(folder / "golden").spec.unchanged == ("right",)
+    assert "left" in kinds(folder)
+    assert (
+        main([str(folder), "--relation", "padding", "-q", "--report-dir", str(folder.parent)]) == 0
+    )
+
+
 UNFIT = {
     "keeps a state": (own_torch.Keeps, "keeps a state between calls"),
     "random": (lambda: own_torch.Drops(always=True), "draws random"),

@@ -60,6 +60,35 @@ def test_a_value_that_is_not_finite_fails_at_any_tolerance(expected, bad, place)
     assert verdict(actual, expected, floor=1e30).reason
 
 
+@pytest.mark.parametrize("axes", [("batch", "sequence", 2), (2, "sequence", "batch")])
+@pytest.mark.parametrize("steps", [None, [0, 3]])
+def test_padded_steps_that_mean_nothing_are_not_compared(axes, steps):
+    """The second row has two valid steps of four; the oracle has NaN after them."""
+    ids = TensorSpec("ids", "int64", ("batch", "sequence"), 1, 9)
+    y = TensorSpec("y", "float32", axes)
+    spec = ModelSpec("m", "", (ids,), (y,), "m", padded="ids", valid_only=True)
+    case = Case({"sequence": 4}, 2)
+    values = np.arange(16.0).reshape(2, 4, 2)
+    expected = values.copy()
+    expected[1, 2:] = np.nan
+    turned = (0, 1, 2) if axes[0] == "batch" else (2, 1, 0)
+    whole = y.at_steps(expected.transpose(turned), None if steps is None else np.array(steps))
+    inputs = {"ids": np.array([[1, 2, 3, 4], [5, 6, 0, 0]])}
+
+    def judged(spec, changes):
+        actual = values.astype(np.float32).transpose(turned).copy()
+        for (row, step), value in changes.items():
+            actual.transpose(turned)[row, step, 1] = value
+        golden = GoldenCase(case, inputs, {"y": whole}, steps and np.array(steps), {"y": 1e-6})
+        (output,) = compare(spec, golden, [("y", actual)], ROW)
+        return output.reason
+
+    assert not judged(spec, {(1, 3): np.nan, (1, 2): 7e9})
+    assert judged(spec, {(1, 0): 99})
+    assert judged(spec, {(0, 3): np.nan})
+    assert judged(replace(spec, valid_only=False), {})
+
+
 def test_infinity_and_nan_in_the_same_places_conform():
     expected = np.array([[[np.inf, np.nan], [-np.inf, 1.0]]])
     assert not verdict(expected.astype(np.float32), expected).reason
