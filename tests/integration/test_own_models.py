@@ -514,7 +514,7 @@ def test_what_is_wrong_in_one_place_alone_is_found(masked, tmp_path, place):
 def test_what_the_cases_cover_is_in_the_report_and_on_the_card(masked):
     folder, report = masked
     evidence = report.results[0].evidence
-    assert evidence["coverage"] == {"tokens": [399, 399]}
+    assert evidence["coverage"]["values"] == {"tokens": [399, 399]}
     assert evidence["decisions"]["count"] >= 2
     assert store.read(folder / "golden").manifest["coverage"] == {"tokens": [399, 399]}
     card = (folder / "MODEL.md").read_text()
