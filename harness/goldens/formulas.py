@@ -22,7 +22,7 @@ MOST_PERMUTED = 2**32
 MOST_ENDS = 8
 RUN = 3
 """Steps that hold one value where values are repeated."""
-_ENDS, _NAN, _ONE, _OTHER, _ROUNDS = 1, 2, 3, 4, 4
+_ENDS, _NAN, _ONE, _OTHER, _EACH, _ROUNDS = 1, 2, 3, 4, 5, 4
 _LAST = 1 - 2.0**-24
 """The largest of the numbers that are drawn from [0, 1)."""
 
@@ -81,7 +81,7 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     values from place ``"first"`` on of a permutation of the range, which begins again at its end.
     With ``"ends"`` about half of the values are some of those listed. With ``"runs"`` values repeat
     along axis 1: the first row has one alone, others have runs of ``RUN`` steps. With ``"nan"`` one
-    of eight steps is NaN in every second row. With ``"spread"`` the values of each row, at each
+    of eight steps is NaN in every second row, all of it or some of its features. With ``"spread"`` the values of each row, at each
     place of the axes after the steps, are of one part of the range (``bands``), or one value of it
     (``corners``: of floats its low or high end).
     """
@@ -105,8 +105,7 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
         values[1:] = values[1:, steps - steps % RUN]
         values[:1] = values[:1, :1]
     if formula.get("nan"):
-        words = bits(2 * formula["seed"] + _NAN, shape[0] // 2 * shape[1])
-        values[1::2][(words >> np.uint64(61) == 0).reshape(-1, shape[1])] = np.nan
+        _put_nan(values[1::2], 2 * formula["seed"] + _NAN)
     if padded is not None:
         np.copyto(values, np.asarray(formula.get("padding", 0)).astype(dtype), where=padded)
     return values
@@ -153,6 +152,15 @@ def _permuted(formula: Formula, shape: Sequence[int], dtype: str, padded: Array 
     found = permutation(formula["permuted"], size, places.astype(np.uint64))
     values[read] = (low + found.astype(np.int64)).astype(dtype)
     return values
+
+
+def _put_nan(rows: Array, seed: int) -> None:
+    steps = bits(seed, rows.shape[0] * rows.shape[1]).reshape(
+        *rows.shape[:2], *[1] * (rows.ndim - 2)
+    )
+    each = bits(seed + _EACH, rows.size).reshape(rows.shape)
+    some = (each | steps << np.uint64(3)) >> np.uint64(63) == 1
+    rows[(steps >> np.uint64(61) == 0) & some] = np.nan
 
 
 def _spread(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
