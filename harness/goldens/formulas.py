@@ -81,9 +81,9 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     values from place ``"first"`` on of a permutation of the range, which begins again at its end.
     With ``"ends"`` about half of the values are some of those listed. With ``"runs"`` values repeat
     along axis 1: the first row has one alone, others have runs of ``RUN`` steps. With ``"nan"`` one
-    of eight steps is NaN in every second row, all of it or some of its features. With ``"spread"`` the values of each row, at each
-    place of the axes after the steps, are of one part of the range (``bands``), or one value of it
-    (``corners``: of floats its low or high end).
+    of eight steps is NaN in every second row, all of it or some of its features. With ``"spread"``
+    the values of each row, at each place of the axes after the steps, are of one part of the range
+    (``bands``), or one value of it (``corners``: of floats its low or high end).
     """
     if "constant" in formula:
         return np.full(shape, formula["constant"], dtype)

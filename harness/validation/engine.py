@@ -15,6 +15,7 @@ from harness.graphs import interface
 from harness.linting import linter
 from harness.linting.finding import Finding
 from harness.relations import judge as relations
+from harness.runtimes import decisions
 from harness.validation import cases
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
 
@@ -79,6 +80,9 @@ def _run(
         ):
             results.append(result)
             notify(job, result)
+    if job.decisions and job.model is not None:
+        inputs = (cases.golden_case(job, case, store).inputs for case in job.cases)
+        evidence["decisions"] = decisions.over(interface.read(str(job.model)), inputs)
     evidence = {"tolerance": job.runtime.row.evidence(), **evidence, **job.evidence}
     try:
         return _verdict(job.cell, {**session.evidence(), **evidence}, tuple(results))
