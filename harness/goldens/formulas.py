@@ -146,11 +146,15 @@ def permutation(seed: int, size: int, places: NDArray[np.uint64]) -> NDArray[np.
 def _permuted(formula: Formula, shape: Sequence[int], dtype: str, padded: Array | None) -> Array:
     low, size = int(formula["low"]), int(formula["high"]) - int(formula["low"])
     read = np.ones(shape, bool) if padded is None else ~padded
-    count = np.count_nonzero(read)
-    places = (formula.get("first", 0) + np.arange(count, dtype=np.uint64)) % np.uint64(size)
+    drawn = np.empty(np.count_nonzero(read), dtype)
+    first = formula.get("first", 0) % size
+    for start in range(0, drawn.size, _BLOCK):
+        stop = min(start + _BLOCK, drawn.size)
+        places = (first + np.arange(start, stop, dtype=np.uint64)) % np.uint64(size)
+        found = permutation(formula["permuted"], size, places)
+        drawn[start:stop] = (low + found.astype(np.int64)).astype(dtype)
     values = np.zeros(shape, dtype)
-    found = permutation(formula["permuted"], size, places.astype(np.uint64))
-    values[read] = (low + found.astype(np.int64)).astype(dtype)
+    values[read] = drawn
     return values
 
 
@@ -167,23 +171,28 @@ def _spread(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     """Return values of which those along axis 1 are alike."""
     low, span, seed = formula["low"], formula["high"] - formula["low"], 2 * formula["seed"]
     count = int(np.prod(shape, dtype=np.int64))
-    alike = [*shape[:1], *([1] if len(shape) > 1 else []), *shape[2:]]
-    among = int(np.prod(alike, dtype=np.int64))
-    one, other = (_unit(bits(seed + n, among)).reshape(alike) for n in (_ONE, _OTHER))
+    row, features = (int(np.prod(shape[axis:], dtype=np.int64)) for axis in (1, 2))
+    features = features if len(shape) > 1 else 1
+    among = shape[0] * features if shape else 1
+    one, other = (_unit(bits(seed + number, among)) for number in (_ONE, _OTHER))
     whole = formula.get("whole") or np.dtype(dtype).kind in "iu"
-    if formula["spread"] == "corners":
-        part = np.broadcast_to(one if whole else (one >= 0.5) * _LAST, shape)
-    else:
-        part = one + (other - one) * _unit(bits(seed, count)).reshape(shape)
-    values = low + span * part
-    return np.asarray(np.floor(values) if whole else values).astype(dtype)
+    values = np.empty(count, dtype)
+    for place, words in _blocks(seed, count):
+        flat = np.arange(place.start, place.stop)
+        alike = flat // row * features + flat % features
+        if formula["spread"] == "bands":
+            part = one[alike] + (other[alike] - one[alike]) * _unit(words)
+        else:
+            part = one[alike] if whole else (one[alike] >= 0.5) * _LAST
+        values[place] = np.floor(low + span * part) if whole else low + span * part
+    return values.reshape(shape)
 
 
 def _put_ends(values: Array, formula: Formula) -> None:
-    words = bits(2 * formula["seed"] + _ENDS, values.size).reshape(values.shape)
-    ends = np.asarray(formula["ends"]).astype(values.dtype)
-    which = (words >> np.uint64(8)) % np.uint64(len(ends))
-    np.copyto(values, ends[which], where=words >> np.uint64(63) == 0)
+    ends, flat = np.asarray(formula["ends"]).astype(values.dtype), values.reshape(-1)
+    for place, words in _blocks(2 * formula["seed"] + _ENDS, flat.size):
+        which = (words >> np.uint64(8)) % np.uint64(len(ends))
+        flat[place] = np.where(words >> np.uint64(63) == 0, ends[which], flat[place])
 
 
 def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
