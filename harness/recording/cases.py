@@ -122,10 +122,14 @@ def bounded(spec: ModelSpec, case: Case) -> Case:
 
     A batch of ``BATCHES`` stays as it is, and padding what it is.
     """
+    most = OUTPUT_VALUES // max(output_values(spec, replace(case, batch=1)), 1)
+    return replace(case, batch=min(case.batch, max(most, *BATCHES)))
+
+
+def output_values(spec: ModelSpec, case: Case) -> int:
+    """Return how many values the outputs have whose axes are the inputs'."""
     known = [t for t in spec.outputs if all(a in (BATCH, *case.lengths) for a in _named(t))]
-    values = sum(prod(tensor.shape(1, case.lengths)) for tensor in known)
-    batch = min(case.batch, max(OUTPUT_VALUES // max(values, 1), *BATCHES))
-    return replace(case, batch=batch)
+    return sum(prod(tensor.shape(case.batch, case.lengths)) for tensor in known)
 
 
 def _named(tensor: TensorSpec) -> list[str]:

@@ -16,6 +16,7 @@ from harness.graphs import interface
 from harness.linting import linter
 from harness.linting.finding import Finding
 from harness.relations import judge as relations
+from harness.runtimes import decisions
 from harness.validation import cases, floor
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
 from harness.validation.known_errors import KnownErrors
@@ -82,6 +83,9 @@ def _run(
         for result in relations.judge(name, *subject, partial(left_out.__setitem__, name)):
             results.append(result)
             notify(job, result)
+    if job.decisions and job.model is not None:
+        inputs = (cases.golden_case(job, case, store).inputs for case in job.cases)
+        evidence["decisions"] = decisions.over(interface.read(str(job.model)), inputs)
     evidence = {"tolerance": known.row.evidence(), **evidence, **known.evidence(), **job.evidence}
     evidence |= {"relations_left_out": left_out} if left_out else {}
     evidence |= {"padded_steps_left_out": padded} if (padded := cases.left_out(job, store)) else {}
