@@ -87,6 +87,7 @@ def main(argv: Sequence[str]) -> int:
     from harness import reports
     from harness.commands import options
     from harness.core import summary
+    from harness.core.escaping import line as escaped
     from harness.core.files import check_folder
     from harness.core.results import CellResult, Report
     from harness.reports import console, json_file, progress, table
@@ -142,8 +143,10 @@ def main(argv: Sequence[str]) -> int:
     failed = reports.write(report, args.report_dir)
     if args.json:
         print(json_file.dumps(report))
-    for name in () if args.quiet or report.partial else pipeline.without_a_case(prepared, report):
-        shown.print(f"relation {name} applies to no selected model and case", highlight=False)
+    silent = args.quiet or report.partial
+    for name, why in ({} if silent else pipeline.without_a_case(prepared, report)).items():
+        text = f"relation {name} applies to no selected model and case{f': {why}' if why else ''}"
+        shown.print(escaped(text), highlight=False, soft_wrap=True)
     for cell in pipeline.unmatched(prepared):
         print(f"{args.expectations}: {cell} is none of the cells of this run", file=sys.stderr)
     if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:

@@ -49,7 +49,8 @@ class Reference:
         inputs = cases.drawn(spec, case, zlib.crc32(case.id.encode()))[1]
         floors = {t.name: usual.noise_floor(t.name, case.lengths) for t in spec.outputs}
         scales = {t.name: usual.scale(t.name, case.lengths) for t in spec.outputs}
-        return GoldenCase(case, inputs, {}, None, floors, scales)
+        bands = usual.band_floors(case.lengths)
+        return GoldenCase(case, inputs, {}, None, floors, scales, band_floors=bands)
 
 
 def of(golden: Golden) -> Reference:
@@ -74,6 +75,6 @@ def by_graph(golden: Golden, net: Net, name: str) -> Reference:
         if failed:
             raise KeyError(case.case.id)
         outputs: Arrays = {t.name: np.asarray(values[t.name]) for t in golden.spec.outputs}
-        return replace(case, outputs=outputs, steps=None)
+        return replace(case, outputs=outputs, steps=None, projections={})
 
     return Reference(golden, complete, f"{name} in float64")

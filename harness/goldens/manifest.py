@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.core.errors import GoldenError, UsageError
 from harness.core.reading import read_json
-from harness.core.schema import Array, Case, Raggedness
+from harness.core.schema import Array, Case, Raggedness, RowLengths
 from harness.goldens.form import GoldenManifest, checked
 
 SCHEMA = 1
@@ -50,6 +50,8 @@ def hashes(form: GoldenManifest) -> dict[str, str]:
         case = entry.case
         stated |= {key(case, "input", name): about.sha256 for name, about in entry.inputs.items()}
         stated |= {key(case, "output", name): about.sha256 for name, about in entry.outputs.items()}
+        sums = entry.projections.items()
+        stated |= {key(case, "projection", name): about.sha256 for name, about in sums}
     return stated
 
 
@@ -64,7 +66,8 @@ def part(manifest: Mapping[str, Any], cases: Iterable[Case]) -> dict[str, Any]:
 
 def case_of(entry: Mapping[str, Any]) -> Case:
     raggedness, draw = Raggedness(entry["raggedness"]), entry.get("draw", 0)
-    return Case(entry["lengths"], entry["batch"], raggedness, draw=draw)
+    rows = RowLengths(entry.get("rows", RowLengths.FIRST))
+    return Case(entry["lengths"], entry["batch"], raggedness, draw=draw, rows=rows)
 
 
 def entry_of(case: Case) -> dict[str, Any]:
@@ -74,11 +77,12 @@ def entry_of(case: Case) -> dict[str, Any]:
         "batch": case.batch,
         "raggedness": case.raggedness.value,
         **({"draw": case.draw} if case.draw else {}),
+        **({} if case.rows is RowLengths.FIRST else {"rows": case.rows.value}),
     }
 
 
 def key(case: Case, kind: str, name: str) -> str:
-    """Return the key of an ``input`` or ``output`` among a golden's tensors."""
+    """Return the key of an ``input``, ``output`` or ``projection`` among a golden's tensors."""
     return f"{case.id}/{kind}/{name}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness.linting.finding import Finding
 from harness.relations import judge as relations
 from harness.validation import cases, floor
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
+from harness.validation.known_errors import KnownErrors
 
 
 def run(
@@ -70,16 +72,19 @@ def _run(
     except StageError as error:
         return _failed(job.cell, error, evidence)
     notify(job, Stage.RUN)
-    results = cases.results(job, session, store, notify, beside, ahead)
+    known = KnownErrors(job)
+    results = cases.results(job, session, store, notify, beside, ahead, known)
+    left_out: dict[str, str] = {}
     for name in job.relations:
         assert job.model is not None
         notify(job, name)
-        for result in relations.judge(
-            name, job.golden, job.cases, job.model, job.runtime.row, job.runtime, session
-        ):
+        subject = (job.golden, job.cases, job.model, known.row, job.runtime, session)
+        for result in relations.judge(name, *subject, partial(left_out.__setitem__, name)):
             results.append(result)
             notify(job, result)
-    evidence = {"tolerance": job.runtime.row.evidence(), **evidence, **job.evidence}
+    evidence = {"tolerance": known.row.evidence(), **evidence, **known.evidence(), **job.evidence}
+    evidence |= {"relations_left_out": left_out} if left_out else {}
+    evidence |= {"padded_steps_left_out": padded} if (padded := cases.left_out(job, store)) else {}
     try:
         return _verdict(job.cell, {**session.evidence(), **evidence}, tuple(results))
     except StageError as error:

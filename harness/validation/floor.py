@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from harness.core.results import CellResult, Status
 from harness.core.schema import Case, Raggedness, Stage
@@ -28,7 +27,7 @@ def held(result: CellResult, golden: Golden) -> CellResult:
     if "uncompared" not in golden.manifest:
         return result
     counts = compared(golden)
-    coverage = {**_mapping(result.evidence.get("coverage")), "compared": counts}
+    coverage = {"compared": counts, "values": golden.manifest.get("coverage", {})}
     result = replace(result, evidence={**result.evidence, "coverage": coverage})
     reason = lack(counts) if result.status is Status.PASS else ""
     if not reason:
@@ -69,7 +68,3 @@ def _lengths(cases: Sequence[Case]) -> set[tuple[str, int]]:
 
 def _paddings(cases: Sequence[Case]) -> set[Raggedness]:
     return {case.raggedness for case in cases}
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}

@@ -102,6 +102,7 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
         ours=False,
         declared=declared,
         evidence=evidence,
+        rounded=about.get("rounded", []),
         refused=refused,
     )
     return template, no_twin or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from harness.core.results import CaseResult, Cell
 from harness.core.schema import Case, GoldenCase, Runtime, Stage
 from harness.core.tolerance import Row
 from harness.goldens.store import Golden
+from harness.oracle.doubt import Doubt
 
 Complete = Callable[[GoldenCase], GoldenCase]
 """Makes a golden case with every step of one that stores some of them."""
@@ -50,7 +52,8 @@ class Ready(Planned):
     where outputs that were kept elsewhere stand for the runtime. ``complete`` makes a golden case
     with every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
     ``declared`` is set where the golden's specification is what the model has to declare, and does
-    not come from the model; ``evidence`` is reported beside the session's.
+    not come from the model; ``evidence`` is reported beside the session's. ``rounded`` are the
+    constants of the model that went through float32.
     """
 
     cases: Sequence[Case]
@@ -61,6 +64,14 @@ class Ready(Planned):
     relations: Sequence[str] = ()
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    rounded: Sequence[str] = ()
+
+    @cached_property
+    def doubt(self) -> Doubt | None:
+        """What a runtime in full precision may be off by for the model's sake; else None."""
+        if self.model is None or not self.runtime.row.full_precision:
+            return None
+        return Doubt(self.model, self.rounded)
 
     @property
     def path(self) -> Path:

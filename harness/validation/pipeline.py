@@ -151,14 +151,20 @@ def machine() -> dict[str, str | int]:
     return {**described, "not_limited": limits.not_kept()} if limits.not_kept() else described
 
 
-def without_a_case(prepared: Prepared, report: Report) -> list[str]:
-    """Return the selected relations that compared nothing in any of the cells that ran."""
+def without_a_case(prepared: Prepared, report: Report) -> dict[str, str]:
+    """Return the selected relations that compared nothing in any of the cells that ran, and why.
+
+    The reason is the first cell's; empty where the relation applies, to none of the cases.
+    """
     ran = [job for job, r in zip(prepared.jobs, report.results, strict=False) if r.cases]
+    why: dict[str, str] = {}
+    for result in reversed(report.results):
+        why |= result.evidence.get("relations_left_out", {})
     requested = dict.fromkeys(
         name for job in ran if isinstance(job, Ready) for name in job.relations
     )
     tried = {case.relation for result in report.results for case in result.cases}
-    return [name for name in requested if name not in tried]
+    return {name: why.get(name, "") for name in requested if name not in tried}
 
 
 def _subjects(selection: Selection) -> tuple[list[Subject], list[str]]:
@@ -183,7 +189,10 @@ def unmatched(prepared: Prepared) -> list[str]:
     return [row.cell for row in expectations.unused(prepared.own, ids)]
 
 
-def _every_step(source: Golden) -> Complete:
+def _every_step(source: Golden) -> Complete | None:
+    """Return what derives every step; None where the golden has them, if only by projection."""
+    if source.has_every_step and not source.has_weights:
+        return None
     complete: Complete | None = every_step.of(source)
     if complete is None:
         raise UsageError(f"--every-step: {source.spec.name} has no oracle here to derive steps by")

@@ -40,6 +40,7 @@ class SelectedCell:
     ours: bool = True
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    rounded: Sequence[str] = ()
     refused: str | None = None
 
 
@@ -71,6 +72,7 @@ def job(selected: SelectedCell, runtime: JudgedRuntime, place: Place | None = No
         example=selected.example,
         declared=selected.declared,
         evidence=selected.evidence,
+        rounded=selected.rounded,
     )
 
 

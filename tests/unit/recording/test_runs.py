@@ -14,6 +14,7 @@ class Net:
     """Doubles its input; refuses length 2, and from length 9 on float32 is far off."""
 
     class_name = "Net"
+    framework = "test"
 
     def move(self, change):
         self.changed = change
