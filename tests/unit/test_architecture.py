@@ -14,6 +14,7 @@ ROOMS = {
     "processes": "core",
     "goldens": "core typed_json",
     "graphs": "core",
+    "accounting": "core goldens graphs typed_json",
     "placing": "core graphs processes",
     "exporters": "core graphs",
     "relations": "core goldens graphs",

@@ -1,0 +1,278 @@
+"""The account: every parameter of a framework's model, and where its elements are in the export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+
+from harness.accounting import derive, doubts
+from harness.accounting.constants import Constant, Piece, collect, joined, kind, pieces
+from harness.accounting.doubts import Doubt
+from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
+from harness.accounting.formulas import parts
+from harness.accounting.search import Home, Pool, Rows
+from harness.core.schema import Array, Arrays
+from harness.goldens.manifest import sha256
+
+OF_TRAINING = ("num_batches_tracked", "seed_generator_state", "count")
+"""The last parts of the names of integers that only training reads."""
+QUANTISED = {"DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"}
+
+Probe = Callable[[Mapping[str, Array]], bool]
+"""Returns whether the framework's model, with these values, gives the same outputs to the bit."""
+
+
+def account(parameters: Arrays, model: onnx.ModelProto, probe: Probe | None = None) -> Account:
+    """Return where every parameter of a framework's model lies in the constants of its export.
+
+    With a ``probe`` what is not found is tried on the framework's model: whether it does anything.
+    """
+    return _Search(parameters, model, probe).account()
+
+
+class _Search:
+    """What is known so far of each parameter, and which elements of constants are explained."""
+
+    def __init__(self, parameters: Arrays, model: onnx.ModelProto, probe: Probe | None) -> None:
+        self.parameters, self.model, self.probe = parameters, model, probe
+        self.found = collect(model)
+        self.pool = Pool(pieces(self.found))
+        self.homes: dict[str, list[Home]] = {}
+        self.entries: dict[str, Parameter] = {}
+        self._blocks: dict[str, set[Block]] = {}
+
+    def account(self) -> Account:
+        self._copied()
+        self._in_rows()
+        self._derived()
+        self._doubtful()
+        self._left()
+        listed = tuple(self.entries[name] for name in self.parameters)
+        return Account(1, listed, tuple(self._without_source()))
+
+    def _open(self) -> list[str]:
+        return [name for name in self.parameters if name not in self.entries]
+
+    def _enter(
+        self, name: str, status: Status, how: str, home: Home | None = None, hashed: bool = False
+    ) -> None:
+        value = self.parameters[name]
+        place = (home.axes, home.blocks) if home else ((), ())
+        digest = None
+        if home:
+            for block in home.blocks:
+                self._blocks.setdefault(block.constant, set()).add(block)
+            if hashed:
+                digest = sha256(joined(self.found, home.blocks))
+        dtype = str(value.dtype)
+        self.entries[name] = Parameter(name, status, value.shape, dtype, how, *place, digest)
+
+    def _copied(self) -> None:
+        """Enter what is a whole constant, or one of the weights of a recurrent node.
+
+        The biases of a node have their gates in the order of the framework that its matrices have.
+        """
+        for name, value in self.parameters.items():
+            if value.dtype.kind in "iu" and parts(name)[-1] in OF_TRAINING:
+                self._enter(name, "unused", "is unused: only training reads it")
+        every = {name: list(self.pool.homes(self.parameters[name])) for name in self._open()}
+        orders: dict[str, set[str]] = {}
+        for name, homes in every.items():
+            if self.parameters[name].squeeze().ndim > 1:
+                for home in homes:
+                    if home.piece and home.piece.role in ("W", "R"):
+                        orders.setdefault(home.piece.node, set()).add(home.piece.order)
+        for name, homes in every.items():
+            ordered = [home for home in homes if _in(orders, home.piece)]
+            if ordered:
+                self.homes[name] = ordered
+                self._enter(name, "copied", f"→ {_labels(ordered)}", ordered[0])
+                for home in ordered:
+                    for block in home.blocks:
+                        self._blocks.setdefault(block.constant, set()).add(block)
+        wrong = {**doubts.strayed(self.homes), **doubts.doubled(self.homes)}
+        for name, doubt in wrong.items():
+            self._enter(name, doubt.status, doubt.text)
+
+    def _in_rows(self) -> None:
+        """Enter what lies in blocks of larger constants, or is split into several."""
+        self.rows: dict[str, Rows] = {}
+        for name in self._open():
+            value = self.parameters[name]
+            found = self._rows(value).best(value)
+            if found and found.share == 1 and found.telling and found.in_order and found.fits:
+                home = found.home()
+                if not any(self.found[name].weight_of for name in home.constants):
+                    self._enter(name, "copied", f"→ {home.label}{_blocks(home)}", home)
+
+    def _derived(self) -> None:
+        names = self._open()
+        free = Pool(piece for piece in self.pool.pieces if self._free(piece))
+        for name, text, home in derive.narrowed(self.parameters, names, free):
+            self._enter(name, "derived", f"= {text} → {home.label}", home, hashed=True)
+        names = self._open()
+        results = derive.derived(self.parameters, names, self.parameters, free)
+        for name, (formula, home) in results.known.items():
+            self._enter(name, "derived", f"in {formula} → {home.label}", home, hashed=True)
+        for name, near in results.near.items():
+            if name not in self.entries:
+                self._enter(name, "altered", near.text)
+
+    def _doubtful(self) -> None:
+        """Enter what is altered, misplaced or doubled, where nothing else may explain it."""
+        open_ = [name for name in self._open() if self._matters(name)]
+        found = {
+            name: doubts.of(value, self.pool, self._rows(value), self._free)
+            for name in open_
+            for value in [self.parameters[name]]
+        }
+        known = {name: doubt for name, doubt in found.items() if doubt}
+        nodes = {home.piece.node for homes in self.homes.values() for home in homes if home.piece}
+        for name, doubt in self._copies().items():
+            self._enter(name, doubt.status, doubt.text)
+        explained = len(known) == len([n for n in open_ if self.parameters[n].size > 1])
+        for name, doubt in known.items():
+            if doubt.home and self._own_order(doubt.home, nodes):
+                label = f"→ {doubt.home.label}, gates in an order of its own"
+                self._enter(name, "copied", label, doubt.home)
+            elif (doubt.sure or explained) and not self._same(name, doubt):
+                self._enter(name, doubt.status, doubt.text)
+
+    def _copies(self) -> dict[str, Doubt]:
+        """Return what is wrong with a second copy of a parameter that is also there as it is."""
+        spare = [p for p in self.pool.pieces if not {*self._blocks} & p.constants]
+        wrong = {}
+        for name, entry in self.entries.items():
+            if entry.status == "copied" and spare:
+                doubt = doubts.near(self.parameters[name], spare)
+                if doubt and doubt.sure and not self._same(name, doubt):
+                    wrong[name] = doubt
+        return wrong
+
+    def _own_order(self, home: Home, nodes: set[str]) -> bool:
+        """Return whether no weight of the same recurrent node has the framework's order."""
+        of_node = [n for c in home.constants for n, _ in self.found[c].weight_of]
+        return bool(of_node) and not any(
+            known.startswith(f"{node.output} ") for node in of_node for known in nodes
+        )
+
+    def _left(self) -> None:
+        """Enter what was not found: it does nothing, is missing, or nothing is proved of it."""
+        quantised = any(node.op_type in QUANTISED for node in self.model.graph.node)
+        for name in self._open():
+            value = self.parameters[name]
+            if not self._matters(name):
+                self._enter(name, "unused", "is unused: no output depends on it")
+            elif value.size and not np.any(value):
+                self._enter(name, "derived", "is zero everywhere, and is folded away")
+            elif quantised:
+                self._enter(name, "unproven", "is not accounted for: the graph is quantised")
+            elif value.size > 1 and not self._could_hold():
+                if self.probe and value.dtype.kind == "f":
+                    self._enter(name, "missing", "is missing: outputs depend on it")
+                else:
+                    text = "is unused: the graph is made of other parameters alone"
+                    self._enter(name, "unused", text)
+            else:
+                self._enter(name, "unproven", self._partly(value))
+
+    def _partly(self, value: Array) -> str:
+        """Return what is known of a parameter of which nothing is proved."""
+        found = self._rows(value).best(value)
+        if found is None or len(found.runs) != 1 or found.parameter.rows.shape[1] == 1:
+            return "is in no constant as it is, nor as a known formula gives it"
+        (first, end), axis = found.runs[0], found.parameter.axes[0]
+        return (
+            f"is there in part: {first} to {end - 1} of {len(found.owner)} along axis {axis} →"
+            f" {found.home().label}"
+        )
+
+    def _rows(self, value: Array) -> Rows:
+        """Return the rows of the constants that are not wholly some parameters'."""
+        if kind(value) not in self.rows:
+            some = {n: c for n, c in self.found.items() if self._explained(c) < c.array.size}
+            self.rows[kind(value)] = Rows(some, kind(value))
+        return self.rows[kind(value)]
+
+    def _matters(self, name: str) -> bool:
+        """Return whether outputs may depend on a parameter."""
+        value = self.parameters[name]
+        if self.probe is None or value.dtype.kind != "f":
+            return True
+        return not self.probe({name: _elsewhere(value)})
+
+    def _same(self, name: str, doubt: Doubt) -> bool:
+        """Return whether the model itself makes no difference between both values.
+
+        Some other value in the same places then shows that those places count.
+        """
+        if self.probe is None or doubt.instead is None:
+            return False
+        value = self.parameters[name]
+        third = np.where(doubt.instead == value, value, _elsewhere(value))
+        return self.probe({name: doubt.instead}) and not self.probe({name: third})
+
+    def _free(self, piece: Piece) -> bool:
+        constants = [self.found[name] for name in piece.constants]
+        return any(self._explained(constant) < constant.array.size for constant in constants) and (
+            not piece.node or not self._blocks_of(piece) & {*piece.blocks}
+        )
+
+    def _blocks_of(self, piece: Piece) -> set[Block]:
+        return {block for name in piece.constants for block in self._blocks.get(name, set())}
+
+    def _explained(self, constant: Constant) -> int:
+        blocks = self._blocks.get(constant.name, set())
+        return sum(block.rows * block.width for block in blocks)
+
+    def _could_hold(self) -> bool:
+        """Return whether there is a float constant without a source, but for usual scalars."""
+        return any(
+            constant.array.size > 1
+            or float(f"{float(constant.array):.4g}") != float(constant.array)
+            for constant in self._unsourced(0)
+        )
+
+    def _unsourced(self, least: int) -> list[Constant]:
+        return [
+            constant
+            for name, constant in self.found.items()
+            if name not in self._blocks
+            and constant.array.dtype.kind == "f"
+            and constant.array.size > least
+        ]
+
+    def _without_source(self) -> list[Unsourced]:
+        return [Unsourced(c.name, c.shape) for c in self._unsourced(1)]
+
+
+def _in(orders: Mapping[str, set[str]], piece: Piece | None) -> bool:
+    """Return whether a piece has the order of gates that the matrices of its node have."""
+    if piece is None or not piece.order:
+        return True
+    return piece.order in orders.get(piece.node, {piece.order})
+
+
+def _labels(homes: list[Home]) -> str:
+    labels = list(dict.fromkeys(home.label for home in homes))
+    more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+    return labels[0] + more
+
+
+def _blocks(home: Home) -> str:
+    return f", {len(home.blocks)} blocks" if len(home.blocks) > 1 else ", a part of it"
+
+
+def _usual(scalar: Array) -> bool:
+    """Return whether a scalar is a number of few digits, such as an epsilon."""
+    return bool(np.asarray(f"{float(scalar):.4g}").astype(scalar.dtype) == scalar)
+
+
+def _elsewhere(value: Array) -> Array:
+    """Return other values of about the same size."""
+    moved = value.astype(np.float64) * 1.25 + 0.0625 * (1 + np.arange(value.size) % 7).reshape(
+        value.shape
+    )
+    return moved.astype(value.dtype)
