@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from harness.core.bands import band_of
+from harness.core.projection import Projection, projected
 from harness.core.results import OutputComparison
 from harness.core.schema import Array, GoldenCase, ModelSpec, TensorSpec
-from harness.core.tolerance import DEFAULT_ROW, Row, output_dtype, scale_of, tolerance
+from harness.core.tolerance import DEFAULT_ROW, Row, output_dtype, scale_of, tolerance, tolerances
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -42,12 +45,19 @@ def compare(
 ) -> tuple[OutputComparison, ...]:
     """Compare every output, in which ``structure`` finds no difference, with the oracle's.
 
-    An output whose ``reason`` is not empty does not conform.
+    An output whose ``reason`` is not empty does not conform. The steps that a golden does not hold
+    are compared by their projection, where it has one.
     """
     arrays = dict(actual)
-    return tuple(
-        _output(t, arrays[t.name], golden.outputs[t.name], golden, row) for t in spec.outputs
-    )
+    compared = []
+    for tensor in spec.outputs:
+        value = arrays[tensor.name]
+        output = _output(tensor, value, golden.outputs[tensor.name], golden, row)
+        projection = golden.projections.get(tensor.name)
+        if projection is not None and golden.steps is not None:
+            output = _with_projection(tensor, value, projection, output, row)
+        compared.append(output)
+    return tuple(compared)
 
 
 def _output(
@@ -57,9 +67,11 @@ def _output(
     if np.dtype(tensor.dtype).kind == "O":
         actual, expected = _coded(actual, expected)
     finite_golden = bool(np.isfinite(expected).all())
-    stray = "" if np.isfinite(actual).all() or not finite_golden else _not_finite(actual)
     steps, axis = golden.steps, tensor.step_axis
     all_steps = 1 if axis is None else actual.shape[axis]
+    # infinity or NaN at a step that is not held shows in the projection, where there is one
+    seen = tensor.at_steps(actual, steps) if tensor.name in golden.projections else actual
+    stray = "" if np.isfinite(seen).all() or not finite_golden else _not_finite(seen)
     actual = tensor.at_steps(actual, steps)
     apart = actual != expected
     actual, expected = actual.astype(np.float64), expected.astype(np.float64)
@@ -69,13 +81,23 @@ def _output(
     error[finite] = np.abs(actual[finite] - expected[finite])
     error = np.maximum(error, apart) if exact else error
     disagreeing: Any = () if all_finite else np.argwhere(~(finite | _same(actual, expected)))
-    scale = scale_of(golden.scale.get(tensor.name, 0.0), expected)
     floor = golden.noise_floor[tensor.name]
     expected_error = golden.expected_error.get(tensor.name, 0.0)
-    allowed = 0.0 if exact else tolerance(row, floor, scale) + expected_error
-    largest = float(error.max(initial=0.0))
+    floors = golden.band_floors.get(tensor.name)
+    at_worst: tuple[int, ...]
+    if floors is None or exact or row.full_precision:
+        scale = scale_of(golden.scale.get(tensor.name, 0.0), expected)
+        allowed = 0.0 if exact else tolerance(row, floor, scale) + expected_error
+        at_worst = _argmax(error)
+    else:
+        by_value = floors[band_of(expected)]
+        allowances = tolerances(row, by_value, expected) + expected_error
+        at_worst = _argmax(error / allowances)
+        allowed = float(allowances[at_worst]) if error.size else 0.0
+        floor = float(by_value[at_worst]) if error.size else floor
+    largest = float(error[at_worst]) if error.size else 0.0
     ratio = largest / allowed if allowed > 0 else largest
-    worst = _index(disagreeing[0] if len(disagreeing) else _argmax(error))
+    worst = _index(disagreeing[0]) if len(disagreeing) else at_worst
     if axis is not None and worst and steps is not None:
         worst = (*worst[:axis], int(steps[worst[axis]]), *worst[axis + 1 :])
     reason = stray
@@ -96,6 +118,42 @@ def _output(
         reason=reason,
         steps=all_steps,
         steps_compared=1 if axis is None else actual.shape[axis],
+    )
+
+
+def _with_projection(
+    tensor: TensorSpec, actual: Array, projection: Projection, output: OutputComparison, row: Row
+) -> OutputComparison:
+    """Return how an output compares at all steps, from how it does at the stored ones.
+
+    Its figures are those of the worst sum where that is farther out than the worst value.
+    """
+    output = replace(output, steps_compared=output.steps)
+    sums = projected(tensor, actual, projection.squash)
+    if sums.dtype.kind != "f":
+        error = (sums != projection.sums).astype(np.float64)
+        allowed = 0.0
+    else:
+        error = np.abs(sums - projection.sums)
+        allowed = tolerance(row, projection.noise, float(np.abs(projection.sums).max(initial=0)))
+    largest = float(error.max(initial=0.0))
+    ratio = largest / allowed if allowed > 0 else largest
+    if output.reason or ratio <= output.ratio:
+        return output
+    batch, step = _argmax(error)
+    beyond = ratio > (1.0 if allowed > 0 else 0.0)
+    how = f"{largest:.3g} is {ratio:.3g} times the tolerance {allowed:.3g}"
+    return replace(
+        output,
+        max_abs=largest,
+        noise_floor=projection.noise,
+        tolerance=allowed,
+        ratio=ratio,
+        worst_index=(batch, step),
+        worst_step=step,
+        reason=f"at step {step} of row {batch}, the error of the projection, {how}"
+        if beyond
+        else "",
     )
 
 

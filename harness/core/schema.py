@@ -210,6 +210,9 @@ class GoldenCase:
     is, for each output, the largest absolute error of the framework's own float32 runs at
     these lengths, ``scale`` its largest computed value at lengths like these, ``expected_error``
     how far the expected output itself may be from the exact one: 0 where it is not named.
+    ``band_floors`` has, for outputs whose errors were recorded by magnitude, the noise floor of a
+    value in each of ``core.bands``' bands; ``projections`` the ``core.projection.Projection`` of
+    outputs of which only some steps are held.
     """
 
     case: Case
@@ -219,6 +222,8 @@ class GoldenCase:
     noise_floor: Mapping[str, float]
     scale: Mapping[str, float] = field(default_factory=dict)
     expected_error: Mapping[str, float] = field(default_factory=dict)
+    band_floors: Mapping[str, Array] = field(default_factory=dict)
+    projections: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Session(Protocol):

@@ -77,3 +77,14 @@ def tolerance(row: Row, noise_floor: float, scale: float) -> float:
     if row.full_precision:
         return row.k * max(scale, float(np.finfo(np.float32).tiny))
     return row.k * max(noise_floor, one_ulp(scale))
+
+
+def tolerances(row: Row, noise_floors: Array, expected: Array) -> Array:
+    """Return the tolerance of each value: ``k * max(its noise floor, one float32 ulp of it)``.
+
+    ``noise_floors`` are those of values of the same magnitude.
+    """
+    limits = np.finfo(np.float32)
+    sizes = np.where(np.isfinite(expected), np.abs(expected), 0.0)
+    sizes = np.clip(sizes, limits.tiny, limits.max / 2).astype(np.float32)
+    return np.asarray(row.k * np.maximum(noise_floors, np.spacing(sizes).astype(np.float64)))

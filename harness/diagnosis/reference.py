@@ -49,7 +49,8 @@ class Reference:
         inputs = cases.drawn(spec, case, zlib.crc32(case.id.encode()))[1]
         floors = {t.name: usual.noise_floor(t.name, case.lengths) for t in spec.outputs}
         scales = {t.name: usual.scale(t.name, case.lengths) for t in spec.outputs}
-        return GoldenCase(case, inputs, {}, None, floors, scales)
+        bands = usual.band_floors(case.lengths)
+        return GoldenCase(case, inputs, {}, None, floors, scales, band_floors=bands)
 
 
 def of(golden: Golden) -> Reference:

@@ -135,13 +135,11 @@ class KerasModel:
         }
 
     def move(self, change: Callable[[Arrays], Arrays]) -> None:
-        """Set the floating-point parameters to ``change(initial ones)``, in both precisions."""
+        """Set the float32 parameters to ``change(initial ones)``; those in float64 stay."""
         first = {str(n): v for n, v in enumerate(self._start)}
         floats = {n: v for n, v in first.items() if v.dtype == np.float32}
         moved = [{**first, **change(floats)}[str(n)] for n in range(len(self._start))]
         self.model.set_weights(moved)
-        if self._wide is not None:
-            self._wide.set_weights(moved)
 
     def _tensors(self, inputs: Arrays, wide: bool) -> list[Any]:
         arrays = [inputs[name] for name in self._names]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -76,6 +77,7 @@ class TorchModel:
                 raise UsageError(f"{kind}: {name} is not float32; export float32")
         self._module = module
         self._wide: Any = None
+        self._mode: Any = None
         self._start = {name: value.detach().clone() for name, value in _tensors(module)}
         self._names: tuple[str, ...] = ()
 
@@ -131,17 +133,9 @@ class TorchModel:
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
         """Return the outputs, named as the model does, else ``""``; float64 where ``wide``."""
-        module = self._widened() if wide else self._module
-        arguments = [torch.from_numpy(np.array(inputs[name])) for name in self._names]
-        if wide:
-            arguments = [a.double() if a.is_floating_point() else a for a in arguments]
-        with torch.inference_mode(), _precision(wide), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                result = _call(module, self._names, arguments, self._program is None)
-            except torch.jit.Error as error:
-                raise RuntimeError(_last_line(error)) from None
-        named = _named_outputs(result)
+        if wide and self._mode is None:
+            self._mode = self._cheapest_mode(inputs)
+        named = self._outputs(inputs, self._mode if wide else None)
         for name, value in named:
             if not isinstance(value, Tensor):
                 which = f"output {name}" if name else "an output"
@@ -150,17 +144,50 @@ class TorchModel:
                 raise UsageError(f"{self.class_name} gives float32 for a float64 input")
         return [(name, value.numpy()) for name, value in named]
 
+    def _outputs(self, inputs: Arrays, mode: Any) -> list[tuple[str, Any]]:
+        """Return what the model gives in float32 or, under a ``mode`` that widens, in float64."""
+        wide = mode is not None
+        module = self._widened() if wide else self._module
+        arguments = [torch.from_numpy(np.array(inputs[name])) for name in self._names]
+        if wide:
+            arguments = [a.double() if a.is_floating_point() else a for a in arguments]
+        with torch.inference_mode(), _precision(mode), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                result = _call(module, self._names, arguments, self._program is None)
+            except torch.jit.Error as error:
+                raise RuntimeError(_last_line(error)) from None
+        return _named_outputs(result)
+
+    def _cheapest_mode(self, inputs: Arrays) -> Any:
+        """Return the mode that widens the model's own calls where it gives what ``_Wider`` does.
+
+        That one sees every operator, at a cost: a recurrent layer is many of them for each step.
+        """
+        try:
+            every = dict(self._outputs(inputs, _Wider))
+            calls = dict(self._outputs(inputs, _WiderCalls))
+        except Exception:
+            return _Wider
+        same = every.keys() == calls.keys() and all(
+            isinstance(value, Tensor)
+            and value.dtype == calls[name].dtype
+            and value.shape == calls[name].shape
+            and torch.allclose(value, calls[name], 1e-11, 1e-11, equal_nan=True)
+            for name, value in every.items()
+        )
+        return _WiderCalls if same else _Wider
+
     def parameters(self) -> Arrays:
         return {name: value.numpy() for name, value in self._start.items()}
 
     def move(self, change: Callable[[Arrays], Arrays]) -> None:
-        """Set the floating-point parameters to ``change(initial ones)``, in both precisions."""
+        """Set the float32 parameters to ``change(initial ones)``; those in float64 stay."""
         moved = change({n: v for n, v in self.parameters().items() if v.dtype == np.float32})
         with torch.no_grad():
-            for module in (self._module, self._widened()):
-                for name, value in _tensors(module):
-                    if name in moved:
-                        value.copy_(torch.from_numpy(np.asarray(moved[name])))
+            for name, value in _tensors(self._module):
+                if name in moved:
+                    value.copy_(torch.from_numpy(np.asarray(moved[name])))
 
     def _widened(self) -> Any:
         if self._wide is None:
@@ -276,16 +303,26 @@ class _Wider(TorchDispatchMode):  # type: ignore[misc]
         return func(*pytree.tree_map(_wider, args), **pytree.tree_map(_wider, dict(kwargs or {})))
 
 
+class _WiderCalls(TorchFunctionMode):  # type: ignore[misc]
+    """Replaces float32 by float64 in every call that a module's own Python code makes."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        func = Tensor.double if func is Tensor.float else func
+        return func(*pytree.tree_map(_wider, args), **pytree.tree_map(_wider, dict(kwargs or {})))
+
+
 @contextmanager
-def _precision(wide: bool) -> Iterator[None]:
-    """Compute in float64 where ``wide``, whatever the model's own code asks for."""
-    if not wide:
+def _precision(mode: Any) -> Iterator[None]:
+    """Compute in float64 under a ``mode`` that widens, whatever the model's own code asks for."""
+    if mode is None:
         yield
         return
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _Wider():
+        with mode():
             yield
     finally:
         torch.set_default_dtype(before)

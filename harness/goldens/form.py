@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
+from harness.core import bands
 from harness.core.errors import UsageError
 from harness.core.names import check_path_part, check_printable
 from harness.core.schema import Axis, Case, ModelSpec, PaddedSteps, Raggedness, TensorSpec
@@ -28,6 +29,8 @@ Count = Annotated[int, Meta(ge=1, le=2**40)]
 Seed = Annotated[int, Meta(ge=0, le=2**62)]
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Noise = Annotated[float, Meta(ge=0)]
+Band = Annotated[int, Meta(ge=bands.LOWEST, le=bands.HIGHEST)]
+Positive = Annotated[float, Meta(gt=0)]
 Dtype = Literal[DTYPES]  # type: ignore[valid-type]
 Number = bool | int | float
 
@@ -69,7 +72,18 @@ class Input(Struct, forbid_unknown_fields=True):
 
 
 class Output(Struct, forbid_unknown_fields=True):
+    """An output; each of ``bands`` is a band, the number of its values and their noise."""
+
     sha256: Hash
+    noise: Noise
+    bands: list[tuple[Band, Size, Noise]] = []
+
+
+class Projected(Struct, forbid_unknown_fields=True):
+    """The sums of an output's values at every step (``core.projection``)."""
+
+    sha256: Hash
+    squash: Positive
     noise: Noise
 
 
@@ -83,6 +97,7 @@ class Entry(Struct, forbid_unknown_fields=True, dict=True):
     inputs: dict[str, Input]
     outputs: dict[str, Output]
     draw: Size = 0
+    projections: dict[str, Projected] = {}
 
     @cached_property
     def case(self) -> Case:
@@ -228,8 +243,17 @@ def _problems(spec: ModelSpec, entry: Entry) -> Iterator[str]:
         if problem := formula.refusal(entry.batch):
             yield f"input {tensor.name}: {problem}"
     for tensor in spec.outputs:
-        if np.dtype(tensor.dtype).kind != "f" and entry.outputs[tensor.name].noise:
+        about, exact = entry.outputs[tensor.name], np.dtype(tensor.dtype).kind != "f"
+        projected = entry.projections.get(tensor.name)
+        if exact and (about.noise or about.bands or (projected and projected.noise)):
             yield f"output {tensor.name} has noise; it is {tensor.dtype} and has to be exact"
+        if any(noise > about.noise for _, _, noise in about.bands):
+            yield f"output {tensor.name} has a band with more noise than the whole"
+    along = [tensor.name for tensor in spec.outputs if tensor.step_axis is not None]
+    if unknown := [name for name in entry.projections if name not in along]:
+        yield f"a projection of {unknown[0]}; outputs with steps are {', '.join(along) or 'none'}"
+    if entry.projections and entry.steps is None:
+        yield "projections, though every step is held"
     if entry.steps is not None:
         yield from _step_problems(spec, entry, entry.steps)
 

@@ -50,6 +50,8 @@ def hashes(form: GoldenManifest) -> dict[str, str]:
         case = entry.case
         stated |= {key(case, "input", name): about.sha256 for name, about in entry.inputs.items()}
         stated |= {key(case, "output", name): about.sha256 for name, about in entry.outputs.items()}
+        sums = entry.projections.items()
+        stated |= {key(case, "projection", name): about.sha256 for name, about in sums}
     return stated
 
 
@@ -67,7 +69,7 @@ def case_of(entry: Mapping[str, Any]) -> Case:
 
 
 def key(case: Case, kind: str, name: str) -> str:
-    """Return the key of an ``input`` or ``output`` among a golden's tensors."""
+    """Return the key of an ``input``, ``output`` or ``projection`` among a golden's tensors."""
     return f"{case.id}/{kind}/{name}"
 
 

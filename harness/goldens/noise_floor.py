@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness.core import bands
+from harness.core.bands import MEANINGFUL, Bands
 from harness.core.schema import Array, Arrays, Lengths
 from harness.core.tolerance import one_ulp
 
 DRAWS = 8
 """Float32 runs that measure a noise floor: the largest error of a single run is chance."""
+JITTERED = 3
+"""Float32 runs of a user model; the floor is that of many cases at like lengths together."""
 NEARBY = 2.0**-18
 """By how much of their size weights are moved for another run with other rounding errors."""
-MEANINGFUL = 1e-3
-"""The largest noise, as a part of the output's scale, at which a comparison means something."""
 ENOUGH = 8
 """The cases that a median or a largest value is taken of, at least."""
 
@@ -23,7 +25,8 @@ class Usual:
     """The cases of one golden: their lengths and, for each output, a figure of every case.
 
     ``noise`` holds largest absolute float32 errors, ``largest`` largest absolute values that
-    were computed (``tolerance.rounded_scale``).
+    were computed (``tolerance.rounded_scale``), ``by_band`` the errors by the values' magnitude,
+    for the outputs whose errors were recorded so.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Usual:
         cases: Sequence[Lengths],
         noise: Mapping[str, Sequence[float]],
         largest: Mapping[str, Sequence[float]],
+        by_band: Mapping[str, Sequence[Bands]] | None = None,
     ) -> None:
         self._axes = tuple(cases[0])
         every = np.array([[lengths[axis] for axis in self._axes] for lengths in cases], np.int64)
@@ -44,6 +48,8 @@ class Usual:
         self._outputs = list(noise)
         self._noise = np.array([noise[name] for name in self._outputs])
         self._largest = np.array([largest[name] for name in self._outputs])
+        self._by_band = by_band or {}
+        self._bands: dict[tuple[int, ...], dict[str, Array]] = {}
         self._floors: dict[tuple[int, ...], dict[str, float]] = {}
         self._scales: dict[tuple[int, ...], dict[str, float]] = {}
 
@@ -61,6 +67,25 @@ class Usual:
         rounds at the output's scale.
         """
         return self._of(lengths)[1][output]
+
+    def band_floors(self, lengths: Lengths) -> dict[str, Array]:
+        """Return, for each output recorded so, the noise floor of a value in each band, [COUNT].
+
+        It is the largest error of the values of that magnitude at lengths like these.
+        """
+        sizes = tuple(lengths[axis] for axis in self._axes)
+        if sizes not in self._bands:
+            near = np.flatnonzero(self._near(sizes)).tolist()
+            self._bands[sizes] = {
+                name: bands.floors(bands.merged(by_case[n] for n in near))
+                for name, by_case in self._by_band.items()
+            }
+        return self._bands[sizes]
+
+    def at_like_lengths(self, figures: Sequence[float], lengths: Lengths) -> float:
+        """Return the largest of one figure of every case, at lengths like these."""
+        near = self._near(tuple(lengths[axis] for axis in self._axes))
+        return float(np.asarray(figures)[near].max())
 
     def _of(self, lengths: Lengths) -> tuple[dict[str, float], dict[str, float]]:
         """Return both figures of every output, the same for all cases of the same lengths."""
@@ -94,6 +119,25 @@ class Usual:
 def drowns(noise: float, scale: float) -> bool:
     """Return whether rounding moves an output by more than ``MEANINGFUL`` of its scale."""
     return not noise <= MEANINGFUL * max(scale, one_ulp(scale))
+
+
+def jittered(values: Arrays, draw: int) -> Arrays:
+    """Return float32 arrays whose values are each moved by up to one ulp; draw 0 moves none.
+
+    So a float32 run has other rounding errors, and one that shows how far it amplifies them,
+    without a float64 run at the same values. Whole numbers stay: they are counts, marks or fills.
+    """
+    if draw == 0:
+        return values
+    rng = np.random.default_rng(draw)
+    return {name: _jittered(value, rng) for name, value in values.items()}
+
+
+def _jittered(value: Array, rng: np.random.Generator) -> Array:
+    moves = rng.integers(-1, 2, value.shape, np.int8)
+    with np.errstate(invalid="ignore"):
+        moved = value + moves * np.spacing(np.abs(value))
+        return np.where(value == np.rint(value), value, moved).astype(value.dtype)
 
 
 def nearby(parameters: Arrays, draw: int) -> Arrays:

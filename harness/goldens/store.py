@@ -9,7 +9,7 @@ SHA-256 of every tensor and of itself, and where it all came from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from harness.core.bands import Bands
 from harness.core.errors import GoldenError, UsageError
 from harness.core.files import replacing
+from harness.core.projection import Projection
 from harness.core.reading import TENSOR_BYTES, check_inside, read_bytes
 from harness.core.schema import Array, Arrays, Case, GoldenCase, ModelSpec
 from harness.core.tolerance import rounded_scale
@@ -36,7 +38,11 @@ INLINE_BYTES = 128
 
 @dataclass(frozen=True)
 class RecordedCase:
-    """What ``write`` takes of one case: its formulas, inputs, outputs and float32 errors."""
+    """What ``write`` takes of one case: its formulas, inputs, outputs and float32 errors.
+
+    ``bands`` are the errors by magnitude, of the outputs that have them; ``projections`` the sums
+    of every step where only some are stored.
+    """
 
     case: Case
     formulas: Mapping[str, Formula]
@@ -44,6 +50,8 @@ class RecordedCase:
     outputs: Arrays
     steps: Array | None
     noise: Mapping[str, float]
+    bands: Mapping[str, Bands] = field(default_factory=dict)
+    projections: Mapping[str, Projection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,30 @@ class Golden:
         outputs = {name: self.tensors[key(case, "output", name)] for name in names}
         floors = {name: self.usual.noise_floor(name, case.lengths) for name in names}
         scales = {name: self.usual.scale(name, case.lengths) for name in names}
-        return GoldenCase(case, inputs, outputs, steps, floors, scales)
+        by_band = self.usual.band_floors(case.lengths)
+        sums = {
+            name: Projection(self.tensors[key(case, "projection", name)], about["squash"], floor)
+            for name, about, floor in self._projections(case)
+        }
+        return GoldenCase(
+            case, inputs, outputs, steps, floors, scales, band_floors=by_band, projections=sums
+        )
+
+    def _projections(self, case: Case) -> Iterator[tuple[str, Mapping[str, Any], float]]:
+        """Yield each projected output of a case: its name, its entry and its noise floor."""
+        every = [entry.get("projections", {}) for _, entry in self._recorded.values()]
+        for name, about in self._recorded[case.id][1].get("projections", {}).items():
+            noises = [entry[name]["noise"] if name in entry else 0.0 for entry in every]
+            yield name, about, self.usual.at_like_lengths(noises, case.lengths)
+
+    @property
+    def has_every_step(self) -> bool:
+        """Whether each case holds every step of its outputs, or a projection of every step."""
+        names = {tensor.name for tensor in self.spec.outputs if tensor.step_axis is not None}
+        return all(
+            entry["steps"] is None or names <= set(entry.get("projections", ()))
+            for _, entry in self._recorded.values()
+        )
 
     def _evaluated(self, place: str, formula: Formula, shape: tuple[int, ...], dtype: str) -> Array:
         try:
@@ -144,6 +175,11 @@ class Golden:
             [case.lengths for case in cases],
             {name: [float(e["outputs"][name]["noise"]) for e in entries] for name in names},
             {name: [largest(case, name) for case in cases] for name in names},
+            {
+                name: [_bands(entry["outputs"][name]) for entry in entries]
+                for name in names
+                if all("bands" in entry["outputs"][name] for entry in entries)
+            },
         )
 
     @cached_property
@@ -255,6 +291,10 @@ def goldens(root: Path) -> Iterator[Path]:
     return (folder for folder in folders if not folder.name.startswith("."))
 
 
+def _bands(output: Mapping[str, Any]) -> Bands:
+    return {band: (count, noise) for band, count, noise in output["bands"]}
+
+
 def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
     """Return a case's entry in the manifest and add what is stored of it to ``tensors``."""
     case = recorded.case
@@ -266,7 +306,15 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
     outputs: dict[str, Any] = {}
     for name, value in recorded.outputs.items():
         outputs[name] = {"sha256": sha256(value), "noise": recorded.noise[name]}
+        if name in recorded.bands:
+            bands = recorded.bands[name].items()
+            outputs[name]["bands"] = [[band, *figures] for band, figures in bands]
         tensors[key(case, "output", name)] = np.asarray(value, order="C")
+    projections: dict[str, Any] = {}
+    for name, about in recorded.projections.items():
+        tensors[key(case, "projection", name)] = about.sums
+        figures = {"squash": about.squash, "noise": about.noise}
+        projections[name] = {"sha256": sha256(about.sums), **figures}
     return {
         "lengths": dict(case.lengths),
         "batch": case.batch,
@@ -275,4 +323,5 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
         "steps": None if recorded.steps is None else recorded.steps.tolist(),
         "inputs": inputs,
         "outputs": outputs,
+        **({"projections": projections} if projections else {}),
     }

@@ -9,9 +9,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from harness.core.bands import drowned
 from harness.core.errors import GoldenError, UsageError, one_line
 from harness.core.reading import TENSOR_BYTES, check_file, check_inside
-from harness.core.schema import Array, Arrays, TensorSpec
+from harness.core.schema import BATCH, Array, Arrays, TensorSpec
 from harness.goldens.form import Entry, GoldenManifest
 from harness.goldens.manifest import hashes, key, sha256
 from harness.goldens.noise_floor import Usual, drowns
@@ -68,6 +69,11 @@ def check_tensors(folder: Path, form: GoldenManifest, tensors: Arrays) -> None:
                 raise GoldenError(f"{folder}: of the case tensors, {place!r} is missing")
             _check_form(folder, place, tensors[place], dtype, shape)
             compared[tensor.name] += tensors[place].size
+        for place, dtype, sums in _projected(entry, spec.outputs):
+            if place not in tensors:
+                raise GoldenError(f"{folder}: of the case tensors, {place!r} is missing")
+            _check_form(folder, place, tensors[place], dtype, sums)
+            _check_finite(folder, place, tensors[place])
     if empty := [name for name, size in compared.items() if not size]:
         raise GoldenError(f"{folder}: output {empty[0]!r} has no value in any case to compare with")
 
@@ -76,17 +82,27 @@ def check_noise(folder: Path, form: GoldenManifest, tensors: Arrays, usual: Usua
     """Raise GoldenError where a noise floor is larger than recording allows: all would pass."""
     for entry in form.cases:
         for name, about in entry.outputs.items():
+            if found := drowned({band: (n, noise) for band, n, noise in about.bands}):
+                raise _meaningless(folder, name, entry, *found)
             scale = usual.scale(name, entry.lengths)
             if not drowns(about.noise, scale):
                 continue
             value = tensors[key(entry.case, "output", name)]
             scale = max(scale, float(np.abs(value[np.isfinite(value)]).max(initial=0)))
             if drowns(about.noise, scale):
-                raise GoldenError(
-                    f"{folder}: the noise of {name!r} in case {entry.case.id} is {about.noise:.3g},"
-                    f" more than a thousandth of its scale, {scale:.3g}; a comparison would mean"
-                    " nothing"
-                )
+                raise _meaningless(folder, name, entry, about.noise, scale)
+        for name, projection in entry.projections.items():
+            sums = tensors[key(entry.case, "projection", name)]
+            scale = float(np.abs(sums).max(initial=0))
+            if drowns(projection.noise, scale):
+                raise _meaningless(folder, name, entry, projection.noise, scale)
+
+
+def _meaningless(folder: Path, name: str, entry: Entry, noise: float, scale: float) -> GoldenError:
+    return GoldenError(
+        f"{folder}: the noise of {name!r} in case {entry.case.id} is {noise:.3g}, more than a"
+        f" thousandth of its scale, {scale:.3g}; a comparison would mean nothing"
+    )
 
 
 def _expected(
@@ -100,6 +116,23 @@ def _expected(
             if entry.steps is not None and tensor.step_axis is not None:
                 shape[tensor.step_axis] = len(entry.steps)
         yield key(entry.case, kind, tensor.name), dtype, shape
+
+
+def _projected(
+    entry: Entry, tensors: tuple[TensorSpec, ...]
+) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield the key, the dtype and the shape of each projection of a case."""
+    for tensor in tensors:
+        if tensor.name in entry.projections and (axis := tensor.step_axis) is not None:
+            steps = tensor.shape(entry.batch, entry.lengths)[axis]
+            rows = entry.batch if BATCH in tensor.axes else 1
+            dtype = "float64" if tensor.dtype.startswith("float") else "int64"
+            yield key(entry.case, "projection", tensor.name), dtype, [rows, steps]
+
+
+def _check_finite(folder: Path, place: str, value: Array) -> None:
+    if not np.isfinite(value).all():
+        raise GoldenError(f"{folder}: {place!r} has a sum that is not finite")
 
 
 def _check_form(folder: Path, place: str, value: Array, dtype: str, shape: list[int]) -> None:

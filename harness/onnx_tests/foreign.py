@@ -28,7 +28,7 @@ from harness.goldens.store import Golden
 from harness.graphs import interface
 from harness.graphs.inference import dims_of
 from harness.onnx_tests import layout
-from harness.oracle.rounding import measure
+from harness.oracle.rounding import measure, noises
 from harness.processes.limits import IN_FLOAT64
 from harness.processes.worker import LostError, call_in_child
 
@@ -210,12 +210,12 @@ def _noise(model: Path, sets: Sets) -> tuple[list[dict[str, float]], dict[str, A
         floor = f"one ulp of each output's dtype, for the oracle cannot run the graph: {error}"
         return [], {**evidence, "noise_floor": floor}
     floor = f"the largest error of {DRAWS} runs of the graph in its own types"
-    return [noise for _, noise in measured], {**evidence, "noise_floor": floor}
+    return measured, {**evidence, "noise_floor": floor}
 
 
-def _measured(emit: Any, model: Path, sets: Sets) -> list[tuple[Arrays, dict[str, float]]]:
-    """Return what ``measure`` does; in a child, for the graph may loop for ever."""
-    return measure(model, [inputs for inputs, _ in sets])
+def _measured(emit: Any, model: Path, sets: Sets) -> list[dict[str, float]]:
+    """Return the noise of every output; in a child, for the graph may loop for ever."""
+    return noises(measure(model, [inputs for inputs, _ in sets]))
 
 
 def _case(

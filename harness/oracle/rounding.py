@@ -13,47 +13,55 @@ from onnx import numpy_helper
 from harness.core.errors import RunError
 from harness.core.registry import resolve
 from harness.core.schema import Array, Arrays
-from harness.goldens.noise_floor import DRAWS, NEARBY
+from harness.goldens.noise_floor import DRAWS, jittered
 from harness.graphs import interface, walk
 from harness.graphs.attributes import tensors
 
 EXACT = "harness.oracle.runtime:ORACLE"
 ROUNDED = "harness.oracle.runtime:DECLARED"
 SIZED_BY_VALUES = ("Resize", "Upsample")
+MOVED = ("float64", "float32", "float16")
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 
-Measured = list[tuple[Arrays, dict[str, float]]]
+Measured = list[tuple[Arrays, list[Arrays]]]
 
 
 def measure(model: Path, inputs: Sequence[Arrays], draws: int = DRAWS) -> Measured:
-    """Return, for each set of inputs, the outputs in float64 and the noise of each.
+    """Return, for each set of inputs, the outputs in float64 and those of ``draws`` rounded runs.
 
-    The noise of a floating-point output is its largest absolute error in ``draws`` runs of the same
-    graph in its own types, by the same evaluator. The largest error of a single run is chance: in
-    all but the first the weights are moved by up to ``NEARBY`` of their size, in float64 too, which
-    changes the rounding errors but hardly the mathematics. Other outputs have noise 0.
+    Those are of the same graph in its own types, by the same evaluator. The errors of a single run
+    are chance: in all but the first the weights are moved by up to one ulp (``jittered``).
 
     CheckError, LoadError or RunError, in one line, where the oracle cannot read, load or run the
-    model, where an output is no tensor, or where rounding alone makes a finite output infinite.
+    model, or where an output is no tensor.
     """
     proto = interface.read(str(model))
-    exact, rounded = resolve(EXACT), resolve(ROUNDED)
-    measured: Measured = []
+    exact, rounded = resolve(EXACT).open(proto), resolve(ROUNDED)
+    runs: Measured = [(_tensors(exact.run(feeds)), []) for feeds in inputs]
     for draw in range(max(draws, 1)):
-        near = nearby_model(proto, draw)
-        fine, coarse = exact.open(near), rounded.open(near)
-        for number, feeds in enumerate(inputs):
-            expected, actual = _tensors(fine.run(feeds)), _tensors(coarse.run(feeds))
-            if draw == 0:
-                measured.append((expected, dict.fromkeys(expected, 0.0)))
-            noise = measured[number][1]
-            for name, value in expected.items():
-                noise[name] = max(noise[name], _error(name, value, actual[name]))
-    return measured
+        coarse = rounded.open(jittered_model(proto, draw))
+        for feeds, (_, actual) in zip(inputs, runs, strict=True):
+            actual.append(_tensors(coarse.run(feeds)))
+    return runs
 
 
-def nearby_model(model: Any, draw: int) -> Any:
-    """Return a ModelProto with weights moved by up to ``NEARBY`` of their size; draw 0 moves none.
+def noises(measured: Measured) -> list[dict[str, float]]:
+    """Return the largest absolute error of each output, in each set of ``measure``'s outputs.
+
+    It is 0 for other outputs than floats. RunError where a run has another shape, or where rounding
+    alone makes a finite value infinite.
+    """
+    return [
+        {
+            name: max(_error(name, value, actual[name]) for actual in rounded)
+            for name, value in exact.items()
+        }
+        for exact, rounded in measured
+    ]
+
+
+def jittered_model(model: Any, draw: int) -> Any:
+    """Return a ModelProto with weights moved by up to one ulp; draw 0 moves none.
 
     Weights are the floating-point initializers and constants of more than one element, also of
     nested graphs and functions, but not those whose values decide the shape of a result.
@@ -61,18 +69,18 @@ def nearby_model(model: Any, draw: int) -> Any:
     if draw == 0:
         return model
     near = deepcopy(model)
-    rng = np.random.default_rng(draw)
     nodes = list(walk.nodes(near.graph, *near.functions))
     graphs = [near.graph, *(body for node in nodes for body in walk.bodies(node))]
     weights = [(tensor.name, tensor) for graph in graphs for tensor in graph.initializer]
     holders = [node for node in nodes if node.op_type == "Constant"]
     weights += [(node.output[0], tensor) for node in holders for tensor in tensors(node)]
     sizes = {name for node in nodes if node.op_type in SIZED_BY_VALUES for name in node.input[1:]}
-    for name, tensor in weights:
-        value = numpy_helper.to_array(tensor)
-        if _floating(value) and value.size > 1 and name not in sizes:
-            moved = value * (1 + rng.uniform(-NEARBY, NEARBY, value.shape))
-            tensor.CopyFrom(numpy_helper.from_array(moved.astype(value.dtype), tensor.name))
+    tensor_of = {str(n): tensor for n, (name, tensor) in enumerate(weights) if name not in sizes}
+    values = {number: numpy_helper.to_array(tensor) for number, tensor in tensor_of.items()}
+    values = {n: v for n, v in values.items() if v.dtype.name in MOVED and v.size > 1}
+    for number, moved in jittered(values, draw).items():
+        tensor = tensor_of[number]
+        tensor.CopyFrom(numpy_helper.from_array(moved, tensor.name))
     return near
 
 

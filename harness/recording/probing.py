@@ -56,7 +56,7 @@ class UserModel(Protocol):
         """Return the initial weights by name."""
 
     def move(self, change: Callable[[Arrays], Arrays]) -> None:
-        """Set the floating-point weights to ``change(initial ones)``."""
+        """Set the float32 weights to ``change(initial ones)``; those in float64 stay."""
 
 
 class RefusedError(Exception):

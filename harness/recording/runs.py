@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from harness.core.bands import Bands, drowned, measured, merged, scale_of_most
 from harness.core.errors import UsageError
+from harness.core.projection import Projection, projected
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
-from harness.goldens.noise_floor import DRAWS, drowns, nearby
+from harness.goldens.noise_floor import JITTERED, drowns, jittered
 from harness.recording.output_axes import named, sized
 from harness.recording.probing import RefusedError, UserModel, run
 from reference_models.cases import drawn, seed_of
 
+COMPLETE_BYTES = 1 << 16
+"""The largest outputs of a case of which a golden holds every step."""
 SAME = 1e-10
 """The part of an output's scale by which two float64 runs may differ, in the order of sums."""
 MILDER = {
@@ -31,19 +35,58 @@ Refused = defaultdict[str, list[str]]
 """Cases that cannot be judged, as texts, by the reason."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measured:
-    """A case with its float64 outputs, and for each the largest error of float32 runs.
+    """A case with its float64 outputs, and how far float32 runs are from them.
 
-    ``meaningless`` is why a comparison would mean nothing; empty where it means something.
+    ``bands`` has each output's errors by magnitude, ``projections`` the sums of an output with
+    more values than a golden holds, ``meaningless`` why a comparison would mean nothing; it is
+    empty where one means something.
     """
 
     case: Case
     formulas: Mapping[str, Any]
     inputs: Arrays
     outputs: Arrays
-    noise: Mapping[str, float]
+    bands: dict[str, Bands] = field(default_factory=dict)
+    projections: dict[str, Projection] = field(default_factory=dict)
     meaningless: str = ""
+
+    @property
+    def noise(self) -> dict[str, float]:
+        """The largest float32 error of each output; 0 for other than floats."""
+        largest = {n: [e for _, e in bands.values()] for n, bands in self.bands.items()}
+        return {name: max(largest.get(name, []), default=0.0) for name in self.outputs}
+
+    def see(self, spec: ModelSpec, actual: Arrays) -> None:
+        """Take in the outputs of a float32 run."""
+        for tensor in spec.outputs:
+            name, value, exact = tensor.name, actual[tensor.name], self.outputs[tensor.name]
+            if value.shape != exact.shape or not _alike(value, exact):
+                self.meaningless = f"rounding alone changes {name}; a comparison would mean nothing"
+                continue
+            if exact.dtype.kind == "f":
+                error = _errors(value, exact)
+                before = self.bands.get(name, {})
+                self.bands[name] = merged([before, measured(exact, error)])
+            if projection := self.projections.get(name):
+                sums = projected(tensor, value, projection.squash)
+                noise = max(projection.noise, float(np.abs(sums - projection.sums).max(initial=0)))
+                self.projections[name] = replace(projection, noise=noise)
+
+    def project(self, spec: ModelSpec) -> None:
+        """Add the projection of each output with a time axis, for a case of which steps are left.
+
+        Values are pressed together from 8 times the scale of most of them on.
+        """
+        for tensor in spec.outputs:
+            value = self.outputs[tensor.name]
+            if tensor.step_axis is not None and value.dtype.kind in "fiub":
+                squash = 1.0
+                if value.dtype.kind == "f":
+                    squash = 8 * scale_of_most(measured(value, np.zeros(value.shape)))
+                sums = projected(tensor, value, squash)
+                self.projections[tensor.name] = Projection(sums, squash, 0.0)
 
 
 def measure(
@@ -57,8 +100,8 @@ def measure(
     results = _float64(model, spec, plan, refused, progress)
     if results:
         largest = max(results, key=lambda m: m.case.longest * m.case.batch)
-        for repeated in (results[0], largest):
-            _check_deterministic(model, spec, repeated)
+        for repeated, times in ((results[0], 2), (largest, 1)):
+            _check_deterministic(model, spec, repeated, times)
         results = _with_noise(model, spec, results, refused, progress)
     judged = []
     for result in results:
@@ -100,7 +143,10 @@ def _float64(
                 tried.add(milder.id)
                 todo.append(milder)
             continue
-        results.append(Measured(sized(spec, case, outputs), formulas, inputs, outputs, {}))
+        result = Measured(sized(spec, case, outputs), formulas, inputs, outputs)
+        if sum(value.nbytes for value in outputs.values()) > COMPLETE_BYTES:
+            result.project(spec)
+        results.append(result)
     return results
 
 
@@ -111,39 +157,44 @@ def _with_noise(
     refused: Refused,
     progress: Progress,
 ) -> list[Measured]:
-    """Return the cases with their noise: the largest float32 errors of ``DRAWS`` runs.
+    """Return the cases after ``JITTERED`` float32 runs, which have other rounding errors each.
 
-    Between the runs the weights are moved by ``nearby``.
+    In all but the first, weights and inputs are ``jittered``: then a run is also as far from the
+    float64 outputs as the model amplifies an error of one ulp of each.
     """
     if hasattr(model, "measure"):
         progress(f"{spec.name}: float32")
-        noises = [noise for _, noise in model.measure([result.inputs for result in results])]
-        return [replace(result, noise=n) for result, n in zip(results, noises, strict=True)]
+        measured_runs = model.measure([result.inputs for result in results])
+        for result, runs in zip(results, measured_runs, strict=True):
+            for run_outputs in runs:
+                result.see(spec, run_outputs)
+        return results
     try:
-        for draw in range(DRAWS):
-            model.move(partial(nearby, draw=draw))
+        for draw in range(JITTERED):
+            model.move(partial(jittered, draw=draw))
             before, results = results, []
-            for result in before:
+            for number, result in enumerate(before):
+                inputs = _jittered_inputs(spec, result.inputs, draw)
                 try:
-                    results.append(_noisier(model, spec, result, draw))
+                    result.see(spec, named(spec, run(model, inputs, wide=False)))
+                    results.append(result)
                 except RefusedError as error:
                     refused[str(error)].append(_text(result.case))
-            progress(f"{spec.name}: float32, run {draw + 1}/{DRAWS}")
+                left = len(before) - number - 1
+                progress(f"{spec.name}: float32, run {draw + 1}/{JITTERED}, {left} cases left")
     finally:
         model.move(lambda values: values)
     return results
 
 
-def _noisier(model: UserModel, spec: ModelSpec, result: Measured, draw: int) -> Measured:
-    """Return the case with the error of a float32 run, against float64 with the same weights."""
-    exact = result.outputs if draw == 0 else named(spec, run(model, result.inputs, wide=True))
-    noise, meaningless = dict(result.noise), result.meaningless
-    for name, value in named(spec, run(model, result.inputs, wide=False)).items():
-        if value.shape != exact[name].shape or not _alike(value, exact[name]):
-            meaningless = f"rounding alone changes {name}; a comparison would mean nothing"
-        else:
-            noise[name] = max(noise.get(name, 0.0), _error(value, exact[name]))
-    return replace(result, noise=noise, meaningless=meaningless)
+def _jittered_inputs(spec: ModelSpec, inputs: Arrays, draw: int) -> Arrays:
+    """Return inputs with every float moved but masks, lengths, padding and whole numbers."""
+    own = {t.name for t in spec.inputs if t.dtype == "float32" and not t.whole}
+    moved = jittered({n: v for n, v in inputs.items() if n in own - {*spec.masks}}, draw)
+    if spec.padded in moved:
+        value = inputs[spec.padded]
+        moved[spec.padded] = np.where(value == spec.padding, value, moved[spec.padded])
+    return {**inputs, **moved}
 
 
 def _alike(actual: Array, exact: Array) -> bool:
@@ -156,25 +207,30 @@ def _alike(actual: Array, exact: Array) -> bool:
     )
 
 
-def _error(actual: Array, exact: Array) -> float:
-    """Return the largest absolute error of the finite values; 0 for other than floats."""
-    if exact.dtype.kind != "f":
-        return 0.0
-    finite = np.isfinite(exact)
-    return float(np.abs(actual[finite].astype(np.float64) - exact[finite]).max(initial=0.0))
+def _errors(actual: Array, exact: Array) -> Array:
+    """Return the absolute errors of floats; 0 where a value is not finite."""
+    with np.errstate(invalid="ignore"):
+        error = np.abs(actual.astype(np.float64) - exact)
+    return np.where(np.isfinite(exact), error, 0.0)
 
 
-def _check_deterministic(model: UserModel, spec: ModelSpec, result: Measured) -> None:
+def _check_deterministic(model: UserModel, spec: ModelSpec, result: Measured, times: int) -> None:
     """Raise UsageError where a case gives other outputs after other cases, or after itself."""
-    runs = [named(spec, run(model, result.inputs, wide=True)) for _ in range(2)]
+    runs = [named(spec, run(model, result.inputs, wide=True)) for _ in range(times)]
     for outputs, (name, value) in product(runs, result.outputs.items()):
         again = outputs[name]
         same = value.shape == again.shape and _alike(again, value)
-        if not same or _error(again, value) > SAME * _scale(value):
+        if not same or not _as_before(again, value):
             raise UsageError(
                 f"{model.class_name} gives another {name!r} for the same inputs: it draws random"
                 " numbers or keeps a state between calls; make the state an input and an output"
             )
+
+
+def _as_before(again: Array, value: Array) -> bool:
+    """Return whether two float64 runs differ by no more than the order of sums may make them."""
+    floats = value.dtype.kind == "f"
+    return not floats or bool(_errors(again, value).max(initial=0.0) <= SAME * _scale(value))
 
 
 def _meaningless(result: Measured) -> str:
@@ -182,33 +238,16 @@ def _meaningless(result: Measured) -> str:
     for name, value in result.outputs.items():
         if value.dtype.kind == "f" and value.size and not np.isfinite(value).any():
             return f"{name} is finite nowhere; there is nothing to compare"
-        if reason := _coarse_fill(name, value):
-            return reason
+        moved = drowned(result.bands.get(name, {}))
         scale, noise = _scale(value), result.noise[name]
-        if value.dtype.kind == "f" and drowns(noise, scale):
+        if moved is None and value.dtype.kind == "f" and drowns(noise, scale):
+            moved = noise, scale
+        if moved is not None:
             return (
-                f"rounding alone moves {name} by {noise:.1g} of {scale:.1g}; a comparison would"
-                " mean nothing"
+                f"rounding alone moves {name} by {moved[0]:.1g} of {moved[1]:.1g}; a comparison"
+                " would mean nothing"
             )
     return ""
-
-
-def _coarse_fill(name: str, value: Array) -> str:
-    """Return why the rounding of a fill hides all other values; empty where it does not.
-
-    A fill is the largest value where it occurs more than once and is a million times as large as
-    the others. One that float32 holds exactly, such as -1e9, hides nothing.
-    """
-    finite = np.abs(value[np.isfinite(value)]) if value.dtype.kind == "f" else value[:0]
-    largest = _scale(value)
-    others = finite[finite != largest]
-    fills = finite.size - others.size > 1 and others.size and others.max() < 1e-6 * largest
-    if not fills or float(np.float32(largest)) == largest:
-        return ""
-    return (
-        f"{name} is filled with values of {largest:.3g}, which float32 rounds by more than the"
-        " others are; fill with one that it holds, such as -1e9"
-    )
 
 
 def _scale(value: Array) -> float:

@@ -19,18 +19,17 @@ from harness.core.schema import Arrays, ModelSpec, Progress, Raggedness
 from harness.exporters import DEFAULT_OPSET, EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.goldens import store
-from harness.goldens.noise_floor import DRAWS
+from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.recording import cases
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
-from harness.recording.runs import Measured, measure
+from harness.recording.runs import COMPLETE_BYTES, Measured, measure
 from harness.subjects.description import ModelDescription
 from reference_models.cases import kept_steps, output_steps
 
 WHOLE, STORED, MODEL, ABOUT = "whole", "golden", "model.onnx", "about.json"
-COMPLETE_BYTES = 1 << 16
 FILE = "file"
 LEAST = (0, 11, 29, 67, 137, 281)
 """The sizes from which an example is sought, in turn, where the model refuses the one before."""
@@ -75,7 +74,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "seed": 0,
         "training": {},
         "refused": refused,
-        "float32_runs": DRAWS,
+        "float32_runs": JITTERED,
         "environment": made_with(own.framework),
         "command": "python -m harness.export",
     }
@@ -167,6 +166,14 @@ def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCa
     if thin and sum(value.nbytes for value in result.outputs.values()) > COMPLETE_BYTES:
         steps = kept_steps(output_steps(spec, result.case), len(result.case.id))
     outputs = {t.name: t.at_steps(result.outputs[t.name], steps) for t in spec.outputs}
+    projections = {} if steps is None else result.projections
     return store.RecordedCase(
-        result.case, result.formulas, result.inputs, outputs, steps, result.noise
+        result.case,
+        result.formulas,
+        result.inputs,
+        outputs,
+        steps,
+        result.noise,
+        result.bands,
+        projections,
     )

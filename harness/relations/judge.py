@@ -117,6 +117,7 @@ def _values(
         outputs=pair.expected,
         steps=None,
         noise_floor={n: RUNS * floor for n, floor in golden.noise_floor.items()},
+        band_floors={n: RUNS * floors for n, floors in golden.band_floors.items()},
         scale={n: RUNS * scale for n, scale in scales.items()},
     )
     return compare.compare(context.spec, two, list(pair.actual.items()), row)

@@ -14,6 +14,7 @@ from harness.core.errors import CheckError, StageError, UsageError, one_line
 from harness.core.names import check_printable, visible
 from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Array, Arrays, Axis
+from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface, walk
 from harness.graphs.attributes import attribute, constants
 from harness.graphs.inference import dims_of
@@ -89,10 +90,10 @@ class OnnxFile:
         (outputs, _), *_ = measure(self.path, [inputs], 1)
         return [(n, v if wide else v.astype(dtypes[n])) for n, v in outputs.items()]
 
-    def measure(self, inputs: Sequence[Arrays]) -> list[tuple[Arrays, dict[str, float]]]:
-        """Return the oracle's float64 outputs and their noise for each set of inputs."""
+    def measure(self, inputs: Sequence[Arrays]) -> list[list[Arrays]]:
+        """Return the outputs of ``JITTERED`` rounded runs for each set of inputs."""
         try:
-            return measure(self.path, inputs)
+            return [rounded for _, rounded in measure(self.path, inputs, JITTERED)]
         except StageError as error:
             raise UsageError(f"{self.path}: the float64 oracle cannot run it: {error}") from None
 
