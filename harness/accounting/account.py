@@ -8,17 +8,20 @@ import numpy as np
 import onnx
 
 from harness.accounting import derive, doubts
-from harness.accounting.constants import Constant, Piece, collect, joined, kind, pieces
+from harness.accounting.constants import Constant, Piece, collect, joined, kind, pieces, whole
 from harness.accounting.doubts import Doubt
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
 from harness.accounting.formulas import parts
-from harness.accounting.search import Home, Pool, Rows
+from harness.accounting.search import Home, Pool, RowIndex
 from harness.core.schema import Array, Arrays
 from harness.goldens.manifest import sha256
 
 OF_TRAINING = ("num_batches_tracked", "seed_generator_state", "count")
 """The last parts of the names of integers that only training reads."""
 QUANTISED = {"DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"}
+
+SHAPING = {"Reshape", "Slice", "Expand", "Unsqueeze", "Squeeze", "Tile", "Pad", "Split", "Concat"}
+SHAPING |= {"ReduceMean", "ReduceSum", "ReduceMax", "Gather", "ConstantOfShape", "Resize", "Range"}
 
 Probe = Callable[[Mapping[str, Array]], bool]
 """Returns whether the framework's model, with these values, gives the same outputs to the bit."""
@@ -29,10 +32,10 @@ def account(parameters: Arrays, model: onnx.ModelProto, probe: Probe | None = No
 
     With a ``probe`` what is not found is tried on the framework's model: whether it does anything.
     """
-    return _Search(parameters, model, probe).account()
+    return _Ledger(parameters, model, probe).account()
 
 
-class _Search:
+class _Ledger:
     """What is known so far of each parameter, and which elements of constants are explained."""
 
     def __init__(self, parameters: Arrays, model: onnx.ModelProto, probe: Probe | None) -> None:
@@ -41,12 +44,14 @@ class _Search:
         self.pool = Pool(pieces(self.found))
         self.homes: dict[str, list[Home]] = {}
         self.entries: dict[str, Parameter] = {}
+        self.vague = True
         self._blocks: dict[str, set[Block]] = {}
 
     def account(self) -> Account:
         self._copied()
         self._in_rows()
         self._derived()
+        self._parts()
         self._doubtful()
         self._left()
         listed = tuple(self.entries[name] for name in self.parameters)
@@ -98,7 +103,7 @@ class _Search:
 
     def _in_rows(self) -> None:
         """Enter what lies in blocks of larger constants, or is split into several."""
-        self.rows: dict[str, Rows] = {}
+        self.rows: dict[str, RowIndex] = {}
         for name in self._open():
             value = self.parameters[name]
             found = self._rows(value).best(value)
@@ -119,6 +124,31 @@ class _Search:
         for name, near in results.near.items():
             if name not in self.entries:
                 self._enter(name, "altered", near.text)
+
+    def _parts(self) -> None:
+        """Take out of what has no source the constants that are parts of parameters, or copies."""
+        self.vague = any(map(_vague, self._unsourced()))
+        spare = [c for c in self._floats() if not doubts.constant(c.array)]
+        if not spare:
+            return
+        own = {
+            name: Constant(name, value.squeeze(), value.shape, name, ())
+            for name, value in self.parameters.items()
+            if value.dtype.kind == "f" and value.size > 1
+        }
+        kinds: dict[str, RowIndex] = {}
+        for one in spare:
+            rows = kinds.setdefault(kind(one.array), RowIndex(own, kind(one.array)))
+            found = rows.best(one.array)
+            if found and found.share == 1 and found.telling and found.fits:
+                self._blocks[one.name] = {whole(one)}
+            elif found and (second := doubts.second(one, found)):
+                name, doubt = second
+                if (
+                    self.entries.get(name, None) is not None
+                    and self.entries[name].status == "copied"
+                ):
+                    self._enter(name, doubt.status, doubt.text)
 
     def _doubtful(self) -> None:
         """Enter what is altered, misplaced or doubled, where nothing else may explain it."""
@@ -169,9 +199,10 @@ class _Search:
                 self._enter(name, "derived", "is zero everywhere, and is folded away")
             elif quantised:
                 self._enter(name, "unproven", "is not accounted for: the graph is quantised")
-            elif value.size > 1 and not self._could_hold():
+            elif value.size > 1 and not self.vague:
                 if self.probe and value.dtype.kind == "f":
-                    self._enter(name, "missing", "is missing: outputs depend on it")
+                    text = "is missing: outputs depend on it, and nothing was computed of it"
+                    self._enter(name, "missing", text)
                 else:
                     text = "is unused: the graph is made of other parameters alone"
                     self._enter(name, "unused", text)
@@ -189,11 +220,11 @@ class _Search:
             f" {found.home().label}"
         )
 
-    def _rows(self, value: Array) -> Rows:
+    def _rows(self, value: Array) -> RowIndex:
         """Return the rows of the constants that are not wholly some parameters'."""
         if kind(value) not in self.rows:
             some = {n: c for n, c in self.found.items() if self._explained(c) < c.array.size}
-            self.rows[kind(value)] = Rows(some, kind(value))
+            self.rows[kind(value)] = RowIndex(some, kind(value))
         return self.rows[kind(value)]
 
     def _matters(self, name: str) -> bool:
@@ -206,13 +237,13 @@ class _Search:
     def _same(self, name: str, doubt: Doubt) -> bool:
         """Return whether the model itself makes no difference between both values.
 
-        Some other value in the same places then shows that those places count.
+        Values as far away on the other side then show that those places count.
         """
-        if self.probe is None or doubt.instead is None:
+        if self.probe is None or doubt.instead is None or doubt.tiny:
             return False
         value = self.parameters[name]
-        third = np.where(doubt.instead == value, value, _elsewhere(value))
-        return self.probe({name: doubt.instead}) and not self.probe({name: third})
+        mirrored = (2 * value.astype(np.float64) - doubt.instead).astype(value.dtype)
+        return self.probe({name: doubt.instead}) and not self.probe({name: mirrored})
 
     def _free(self, piece: Piece) -> bool:
         constants = [self.found[name] for name in piece.constants]
@@ -227,25 +258,14 @@ class _Search:
         blocks = self._blocks.get(constant.name, set())
         return sum(block.rows * block.width for block in blocks)
 
-    def _could_hold(self) -> bool:
-        """Return whether there is a float constant without a source, but for usual scalars."""
-        return any(
-            constant.array.size > 1
-            or float(f"{float(constant.array):.4g}") != float(constant.array)
-            for constant in self._unsourced(0)
-        )
+    def _unsourced(self) -> list[Constant]:
+        return [c for name, c in self.found.items() if name not in self._blocks]
 
-    def _unsourced(self, least: int) -> list[Constant]:
-        return [
-            constant
-            for name, constant in self.found.items()
-            if name not in self._blocks
-            and constant.array.dtype.kind == "f"
-            and constant.array.size > least
-        ]
+    def _floats(self) -> list[Constant]:
+        return [c for c in self._unsourced() if c.array.dtype.kind == "f" and c.array.size > 1]
 
     def _without_source(self) -> list[Unsourced]:
-        return [Unsourced(c.name, c.shape) for c in self._unsourced(1)]
+        return [Unsourced(c.name, c.shape) for c in self._floats()]
 
 
 def _in(orders: Mapping[str, set[str]], piece: Piece | None) -> bool:
@@ -265,9 +285,17 @@ def _blocks(home: Home) -> str:
     return f", {len(home.blocks)} blocks" if len(home.blocks) > 1 else ", a part of it"
 
 
-def _usual(scalar: Array) -> bool:
-    """Return whether a scalar is a number of few digits, such as an epsilon."""
-    return bool(np.asarray(f"{float(scalar):.4g}").astype(scalar.dtype) == scalar)
+def _vague(constant: Constant) -> bool:
+    """Return whether a constant without a source may have been computed of a parameter.
+
+    Numbers of few digits, such as an epsilon, were not, nor were shapes and axes.
+    """
+    array = constant.array
+    if array.dtype.kind in "iu" and constant.label.partition(".")[0] in SHAPING:
+        return False
+    if array.size > 1 or array.dtype.kind != "f":
+        return array.size > 1
+    return bool(np.asarray(f"{float(array):.4g}").astype(array.dtype) != array)
 
 
 def _elsewhere(value: Array) -> Array:

@@ -65,7 +65,10 @@ class Piece:
 
 
 def collect(model: onnx.ModelProto) -> dict[str, Constant]:
-    """Return every constant of numbers by a name of its own; data in other files is left out."""
+    """Return every constant of numbers that is read, by a name of its own.
+
+    Data in other files is left out.
+    """
     found: dict[str, Constant] = {}
     holders = [("", model.graph), *((f"{f.name}: ", f) for f in model.functions)]
     for within, holder in holders:
@@ -177,8 +180,9 @@ def _scope(within: str, holder: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for slot, name in enumerate(node.input):
             readers.setdefault(name, []).append((node, slot))
     for prefix, graph in _graphs(within, holder):
+        given = {value if isinstance(value, str) else value.name for value in graph.output}
         for name, tensor in _tensors(graph).items():
-            array = _array(tensor)
+            array = _array(tensor) if name in readers or name in given else None
             if array is not None:
                 users = readers.get(name, [])
                 yield (

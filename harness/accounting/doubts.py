@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.accounting.constants import Piece, bits, kind
+from harness.accounting.constants import Constant, Piece, bits, kind
 from harness.accounting.form import Status
 from harness.accounting.formulas import layer, parts
-from harness.accounting.search import Found, Home, Pool, Rows, orders
+from harness.accounting.search import Found, Home, Pool, RowIndex, orders
 from harness.core.schema import Array
 
 ALIKE = 0.5
 """The share of elements, of those that differ among themselves, that has to be the same."""
-SURE, SMALL = 0.9, 1e-2
+SURE, SMALL, TINY = 0.9, 1e-2, 1e-5
 """With this share the same, and the others this close, nothing but a change explains it."""
 MOVED = 1e-3
 """How far each element may be moved, relatively, in a constant that stands for the parameter."""
@@ -32,7 +32,8 @@ class Doubt:
     """What is wrong with a parameter.
 
     It is ``sure`` where nothing but a defect explains it; ``instead`` is what the graph has in the
-    parameter's place, ``home`` where all of it lies, in an order that is wrong.
+    parameter's place, ``home`` where all of it lies, in a wrong order. A ``tiny`` change may
+    not show in outputs.
     """
 
     status: Status
@@ -40,14 +41,15 @@ class Doubt:
     sure: bool
     instead: Array | None = None
     home: Home | None = None
+    tiny: bool = False
 
 
-def of(value: Array, pool: Pool, rows: Rows, free: Callable[[Piece], bool]) -> Doubt | None:
+def of(value: Array, pool: Pool, rows: RowIndex, free: Callable[[Piece], bool]) -> Doubt | None:
     """Return what is wrong with a parameter that no constant holds; None where nothing tells.
 
     Only pieces that are ``free``, of constants that are not wholly some parameters', are looked at.
     """
-    if value.size < 2 or _constant(value):
+    if value.size < 2 or constant(value):
         return None
     same_size = [*filter(free, pool.of_size(value))]
     return near(value, same_size) or _by_rows(value, rows) or _moved(value, same_size)
@@ -55,7 +57,7 @@ def of(value: Array, pool: Pool, rows: Rows, free: Callable[[Piece], bool]) -> D
 
 def near(value: Array, pieces: Iterable[Piece]) -> Doubt | None:
     """Return what is wrong with the piece that is most like a parameter; None without one."""
-    if value.size < 2 or _constant(value):
+    if value.size < 2 or constant(value):
         return None
     some = [p for p in pieces if p.values.size == value.size and kind(p.values) == kind(value)]
     return _nearest(value, some)
@@ -97,7 +99,7 @@ def doubled(homes: Mapping[str, Iterable[Home]]) -> dict[str, Doubt]:
     for name, found in homes.items():
         for home in found:
             piece = home.piece
-            if piece is not None and "[" in piece.role and not _constant(piece.values):
+            if piece is not None and "[" in piece.role and not constant(piece.values):
                 halves.setdefault(piece.node, {}).setdefault(piece.role, set()).add(name)
     wrong = {}
     for by_half in halves.values():
@@ -108,7 +110,8 @@ def doubled(homes: Mapping[str, Iterable[Home]]) -> dict[str, Doubt]:
     return wrong
 
 
-def _constant(value: Array) -> bool:
+def constant(value: Array) -> bool:
+    """Return whether all elements are the same."""
     own = bits(value).reshape(-1)
     return bool(np.all(own == own[0]))
 
@@ -150,12 +153,14 @@ def _differing(value: Array, other: Array, label: str, share: float) -> Doubt:
         return Doubt("misplaced", text, True, other)
     with np.errstate(all="ignore"):
         apart = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
-        small = bool(np.all(apart <= SMALL * np.abs(expected.astype(np.float64)) + 1e-38))
+        relative = apart / (np.abs(expected.astype(np.float64)) + 1e-38)
+    largest = float(np.max(relative))
     text = (
         f"is altered at {count} in {label}; first at {list(first)}: {_number(other[first])} where"
         f" the model has {_number(value[first])}{_ulps(value[first], other[first])}"
     )
-    return Doubt("altered", text, small and (share >= SURE or len(places) == 1), other)
+    sure = largest <= SMALL and (share >= SURE or len(places) == 1)
+    return Doubt("altered", text, sure, other, tiny=largest <= TINY)
 
 
 def _lines(differs: Array, axis: int) -> int:
@@ -177,33 +182,52 @@ def _ulps(expected: Array, actual: Array) -> str:
     return f" ({abs(a - b):,} ulp)"
 
 
-def _by_rows(value: Array, rows: Rows) -> Doubt | None:
+def _by_rows(value: Array, rows: RowIndex) -> Doubt | None:
     """Return what is wrong with a part of a larger constant, or with the order of rows."""
     found = rows.best(value)
     if found is None or not found.telling:
         return None
     if found.share == 1:
         return _order(found, value) if found.fits else None
+    along = _along(found, value)
+    if along is None:
+        return None
+    label, other, share = along
+    return _differing(value, other, label, share)
+
+
+def second(spare: Constant, found: Found) -> tuple[str, Doubt] | None:
+    """Return the parameter of which a constant is a part or a copy, but for a change."""
+    along = _along(found, spare.array)
+    if along is None or found.parameter.rows.shape[1] == 1:
+        return None
+    name, value, share = along
+    doubt = _differing(value, spare.array, spare.label, share)
+    return (name, doubt) if doubt.sure and doubt.status == "altered" else None
+
+
+def _along(found: Found, value: Array) -> tuple[str, Array, float] | None:
+    """Return what stands where most of an array's rows lie one behind the other.
+
+    That is the label of the constant, its part in the array's shape, and the share that is alike.
+    """
     first = max(found.runs, key=lambda run: run[1] - run[0])[0]
-    layout = rows.layouts[found.owner[first]]
-    offset = int(found.start[first]) - first
-    along = np.flatnonzero(
-        (found.owner == found.owner[first]) & (found.start - np.arange(len(found.start)) == offset)
-    )
-    inside = offset >= 0 and offset + len(found.owner) <= len(layout.rows)
-    if len(along) < ALIKE * len(found.owner) or not inside or layout.constant is None:
+    layout = found.rows.layouts[found.owner[first]]
+    offset, count = int(found.start[first]) - first, len(found.owner)
+    same = (found.owner == found.owner[first]) & (found.start - np.arange(count) == offset)
+    inside = offset >= 0 and offset + count <= len(layout.rows)
+    if np.mean(same) < ALIKE or not inside or layout.constant is None:
         return None
     width = found.parameter.rows.shape[1]
-    part = layout.rows[offset : offset + len(found.owner)]
+    part = layout.rows[offset : offset + count]
     if np.any(part[:, width:]):
         return None
-    shape = tuple(value.squeeze().shape[axis] for axis in found.parameter.axes)
-    raw = np.ascontiguousarray(part[:, :width]).reshape(shape)
-    back = raw.transpose(np.argsort(found.parameter.axes)).reshape(value.shape)
-    dtype = np.int64 if value.dtype.kind in "iu" else value.dtype
-    other = np.ascontiguousarray(back).view(dtype).astype(value.dtype, copy=False)
-    share = float(np.mean(bits(other) == bits(value)))
-    return _differing(value, other, layout.constant.label, share)
+    axes = found.parameter.axes
+    raw = np.ascontiguousarray(part[:, :width]).reshape([value.squeeze().shape[a] for a in axes])
+    dtype = np.dtype(np.int64) if value.dtype.kind in "iu" else value.dtype
+    back = np.ascontiguousarray(raw.transpose(np.argsort(axes)).reshape(value.shape)).view(dtype)
+    other = back.astype(value.dtype, copy=False)
+    return layout.constant.label, other, float(np.mean(bits(other) == bits(value)))
 
 
 def _order(found: Found, value: Array) -> Doubt | None:

@@ -19,7 +19,7 @@ MOST_AXES = 4
 ELEMENTS = 2**17
 """The largest array of which single elements are looked for among others."""
 REPEATS = 8
-"""Rows that are there more often than this say nothing of where a block lies."""
+"""RowIndex that are there more often than this say nothing of where a block lies."""
 SAMPLE = 4096
 MOST_BLOCKS = 24
 _SEED = 1
@@ -125,7 +125,8 @@ def _matrices(values: Array, axes: tuple[int, ...], parameter: bool) -> Iterator
     moved = bits(values).transpose(axes)
     shape = moved.shape
     last = len(shape) if len(shape) == 1 or _small(moved, parameter) else len(shape) - 1
-    for place in range(0 if parameter and moved.size <= ELEMENTS else 1, last + 1):
+    whole = (parameter or len(shape) == 1) and moved.size <= ELEMENTS
+    for place in range(0 if whole else 1, last + 1):
         yield moved.reshape(prod(shape[:place]), -1)
 
 
@@ -133,7 +134,7 @@ def _small(moved: Array, parameter: bool) -> bool:
     return not parameter and moved.size <= ELEMENTS
 
 
-class Rows:
+class RowIndex:
     """The rows of constants, in every layout that keeps blocks together."""
 
     def __init__(self, found: Mapping[str, Constant], kind_: str) -> None:
@@ -216,7 +217,7 @@ class Found:
     ``owner`` is -1 for a row that is nowhere.
     """
 
-    rows: Rows
+    rows: RowIndex
     parameter: _Layout
     owner: Array
     start: Array

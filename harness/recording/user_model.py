@@ -22,7 +22,7 @@ from harness.goldens import store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface, walk
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
-from harness.recording import cases
+from harness.recording import cases, weights
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run, specification
 from harness.recording.runs import COMPLETE_BYTES, Measured, measure
@@ -94,6 +94,8 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         exported = interface.name_axes(interface.fix_sizes(exported, spec), spec)
         model = resolve(VARIANTS[settings.variant])(exported)
         (folder / MODEL).write_bytes(model.SerializeToString())
+        progress(f"{spec.name}: looking for every weight")
+        weights.write(folder, own, parameters, model, [result.inputs for result in results])
         about["opset"] = walk.opset(model)
     except StageError as error:
         about["failure"] = {"stage": error.stage.value, "reason": str(error)}

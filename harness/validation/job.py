@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.accounting.form import Account
 from harness.core.errors import StageError
 from harness.core.results import CaseResult, Cell
 from harness.core.schema import Case, GoldenCase, Runtime, Stage
@@ -50,7 +51,8 @@ class Ready(Planned):
     where outputs that were kept elsewhere stand for the runtime. ``complete`` makes a golden case
     with every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
     ``declared`` is set where the golden's specification is what the model has to declare, and does
-    not come from the model; ``evidence`` is reported beside the session's.
+    not come from the model; ``evidence`` is reported beside the session's. ``account`` says where
+    the weights lie in the model, where the golden has none to look for.
     """
 
     cases: Sequence[Case]
@@ -61,6 +63,7 @@ class Ready(Planned):
     relations: Sequence[str] = ()
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    account: Account | None = None
 
     @property
     def path(self) -> Path:

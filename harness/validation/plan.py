@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.accounting.form import Account
 from harness.core import selectors
 from harness.core.errors import NothingSelectedError, StageError
 from harness.core.results import Cell
@@ -40,6 +41,7 @@ class SelectedCell:
     ours: bool = True
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    account: Account | None = None
     refused: str | None = None
 
 
@@ -71,6 +73,7 @@ def job(selected: SelectedCell, runtime: JudgedRuntime, place: Place | None = No
         example=selected.example,
         declared=selected.declared,
         evidence=selected.evidence,
+        account=selected.account,
     )
 
 
