@@ -12,7 +12,7 @@ from harness.accounting.constants import Constant, Piece, collect, joined, kind,
 from harness.accounting.doubts import Doubt
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
 from harness.accounting.formulas import parts
-from harness.accounting.search import Home, Pool, RowIndex
+from harness.accounting.search import Found, Home, Pool, RowIndex
 from harness.core.schema import Array, Arrays
 from harness.goldens.manifest import sha256
 
@@ -51,8 +51,8 @@ class _Ledger:
         self._copied()
         self._in_rows()
         self._derived()
-        self._parts()
         self._doubtful()
+        self._parts()
         self._left()
         listed = tuple(self.entries[name] for name in self.parameters)
         return Account(1, listed, tuple(self._without_source()))
@@ -140,7 +140,7 @@ class _Ledger:
         for one in spare:
             rows = kinds.setdefault(kind(one.array), RowIndex(own, kind(one.array)))
             found = rows.best(one.array)
-            if found and found.share == 1 and found.telling and found.fits:
+            if found and found.share == 1 and found.telling and found.in_order and found.fits:
                 self._blocks[one.name] = {whole(one)}
             elif found and (second := doubts.second(one, found)):
                 name, doubt = second
@@ -162,12 +162,12 @@ class _Ledger:
         nodes = {home.piece.node for homes in self.homes.values() for home in homes if home.piece}
         for name, doubt in self._copies().items():
             self._enter(name, doubt.status, doubt.text)
-        explained = len(known) == len([n for n in open_ if self.parameters[n].size > 1])
+        other = [n for n in open_ if n not in known and self._strange(self.parameters[n])]
         for name, doubt in known.items():
             if doubt.home and self._own_order(doubt.home, nodes):
                 label = f"→ {doubt.home.label}, gates in an order of its own"
                 self._enter(name, "copied", label, doubt.home)
-            elif (doubt.sure or explained) and not self._same(name, doubt):
+            elif (doubt.sure or not other) and not self._same(name, doubt):
                 self._enter(name, doubt.status, doubt.text)
 
     def _copies(self) -> dict[str, Doubt]:
@@ -180,6 +180,10 @@ class _Ledger:
                 if doubt and doubt.sure and not self._same(name, doubt):
                     wrong[name] = doubt
         return wrong
+
+    def _strange(self, value: Array) -> bool:
+        """Return whether nothing at all is known of a parameter: others may be mixed with it."""
+        return value.size > 1 and bool(np.any(value)) and self._part(value) is None
 
     def _own_order(self, home: Home, nodes: set[str]) -> bool:
         """Return whether no weight of the same recurrent node has the framework's order."""
@@ -211,14 +215,20 @@ class _Ledger:
 
     def _partly(self, value: Array) -> str:
         """Return what is known of a parameter of which nothing is proved."""
-        found = self._rows(value).best(value)
-        if found is None or len(found.runs) != 1 or found.parameter.rows.shape[1] == 1:
+        found = self._part(value)
+        if found is None:
             return "is in no constant as it is, nor as a known formula gives it"
         (first, end), axis = found.runs[0], found.parameter.axes[0]
         return (
             f"is there in part: {first} to {end - 1} of {len(found.owner)} along axis {axis} →"
             f" {found.home().label}"
         )
+
+    def _part(self, value: Array) -> Found | None:
+        """Return the one block of a parameter that is there, if there is one."""
+        found = self._rows(value).best(value)
+        small = found is None or found.parameter.rows.shape[1] == 1
+        return None if small or found is None or len(found.runs) != 1 else found
 
     def _rows(self, value: Array) -> RowIndex:
         """Return the rows of the constants that are not wholly some parameters'."""

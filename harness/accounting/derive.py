@@ -17,7 +17,7 @@ from harness.core.schema import Array, Arrays
 FEW = 16
 ROUGH = 1e-4
 """How far a few elements may be away, relatively to the largest, for all to be compared."""
-MOSTLY = 0.5
+MOSTLY = 0.9
 """The share of elements that has to be right for the others to be called altered."""
 
 
@@ -110,7 +110,7 @@ def _home(candidate: Derived, piece: Piece) -> Home | Near | None:
         within = _within(target, value, slack.transpose(axes).reshape(-1))
         if np.all(within):
             return Home(piece.label, axes, piece.blocks, piece)
-        if target.size > 1 and _mostly(within, value):
+        if _mostly(within, value) and not _another(candidate, within, axes, moved):
             first = int(np.argmin(within))
             place = tuple(int(n) for n in np.unravel_index(first, moved))
             place = tuple(place[axis] for axis in np.argsort(axes))
@@ -121,9 +121,22 @@ def _home(candidate: Derived, piece: Piece) -> Home | Near | None:
 
 def _mostly(within: Array, value: Array) -> bool:
     """Return whether most of what tells one value from another is within its bounds."""
-    common = np.median(value)
-    telling = value != common
-    return bool(np.sum(telling) > 1 and np.mean(within[telling]) >= MOSTLY)
+    telling = within[value != np.median(value)]
+    return len(telling) > 2 and (np.mean(telling) >= MOSTLY or int(np.sum(~telling)) == 1)
+
+
+def _another(
+    candidate: Derived, within: Array, axes: tuple[int, ...], moved: tuple[int, ...]
+) -> bool:
+    """Return whether another number in a formula than the guessed one may give what differs."""
+    if not candidate.open:
+        return False
+    if candidate.channel is None or candidate.shape[candidate.channel] == 1:
+        return True
+    squeezed = [axis for axis, size in enumerate(candidate.shape) if size != 1]
+    own = within.reshape(moved).transpose(np.argsort(axes))
+    kept = squeezed.index(candidate.channel)
+    return not np.all(own.any(axis=tuple(axis for axis in range(own.ndim) if axis != kept)))
 
 
 def _alike(
@@ -145,7 +158,7 @@ def _alike(
         full.append(next(rest) if size != 1 else np.zeros(len(flat), np.int64))
     expected, actual = candidate.few(tuple(full)), target[flat].astype(np.float64)
     close = np.abs(expected - actual) <= ROUGH * np.abs(expected).max() + 1e-30
-    return bool(np.mean(close) >= MOSTLY)
+    return bool(np.mean(close) >= 0.5)
 
 
 def _times(value: Array, piece: Piece, known: Mapping[str, float]) -> tuple[str, Home] | None:

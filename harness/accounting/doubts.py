@@ -57,7 +57,7 @@ def of(value: Array, pool: Pool, rows: RowIndex, free: Callable[[Piece], bool]) 
 
 def near(value: Array, pieces: Iterable[Piece]) -> Doubt | None:
     """Return what is wrong with the piece that is most like a parameter; None without one."""
-    if value.size < 2 or constant(value):
+    if value.size < 2:
         return None
     some = [p for p in pieces if p.values.size == value.size and kind(p.values) == kind(value)]
     return _nearest(value, some)
@@ -121,7 +121,7 @@ def _nearest(value: Array, pieces: Iterable[Piece]) -> Doubt | None:
     squeezed = value.squeeze()
     own = bits(squeezed)
     elements, counts = np.unique(own, return_counts=True)
-    telling = own != elements[np.argmax(counts)]
+    telling = (own != elements[np.argmax(counts)]) | (len(elements) == 1)
     best: tuple[float, Doubt] | None = None
     for piece in pieces:
         other = piece.bits.reshape(-1)

@@ -31,7 +31,8 @@ class Derived:
     """A value in float64 that follows from parameters.
 
     ``make`` returns it and how far rounding may move it beyond one ulp of the result, which sums
-    that cancel need; ``few`` its elements at some indices.
+    that cancel need; ``few`` its elements at some indices. It is ``open`` where a number in it,
+    such as an epsilon, was guessed: then all of a channel of the axis ``channel`` may be off.
     """
 
     formula: str
@@ -39,6 +40,8 @@ class Derived:
     shape: tuple[int, ...]
     make: Callable[[], tuple[Array, Array | float]]
     few: Callable[[tuple[Array, ...]], Array] | None = None
+    open: bool = False
+    channel: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,8 @@ def candidates(wide: Arrays, every: Arrays, hits: Collection[str]) -> Iterator[D
     yield from normed
     yield from _roots(wide)
     for affine in norms:
-        yield from _own(affine)
+        if not any(affine.scale is value for value in wide.values()):
+            yield from _own(affine)
     yield from _folded(wide, every, normed, norms, hits)
     yield from _products(wide, every)
 
@@ -116,9 +120,14 @@ def affines(wide: Arrays) -> list[Affine]:
 
 
 def _given(
-    formula: str, sources: Sequence[str], value: Array, error: Array | float = 0.0
+    formula: str,
+    sources: Sequence[str],
+    value: Array,
+    error: Array | float = 0.0,
+    guessed: bool = False,
 ) -> Derived:
-    return Derived(formula, tuple(sources), value.shape, lambda: (value, error))
+    shape = value.shape
+    return Derived(formula, tuple(sources), shape, lambda: (value, error), open=guessed)
 
 
 def _sums(wide: Arrays) -> Iterator[Derived]:
@@ -171,10 +180,12 @@ def _roots(wide: Arrays) -> Iterator[Derived]:
             for epsilon in EPSILONS:
                 root = np.sqrt(np.maximum(value + epsilon, 0))
                 slack = np.abs(root) * 2.0**-23
-                yield _given(f"√({name} + {epsilon:g})", (name,), root, slack)
+                yield _given(f"√({name} + {epsilon:g})", (name,), root, slack, True)
                 with np.errstate(divide="ignore"):
                     inverse = 1 / root
-                yield _given(f"1/√({name} + {epsilon:g})", (name,), inverse, inverse * 2.0**-22)
+                yield _given(
+                    f"1/√({name} + {epsilon:g})", (name,), inverse, inverse * 2.0**-22, True
+                )
             floor = np.maximum(np.sqrt(np.maximum(value, 0)), 1e-7)
             yield _given(f"max(√{name}, 1e-07)", (name,), floor)
         if "log" in last:
@@ -189,8 +200,8 @@ def _roots(wide: Arrays) -> Iterator[Derived]:
 def _own(affine: Affine) -> Iterator[Derived]:
     """Yield a norm as a product and a sum of their own."""
     slack = (np.abs(affine.shift) + np.abs(affine.scale)) * 2 * CLOSE
-    yield _given(f"scale of {affine.text}", affine.sources, affine.scale, slack)
-    yield _given(f"shift of {affine.text}", affine.sources, affine.shift, slack)
+    yield _given(f"scale of {affine.text}", affine.sources, affine.scale, slack, True)
+    yield _given(f"shift of {affine.text}", affine.sources, affine.shift, slack, True)
 
 
 def _folded(
@@ -232,7 +243,7 @@ def _scaled(
         return np.asarray(value[places] * scale[places[axis]])
 
     text = f"{formula} · scale of {affine.text}, axis {axis}"
-    return Derived(text, (*sources, *affine.sources), value.shape, make, few)
+    return Derived(text, (*sources, *affine.sources), value.shape, make, few, True, axis)
 
 
 def _biases(
