@@ -247,13 +247,16 @@ class _Ledger:
     def _same(self, name: str, doubt: Doubt) -> bool:
         """Return whether the model itself makes no difference between both values.
 
-        Values as far away on the other side then show that those places count.
+        Values as far away on the other side then show that those places count, unless one value
+        stands in all of them: those are masked.
         """
         if self.probe is None or doubt.instead is None or doubt.tiny:
             return False
         value = self.parameters[name]
         mirrored = (2 * value.astype(np.float64) - doubt.instead).astype(value.dtype)
-        return self.probe({name: doubt.instead}) and not self.probe({name: mirrored})
+        if not self.probe({name: doubt.instead}):
+            return False
+        return doubt.masked or not self.probe({name: mirrored})
 
     def _free(self, piece: Piece) -> bool:
         constants = [self.found[name] for name in piece.constants]

@@ -33,7 +33,7 @@ class Doubt:
 
     It is ``sure`` where nothing but a defect explains it; ``instead`` is what the graph has in the
     parameter's place, ``home`` where all of it lies, in a wrong order. A ``tiny`` change may
-    not show in outputs.
+    not show in outputs; of a ``masked`` one some elements, and no whole rows, are one value.
     """
 
     status: Status
@@ -42,6 +42,7 @@ class Doubt:
     instead: Array | None = None
     home: Home | None = None
     tiny: bool = False
+    masked: bool = False
 
 
 def of(value: Array, pool: Pool, rows: RowIndex, free: Callable[[Piece], bool]) -> Doubt | None:
@@ -52,7 +53,10 @@ def of(value: Array, pool: Pool, rows: RowIndex, free: Callable[[Piece], bool]) 
     if value.size < 2 or constant(value):
         return None
     same_size = [*filter(free, pool.of_size(value))]
-    return near(value, same_size) or _by_rows(value, rows) or _moved(value, same_size)
+    doubt = near(value, same_size)
+    if doubt is None or doubt.status == "misplaced":
+        doubt = _by_rows(value, rows) or doubt
+    return doubt or _moved(value, same_size)
 
 
 def near(value: Array, pieces: Iterable[Piece]) -> Doubt | None:
@@ -160,7 +164,9 @@ def _differing(value: Array, other: Array, label: str, share: float) -> Doubt:
         f" the model has {_number(value[first])}{_ulps(value[first], other[first])}"
     )
     sure = largest <= SMALL and (share >= SURE or len(places) == 1)
-    return Doubt("altered", text, sure, other, tiny=largest <= TINY)
+    whole_rows = bool(np.all(differs.reshape(len(differs), -1).all(axis=1)[places[:, 0]]))
+    masked = len(places) > 1 and constant(actual) and not whole_rows
+    return Doubt("altered", text, sure, other, tiny=largest <= TINY, masked=masked)
 
 
 def _lines(differs: Array, axis: int) -> int:
@@ -187,8 +193,8 @@ def _by_rows(value: Array, rows: RowIndex) -> Doubt | None:
     found = rows.best(value)
     if found is None or not found.telling:
         return None
-    if found.share == 1:
-        return _order(found, value) if found.fits else None
+    if found.share == 1 and (doubt := _order(found)):
+        return doubt if found.fits else None
     along = _along(found, value)
     if along is None:
         return None
@@ -211,12 +217,11 @@ def _along(found: Found, value: Array) -> tuple[str, Array, float] | None:
 
     That is the label of the constant, its part in the array's shape, and the share that is alike.
     """
-    first = max(found.runs, key=lambda run: run[1] - run[0])[0]
-    layout = found.rows.layouts[found.owner[first]]
-    offset, count = int(found.start[first]) - first, len(found.owner)
-    same = (found.owner == found.owner[first]) & (found.start - np.arange(count) == offset)
+    first = int(np.argmax(found.along))
+    layout, count = found.rows.layouts[found.owner[first]], len(found.owner)
+    offset = int(found.start[first]) - first
     inside = offset >= 0 and offset + count <= len(layout.rows)
-    if np.mean(same) < ALIKE or not inside or layout.constant is None:
+    if np.mean(found.along) < ALIKE or not inside or layout.constant is None:
         return None
     width = found.parameter.rows.shape[1]
     part = layout.rows[offset : offset + count]
@@ -230,10 +235,10 @@ def _along(found: Found, value: Array) -> tuple[str, Array, float] | None:
     return layout.constant.label, other, float(np.mean(bits(other) == bits(value)))
 
 
-def _order(found: Found, value: Array) -> Doubt | None:
+def _order(found: Found) -> Doubt | None:
     """Return what is wrong with a parameter whose rows are all there in another order."""
     of_node = any(found.rows.found[block.constant].weight_of for block in found.blocks)
-    if not of_node and (found.in_order or len(found.runs) > FEW_BLOCKS):
+    if not of_node and (found.in_order or len(found.runs) > FEW_BLOCKS or _mostly(found)):
         return None
     label = found.home().label
     axis = found.parameter.axes[0]
@@ -243,6 +248,11 @@ def _order(found: Found, value: Array) -> Doubt | None:
     what = "is in no order of gates" if of_node else "has its blocks in another order"
     text = f"{what} in {label}; first at index {row} of axis {axis}"
     return Doubt("misplaced", text, True, home=found.home())
+
+
+def _mostly(found: Found) -> bool:
+    """Return whether most rows are in place."""
+    return float(np.mean(found.along)) >= SURE
 
 
 def _moved(value: Array, pieces: Iterable[Piece]) -> Doubt | None:

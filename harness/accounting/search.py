@@ -234,8 +234,23 @@ class Found:
         pairs = pairwise(bounds)
         return [(first, end) for first, end in pairs if self.owner[first] >= 0]
 
+    @cached_property
+    def along(self) -> Array:
+        """Which rows lie as far apart from each other as in the parameter, of most that do."""
+        offsets = self.start - np.arange(len(self.start))
+        pairs = np.stack([self.owner, offsets], axis=1)[self.owner >= 0]
+        unique, counts = np.unique(pairs, axis=0, return_counts=True)
+        owner, offset = unique[int(np.argmax(counts))]
+        return np.asarray((self.owner == owner) & (offsets == offset))
+
     def better_than(self, other: Found) -> bool:
-        return (self.share, -len(self.runs)) > (other.share, -len(other.runs))
+        return self._worth > other._worth
+
+    @property
+    def _worth(self) -> tuple[bool, float, float]:
+        if self.share == 1:
+            return True, -len(self.runs), 0.0
+        return False, float(np.mean(self.along)), self.share
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:

@@ -13,8 +13,8 @@ from harness.core.schema import Array, Arrays
 from harness.recording.probing import RefusedError, UserModel, run
 
 FILE = "account.json"
-SIZE = 512
-"""About how many elements of inputs a model is run with to see whether a weight does anything."""
+CASES = 6
+"""How many cases of all sizes a model is run at to see whether a weight does anything."""
 
 
 def write(
@@ -31,11 +31,9 @@ def write(
     """
     if own.framework == "onnx":
         return
-
-    def size(values: Arrays) -> int:
-        return abs(sum(value.size for value in values.values()) - SIZE)
-
-    probe = _Probe(own, [*parameters], min(inputs, key=size))
+    by_size = sorted(inputs, key=lambda case: sum(value.size for value in case.values()))
+    some = [by_size[n] for n in np.unique(np.linspace(0, len(by_size) - 1, CASES).astype(int))]
+    probe = _Probe(own, [*parameters], some)
     (folder / FILE).write_text(account(parameters, model, probe).json(), "utf-8")
 
 
@@ -48,16 +46,19 @@ def stored(folder: Path) -> str | None:
 class _Probe:
     """Says whether a model with other weights gives the same outputs, to the bit."""
 
-    def __init__(self, own: UserModel, names: Sequence[str], inputs: Arrays) -> None:
+    def __init__(self, own: UserModel, names: Sequence[str], inputs: Sequence[Arrays]) -> None:
         self._own, self._names, self._inputs = own, names, inputs
-        self._before: list[bytes] | None = None
+        self._before: dict[int, list[bytes]] = {}
 
     def __call__(self, values: Mapping[str, Array]) -> bool:
-        if self._before is None:
-            self._before = self._outputs({})
-        return self._before == self._outputs(values)
+        for number, case in enumerate(self._inputs):
+            if number not in self._before:
+                self._before[number] = self._outputs({}, case)
+            if self._before[number] != self._outputs(values, case):
+                return False
+        return True
 
-    def _outputs(self, values: Mapping[str, Array]) -> list[bytes]:
+    def _outputs(self, values: Mapping[str, Array], case: Arrays) -> list[bytes]:
         """Return the outputs with some weights set; a model may know them by name or by number."""
         numbers = {str(self._names.index(name)): value for name, value in values.items()}
 
@@ -67,7 +68,7 @@ class _Probe:
 
         self._own.move(moved)
         try:
-            outputs = run(self._own, self._inputs, wide=False)
+            outputs = run(self._own, case, wide=False)
         except RefusedError as error:
             return [str(error).encode()]
         finally:
