@@ -82,6 +82,10 @@ class _Ledger:
         for name, value in self.parameters.items():
             if value.dtype.kind in "iu" and parts(name)[-1] in OF_TRAINING:
                 self._enter(name, "unused", "is unused: only training reads it")
+            elif value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
+                self._enter(name, "unproven", f"is {value.dtype}, which is not looked for")
+            elif not value.size:
+                self._enter(name, "copied", "has no elements")
         every = {name: list(self.pool.homes(self.parameters[name])) for name in self._open()}
         orders: dict[str, set[str]] = {}
         for name, homes in every.items():
@@ -177,7 +181,12 @@ class _Ledger:
         for name, entry in self.entries.items():
             if entry.status == "copied" and spare:
                 doubt = doubts.near(self.parameters[name], spare)
-                if doubt and doubt.sure and not self._same(name, doubt):
+                if (
+                    doubt
+                    and doubt.sure
+                    and doubt.share >= doubts.COPY
+                    and not self._same(name, doubt)
+                ):
                     wrong[name] = doubt
         return wrong
 
@@ -215,6 +224,9 @@ class _Ledger:
 
     def _partly(self, value: Array) -> str:
         """Return what is known of a parameter of which nothing is proved."""
+        whole_ = self._rows(value).best(value)
+        if whole_ and whole_.share == 1 and whole_.telling:
+            return f"is there with its rows in another order → {whole_.home().label}"
         found = self._part(value)
         if found is None:
             return "is in no constant as it is, nor as a known formula gives it"

@@ -19,6 +19,8 @@ ALIKE = 0.5
 """The share of elements, of those that differ among themselves, that has to be the same."""
 SURE, SMALL, TINY = 0.9, 1e-2, 1e-5
 """With this share the same, and the others this close, nothing but a change explains it."""
+COPY = 0.98
+"""The share that makes a constant a copy of a parameter that is also there as it is."""
 MOVED = 1e-3
 """How far each element may be moved, relatively, in a constant that stands for the parameter."""
 FEW_BLOCKS = 4
@@ -31,9 +33,10 @@ _ROLES |= {"bias_ih": "B[W]", "bias_hh": "B[R]", "recurrent_bias": "B[R]"}
 class Doubt:
     """What is wrong with a parameter.
 
-    It is ``sure`` where nothing but a defect explains it; ``instead`` is what the graph has in the
-    parameter's place, ``home`` where all of it lies, in a wrong order. A ``tiny`` change may
-    not show in outputs; of a ``masked`` one some elements, and no whole rows, are one value.
+    A ``share`` of the elements is as it should be. It is ``sure`` where nothing but a defect
+    explains it; ``instead`` is what the graph has in the parameter's place, ``home`` where all of
+    it lies, in a wrong order. A ``tiny`` change may not show in outputs; of a ``masked`` one some
+    elements, and no whole rows, are one value.
     """
 
     status: Status
@@ -41,6 +44,7 @@ class Doubt:
     sure: bool
     instead: Array | None = None
     home: Home | None = None
+    share: float = 0.0
     tiny: bool = False
     masked: bool = False
 
@@ -75,6 +79,8 @@ def strayed(homes: Mapping[str, Sequence[Home]]) -> dict[str, Doubt]:
     wrong: dict[str, Doubt] = {}
     layers: dict[str, dict[str, set[str]]] = {}
     for name, found in homes.items():
+        if any(home.piece and constant(home.piece.values) for home in found):
+            continue
         role = _ROLES.get(re.sub(r"_l\d+(_reverse)?$", "", parts(name)[-1]))
         pieces = [home.piece for home in found if home.piece and home.piece.node]
         if role is None or len(pieces) < len(found):
@@ -125,7 +131,8 @@ def _nearest(value: Array, pieces: Iterable[Piece]) -> Doubt | None:
     squeezed = value.squeeze()
     own = bits(squeezed)
     elements, counts = np.unique(own, return_counts=True)
-    telling = (own != elements[np.argmax(counts)]) | (len(elements) == 1)
+    common = 1 < counts.max() < own.size
+    telling = own != elements[np.argmax(counts)] if common else np.ones(own.shape, bool)
     best: tuple[float, Doubt] | None = None
     for piece in pieces:
         other = piece.bits.reshape(-1)
@@ -151,10 +158,11 @@ def _differing(value: Array, other: Array, label: str, share: float) -> Doubt:
     count = f"{len(places):,} of {value.size:,} elements"
     expected, actual = value[differs], other[differs]
     if np.array_equal(np.sort(bits(expected)), np.sort(bits(actual))):
-        where = next((axis for axis in range(value.ndim) if _lines(differs, axis) <= 2), None)
-        what = "" if where is None or value.ndim < 2 else f", whole lines of axis {where}"
+        axes = [axis for axis, size in enumerate(value.shape) if size > 2]
+        line = next((a for a in axes if _lines(differs, a) == 2), None) if len(axes) > 1 else None
+        what = "" if line is None else f", in two lines of axis {line}"
         text = f"has {count} in another place of {label}{what}; first at {list(first)}"
-        return Doubt("misplaced", text, True, other)
+        return Doubt("misplaced", text, True, other, share=share)
     with np.errstate(all="ignore"):
         apart = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
         relative = apart / (np.abs(expected.astype(np.float64)) + 1e-38)
@@ -166,7 +174,8 @@ def _differing(value: Array, other: Array, label: str, share: float) -> Doubt:
     sure = largest <= SMALL and (share >= SURE or len(places) == 1)
     whole_rows = bool(np.all(differs.reshape(len(differs), -1).all(axis=1)[places[:, 0]]))
     masked = len(places) > 1 and constant(actual) and not whole_rows
-    return Doubt("altered", text, sure, other, tiny=largest <= TINY, masked=masked)
+    tiny = largest <= TINY
+    return Doubt("altered", text, sure, other, share=share, tiny=tiny, masked=masked)
 
 
 def _lines(differs: Array, axis: int) -> int:
@@ -209,7 +218,7 @@ def second(spare: Constant, found: Found) -> tuple[str, Doubt] | None:
         return None
     name, value, share = along
     doubt = _differing(value, spare.array, spare.label, share)
-    return (name, doubt) if doubt.sure and doubt.status == "altered" else None
+    return (name, doubt) if share >= COPY and doubt.sure else None
 
 
 def _along(found: Found, value: Array) -> tuple[str, Array, float] | None:
@@ -236,11 +245,15 @@ def _along(found: Found, value: Array) -> tuple[str, Array, float] | None:
 
 
 def _order(found: Found) -> Doubt | None:
-    """Return what is wrong with a parameter whose rows are all there in another order."""
+    """Return what is wrong with a parameter whose rows are all there in another order.
+
+    Of a weight that is no table a model itself may exchange blocks before it uses them.
+    """
     of_node = any(found.rows.found[block.constant].weight_of for block in found.blocks)
-    if not of_node and (found.in_order or len(found.runs) > FEW_BLOCKS or _mostly(found)):
-        return None
     label = found.home().label
+    table = label.startswith("Gather") and len(found.runs) <= FEW_BLOCKS
+    if not of_node and (found.in_order or not table or _mostly(found)):
+        return None
     axis = found.parameter.axes[0]
     ends = [run[0] for run in found.runs]
     starts = [int(found.start[run[0]]) for run in found.runs]

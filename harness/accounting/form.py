@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from harness.core.errors import CheckError
 from harness.core.reading import TEXT_BYTES, read_json
 from harness.core.summary import count
+from harness.goldens.form import DTYPES
 from harness.typed_json import typed
 
 NOT_FOUND = ("altered", "missing", "misplaced", "doubled")
@@ -23,6 +24,7 @@ Status = Literal[
 ]
 Size = Annotated[int, Meta(ge=0, le=2**40)]
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Dtype = Literal[(*DTYPES, "complex64", "complex128")]  # type: ignore[valid-type]
 Dims = Annotated[tuple[Size, ...], Meta(max_length=64)]
 
 
@@ -52,7 +54,7 @@ class Parameter(Struct, forbid_unknown_fields=True, frozen=True):
     name: str
     status: Status
     shape: Dims
-    dtype: str
+    dtype: Dtype
     how: str
     axes: Dims = ()
     blocks: tuple[Block, ...] = ()

@@ -94,6 +94,16 @@ def _same(own: Array, axes: Sequence[int], other: Array) -> bool:
     return bool(np.array_equal(moved.reshape(-1), flat))
 
 
+def _turned(own: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    """Return the orders of axes in which rows are looked for: of four and more, the usual ones."""
+    if len(own) < 4:
+        return permutations(own)
+    first = [(axis, *(other for other in own if other != axis)) for axis in own]
+    last = [(axis, *(other for other in own[::-1] if other != axis)) for axis in own]
+    kernels = [(*own[:1:-1], *own[:2]), (*own[2:], *own[1::-1])]
+    return dict.fromkeys([*first, *last, *kernels])
+
+
 @dataclass(frozen=True, eq=False)
 class _Layout:
     """An array as a matrix: its axes in an order, the first ones its rows."""
@@ -165,7 +175,7 @@ class RowIndex:
             return None
         own = tuple(range(squeezed.ndim))
         best: Found | None = None
-        for axes in permutations(own) if squeezed.ndim <= MOST_AXES else (own,):
+        for axes in _turned(own):
             for matrix in _matrices(squeezed, axes, True):
                 found = self._found(_Layout(axes, matrix))
                 if found and (best is None or found.better_than(best)):

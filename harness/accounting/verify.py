@@ -41,7 +41,8 @@ def _wrong(
     """Return what is wrong with a parameter, in words that follow its name; empty for nothing."""
     blocks = parameter.blocks
     if not blocks:
-        none = parameter.status == "copied" or parameter.constant is not None
+        copied = parameter.status == "copied" and parameter.elements
+        none = copied or parameter.constant is not None
         return "is copied to no place" if none else ""
     of_nodes = any(found[b.constant].weight_of for b in blocks if b.constant in found)
     if blocks not in allowed and (of_nodes or not ascending(blocks)):

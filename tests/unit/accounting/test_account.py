@@ -215,8 +215,9 @@ def test_rows_and_blocks_in_another_place_are_told():
     assert made.parameters[0].status == "misplaced"
     assert "first at [3, 0]" in made.failure
     blocks = np.concatenate([table[20:], table[:20]])
-    failure = account({"table": table}, graph({"c": blocks})).failure
-    assert "blocks in another order" in failure
+    gather = helper.make_node("Gather", ["c", "x"], ["y"], "table")
+    failure = account({"table": table}, graph({"c": blocks}, [gather])).failure
+    assert "table has its blocks in another order in Gather.input 0 (table)" in failure
     larger = np.concatenate([drawn(5, 6), rows])
     assert "table has 12 of 240" in account({"table": table}, graph({"c": larger})).failure
 
@@ -252,6 +253,29 @@ def test_what_may_be_anywhere_is_no_defect():
     assert [p.status for p in made.parameters[2:]] == ["unproven", "unproven", "copied"]
     assert "in part: 0 to 8 of 50 along axis 0" in made.parameters[3].how
     assert [c.name for c in made.without_source] == ["own"]
+
+
+def test_a_weight_whose_blocks_the_model_itself_may_exchange_is_not_proved():
+    weight, taps = drawn(8, 6), drawn(1, 1, 3)
+    rolled = graph({"c": np.roll(weight, 3, axis=0), "t": taps[..., ::-1]})
+    made = account({"w": weight, "taps": taps}, rolled)
+    assert (made.failure, {p.status for p in made.parameters}) == ("", {"unproven"})
+    assert "rows in another order" in made.parameters[0].how
+
+
+def test_a_zero_bias_that_is_left_out_is_not_sought_in_another_layer():
+    weights = torch_weights("GRU") | {"l.bias_hh_l0": np.zeros(15, np.float32)}
+    constants = stacked("GRU", weights)
+    other = {f"m.{name[2:]}": value for name, value in torch_weights("GRU").items()}
+    other |= {name: np.zeros(15, np.float32) for name in other if "bias" in name}
+    moved = stacked("GRU", {f"l.{name[2:]}": value for name, value in other.items()})
+    second = {"W2": moved["W"], "R2": moved["R"]}
+    nodes = [
+        helper.make_node("GRU", ["x", "W", "R", "B"], ["y"], "one", hidden_size=5),
+        helper.make_node("GRU", ["y", "W2", "R2"], ["z"], "two", hidden_size=5),
+    ]
+    model = graph({**constants, **second}, nodes)
+    assert account({**weights, **other}, model).failure == ""
 
 
 def test_what_was_folded_as_nobody_knows_is_not_proved_and_no_defect():
