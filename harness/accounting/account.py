@@ -67,12 +67,16 @@ class _Ledger:
         place = (home.axes, home.blocks) if home else ((), ())
         digest = None
         if home:
-            for block in home.blocks:
-                self._blocks.setdefault(block.constant, set()).add(block)
-            if hashed:
-                digest = sha256(joined(self.found, home.blocks))
+            self._take(home)
+        if home and hashed:
+            digest = sha256(joined(self.found, home.blocks))
         dtype = str(value.dtype)
         self.entries[name] = Parameter(name, status, value.shape, dtype, how, *place, digest)
+
+    def _take(self, home: Home) -> None:
+        """Count the blocks as explained."""
+        for block in home.blocks:
+            self._blocks.setdefault(block.constant, set()).add(block)
 
     def _copied(self) -> None:
         """Enter what is a whole constant, or one of the weights of a recurrent node.
@@ -99,8 +103,7 @@ class _Ledger:
                 self.homes[name] = ordered
                 self._enter(name, "copied", f"→ {_labels(ordered)}", ordered[0])
                 for home in ordered:
-                    for block in home.blocks:
-                        self._blocks.setdefault(block.constant, set()).add(block)
+                    self._take(home)
         wrong = {**doubts.strayed(self.homes), **doubts.doubled(self.homes)}
         for name, doubt in wrong.items():
             self._enter(name, doubt.status, doubt.text)
@@ -125,6 +128,8 @@ class _Ledger:
         results = derive.derived(self.parameters, names, self.parameters, free)
         for name, (formula, home) in results.known.items():
             self._enter(name, "derived", f"in {formula} → {home.label}", home, hashed=True)
+        for home in results.homes:
+            self._take(home)
         for name, near in results.near.items():
             if name not in self.entries:
                 self._enter(name, "altered", near.text)

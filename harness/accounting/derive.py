@@ -49,10 +49,11 @@ class Near:
 class Results:
     """The formula and the place of each parameter that a constant was computed of.
 
-    ``near`` has those of which a constant was computed but for some elements.
+    ``homes`` are all such places, ``near`` has those that were but for some elements.
     """
 
     known: dict[str, tuple[str, Home]] = field(default_factory=dict)
+    homes: list[Home] = field(default_factory=list)
     near: dict[str, Near] = field(default_factory=dict)
 
 
@@ -83,6 +84,8 @@ def derived(parameters: Arrays, names: list[str], every: Arrays, pool: Pool) -> 
             if found_here is None:
                 continue
             hits.add(candidate.formula)
+            if isinstance(found_here, Home):
+                results.homes.append(found_here)
             for name in candidate.sources:
                 if name in wide:
                     if isinstance(found_here, Home):

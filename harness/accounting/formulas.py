@@ -46,12 +46,18 @@ class Derived:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A norm, as ``x · scale + shift`` along the channels."""
+    """A norm, as ``x · scale + shift`` along the channels.
+
+    The scale is made of the parameters ``scales``, the shift of all ``sources``, of terms that are
+    ``sizes`` large.
+    """
 
     text: str
     sources: tuple[str, ...]
+    scales: tuple[str, ...]
     scale: Array
     shift: Array
+    sizes: Array
 
 
 def candidates(wide: Arrays, every: Arrays, hits: Collection[str]) -> Iterator[Derived]:
@@ -101,21 +107,26 @@ def affines(wide: Arrays) -> list[Affine]:
             path = name.removesuffix(variance_of)
             if parts(name)[-1] != variance_of or path + mean_of not in wide:
                 continue
-            own = [path + part for part in (scale_of, shift_of, mean_of) if path + part in wide]
+            scales = [n for n in (path + scale_of, name) if n in wide]
+            own = [*scales, *(path + p for p in (shift_of, mean_of) if path + p in wide)]
             gamma, beta = wide.get(path + scale_of, 1.0), wide.get(path + shift_of, 0.0)
             for epsilon in EPSILONS:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     scale = gamma / np.sqrt(wide[name] + epsilon)
-                    shift = beta - wide[path + mean_of] * scale
+                    centre = wide[path + mean_of] * scale
                 text = f"{path.rstrip('./')} (epsilon {epsilon:g})"
-                found.append(Affine(text, (*own, name), scale, shift))
+                sizes = np.abs(beta) + np.abs(centre)
+                made = Affine(text, tuple(own), tuple(scales), scale, beta - centre, sizes)
+                found.append(made)
         for scale_of, shift_of in LAYER_NORMS:
             path = name.removesuffix(scale_of)
             if parts(name)[-1] == scale_of and wide[name].ndim == 1:
                 shift = wide.get(path + shift_of, np.zeros_like(wide[name]))
                 own = [n for n in (name, path + shift_of) if n in wide]
                 if shift.shape == wide[name].shape:
-                    found.append(Affine(path.rstrip("./"), tuple(own), wide[name], shift))
+                    text, scale = path.rstrip("./"), wide[name]
+                    made = Affine(text, tuple(own), (name,), scale, shift, np.abs(shift))
+                    found.append(made)
     return [affine for affine in found if np.all(np.isfinite(affine.scale))]
 
 
@@ -199,8 +210,9 @@ def _roots(wide: Arrays) -> Iterator[Derived]:
 
 def _own(affine: Affine) -> Iterator[Derived]:
     """Yield a norm as a product and a sum of their own."""
-    slack = (np.abs(affine.shift) + np.abs(affine.scale)) * 2 * CLOSE
-    yield _given(f"scale of {affine.text}", affine.sources, affine.scale, slack, True)
+    slack = np.abs(affine.scale) * CLOSE
+    yield _given(f"scale of {affine.text}", affine.scales, affine.scale, slack, True)
+    slack = affine.sizes * 2 * CLOSE
     yield _given(f"shift of {affine.text}", affine.sources, affine.shift, slack, True)
 
 
@@ -243,7 +255,7 @@ def _scaled(
         return np.asarray(value[places] * scale[places[axis]])
 
     text = f"{formula} · scale of {affine.text}, axis {axis}"
-    return Derived(text, (*sources, *affine.sources), value.shape, make, few, True, axis)
+    return Derived(text, (*sources, *affine.scales), value.shape, make, few, True, axis)
 
 
 def _biases(
@@ -253,7 +265,7 @@ def _biases(
     scale, shift, text = affine.scale, affine.shift, affine.text
     for name, bias in biases.items():
         if bias.size == scale.size and name not in affine.sources:
-            slack = (np.abs(bias * scale) + np.abs(shift)) * 4 * CLOSE
+            slack = (np.abs(bias * scale) + affine.sizes) * 2 * CLOSE
             folded = bias * scale + shift
             yield _given(f"{name} folded into {text}", (name, *affine.sources), folded, slack)
     shape = [1] * value.ndim
@@ -264,7 +276,7 @@ def _biases(
             continue
         rest = tuple(a for a in range(value.ndim) if a != out)
         added, sizes = terms.sum(axis=rest), np.abs(terms).sum(axis=rest)
-        sources = fold.sources
+        sources = (*fold.sources[:1], *affine.sources)
         yield _given(f"shift of {text} · {sources[0]}", sources, added, sizes * 2 * CLOSE)
         for name, bias in biases.items():
             if bias.size == added.size and name not in affine.sources:
