@@ -18,7 +18,7 @@ from harness.core.schema import ModelSpec, Progress
 from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface
-from harness.recording import cases, decisions, exported, promises
+from harness.recording import cases, decisions, exported, promises, weights
 from harness.recording.more import More
 from harness.recording.probing import UserModel, specification
 from harness.recording.runs import COMPLETE_BYTES, Measured, Refused, measure
@@ -48,6 +48,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     spec = promised.spec
     plan = [c for c in cases.plan(spec, *sizes) if c.raggedness not in promised.excluded]
     kept = promises.kept(own, spec)
+    parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     more = More(kept, spec, settings.lengths, settings.batches)
     about: dict[str, Any] = {"decisions": {}}
 
@@ -57,6 +58,8 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         if model is None:
             return []
         (folder / MODEL).write_bytes(model.SerializeToString())
+        progress(f"{spec.name}: looking for every weight")
+        weights.write(folder, own, parameters, model, [result.inputs for result in results])
         feeds, found = decisions.search(model, spec, results, settings.lengths, progress)
         about["decisions"] = found.evidence()
         return feeds
@@ -66,7 +69,6 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     refused = [*refused, *promised.lines, *promises.left_out(promised, results)]
     if own.framework != "onnx":
         spec = replace(spec, unchanged=promises.unchanged(own, spec, results, right))
-    parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     origin = {
         "model": spec.name,
         "framework": own.framework,

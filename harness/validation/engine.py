@@ -17,7 +17,7 @@ from harness.linting import linter
 from harness.linting.finding import Finding
 from harness.relations import judge as relations
 from harness.runtimes import decisions
-from harness.validation import cases, floor
+from harness.validation import cases, floor, weights
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
 from harness.validation.known_errors import KnownErrors
 
@@ -68,6 +68,9 @@ def _run(
             findings = linter.of_file(job.model, job.example)
             evidence["lint"] = [finding.as_dict() for finding in findings]
             _check(job.model, job, findings)
+            if account := weights.account(job.model, job):
+                evidence["account"] = account.evidence()
+                weights.check(job.model, job, account)
         notify(job, Stage.LOAD)
         session = job.runtime.prepare(str(job.path))
     except StageError as error:
@@ -102,9 +105,11 @@ def prepare(model: Path, job: Ready) -> Session:
     """Return the session of a model file that is valid and declares what the job specifies.
 
     CheckError or LoadError, in one line, where the file is not valid, has an error among the lint's
-    findings, or cannot be loaded.
+    findings or other weights than the golden, or cannot be loaded.
     """
     _check(model, job, linter.of_file(model, job.example))
+    if account := weights.account(model, job):
+        weights.check(model, job, account)
     return job.runtime.prepare(str(job.golden.folder if job.runtime.framework else model))
 
 
