@@ -54,6 +54,22 @@ class OwnCalls(TorchFunctionMode):  # type: ignore[misc]
         return _called(Tensor.double if func is Tensor.float else func, args, kwargs, writes)
 
 
+@contextmanager
+def _epsilon_of_float32() -> Iterator[None]:
+    """Let RMS norms without an epsilon have float32's, which each takes from its input's dtype."""
+    norm = torch.rms_norm
+
+    def with_epsilon(value: Tensor, shape: Any, weight: Any = None, eps: Any = None) -> Any:
+        least = torch.finfo(torch.float32).eps
+        return norm(value, shape, weight, least if eps is None else eps)
+
+    torch.rms_norm = with_epsilon
+    try:
+        yield
+    finally:
+        torch.rms_norm = norm
+
+
 Mode = type[EveryOperator] | type[OwnCalls]
 
 
@@ -69,7 +85,7 @@ def precision(mode: Mode | None) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with limits_of_float32(torch), mode():
+        with limits_of_float32(torch), _epsilon_of_float32(), mode():
             yield
     finally:
         torch.set_default_dtype(before)

@@ -66,4 +66,8 @@ def test_the_limits_that_a_model_reads_are_those_of_float32():
     value = ran(Net(None, filled))
     assert value.dtype == np.float64
     np.testing.assert_array_equal(value, np.where(WIDE > 0, limits.min, WIDE) + limits.eps)
+    norm = torch.nn.RMSNorm(4, elementwise_affine=False)
+    small = ran(Net(norm, lambda x, norm: norm(x * 1e-4)))
+    expected = WIDE * 1e-4 / np.sqrt((WIDE**2 * 1e-8).mean(-1, keepdims=True) + limits.eps)
+    np.testing.assert_allclose(small, expected, rtol=1e-12)
     assert torch.finfo(torch.float64).eps == np.finfo(np.float64).eps
