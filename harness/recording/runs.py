@@ -103,7 +103,11 @@ def measure(
     """
     refused: Refused = defaultdict(list)
     values = Values(spec)
-    results = _float64(model, spec, map(values.feed, plan), values, refused, progress)
+    planned = map(values.feed, plan)
+    results = _float64(
+        *(model, spec, planned, values, refused),
+        lambda text: progress(f"{text}/{len(plan)}"),
+    )
     if results:
         largest = max(results, key=lambda m: m.case.longest * m.case.batch)
         for repeated, times in ((results[0], 2), (largest, 1)):
@@ -201,8 +205,8 @@ def _with_noise(
                     results.append(result)
                 except RefusedError as error:
                     refused[str(error)].append(_text(result.case))
-                left = len(before) - number - 1
-                progress(f"{spec.name}: float32, run {draw + 1}/{JITTERED}, {left} cases left")
+                done, total = draw * len(before) + number + 1, JITTERED * len(before)
+                progress(f"{spec.name}: float32, case {done}/{total}")
     finally:
         model.move(lambda values: values)
     return results
