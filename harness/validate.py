@@ -48,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
         " some of them",
     )
     parser.add_argument(
+        "--decisions",
+        action="store_true",
+        help="count in ONNX Runtime which conditions of the graph the cases take both ways, and"
+        " name the others in the report's evidence",
+    )
+    parser.add_argument(
         "--relation",
         action="append",
         metavar="NAME",
@@ -103,6 +109,7 @@ def main(argv: Sequence[str]) -> int:
         args,
         require=args.require,
         every_step=args.every_step,
+        decisions=args.decisions,
         relations=args.relation or (),
         limits=isolation.limits,
         save_outputs=args.save_outputs,

@@ -28,8 +28,9 @@ from harness.typed_json import typed
 
 SCHEMA = 1
 MODEL, MANIFEST, GOLDEN, CARD = "model.onnx", "manifest.json", "golden", "MODEL.md"
+ACCOUNT = "account.json"
 REJECTED, REPORT = "rejected.onnx", "report.json"
-NAMES = {MODEL, MANIFEST, GOLDEN, CARD}
+NAMES = {MODEL, MANIFEST, GOLDEN, CARD, ACCOUNT}
 REJECTED_NAMES = {REJECTED, REPORT, GOLDEN}
 GOLDEN_NAMES = {store.MANIFEST, store.CASES}
 
@@ -59,6 +60,7 @@ class ExportedModel(Struct):
     example: dict[str, Annotated[int, Meta(ge=1)]]
     golden_sha256: str | None = None
     rounded: list[str] = []
+    account_sha256: str | None = None
     exporter: str = ""
     variant: str = ""
 
@@ -73,6 +75,11 @@ class Bundle:
     @property
     def model(self) -> Path:
         return self.folder / MODEL
+
+    @property
+    def account(self) -> Path | None:
+        """Where every weight lies in the model, as a file; None in a bundle without it."""
+        return None if self.manifest.get("account_sha256") is None else self.folder / ACCOUNT
 
     @property
     def failure(self) -> StageError | None:
@@ -118,9 +125,13 @@ def read(path: Path) -> Bundle:
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise UsageError(f"{bundle.model} was altered: its SHA-256 is not the manifest's")
         check_own_data(bundle.model, data)
-        stated, inner = manifest.get("golden_sha256"), path / GOLDEN / MANIFEST
-        if stated is not None and (not inner.is_file() or sha256(inner) != stated):
-            raise UsageError(f"{inner} is missing or altered: its SHA-256 is not the bundle's")
+        for field, inner in (
+            ("golden_sha256", path / GOLDEN / MANIFEST),
+            ("account_sha256", path / ACCOUNT),
+        ):
+            stated = manifest.get(field)
+            if stated is not None and (not inner.is_file() or sha256(inner) != stated):
+                raise UsageError(f"{inner} is missing or altered: its SHA-256 is not the bundle's")
     return bundle
 
 
@@ -141,8 +152,9 @@ def write(
     about: Mapping[str, Any],
     golden: Path | None,
     card: str | None = None,
+    account: str | None = None,
 ) -> None:
-    """Replace the bundle in ``path``: a model, its golden and its card.
+    """Replace the bundle in ``path``: a model, its golden, its card and the account of its weights.
 
     Where ``model`` is None, ``about`` has the failure.
     """
@@ -154,6 +166,9 @@ def write(
         if golden is not None:
             _copy_golden(golden, new / GOLDEN)
             manifest["golden_sha256"] = sha256(new / GOLDEN / MANIFEST)
+        if account is not None:
+            (new / ACCOUNT).write_text(account, "utf-8")
+            manifest["account_sha256"] = sha256(new / ACCOUNT)
         if card is not None:
             (new / CARD).write_text(card, "utf-8")
         (new / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")

@@ -22,7 +22,7 @@ MOST_PERMUTED = 2**32
 MOST_ENDS = 8
 RUN = 3
 """Steps that hold one value where values are repeated."""
-_ENDS, _NAN, _ONE, _OTHER, _ROUNDS = 1, 2, 3, 4, 4
+_ENDS, _NAN, _ONE, _OTHER, _EACH, _ROUNDS = 1, 2, 3, 4, 5, 4
 _LAST = 1 - 2.0**-24
 """The largest of the numbers that are drawn from [0, 1)."""
 
@@ -81,9 +81,9 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     values from place ``"first"`` on of a permutation of the range, which begins again at its end.
     With ``"ends"`` about half of the values are some of those listed. With ``"runs"`` values repeat
     along axis 1: the first row has one alone, others have runs of ``RUN`` steps. With ``"nan"`` one
-    of eight steps is NaN in every second row. With ``"spread"`` the values of each row, at each
-    place of the axes after the steps, are of one part of the range (``bands``), or one value of it
-    (``corners``: of floats its low or high end).
+    of eight steps is NaN in every second row, all of it or some of its features. With ``"spread"``
+    the values of each row, at each place of the axes after the steps, are of one part of the range
+    (``bands``), or one value of it (``corners``: of floats its low or high end).
     """
     if "constant" in formula:
         return np.full(shape, formula["constant"], dtype)
@@ -105,8 +105,7 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
         values[1:] = values[1:, steps - steps % RUN]
         values[:1] = values[:1, :1]
     if formula.get("nan"):
-        words = bits(2 * formula["seed"] + _NAN, shape[0] // 2 * shape[1])
-        values[1::2][(words >> np.uint64(61) == 0).reshape(-1, shape[1])] = np.nan
+        _put_nan(values[1::2], 2 * formula["seed"] + _NAN)
     if padded is not None:
         np.copyto(values, np.asarray(formula.get("padding", 0)).astype(dtype), where=padded)
     return values
@@ -147,35 +146,53 @@ def permutation(seed: int, size: int, places: NDArray[np.uint64]) -> NDArray[np.
 def _permuted(formula: Formula, shape: Sequence[int], dtype: str, padded: Array | None) -> Array:
     low, size = int(formula["low"]), int(formula["high"]) - int(formula["low"])
     read = np.ones(shape, bool) if padded is None else ~padded
-    count = np.count_nonzero(read)
-    places = (formula.get("first", 0) + np.arange(count, dtype=np.uint64)) % np.uint64(size)
+    drawn = np.empty(np.count_nonzero(read), dtype)
+    first = formula.get("first", 0) % size
+    for start in range(0, drawn.size, _BLOCK):
+        stop = min(start + _BLOCK, drawn.size)
+        places = (first + np.arange(start, stop, dtype=np.uint64)) % np.uint64(size)
+        found = permutation(formula["permuted"], size, places)
+        drawn[start:stop] = (low + found.astype(np.int64)).astype(dtype)
     values = np.zeros(shape, dtype)
-    found = permutation(formula["permuted"], size, places.astype(np.uint64))
-    values[read] = (low + found.astype(np.int64)).astype(dtype)
+    values[read] = drawn
     return values
+
+
+def _put_nan(rows: Array, seed: int) -> None:
+    steps = bits(seed, rows.shape[0] * rows.shape[1]).reshape(
+        *rows.shape[:2], *[1] * (rows.ndim - 2)
+    )
+    each = bits(seed + _EACH, rows.size).reshape(rows.shape)
+    some = (each | steps << np.uint64(3)) >> np.uint64(63) == 1
+    rows[(steps >> np.uint64(61) == 0) & some] = np.nan
 
 
 def _spread(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     """Return values of which those along axis 1 are alike."""
     low, span, seed = formula["low"], formula["high"] - formula["low"], 2 * formula["seed"]
     count = int(np.prod(shape, dtype=np.int64))
-    alike = [*shape[:1], *([1] if len(shape) > 1 else []), *shape[2:]]
-    among = int(np.prod(alike, dtype=np.int64))
-    one, other = (_unit(bits(seed + n, among)).reshape(alike) for n in (_ONE, _OTHER))
+    row, features = (int(np.prod(shape[axis:], dtype=np.int64)) for axis in (1, 2))
+    features = features if len(shape) > 1 else 1
+    among = shape[0] * features if shape else 1
+    one, other = (_unit(bits(seed + number, among)) for number in (_ONE, _OTHER))
     whole = formula.get("whole") or np.dtype(dtype).kind in "iu"
-    if formula["spread"] == "corners":
-        part = np.broadcast_to(one if whole else (one >= 0.5) * _LAST, shape)
-    else:
-        part = one + (other - one) * _unit(bits(seed, count)).reshape(shape)
-    values = low + span * part
-    return np.asarray(np.floor(values) if whole else values).astype(dtype)
+    values = np.empty(count, dtype)
+    for place, words in _blocks(seed, count):
+        flat = np.arange(place.start, place.stop)
+        alike = flat // row * features + flat % features
+        if formula["spread"] == "bands":
+            part = one[alike] + (other[alike] - one[alike]) * _unit(words)
+        else:
+            part = one[alike] if whole else (one[alike] >= 0.5) * _LAST
+        values[place] = np.floor(low + span * part) if whole else low + span * part
+    return values.reshape(shape)
 
 
 def _put_ends(values: Array, formula: Formula) -> None:
-    words = bits(2 * formula["seed"] + _ENDS, values.size).reshape(values.shape)
-    ends = np.asarray(formula["ends"]).astype(values.dtype)
-    which = (words >> np.uint64(8)) % np.uint64(len(ends))
-    np.copyto(values, ends[which], where=words >> np.uint64(63) == 0)
+    ends, flat = np.asarray(formula["ends"]).astype(values.dtype), values.reshape(-1)
+    for place, words in _blocks(2 * formula["seed"] + _ENDS, flat.size):
+        which = (words >> np.uint64(8)) % np.uint64(len(ends))
+        flat[place] = np.where(words >> np.uint64(63) == 0, ends[which], flat[place])
 
 
 def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx
 
-from harness import runtimes
 from harness.core.errors import StageError
 from harness.core.schema import (
-    Array,
     Arrays,
     Case,
     ModelSpec,
@@ -29,13 +25,13 @@ from harness.core.schema import (
 )
 from harness.core.temporary import temporary_folder
 from harness.goldens.formulas import Formula
-from harness.graphs.decisions import COUNTS, MARGINS, Decision, counting
+from harness.graphs.decisions import MARGINS
 from harness.recording.cases import KINDS, LENGTHS, bounded, ragged, sequence_axes
 from harness.recording.runs import Measured
 from harness.recording.values import Feed, ends, fed, integers
+from harness.runtimes.decisions import Found, counted
 from reference_models.cases import formulas, seed_of
 
-RUNTIME = "ort-cpu"
 TRIES = 64
 """Inputs that are made to reach a decision, at most."""
 SECONDS = 3.0
@@ -53,41 +49,6 @@ WAYS = ("corners", "bands", "ends", "small", "upper", "lower", "low", "high", "d
 """What the values are made: each row alike, of a part of the range, its ends, near its middle."""
 
 
-@dataclass
-class Found:
-    """The decisions of a graph, how often each was true, and of how many; ``why`` if unknown."""
-
-    decisions: list[Decision] = field(default_factory=list)
-    counts: Array = field(default_factory=lambda: np.zeros((0, 2), np.int64))
-    tries: int = 0
-    why: str = ""
-
-    @property
-    def never(self) -> Array:
-        """Which decisions were never true, and which never false, two columns."""
-        true, of = self.counts[:, 0], self.counts[:, 1]
-        return np.stack([true == 0, true == of], axis=1)
-
-    def evidence(self) -> dict[str, Any]:
-        """Return how many decisions there are and were taken both ways, and the others."""
-        if self.why:
-            return {"unmeasured": self.why}
-        ways = {(True, False): "true", (False, True): "false", (True, True): "reached"}
-        one_way = [
-            {
-                "node": decision.node,
-                "operator": decision.operator,
-                "condition": decision.condition,
-                "never": ways[never],
-            }
-            for decision, never in zip(self.decisions, map(tuple, self.never.tolist()), strict=True)
-            if never in ways
-        ]
-        count = len(self.decisions)
-        both = count - len(one_way)
-        return {"count": count, "both_ways": both, "tries": self.tries, "one_way": one_way}
-
-
 def search(
     model: onnx.ModelProto,
     spec: ModelSpec,
@@ -99,20 +60,11 @@ def search(
 
     Where a decision is taken one way alone, they have one that misses the other by the least.
     """
-    copy, decisions = counting(model)
-    found = Found(decisions, np.zeros((len(decisions), 2), np.int64))
-    if not decisions:
-        return [], found
-    runtime = runtimes.load(RUNTIME)
-    if reason := runtime.check():
-        return [], Found(why=f"{RUNTIME}: {reason}")
     with temporary_folder() as folder:
-        path = folder / "counting.onnx"
-        onnx.save_model(copy, path)
-        try:
-            watch = _Watch(runtime.prepare(str(path)), found)
-        except StageError as error:
-            return [], Found(why=str(error))
+        session, found = counted(model, folder)
+        if session is None:
+            return [], found
+        watch = _Watch(session, found)
         progress(f"{spec.name}: decisions of the graph")
         for result in results:
             if found.never.any():
@@ -154,7 +106,7 @@ class _Watch:
         except StageError as error:
             self.refusal = str(error)
             return False
-        self._found.counts = self._found.counts + outputs[COUNTS].reshape(-1, 2)
+        self._found.add(outputs)
         margins = outputs[MARGINS].reshape(-1, 2)
         nearer = margins > self._margins
         self._margins = np.where(nearer, margins, self._margins)

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.core.schema import BATCH, Case, ModelSpec, lengths_text
-from harness.recording.cases import BATCHES, LENGTHS, long_case, sequence_axes
+from harness.recording.cases import BATCHES, LENGTHS, long_case, output_values, sequence_axes
 from harness.recording.probing import RefusedError, UserModel, run
 from harness.recording.runs import Measured, Refused
 from harness.recording.values import Feed, Values
 
 LONG_SECONDS = 20.0
 """The longest that one float64 run of the long case may be expected to take."""
+LONG_VALUES = 2**24
+"""The values of the outputs of the long case, at most."""
 READING_SECONDS = 1.0
 """The longest that a float64 run of all cases that read the rest of a table may be expected to."""
 READING = (64, 64)
@@ -32,12 +34,16 @@ class More:
     batches: Sequence[int]
 
     def long(self, results: list[Measured], values: Values, refused: Refused) -> Iterator[Feed]:
-        """Yield the long case, unless the time of the longest run so far tells it is too slow.
+        """Yield the long case, unless it is too large or, by the longest run so far, too slow.
 
         Attention takes time by the square of a length.
         """
         case = long_case(self.spec, self.batches)
         if tuple(self.lengths) != LENGTHS or case is None:
+            return
+        told = f"{lengths_text(case.lengths)}, batch={case.batch}"
+        if (large := output_values(self.spec, case)) > LONG_VALUES:
+            refused[f"its outputs would have {large:,} values"].append(told)
             return
         like = max(results, key=lambda result: result.case.longest)
         seconds = self._seconds(like)
@@ -45,7 +51,7 @@ class More:
         if seconds * growth > LONG_SECONDS:
             longest = lengths_text(like.case.lengths)
             reason = f"one float64 run takes {seconds:.2g} s at {longest}; it would take too long"
-            refused[reason].append(f"{lengths_text(case.lengths)}, batch={case.batch}")
+            refused[reason].append(told)
             return
         yield values.feed(case, turn=0)
 

@@ -18,7 +18,7 @@ from harness.core.schema import ModelSpec, Progress
 from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface
-from harness.recording import cases, decisions, exported, promises
+from harness.recording import cases, decisions, exported, promises, weights
 from harness.recording.more import More
 from harness.recording.probing import UserModel, specification
 from harness.recording.runs import COMPLETE_BYTES, Measured, Refused, measure
@@ -48,6 +48,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     spec = promised.spec
     plan = [c for c in cases.plan(spec, *sizes) if c.raggedness not in promised.excluded]
     kept = promises.kept(own, spec)
+    parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     more = More(kept, spec, settings.lengths, settings.batches)
     about: dict[str, Any] = {"decisions": {}}
 
@@ -57,6 +58,8 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         if model is None:
             return []
         (folder / MODEL).write_bytes(model.SerializeToString())
+        progress(f"{spec.name}: looking for every weight")
+        weights.write(folder, own, parameters, model, [result.inputs for result in results])
         feeds, found = decisions.search(model, spec, results, settings.lengths, progress)
         about["decisions"] = found.evidence()
         return feeds
@@ -66,7 +69,6 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     refused = [*refused, *promised.lines, *promises.left_out(promised, results)]
     if own.framework != "onnx":
         spec = replace(spec, unchanged=promises.unchanged(own, spec, results, right))
-    parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
     origin = {
         "model": spec.name,
         "framework": own.framework,
@@ -108,7 +110,6 @@ def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCa
     if thin and sum(value.nbytes for value in result.outputs.values()) > COMPLETE_BYTES:
         steps = kept_steps(output_steps(spec, result.case), len(result.case.id))
     outputs = {t.name: t.at_steps(result.outputs[t.name], steps) for t in spec.outputs}
-    projections = {} if steps is None else result.projections
     return store.RecordedCase(
         result.case,
         result.formulas,
@@ -117,5 +118,5 @@ def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCa
         steps,
         result.noise,
         result.bands,
-        projections,
+        result.projections,
     )

@@ -13,6 +13,7 @@ from harness.core.escaping import line
 from harness.core.results import CaseResult, CellResult, OutputComparison, Status
 from harness.core.schema import case_text
 from harness.core.summary import count
+from harness.reports import weights
 
 STYLES = {
     Status.PASS: "green",
@@ -43,6 +44,9 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
     counts = _lint(result.evidence.get("lint"))
     if counts and (verbose or result.status in (Status.FAIL, Status.ERROR)):
         show(console, f"{INDENT}lint: {counts} (see the report's evidence)")
+    account = result.evidence.get("account")
+    if verbose and (found := weights.line(account)):
+        show(console, f"{INDENT}{found}")
     if result.status in (Status.FAIL, Status.ERROR):
         _cases(console, result, None if verbose else SHOWN_CASES)
         show(console, f"{INDENT}{result.replay}", style="dim")

@@ -12,6 +12,7 @@ from harness.core.results import Report
 from harness.core.schema import BATCH, ModelSpec, TensorSpec
 from harness.core.summary import count
 from harness.goldens.store import Golden
+from harness.reports import weights
 
 _LINT = "{severity}: {place}: {found}; {remedy} ({rule})"
 _RUN = """```python
@@ -95,6 +96,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
                 f"| {runtime} | {version} | {table_code(name)} |"
                 f" {row['worst_ratio']:.2f} x tolerance | {row['largest']:.2g} |"
             )
+    lines += _weights(report)
     findings: list[Any] = next((e for r in report.results if (e := r.evidence.get("lint"))), [])
     if findings:
         lines += ["", "## Lint", "", *[f"- {markdown(_LINT.format(**f))}" for f in findings]]
@@ -128,6 +130,16 @@ def decided(evidence: Mapping[str, Any]) -> list[str]:
         "{operator} {node!r}: {condition}: never {never}".format(**way)
         for way in decisions["one_way"]
     ]
+
+
+def _weights(report: Report) -> list[str]:
+    """Return how the weights were found, and a line for each that was not simply copied."""
+    account = next((a for r in report.results if (a := r.evidence.get("account"))), None)
+    found = weights.line(account)
+    if account is None or not found:
+        return []
+    others = [line for line in account["lines"] if " → " not in line or " in " in line]
+    return ["", "## Weights", "", markdown(found), "", *[f"- {markdown(line)}" for line in others]]
 
 
 def _reference(stored: Golden) -> str:

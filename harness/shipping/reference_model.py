@@ -15,7 +15,7 @@ from harness.core.schema import Progress, Stage
 from harness.exporting import bundle
 from harness.reports import model_card
 from harness.runtimes import RUNTIMES
-from harness.validation import pipeline
+from harness.validation import pipeline, weights
 from harness.validation.job import Failed, Ready
 from harness.validation.selection import Selection
 from reference_models import catalog
@@ -60,7 +60,9 @@ def ship(
     about |= {"validated": proof(report), "tolerance": model_card.tolerances(report)}
     about["subject"] = f"{job.cell.model}, a reference model"
     text = model_card.text(job.golden, about, report)
-    bundle.write(folder, job.model.read_bytes(), about, job.golden.folder, text)
+    account = weights.account(job.model, job)
+    stated = None if account is None else account.json()
+    bundle.write(folder, job.model.read_bytes(), about, job.golden.folder, text, stated)
     return report, True
 
 

@@ -20,7 +20,7 @@ from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle
 from harness.exporting.key import installed_versions
 from harness.goldens import store
-from harness.recording import cases, in_child, user_model
+from harness.recording import cases, in_child, user_model, weights
 from harness.recording.loading import user_model as loaded
 from harness.recording.settings import ExportSettings
 from harness.reports import json_file, model_card
@@ -101,7 +101,8 @@ def ship(
         }
         model = (folder / user_model.MODEL).read_bytes()
         candidate = folder / "candidate"
-        bundle.write(candidate, model, manifest, folder / user_model.WHOLE)
+        account = weights.stored(folder)
+        bundle.write(candidate, model, manifest, folder / user_model.WHOLE, account=account)
         prepared = pipeline.prepare(replace(selection, subjects=[str(candidate)]), progress)
         place = request.output
         rejected = (str(place / bundle.REJECTED), "--golden", str(place / bundle.GOLDEN))
@@ -125,7 +126,7 @@ def ship(
         manifest["validated"] = reference_model.proof(report)
         manifest["tolerance"] = model_card.tolerances(report)
         text = model_card.text(stored, manifest, report)
-        bundle.write(place, model, manifest, folder / user_model.STORED, text)
+        bundle.write(place, model, manifest, folder / user_model.STORED, text, account)
         return report, True
 
 

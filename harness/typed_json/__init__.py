@@ -72,9 +72,9 @@ def _choices(place: str, kind: Any) -> str:
     for name in ("", *re.findall(r"\w+|\.{3}", place)):
         inner = get_args(kind)
         if name == "...":
-            kind = inner[-1]
+            kind = next(one for one in reversed(inner) if one is not Ellipsis)
         elif name:
             kind = inner[0] if inner else get_type_hints(kind)[name]
         if NoneType in get_args(kind):
             kind = get_args(kind)[0]
-    return ", ".join(get_args(kind) or kind)
+    return ", ".join(map(str, get_args(kind) or kind))

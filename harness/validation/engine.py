@@ -16,7 +16,8 @@ from harness.graphs import interface
 from harness.linting import linter
 from harness.linting.finding import Finding
 from harness.relations import judge as relations
-from harness.validation import cases, floor
+from harness.runtimes import decisions
+from harness.validation import cases, floor, weights
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
 from harness.validation.known_errors import KnownErrors
 
@@ -67,6 +68,9 @@ def _run(
             findings = linter.of_file(job.model, job.example)
             evidence["lint"] = [finding.as_dict() for finding in findings]
             _check(job.model, job, findings)
+            if account := weights.account(job.model, job):
+                evidence["account"] = account.evidence()
+                weights.check(job.model, job, account)
         notify(job, Stage.LOAD)
         session = job.runtime.prepare(str(job.path))
     except StageError as error:
@@ -82,6 +86,9 @@ def _run(
         for result in relations.judge(name, *subject, partial(left_out.__setitem__, name)):
             results.append(result)
             notify(job, result)
+    if job.decisions and job.model is not None:
+        inputs = (cases.golden_case(job, case, store).inputs for case in job.cases)
+        evidence["decisions"] = decisions.over(interface.read(str(job.model)), inputs)
     evidence = {"tolerance": known.row.evidence(), **evidence, **known.evidence(), **job.evidence}
     evidence |= {"relations_left_out": left_out} if left_out else {}
     evidence |= {"padded_steps_left_out": padded} if (padded := cases.left_out(job, store)) else {}
@@ -98,9 +105,11 @@ def prepare(model: Path, job: Ready) -> Session:
     """Return the session of a model file that is valid and declares what the job specifies.
 
     CheckError or LoadError, in one line, where the file is not valid, has an error among the lint's
-    findings, or cannot be loaded.
+    findings or other weights than the golden, or cannot be loaded.
     """
     _check(model, job, linter.of_file(model, job.example))
+    if account := weights.account(model, job):
+        weights.check(model, job, account)
     return job.runtime.prepare(str(job.golden.folder if job.runtime.framework else model))
 
 

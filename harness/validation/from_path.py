@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.accounting import form as accounts
 from harness.core import selectors
 from harness.core.errors import CheckError, NothingSelectedError, UsageError
 from harness.core.results import Cell
@@ -63,6 +64,7 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
     about: Mapping[str, Any] = {}
     evidence: Mapping[str, Any] = {}
     refused, declared, no_twin = None, True, ""
+    account = None
     match subject.kind:
         case Kind.ONNX_TESTS:
             tests = _tests(path, selection)
@@ -83,6 +85,7 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
             stored = bundle.read(path)
             golden = store.read(selection.golden or path / bundle.GOLDEN)
             about, model = stored.manifest, stored.failure or stored.model
+            account = accounts.read(stored.account) if stored.account else None
     if not golden.has_weights:
         no_twin = no_twin or f"{golden.folder} has no weights to build the twin with"
     cell = Cell(
@@ -103,6 +106,7 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
         declared=declared,
         evidence=evidence,
         rounded=about.get("rounded", []),
+        account=account,
         refused=refused,
     )
     return template, no_twin or None

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.accounting.form import Account
 from harness.core.errors import StageError
 from harness.core.results import CaseResult, Cell
 from harness.core.schema import Case, GoldenCase, Runtime, Stage
@@ -51,9 +52,11 @@ class Ready(Planned):
     ``cases`` are run in their order on one session of ``model``, then ``again``. There is no model
     where outputs that were kept elsewhere stand for the runtime. ``complete`` makes a golden case
     with every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
+    With ``decisions`` it is counted which of the graph's conditions the cases take both ways.
     ``declared`` is set where the golden's specification is what the model has to declare, and does
     not come from the model; ``evidence`` is reported beside the session's. ``rounded`` are the
-    constants of the model that went through float32.
+    constants of the model that went through float32. ``account`` says where the weights lie in the
+    model, where the golden has none to look for.
     """
 
     cases: Sequence[Case]
@@ -62,9 +65,11 @@ class Ready(Planned):
     example: Mapping[str, int] = field(default_factory=dict)
     complete: Complete | None = None
     relations: Sequence[str] = ()
+    decisions: bool = False
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
     rounded: Sequence[str] = ()
+    account: Account | None = None
 
     @cached_property
     def doubt(self) -> Doubt | None:

@@ -68,6 +68,8 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
             replace(job, complete=complete[job.golden.folder]) if isinstance(job, Ready) else job
             for job in jobs
         ]
+    if selection.decisions:
+        jobs = [replace(job, decisions=True) if isinstance(job, Ready) else job for job in jobs]
     if relations:
         jobs = [_related(job, relations) for job in jobs]
     if root := selection.load_outputs:

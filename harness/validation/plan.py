@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.accounting.form import Account
 from harness.core import selectors
 from harness.core.errors import NothingSelectedError, StageError
 from harness.core.results import Cell
@@ -41,6 +42,7 @@ class SelectedCell:
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
     rounded: Sequence[str] = ()
+    account: Account | None = None
     refused: str | None = None
 
 
@@ -73,6 +75,7 @@ def job(selected: SelectedCell, runtime: JudgedRuntime, place: Place | None = No
         declared=selected.declared,
         evidence=selected.evidence,
         rounded=selected.rounded,
+        account=selected.account,
     )
 
 

@@ -521,15 +521,20 @@ def test_what_is_wrong_in_one_place_alone_is_found(masked, tmp_path, place):
     assert 0 < len(failed) < len(report.results[0].cases)
 
 
-def test_what_the_cases_cover_is_in_the_report_and_on_the_card(masked):
+def test_what_the_cases_cover_is_in_the_report_and_on_the_card(masked, tmp_path):
     folder, report = masked
     evidence = report.results[0].evidence
-    assert evidence["coverage"] == {"tokens": [399, 399]}
+    assert evidence["coverage"]["values"] == {"tokens": [399, 399]}
     assert evidence["decisions"]["count"] >= 2
     assert store.read(folder / "golden").manifest["coverage"] == {"tokens": [399, 399]}
     card = (folder / "MODEL.md").read_text()
     assert "tokens: 399 of 399 values read" in card
     assert "decisions of the graph: " in card
+    place = tmp_path / "report"
+    assert main([str(folder), "--decisions", "--report-dir", str(place), "-q"]) == 0
+    (result,) = json.loads((place / "report.json").read_text())["results"]
+    again = result["evidence"]["decisions"]
+    assert again == {**evidence["decisions"], "tries": 0}
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path):

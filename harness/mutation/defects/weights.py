@@ -118,6 +118,34 @@ def tensor_scaled(subject: Specimen) -> Iterator[Mutant]:
             yield from _replaced(subject, weight, changed, "", size)
 
 
+def one_ulp(subject: Specimen) -> Iterator[Mutant]:
+    """The largest, a middling or the last weight of a tensor is the next float32."""
+    for weight, values in _weights(subject):
+        for which, index in {**_elements(values), "last": values.size - 1}.items():
+            changed = values.copy()
+            changed.flat[index] = np.nextafter(values.flat[index], np.float32(np.inf))
+            yield from _replaced(subject, weight, changed, which)
+
+
+def table_rows_exchanged(subject: Specimen) -> Iterator[Mutant]:
+    """The first and the last row of an embedding have each other's place."""
+    for table, values in _embeddings(subject):
+        changed = values.copy()
+        changed[[0, -1]] = values[[-1, 0]]
+        yield from _replaced(subject, table, changed, "")
+
+
+def bias_doubled(subject: Specimen) -> Iterator[Mutant]:
+    """The bias of the input stands where the bias of the state should be, too."""
+    edit = Edit(subject.model)
+    for name in {node.input[B] for node in edit.recurrent() if len(node.input) > B}:
+        if name in edit.weights():
+            values = _constant(edit, name)
+            half = values.shape[1] // 2
+            changed = np.concatenate([values[:, :half], values[:, :half]], axis=1)
+            yield from _replaced(subject, name, changed, "")
+
+
 def _rounded(subject: Specimen, rounding: Rounding) -> Iterator[Mutant]:
     """Round all weights, then the recurrent matrices alone."""
     edit = Edit(subject.model)

@@ -115,7 +115,7 @@ def test_a_model_whose_data_no_hash_covers_is_no_bundle(tmp_path):
 @pytest.mark.parametrize("name", sorted(bundle.NAMES))
 def test_a_part_that_is_a_link_out_of_the_bundle_is_refused(tmp_path, name):
     golden = doubler.record(tmp_path / "recorded")
-    bundle.write(tmp_path / "b", b"model", ABOUT, golden, "# card\n")
+    bundle.write(tmp_path / "b", b"model", ABOUT, golden, "# card\n", "{}")
     (tmp_path / "b" / name).rename(tmp_path / name)
     (tmp_path / "b" / name).symlink_to(tmp_path / name)
     with pytest.raises(UsageError, match=f"{name} leads out of .*; expected a file in it"):

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from onnx import parser
 
+from harness import runtimes
 from harness.core.schema import ModelSpec, TensorSpec
 from harness.recording import decisions
 from harness.recording.cases import BATCHES, LENGTHS, plan
 from harness.recording.runs import Measured
 from harness.recording.values import Values
+from harness.runtimes import decisions as counted
 
 WEIGHTS = np.array([1, -1, 1, 1, -1, -1, 1, -1]) * 0.3
 SPEC = ModelSpec("m", "", (TensorSpec("x", "float32", ("batch", "time", 8)),), (), "m")
@@ -97,8 +99,8 @@ def test_inputs_stay_within_their_range_and_valid():
 def test_a_graph_that_is_not_measured_says_why(monkeypatch):
     _, found = searched(clipped(1.0, "y = com.example.Clip(p, lo, hi) z = Relu(y)"))
     assert "com.example" in found.evidence()["unmeasured"]
-    monkeypatch.setattr(decisions, "RUNTIME", "tract")
-    monkeypatch.setitem(decisions.runtimes.RUNTIMES, "tract", "nowhere:RUNTIME")
+    monkeypatch.setattr(counted, "RUNTIME", "tract")
+    monkeypatch.setitem(runtimes.RUNTIMES, "tract", "nowhere:RUNTIME")
     _, found = searched(clipped(1.0))
     assert found.evidence()["unmeasured"].startswith("tract: ")
 

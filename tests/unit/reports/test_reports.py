@@ -15,7 +15,7 @@ from harness import reports
 from harness.core import summary
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
 from harness.core.schema import Case, Stage
-from harness.reports import console, json_file, junit, table
+from harness.reports import console, json_file, junit, table, weights
 
 ROOT = Path(__file__).parents[3]
 CELL = Cell("tagger", "torch", "native", "fp32", "ort-cpu")
@@ -329,3 +329,21 @@ def test_a_folder_in_a_reports_place_is_named_and_stays(tmp_path, form):
         reports.load(form)(report(), tmp_path)
     assert caught.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_how_many_weights_were_found_is_one_line():
+    account = {
+        "parameters": 14,
+        "copied": 11,
+        "derived": 2,
+        "unused": 1,
+        "elements": 123456,
+        "elements_proved": 123400,
+        "unproven": [],
+        "without_source": [{"name": "mask", "shape": [2, 3], "elements": 6}],
+    }
+    assert weights.line(account) == (
+        "weights: 13 of 14 parameters, 123,400 of 123,456 elements, to the bit"
+        " (2 derived, to one ulp; 1 unused; 1 constant of no weight)"
+    )
+    assert weights.line({**account, "derived": "2"}) == weights.line(None) == ""

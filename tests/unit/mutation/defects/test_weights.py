@@ -144,6 +144,21 @@ def test_the_largest_weight_changes_sign_and_two_rows_change_places():
     assert departure(mutant) > 1e-3
 
 
+def test_one_weight_is_the_next_number_and_two_rows_and_two_biases_are_exchanged():
+    mutants = planted(weights.one_ulp, tagger())
+    assert set(mutants) == {f"{p} {w}" for p in LABELS for w in ("largest", "median", "last")}
+    before, after = changes(mutants["LSTM 0 R last"])["R"]
+    assert np.flatnonzero(before != after).tolist() == [before.size - 1]
+    assert after.flat[-1] == np.nextafter(before.flat[-1], np.float32(9))
+    (mutant,) = planted(weights.table_rows_exchanged, tagger()).values()
+    before, after = changes(mutant)["table"]
+    np.testing.assert_array_equal(after, before[[5, 1, 2, 3, 4, 0]])
+    (mutant,) = planted(weights.bias_doubled, tagger()).values()
+    before, after = changes(mutant)["B"]
+    half = before.shape[1] // 2
+    np.testing.assert_array_equal(after, np.tile(before[:, :half], 2))
+
+
 def test_one_weight_is_changed_by_sizes_from_large_to_small():
     mutants = planted(weights.one_weight_changed, tagger())
     sizes = [size for place, size in mutants if place == "LSTM 0 R largest"]

@@ -1,0 +1,65 @@
+"""A stored account, held against a graph and the hashes of the parameters, without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+
+from harness.accounting.constants import Constant, collect, joined, pieces
+from harness.accounting.form import Account, Block, Parameter
+from harness.accounting.search import ascending
+from harness.core.errors import CheckError
+from harness.goldens.manifest import sha256
+
+
+def check(account: Account, model: onnx.ModelProto, hashes: Mapping[str, str]) -> None:
+    """Raise CheckError, with a parameter's name, where the graph does not hold what is said.
+
+    ``hashes`` are those of the model's parameters, by name. Each one that was copied is put
+    together from the graph's constants; a constant that was computed has to be as it was.
+    """
+    account.refuse()
+    said = [parameter.name for parameter in account.parameters]
+    if sorted(said) != sorted(hashes):
+        differing = sorted({*said} ^ {*hashes}) or said
+        raise CheckError(f"weights: the account and the golden differ in {differing[0]!r}")
+    found = collect(model)
+    allowed = {piece.blocks for piece in pieces(found)}
+    for parameter in account.parameters:
+        if wrong := _wrong(parameter, found, allowed, hashes[parameter.name]):
+            raise CheckError(f"weights: {parameter.name} {wrong}")
+
+
+def _wrong(
+    parameter: Parameter,
+    found: Mapping[str, Constant],
+    allowed: set[tuple[Block, ...]],
+    expected: str,
+) -> str:
+    """Return what is wrong with a parameter, in words that follow its name; empty for nothing."""
+    blocks = parameter.blocks
+    if not blocks:
+        copied = parameter.status == "copied" and parameter.elements
+        none = copied or parameter.constant is not None
+        return "is copied to no place" if none else ""
+    of_nodes = any(found[b.constant].weight_of for b in blocks if b.constant in found)
+    if blocks not in allowed and (of_nodes or not ascending(blocks)):
+        return f"is not in its order: {parameter.how}"
+    elements = sum(block.rows * block.width for block in blocks)
+    if parameter.status == "copied" and elements != parameter.elements:
+        return f"has {parameter.elements:,} elements, and its blocks have not"
+    try:
+        values = joined(found, blocks)
+        if parameter.status == "copied":
+            shape = tuple(size for size in parameter.shape if size != 1)
+            moved = values.reshape([shape[axis] for axis in parameter.axes])
+            values = moved.transpose(np.argsort(parameter.axes)).reshape(parameter.shape)
+            values = values.astype(parameter.dtype, copy=False)
+    except (ValueError, IndexError, TypeError) as error:
+        return f"is not where the account has it: {error}"
+    stated = expected if parameter.status == "copied" else parameter.constant
+    if sha256(values) != stated:
+        return f"is altered: its SHA-256 is not the recorded one; it was found {parameter.how}"
+    return ""
