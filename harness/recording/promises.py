@@ -29,7 +29,7 @@ PATHS = (
 ROUNDING = "rounding alone decides what the model gives there: no promise of it"
 
 
-class Place(Enum):
+class StepKind(Enum):
     """A valid step, or a row that has one; a padded step beside valid ones; a row without any."""
 
     VALID = "valid"
@@ -67,11 +67,11 @@ def of(own: UserModel, spec: ModelSpec, plan: Sequence[Case]) -> Promises:
     for case in _typical(plan):
         kind, inputs = case.raggedness, drawn(spec, case, seed_of(f"{spec.name}/{case.id}"))[1]
         differing = _differing(own, spec, inputs)
-        if differing[PATHS] & {Place.VALID, Place.EMPTY}:
+        if differing[PATHS] & {StepKind.VALID, StepKind.EMPTY}:
             excluded[kind] = PATHS
-        elif kind is Raggedness.EMPTY and differing[ROUNDING] == {Place.EMPTY}:
+        elif kind is Raggedness.EMPTY and differing[ROUNDING] == {StepKind.EMPTY}:
             excluded[kind] = ROUNDING
-        if Place.PADDED in differing[PATHS] and not spec.valid_only:
+        if StepKind.PADDED in differing[PATHS] and not spec.valid_only:
             why_padded = PATHS
     spec = replace(spec, valid_only=spec.valid_only or why_padded == PATHS)
     if why := excluded.get(Raggedness.EMPTY):
@@ -82,14 +82,14 @@ def of(own: UserModel, spec: ModelSpec, plan: Sequence[Case]) -> Promises:
     return Promises(spec, tuple(excluded), why_padded, lines)
 
 
-def _differing(own: UserModel, spec: ModelSpec, inputs: Arrays) -> dict[str, set[Place]]:
+def _differing(own: UserModel, spec: ModelSpec, inputs: Arrays) -> dict[str, set[StepKind]]:
     """Return where two answers of the model differ, by the reason why it has two.
 
     A way in which it does not run tells nothing.
     """
     valid = spec.valid_steps(inputs)
     assert valid is not None
-    found: dict[str, set[Place]] = {PATHS: set(), ROUNDING: set()}
+    found: dict[str, set[StepKind]] = {PATHS: set(), ROUNDING: set()}
     ways: dict[str, Any] = {ROUNDING: lambda: run(own, inputs, wide=True)}
     if slow := getattr(own, "without_fast_paths", None):
         ways[PATHS] = lambda: slow(inputs)
@@ -210,18 +210,18 @@ def _apart(one: Array, other: Array, part: float = APART) -> Array:
     return np.asarray(~(near | (one == other) | (np.isnan(one) & np.isnan(other))))
 
 
-def _places(spec: ModelSpec, tensor: TensorSpec, apart: Array, valid: Array) -> set[Place]:
+def _places(spec: ModelSpec, tensor: TensorSpec, apart: Array, valid: Array) -> set[StepKind]:
     """Return in which kinds of places values are ``apart``."""
     if not apart.any():
         return set()
     if BATCH not in tensor.axes:
-        return {Place.VALID}
+        return {StepKind.VALID}
     rows = np.moveaxis(apart, tensor.axes.index(BATCH), 0)
     empty = ~valid.any(axis=1)
-    kinds = {Place.EMPTY: bool(rows[empty].any()), Place.VALID: bool(rows[~empty].any())}
+    kinds = {StepKind.EMPTY: bool(rows[empty].any()), StepKind.VALID: bool(rows[~empty].any())}
     if spec.ragged in tensor.axes:
         at = tensor.axes.index(BATCH), tensor.axes.index(spec.ragged)
         steps = np.moveaxis(apart, at, (0, 1)).reshape(*valid.shape, -1).any(axis=2)
-        kinds[Place.VALID] = bool((steps & valid).any())
-        kinds[Place.PADDED] = bool((steps & ~valid)[~empty].any())
+        kinds[StepKind.VALID] = bool((steps & valid).any())
+        kinds[StepKind.PADDED] = bool((steps & ~valid)[~empty].any())
     return {place for place, differs in kinds.items() if differs}
