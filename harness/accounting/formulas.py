@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from math import prod, sqrt
 
 import numpy as np
@@ -223,21 +223,25 @@ def _folded(
     norms: Sequence[Affine],
     hits: Collection[str],
 ) -> Iterator[Derived]:
-    """Yield weights with a norm behind or before them folded in, and the biases that follow."""
+    """Yield weights with a norm behind or before them folded in, and the biases that follow.
+
+    Norms come first that are near in the order of the parameters, and none after the right one.
+    """
+    order = {name: number for number, name in enumerate(every)}
     weights: dict[str, tuple[tuple[str, ...], Array]] = {
         name: ((name,), value) for name, value in wide.items() if value.ndim >= 2
     }
     weights |= {one.formula: (one.sources, one.make()[0]) for one in normed}
     biases = {n: v.astype(np.float64) for n, v in every.items() if v.ndim == 1 and v.size > 1}
     for formula, (sources, value) in weights.items():
-        for affine in norms:
-            for axis in range(value.ndim):
-                if value.shape[axis] != affine.scale.size:
-                    continue
+        near = sorted(norms, key=lambda norm: abs(order[norm.scales[0]] - order[sources[0]]))
+        for affine, axis in product(near, range(value.ndim)):
+            if value.shape[axis] == affine.scale.size:
                 fold = _scaled(formula, sources, value, affine, axis)
                 yield fold
                 if fold.formula in hits:
                     yield from _biases(fold, value, affine, axis, biases)
+                    break
 
 
 def _scaled(
