@@ -40,7 +40,7 @@ CHECKS = [
     Check(
         "NaN and infinity",
         "harness/core/compare.py",
-        'stray = "" if np.isfinite(actual).all() or not finite_golden else _not_finite(actual)',
+        'stray = "" if np.isfinite(seen).all() or not finite_golden else _not_finite(seen)',
         'stray = ""',
         f"{FAULTS}::test_nan_fails",
     ),

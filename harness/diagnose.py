@@ -62,20 +62,13 @@ def main(argv: Sequence[str]) -> int:
     from harness.commands import options
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
     from harness.diagnosis import report, run
-    from harness.reports import console
+    from harness.reports import progress
     from harness.validation import pipeline
 
     selection = options.selection(args, subjects=[args.subject])
     call = shlex.join(["python", "-m", "harness.diagnose", *argv])
-    with console.progress(Console(stderr=True), enabled=not args.quiet) as bar:
-        task = bar.add_task("exporting", total=None)
-        diagnoses = run.diagnose(
-            selection,
-            args.against,
-            args.output,
-            call,
-            lambda text: bar.update(task, description=text),
-        )
+    with progress.shown(Console(stderr=True), enabled=not args.quiet) as tell:
+        diagnoses = run.diagnose(selection, args.against, args.output, call, tell)
     if args.json:
         print(report.dumps(call, pipeline.machine(), diagnoses))
     shown = sys.stderr if args.json else sys.stdout

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from harness.commands.run import CommandParser, command
 
+PHASES = {"float64": 0.15, "float32": 0.55, "exporting": 0.1, "validating": 0.2}
+"""The phases of exporting a model of one's own, and the part of the time that each usually takes"""
+
 
 def parser() -> argparse.ArgumentParser:
     from harness.commands import options
@@ -78,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     from harness.core import summary
     from harness.core.errors import UsageError
     from harness.core.results import CellResult
-    from harness.reports import console, json_file
+    from harness.reports import console, json_file, progress
     from harness.shipping import reference_model, user_model
     from harness.subjects.resolve import EXPORTABLE, Kind, resolve
     from harness.validation.selection import Selection
@@ -113,7 +116,8 @@ def main(argv: Sequence[str]) -> int:
             golden=args.golden,
             opset=args.opset,
         )
-        report, written = reference_model.ship(selection, args.output, done)
+        with progress.shown(errors, not args.quiet) as tell:
+            report, written = reference_model.ship(selection, args.output, done, tell)
     else:
         if args.framework or args.golden:
             flag = "--framework" if args.framework else "--golden"
@@ -136,12 +140,11 @@ def main(argv: Sequence[str]) -> int:
             args.name,
             args.timeout,
         )
-        with console.progress(errors, enabled=not args.quiet) as bar:
-            task = bar.add_task("loading", total=None)
+        with progress.shown(errors, not args.quiet, PHASES) as tell:
             report, written = user_model.ship(
                 request,
                 done,
-                lambda text: bar.update(task, description=text, advance=1),
+                tell,
                 lambda line: shown.print(f"            {line}", highlight=False, soft_wrap=True),
             )
     if args.json:

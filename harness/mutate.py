@@ -58,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
     from harness.commands import options
     from harness.core.errors import CONFORMS
+    from harness.core.files import check_folder
     from harness.mutation import report, study
     from harness.runtimes.settings import Settings
     from harness.subjects.resolve import EXPORTED, Kind, resolve
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     if args.list:
         report.kinds(Console(), kinds)
         return CONFORMS
+    check_folder(args.report_dir)
     selection = options.selection(
         args,
         runtimes=args.runtime or ("ort-cpu",),

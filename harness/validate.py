@@ -48,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
         " some of them",
     )
     parser.add_argument(
+        "--decisions",
+        action="store_true",
+        help="count in ONNX Runtime which conditions of the graph the cases take both ways, and"
+        " name the others in the report's evidence",
+    )
+    parser.add_argument(
         "--relation",
         action="append",
         metavar="NAME",
@@ -87,12 +93,13 @@ def main(argv: Sequence[str]) -> int:
     from harness import reports
     from harness.commands import options
     from harness.core import summary
+    from harness.core.escaping import line as escaped
+    from harness.core.files import check_folder
     from harness.core.results import CellResult, Report
-    from harness.reports import console, json_file, table
+    from harness.reports import console, json_file, progress, table
     from harness.validation import pipeline
     from harness.validation.isolation import workers
     from harness.validation.isolation.deaths import Deaths
-    from harness.validation.job import Ready
 
     deaths = Deaths(args.artifacts / ".deaths")
     isolation = workers.from_flags(
@@ -102,6 +109,7 @@ def main(argv: Sequence[str]) -> int:
         args,
         require=args.require,
         every_step=args.every_step,
+        decisions=args.decisions,
         relations=args.relation or (),
         limits=isolation.limits,
         save_outputs=args.save_outputs,
@@ -112,18 +120,10 @@ def main(argv: Sequence[str]) -> int:
     shown = errors if args.json else Console()
     call = shlex.join(["python", "-m", "harness.validate", *argv])
     stopped = False
-    with console.progress(errors, enabled=not args.quiet) as bar:
-        task = bar.add_task("exporting", total=None)
-        prepared = pipeline.prepare(
-            selection, lambda text: bar.update(task, description=text, advance=1)
-        )
+    check_folder(args.report_dir)
+    with progress.shown(errors, enabled=not args.quiet) as tell:
+        prepared = pipeline.prepare(selection, tell)
         args.report_dir.mkdir(parents=True, exist_ok=True)
-        total = sum(
-            len(job.cases) + len(job.again) + len(job.relations)
-            for job in prepared.jobs
-            if isinstance(job, Ready)
-        )
-        bar.update(task, description="validating", completed=0, total=total)
         judged: list[CellResult] = []
 
         def done(result: CellResult) -> None:
@@ -136,9 +136,7 @@ def main(argv: Sequence[str]) -> int:
                 prepared,
                 call,
                 done,
-                step=lambda job: (
-                    None if bar.disable else bar.update(task, advance=1, description=job.cell.id)
-                ),
+                step=pipeline.counted(prepared, tell, "validating"),
                 fail_fast=args.fail_fast,
                 isolation=isolation,
             )
@@ -152,8 +150,10 @@ def main(argv: Sequence[str]) -> int:
     failed = reports.write(report, args.report_dir)
     if args.json:
         print(json_file.dumps(report))
-    for name in () if args.quiet or report.partial else pipeline.without_a_case(prepared, report):
-        shown.print(f"relation {name} applies to no selected model and case", highlight=False)
+    silent = args.quiet or report.partial
+    for name, why in ({} if silent else pipeline.without_a_case(prepared, report)).items():
+        text = f"relation {name} applies to no selected model and case{f': {why}' if why else ''}"
+        shown.print(escaped(text), highlight=False, soft_wrap=True)
     for cell in pipeline.unmatched(prepared):
         print(f"{args.expectations}: {cell} is none of the cells of this run", file=sys.stderr)
     if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:

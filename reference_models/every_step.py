@@ -19,7 +19,7 @@ class EveryStep:
 
     def __call__(self, case: GoldenCase) -> GoldenCase:
         outputs = catalog.run_oracle(self.spec, self.framework, self.parameters, case.inputs)
-        return replace(case, outputs=outputs, steps=None)
+        return replace(case, outputs=outputs, steps=None, projections={})
 
 
 def of(golden: Golden) -> EveryStep | None:

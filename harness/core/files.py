@@ -21,12 +21,29 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 def check_writable(folder: Path) -> None:
     """Raise UsageError where ``folder`` cannot be made or replaced; nothing is left behind."""
+    if os.path.ismount(folder):
+        raise UsageError(f"{folder} is a mount point, which cannot be replaced; name one inside it")
     parent = next(place for place in folder.absolute().parents if place.exists())
     try:
         with temporary_beside(parent / folder.name) as new:
             new.mkdir()
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError where no file can be put in ``folder``, which may have to be made first.
+
+    Nothing is left behind.
+    """
+    if not os.path.lexists(folder):
+        check_writable(folder)
+        return
+    try:
+        with temporary_beside(folder / "new") as part:
+            part.touch()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written to: {error.strerror}") from None
 
 
 @contextmanager

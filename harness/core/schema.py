@@ -41,6 +41,23 @@ class Raggedness(StrEnum):
 AT_THE_END = (Raggedness.NONE, Raggedness.RIGHT, Raggedness.EMPTY)
 """Without padding before a valid step."""
 
+
+class RowLengths(StrEnum):
+    """How long the rows of a padded case are, where that is not left to chance.
+
+    ``FIRST`` has a first row that is longest, or empty where a row is to be, and is itself padded.
+    In the others a row is full, as where a batch is padded to its longest: ``MIXED`` has a first
+    row shorter than a later one, unsorted lengths, and two alike; ``DESCENDING`` is sorted.
+    ``LATE`` has one empty row, which is not the first, ``TWO`` has two.
+    """
+
+    FIRST = "first"
+    MIXED = "mixed"
+    DESCENDING = "descending"
+    LATE = "late"
+    TWO = "two"
+
+
 PaddedSteps = Literal["repeat", "zero"]
 
 
@@ -51,7 +68,7 @@ class TensorSpec:
     ``axes`` holds a name for every dynamic axis (``"batch"`` or a sequence axis) and the size of
     every fixed one. An input's values are at least ``low`` and below ``high``, drawn uniformly or,
     where ``normal``, nearly so with a standard deviation of a twelfth of the range; floats that
-    are ``whole`` are integers.
+    are ``whole`` are integers. Floats may be NaN where ``nan``.
     """
 
     name: str
@@ -61,6 +78,7 @@ class TensorSpec:
     high: float = 1.0
     normal: bool = False
     whole: bool = False
+    nan: bool = False
 
     @property
     def step_axis(self) -> int | None:
@@ -94,7 +112,10 @@ class ModelSpec:
     that is trained and whose weights this one shares. ``lengths`` maps each input that is a length
     to its axis: it is filled, not drawn; one of shape [batch] holds the valid steps of each row.
     ``frameworks`` are those that have a twin. ``states`` maps each input that is a state to the
-    output that is the same state after the last step.
+    output that is the same state after the last step. Rows are ``never_empty`` where the model is
+    given none without a valid step; with ``valid_only`` outputs mean nothing at padded steps.
+    ``unchanged`` has the places of padding that leave the values at valid steps as they are; None
+    where that is not known.
     """
 
     name: str
@@ -109,6 +130,9 @@ class ModelSpec:
     states: Mapping[str, str] = field(default_factory=dict)
     padding: float = 0
     masks: Mapping[str, str] = field(default_factory=dict)
+    never_empty: bool = False
+    valid_only: bool = False
+    unchanged: tuple[Raggedness, ...] | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -133,7 +157,8 @@ class ModelSpec:
         """Where valid steps may lie; with lengths padding is only at the end of a row."""
         if self.ragged is None:
             return (Raggedness.NONE,)
-        return AT_THE_END if self.lengths else tuple(Raggedness)
+        kinds = AT_THE_END if self.lengths else tuple(Raggedness)
+        return tuple(k for k in kinds if not (self.never_empty and k is Raggedness.EMPTY))
 
     def valid_steps(self, inputs: Mapping[str, Array]) -> Array | None:
         """Return which steps of the ragged axis hold data, [batch, steps] bool.
@@ -154,6 +179,19 @@ class ModelSpec:
                 sizes = [inputs[t.name].shape[t.axes.index(axis)] for t in along]
                 return np.arange(max([*sizes, *value])) < value[:, None]
         return None
+
+    def left_out(self, tensor: TensorSpec, inputs: Mapping[str, Array]) -> Array | None:
+        """Return which places of an output are padded steps that mean nothing, in its shape.
+
+        Axes but the batch and the steps have the size 1. None where all places mean something.
+        """
+        valid = self.valid_steps(inputs) if self.valid_only else None
+        axes = tensor.axes
+        if valid is None or self.ragged not in axes or BATCH not in axes:
+            return None
+        at = axes.index(BATCH), axes.index(self.ragged)
+        padded = np.expand_dims(~valid, tuple(range(2, len(axes))))
+        return np.moveaxis(padded, (0, 1), at)
 
     def padded_outside(self, inputs: Arrays, valid: Array) -> Arrays:
         """Return the inputs with every step padded that is not ``valid``, [batch, steps] bool.
@@ -181,7 +219,8 @@ class ModelSpec:
 class Case:
     """One golden input: a length for each sequence axis, a batch and a raggedness.
 
-    Models with few sizes have more than one ``draw`` of values at each.
+    There is more than one ``draw`` of values at a size where few sizes or many values are to be
+    tried.
     """
 
     lengths: Lengths
@@ -189,12 +228,18 @@ class Case:
     raggedness: Raggedness = Raggedness.NONE
     repeat: bool = False
     draw: int = 0
+    rows: RowLengths = RowLengths.FIRST
 
     @cached_property
     def id(self) -> str:
         sizes = "-".join(f"{axis}{length}" for axis, length in self.lengths.items())
         again = f"-draw{self.draw}" if self.draw else ""
-        return f"{sizes or 'step'}-b{self.batch}-{self.raggedness.value}{again}"
+        return f"{sizes or 'step'}-b{self.batch}-{self.padding}{again}"
+
+    @property
+    def padding(self) -> str:
+        """The raggedness and the kind of rows as one word; ``none`` where nothing is padded."""
+        return "-".join([self.raggedness, *([] if self.rows is RowLengths.FIRST else [self.rows])])
 
     @property
     def longest(self) -> int:
@@ -212,7 +257,8 @@ class GoldenCase:
     how far the expected output itself may be from the exact one: 0 where it is not named.
     ``band_floors`` has, for outputs whose errors were recorded by magnitude, the noise floor of a
     value in each of ``core.bands``' bands; ``projections`` the ``core.projection.Projection`` of
-    outputs of which only some steps are held.
+    outputs of which only some steps are held; ``operator_error`` how far the errors of a runtime's
+    operators move each value, where that is known.
     """
 
     case: Case
@@ -224,6 +270,7 @@ class GoldenCase:
     expected_error: Mapping[str, float] = field(default_factory=dict)
     band_floors: Mapping[str, Array] = field(default_factory=dict)
     projections: Mapping[str, Any] = field(default_factory=dict)
+    operator_error: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -245,7 +292,8 @@ def lengths_text(lengths: Lengths) -> str:
 
 def case_text(case: Case) -> str:
     """Return a case for a sentence: its lengths, its batch and its padding, if it has any."""
-    ragged = "" if case.raggedness is Raggedness.NONE else f", {case.raggedness.value}"
+    kind = "" if case.rows is RowLengths.FIRST else f", rows {case.rows.value}"
+    ragged = "" if case.raggedness is Raggedness.NONE else f", {case.raggedness.value}{kind}"
     return f"{lengths_text(case.lengths)}, batch={case.batch}{ragged}"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from harness.core.operator_errors import Errors
 from harness.core.schema import Array
 
 
@@ -16,18 +17,22 @@ class Row:
 
     ``k`` multiplies the larger of the noise floor and one float32 ulp of the output's scale; for a
     runtime in ``full_precision``, the scale alone. ``name`` is the runtime's, filled in where it
-    is loaded.
+    is loaded. ``operators`` are its operators' own errors (``core.operator_errors``),
+    ``at_outputs`` those of the operators that give a graph's outputs.
     """
 
     k: float
     reason: str
     full_precision: bool = False
     name: str = ""
+    operators: Errors = field(default_factory=dict)
+    at_outputs: Errors = field(default_factory=dict)
 
     def evidence(self) -> dict[str, Any]:
         """Return the row for a report."""
         factor = "of_scale" if self.full_precision else "k"
-        return {"row": self.name, factor: self.k, "reason": self.reason}
+        at_outputs = {"at_outputs": dict(self.at_outputs)} if self.at_outputs else {}
+        return {"row": self.name, factor: self.k, "reason": self.reason, **at_outputs}
 
 
 DEFAULT_ROW = Row(4.0, "the default")

@@ -75,6 +75,6 @@ def by_graph(golden: Golden, net: Net, name: str) -> Reference:
         if failed:
             raise KeyError(case.case.id)
         outputs: Arrays = {t.name: np.asarray(values[t.name]) for t in golden.spec.outputs}
-        return replace(case, outputs=outputs, steps=None)
+        return replace(case, outputs=outputs, steps=None, projections={})
 
     return Reference(golden, complete, f"{name} in float64")

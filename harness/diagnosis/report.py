@@ -10,7 +10,7 @@ from typing import Any
 from harness import runtimes
 from harness.core.escaping import block, line
 from harness.core.escaping import markdown as escaped
-from harness.core.schema import Case, case_text
+from harness.core.schema import Case, RowLengths, case_text
 from harness.diagnosis import plot
 from harness.diagnosis.departure import Along
 from harness.diagnosis.diagnosis import Diagnosis
@@ -163,8 +163,9 @@ def _title(diagnosis: Diagnosis, what: str) -> str:
 
 
 def _case(case: Case) -> dict[str, Any]:
+    kind = {} if case.rows is RowLengths.FIRST else {"rows": case.rows.value}
     ragged = case.raggedness.value
-    return {"lengths": dict(case.lengths), "batch": case.batch, "raggedness": ragged}
+    return {"lengths": dict(case.lengths), "batch": case.batch, "raggedness": ragged, **kind}
 
 
 def _step(along: Along) -> str:

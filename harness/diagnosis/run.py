@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.core.errors import CheckError, HarnessError, UsageError
+from harness.core.files import check_writable
 from harness.core.results import CellResult, Status
 from harness.core.schema import Progress
 from harness.diagnosis import examine, report, reproduction
@@ -40,6 +41,8 @@ def diagnose(
     ``against`` is a good graph of the same model, ``output`` the folder of the one cell. UsageError
     for a runtime that runs no graph, or one folder for several cells.
     """
+    if output is not None:
+        _check_usable(output)
     prepared = pipeline.prepare(selection, progress)
     cells = [job.cell for job in prepared.jobs]
     if len(cells) > 1 and (output or against):
@@ -130,12 +133,18 @@ def good_graph(job: Job, selection: Selection, progress: Progress) -> Path | Non
     return good.model
 
 
+def _check_usable(folder: Path) -> None:
+    """Raise UsageError where a diagnosis cannot be put in ``folder``."""
+    if folder.is_dir() and not (folder / reproduction.JSON).is_file() and any(folder.iterdir()):
+        raise UsageError(f"-o {folder}: it holds something else than a diagnosis; name another")
+    check_writable(folder)
+
+
 def _write(
     diagnosis: Diagnosis, folder: Path, command: str, runtime: JudgedRuntime, settings: Settings
 ) -> None:
     environment = pipeline.machine()
-    if folder.exists() and not (folder / reproduction.JSON).is_file() and any(folder.iterdir()):
-        raise UsageError(f"-o {folder}: it holds something else than a diagnosis; name another")
+    _check_usable(folder)
     texts = {
         reproduction.JSON: report.dumps(command, environment, [(diagnosis, folder)]) + "\n",
         reproduction.TEXT: report.markdown(diagnosis),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from harness.core.schema import Case, Raggedness
@@ -47,7 +47,7 @@ def search(failing: Sequence[Case], probe: Probe) -> Shortest:
     passes, fails = min(limit, EACH), limit
     while fails - passes > 1:
         middle = (passes + fails) // 2
-        scaled = Case(_scaled(start, middle), start.batch, start.raggedness)
+        scaled = replace(start, lengths=_scaled(start, middle))
         if probe.fails(scaled):
             fails = middle
         else:
@@ -55,8 +55,7 @@ def search(failing: Sequence[Case], probe: Probe) -> Shortest:
         how = f"every length up to {EACH}, then by bisection up to {limit}"
     case = first(fails, start, probe)
     if case is None:
-        lengths = start.lengths if fails == limit else _scaled(start, fails)
-        case = Case(lengths, start.batch, start.raggedness)
+        case = start if fails == limit else replace(start, lengths=_scaled(start, fails))
     return shrunk(case, how)
 
 
@@ -93,12 +92,12 @@ def _smaller(case: Case, probe: Probe) -> Case:
         if count == case.longest and list(case.lengths.values()).count(count) == 1:
             continue
         for less in range(1, min(count, EACH)):
-            smaller = Case({**case.lengths, axis: less}, case.batch, case.raggedness)
+            smaller = replace(case, lengths={**case.lengths, axis: less})
             if probe.fails(smaller):
                 case = smaller
                 break
     for batch in range(1, min(case.batch, EACH)):
-        smaller = Case(case.lengths, batch, case.raggedness)
+        smaller = replace(case, batch=batch)
         if probe.fails(smaller):
             return smaller
     return case

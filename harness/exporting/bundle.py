@@ -59,6 +59,7 @@ class ExportedModel(Struct):
     sha256: str
     example: dict[str, Annotated[int, Meta(ge=1)]]
     golden_sha256: str | None = None
+    rounded: list[str] = []
     account_sha256: str | None = None
     exporter: str = ""
     variant: str = ""

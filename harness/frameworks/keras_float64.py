@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -17,6 +19,75 @@ def from_config(model: keras.Model) -> keras.Model:
     own = {n: kind for n, kind in kinds.items() if not kind.__module__.startswith("keras.")}
     with keras.saving.custom_object_scope({**_named_in(config), **own}):
         return keras.saving.deserialize_keras_object(_wider(config), safe_mode=False)
+
+
+def carry(model: keras.Model, wide: keras.Model) -> None:
+    """Give a float64 copy what the layers of a model hold beside their weights and configuration.
+
+    That is assets, such as a vocabulary, and attributes that are numbers: an adapted mean.
+    """
+    for layer, copy in zip(model._flatten_layers(), wide._flatten_layers(), strict=False):
+        if hasattr(layer, "save_assets") and hasattr(copy, "load_assets"):
+            with tempfile.TemporaryDirectory() as folder:
+                layer.save_assets(folder)
+                copy.load_assets(folder)
+        for name, value in vars(layer).items():
+            if (
+                not name.startswith("_self_")
+                and _numbers(value)
+                and not _same(value, vars(copy).get(name))
+            ):
+                setattr(copy, name, _widened(value))
+
+
+def departing(model: keras.Model, wide: keras.Model, tensors: Any, wider: Any) -> str:
+    """Return the first layer of a functional model whose float64 outputs are others; or nothing."""
+    layers = [
+        (one, other)
+        for one, other in zip(model.layers, wide.layers, strict=False)
+        if len(one._inbound_nodes) == 1
+    ]
+    pairs = [
+        (one.name, a, b)
+        for one, other in layers
+        for a, b in zip(
+            keras.tree.flatten(one.output), keras.tree.flatten(other.output), strict=True
+        )
+    ]
+    narrow = keras.Model(model.inputs, [a for _, a, _ in pairs])(tensors, training=False)
+    exact = keras.Model(wide.inputs, [b for _, _, b in pairs])(wider, training=False)
+    for (name, _, _), a, b in zip(pairs, narrow, exact, strict=True):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        if not np.allclose(a, b, rtol=0, atol=1e-3 * float(np.abs(b).max(initial=0.0))):
+            return str(name)
+    return ""
+
+
+def _numbers(value: Any) -> bool:
+    """Return whether an attribute is a number, an array, a tensor, or a list of such."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_numbers, value))
+    if isinstance(value, np.ndarray | tf.Tensor):
+        return bool(np.issubdtype(np.asarray(value).dtype, np.number))
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _same(value: Any, other: Any) -> bool:
+    try:
+        return np.array_equal(np.asarray(value, np.float64), np.asarray(other, np.float64))
+    except (TypeError, ValueError):
+        return value is other
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        items = [_widened(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, tf.Tensor) and value.dtype == tf.float32:
+        return tf.cast(value, tf.float64)
+    if isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32:
+        return value.astype(np.float64)
+    return value
 
 
 def narrows(graph: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ import tensorflow as tf
 from keras.src.saving.serialization_lib import SafeModeScope
 
 from harness.frameworks import keras_archive
-from harness.frameworks.keras_float64 import from_config, narrows
+from harness.frameworks.float32_limits import limits_of_float32
+from harness.frameworks.keras_float64 import carry, departing, from_config, narrows
 from harness.frameworks.keras_twin import every_step_at_once, precision
 
 FRAMEWORK = "keras"
@@ -141,6 +142,18 @@ class KerasModel:
         moved = [{**first, **change(floats)}[str(n)] for n in range(len(self._start))]
         self.model.set_weights(moved)
 
+    def departing_layer(self, inputs: Arrays) -> str:
+        """Return the first layer whose float64 copy gives other outputs; empty where none shows."""
+        try:
+            with tf.device("CPU"):
+                return departing(
+                    self.model,
+                    self._widened(inputs),
+                    *(self._nested(self._tensors(inputs, wide)) for wide in (False, True)),
+                )
+        except Exception:
+            return ""
+
     def _tensors(self, inputs: Arrays, wide: bool) -> list[Any]:
         arrays = [inputs[name] for name in self._names]
         return [
@@ -167,7 +180,7 @@ class KerasModel:
                 input_signature=signature,
                 autograph=False,
             )
-            with every_step_at_once():
+            with every_step_at_once(), limits_of_float32(np) if wide else nullcontext():
                 traced = function.get_concrete_function()
             if wide and narrows(traced.graph.as_graph_def()):
                 raise UsageError(
@@ -179,14 +192,18 @@ class KerasModel:
 
     def _invoke(self, model: keras.Model, tensors: list[Any]) -> Any:
         if getattr(self.model, "inputs", None):
-            nested = getattr(self.model, "input", self.model.inputs[0])
-            return model(keras.tree.pack_sequence_as(nested, tensors), training=False)
+            return model(self._nested(tensors), training=False)
         names = {p.name for p in _call_parameters(model)}
         trains = "training" in inspect.signature(model.call).parameters
         training = {"training": False} if trains else {}
         if set(self._names) <= names:
             return model(**dict(zip(self._names, tensors, strict=True)), **training)
         return model(tensors[0] if len(tensors) == 1 else tensors, **training)
+
+    def _nested(self, tensors: list[Any]) -> Any:
+        """Return the inputs in the structure that a functional model has them in."""
+        nested = getattr(self.model, "input", self.model.inputs[0])
+        return keras.tree.pack_sequence_as(nested, tensors)
 
     def _named(self, result: Any) -> list[tuple[str, Any]]:
         if isinstance(result, Mapping):
@@ -208,6 +225,7 @@ class KerasModel:
                         if not wide.built:
                             self._invoke(wide, self._tensors(inputs, True))
                     wide.set_weights(self._start)
+                    carry(self.model, wide)
                     self._wide = wide
                     break
                 except Exception as error:

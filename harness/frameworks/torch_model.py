@@ -7,16 +7,13 @@ import inspect
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.core import archives
 from harness.core.errors import UsageError, one_line
@@ -24,10 +21,11 @@ from harness.core.names import visible
 from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
 from harness.core.schema import Array, Arrays
 from harness.frameworks import pt2_archive
+from harness.frameworks.torch_attention import by_formula
+from harness.frameworks.torch_float64 import EveryOperator, OwnCalls, precision
 from harness.subjects.description import InputDescription
 
 FRAMEWORK = "torch"
-_WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
 
 
 def recognises(model: object) -> bool:
@@ -151,7 +149,7 @@ class TorchModel:
         arguments = [torch.from_numpy(np.array(inputs[name])) for name in self._names]
         if wide:
             arguments = [a.double() if a.is_floating_point() else a for a in arguments]
-        with torch.inference_mode(), _precision(mode), warnings.catch_warnings():
+        with torch.inference_mode(), precision(mode), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 result = _call(module, self._names, arguments, self._program is None)
@@ -160,15 +158,15 @@ class TorchModel:
         return _named_outputs(result)
 
     def _cheapest_mode(self, inputs: Arrays) -> Any:
-        """Return the mode that widens the model's own calls where it gives what ``_Wider`` does.
+        """Return the mode that widens the model's own calls, where it gives the same as the other.
 
         That one sees every operator, at a cost: a recurrent layer is many of them for each step.
         """
         try:
-            every = dict(self._outputs(inputs, _Wider))
-            calls = dict(self._outputs(inputs, _WiderCalls))
+            every = dict(self._outputs(inputs, EveryOperator))
+            calls = dict(self._outputs(inputs, OwnCalls))
         except Exception:
-            return _Wider
+            return EveryOperator
         same = every.keys() == calls.keys() and all(
             isinstance(value, Tensor)
             and value.dtype == calls[name].dtype
@@ -176,7 +174,12 @@ class TorchModel:
             and torch.allclose(value, calls[name], 1e-11, 1e-11, equal_nan=True)
             for name, value in every.items()
         )
-        return _WiderCalls if same else _Wider
+        return OwnCalls if same else EveryOperator
+
+    def without_fast_paths(self, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Return the float32 outputs with attention by its documented formula, as in a graph."""
+        with by_formula():
+            return self.run(inputs, wide=False)
 
     def parameters(self) -> Arrays:
         return {name: value.numpy() for name, value in self._start.items()}
@@ -285,44 +288,6 @@ def _load(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state)
 
 
-def _wider(value: Any) -> Any:
-    return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
-
-
 def _last_line(error: BaseException) -> str:
     """Return what was raised inside TorchScript, without the trace before it."""
     return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
-
-
-class _Wider(TorchDispatchMode):  # type: ignore[misc]
-    """Replaces float32 by float64 in every operator that a model, a trace or a script calls."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return func(*pytree.tree_map(_wider, args), **pytree.tree_map(_wider, dict(kwargs or {})))
-
-
-class _WiderCalls(TorchFunctionMode):  # type: ignore[misc]
-    """Replaces float32 by float64 in every call that a module's own Python code makes."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        func = Tensor.double if func is Tensor.float else func
-        return func(*pytree.tree_map(_wider, args), **pytree.tree_map(_wider, dict(kwargs or {})))
-
-
-@contextmanager
-def _precision(mode: Any) -> Iterator[None]:
-    """Compute in float64 under a ``mode`` that widens, whatever the model's own code asks for."""
-    if mode is None:
-        yield
-        return
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with mode():
-            yield
-    finally:
-        torch.set_default_dtype(before)

@@ -14,7 +14,16 @@ from msgspec import Meta, Struct
 from harness.core import bands
 from harness.core.errors import UsageError
 from harness.core.names import check_path_part, check_printable
-from harness.core.schema import Axis, Case, ModelSpec, PaddedSteps, Raggedness, TensorSpec
+from harness.core.schema import (
+    Axis,
+    Case,
+    ModelSpec,
+    PaddedSteps,
+    Raggedness,
+    RowLengths,
+    TensorSpec,
+)
+from harness.goldens.formulas import MOST_ENDS, MOST_PERMUTED
 from harness.typed_json import typed
 
 WEIGHTS = "weights.safetensors"
@@ -50,6 +59,12 @@ class Formula(Struct, forbid_unknown_fields=True):
     raggedness: Raggedness | None = None
     padding: float = 0
     places: Seed | None = None
+    permuted: Seed | None = None
+    first: Seed = 0
+    ends: Annotated[list[float], Meta(min_length=1, max_length=MOST_ENDS)] | None = None
+    runs: bool = False
+    spread: Literal["bands", "corners"] | None = None
+    nan: bool = False
 
     def refusal(self, batch: int) -> str:
         """Return what is wrong with the formula of an input; empty where nothing is."""
@@ -61,9 +76,17 @@ class Formula(Struct, forbid_unknown_fields=True):
             return "its formula has no range whose low is below its high"
         if (self.counts is None) != (self.raggedness is None) or (self.valid and not self.counts):
             return "its formula has counts without raggedness, or raggedness without counts"
+        if self.permuted is not None and not self.valid and not self._counts_values():
+            return f"its formula permutes a range that is not of 1 to {MOST_PERMUTED} integers"
         if self.counts is not None and len(self.counts) != batch:
             return f"its formula has {len(self.counts)} counts; the batch is {batch}"
         return ""
+
+    def _counts_values(self) -> bool:
+        assert self.low is not None
+        assert self.high is not None
+        whole = self.low.is_integer() and self.high.is_integer()
+        return whole and self.high - self.low <= MOST_PERMUTED
 
 
 class Input(Struct, forbid_unknown_fields=True):
@@ -98,10 +121,21 @@ class Entry(Struct, forbid_unknown_fields=True, dict=True):
     outputs: dict[str, Output]
     draw: Size = 0
     projections: dict[str, Projected] = {}
+    rows: RowLengths = RowLengths.FIRST
 
     @cached_property
     def case(self) -> Case:
-        return Case(self.lengths, self.batch, self.raggedness, draw=self.draw)
+        return Case(self.lengths, self.batch, self.raggedness, draw=self.draw, rows=self.rows)
+
+
+class Uncompared(Struct, forbid_unknown_fields=True):
+    """A case that was planned and that the model runs, but of which a comparison means nothing."""
+
+    lengths: dict[str, Size]
+    batch: Count
+    raggedness: Raggedness
+    draw: Size = 0
+    rows: RowLengths = RowLengths.FIRST
 
 
 class Tensor(Struct, forbid_unknown_fields=True):
@@ -112,11 +146,13 @@ class Tensor(Struct, forbid_unknown_fields=True):
     high: float = 1.0
     normal: bool = False
     whole: bool = False
+    nan: bool = False
 
     @property
     def spec(self) -> TensorSpec:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
         axes: tuple[Axis, ...] = tuple(self.axes)
-        return TensorSpec(self.name, self.dtype, axes, self.low, self.high, self.normal, self.whole)
+        return TensorSpec(**{**fields, "axes": axes})
 
 
 class Specification(Struct, forbid_unknown_fields=True):
@@ -134,6 +170,9 @@ class Specification(Struct, forbid_unknown_fields=True):
     states: dict[str, str] = {}
     padding: float = 0
     masks: dict[str, str] = {}
+    never_empty: bool = False
+    valid_only: bool = False
+    unchanged: tuple[Raggedness, ...] | None = None
     package: str = ""
 
     @property
@@ -159,6 +198,8 @@ class GoldenManifest(Struct):
     stored: list[str]
     cases: Annotated[list[Entry], Meta(min_length=1)]
     float32_runs: Count = 1
+    coverage: dict[str, tuple[Size, Count]] = {}
+    uncompared: list[Uncompared] = []
 
 
 def shared_weights(spec: ModelSpec, framework: str) -> str:
@@ -185,6 +226,12 @@ def checked(manifest: Mapping[str, Any], what: str) -> GoldenManifest:
         if entry.case.id in ids:
             raise UsageError(f"{place}: the case {entry.case.id} is there twice")
         ids.add(entry.case.id)
+    for number, left_out in enumerate(form.uncompared):
+        if {*left_out.lengths} != {*spec.axes}:
+            raise UsageError(
+                f"{what}: uncompared[{number}]: lengths of {', '.join(left_out.lengths)}; expected"
+                f" {list(spec.axes)}"
+            )
     return form
 
 
@@ -238,8 +285,12 @@ def _problems(spec: ModelSpec, entry: Entry) -> Iterator[str]:
         if size > INPUT_BYTES:
             yield f"input {tensor.name} of {size:,} bytes; at most {INPUT_BYTES:,} are allowed"
         formula = entry.inputs[tensor.name].formula
-        if formula.counts is not None and len(shape) < 2:
-            yield f"input {tensor.name}: its formula has counts, but there is no axis of steps"
+        needs_steps = {"counts": formula.counts is not None, "runs": formula.runs}
+        for what in [w for w, is_so in {**needs_steps, "nan": formula.nan}.items() if is_so]:
+            if len(shape) < 2:
+                yield f"input {tensor.name}: its formula has {what}, but there is no axis of steps"
+        if formula.nan and np.dtype(tensor.dtype).kind != "f":
+            yield f"input {tensor.name}: its formula has NaN; it is {tensor.dtype}"
         if problem := formula.refusal(entry.batch):
             yield f"input {tensor.name}: {problem}"
     for tensor in spec.outputs:

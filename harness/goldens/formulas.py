@@ -17,6 +17,14 @@ from harness.core.schema import Array, Raggedness
 Formula = Mapping[str, Any]
 _BLOCK = 2**14
 """Words at a time, few enough to stay in a core's cache."""
+MOST_PERMUTED = 2**32
+"""The most integers of a range that is drawn from without replacement."""
+MOST_ENDS = 8
+RUN = 3
+"""Steps that hold one value where values are repeated."""
+_ENDS, _NAN, _ONE, _OTHER, _EACH, _ROUNDS = 1, 2, 3, 4, 5, 4
+_LAST = 1 - 2.0**-24
+"""The largest of the numbers that are drawn from [0, 1)."""
 
 
 def bits(seed: int, count: int) -> NDArray[np.uint64]:
@@ -68,6 +76,14 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     steps of axis 1 hold ``"padding"``, or 0; in ``{"valid", "seed", "counts", "raggedness"}`` they
     are 0 and all others 1. ``"places"`` is the seed of a gapped case's places where inputs share
     them.
+
+    With ``"permuted"``, a seed, integers are drawn without replacement: the valid steps hold the
+    values from place ``"first"`` on of a permutation of the range, which begins again at its end.
+    With ``"ends"`` about half of the values are some of those listed. With ``"runs"`` values repeat
+    along axis 1: the first row has one alone, others have runs of ``RUN`` steps. With ``"nan"`` one
+    of eight steps is NaN in every second row, all of it or some of its features. With ``"spread"``
+    the values of each row, at each place of the axes after the steps, are of one part of the range
+    (``bands``), or one value of it (``corners``: of floats its low or high end).
     """
     if "constant" in formula:
         return np.full(shape, formula["constant"], dtype)
@@ -75,9 +91,22 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
         return np.asarray(formula["each"], dtype).reshape(shape)
     if "valid" in formula:
         return _valid(formula, shape).astype(dtype)
-    values = _drawn(formula, shape, dtype)
-    if "counts" in formula:
-        padded = ~_valid(formula, shape)
+    padded = ~_valid(formula, shape) if "counts" in formula else None
+    if formula.get("spread"):
+        values = _spread(formula, shape, dtype)
+    elif formula.get("permuted") is not None:
+        values = _permuted(formula, shape, dtype, padded)
+    else:
+        values = _drawn(formula, shape, dtype)
+    if formula.get("ends"):
+        _put_ends(values, formula)
+    if formula.get("runs"):
+        steps = np.arange(shape[1])
+        values[1:] = values[1:, steps - steps % RUN]
+        values[:1] = values[:1, :1]
+    if formula.get("nan"):
+        _put_nan(values[1::2], 2 * formula["seed"] + _NAN)
+    if padded is not None:
         np.copyto(values, np.asarray(formula.get("padding", 0)).astype(dtype), where=padded)
     return values
 
@@ -88,6 +117,82 @@ def _valid(formula: Formula, shape: Sequence[int]) -> Array:
     raggedness = Raggedness(formula["raggedness"])
     steps = valid_steps(raggedness, formula["counts"], shape[1], seed)
     return np.broadcast_to(steps.reshape(*steps.shape, *[1] * (len(shape) - 2)), shape)
+
+
+def permutation(seed: int, size: int, places: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return what a permutation of 0..``size`` - 1 has at some places.
+
+    It is a Feistel network of the next larger power of four, walked until the value lies below
+    ``size``, so that it needs no table.
+    """
+    half = np.uint64(max(-(-(size - 1).bit_length() // 2), 1))
+    low = np.uint64((1 << int(half)) - 1)
+    keys = bits(seed, _ROUNDS)
+
+    def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        left, right = values >> half, values & low
+        for key in keys:
+            hashed = (right ^ key) * np.uint64(0xBF58476D1CE4E5B9)
+            hashed = (hashed ^ (hashed >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
+            left, right = right, left ^ ((hashed ^ (hashed >> np.uint64(32))) & low)
+        return (left << half) | right
+
+    values = mixed(places)
+    while (outside := values >= np.uint64(size)).any():
+        values[outside] = mixed(values[outside])
+    return values
+
+
+def _permuted(formula: Formula, shape: Sequence[int], dtype: str, padded: Array | None) -> Array:
+    low, size = int(formula["low"]), int(formula["high"]) - int(formula["low"])
+    read = np.ones(shape, bool) if padded is None else ~padded
+    drawn = np.empty(np.count_nonzero(read), dtype)
+    first = formula.get("first", 0) % size
+    for start in range(0, drawn.size, _BLOCK):
+        stop = min(start + _BLOCK, drawn.size)
+        places = (first + np.arange(start, stop, dtype=np.uint64)) % np.uint64(size)
+        found = permutation(formula["permuted"], size, places)
+        drawn[start:stop] = (low + found.astype(np.int64)).astype(dtype)
+    values = np.zeros(shape, dtype)
+    values[read] = drawn
+    return values
+
+
+def _put_nan(rows: Array, seed: int) -> None:
+    steps = bits(seed, rows.shape[0] * rows.shape[1]).reshape(
+        *rows.shape[:2], *[1] * (rows.ndim - 2)
+    )
+    each = bits(seed + _EACH, rows.size).reshape(rows.shape)
+    some = (each | steps << np.uint64(3)) >> np.uint64(63) == 1
+    rows[(steps >> np.uint64(61) == 0) & some] = np.nan
+
+
+def _spread(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
+    """Return values of which those along axis 1 are alike."""
+    low, span, seed = formula["low"], formula["high"] - formula["low"], 2 * formula["seed"]
+    count = int(np.prod(shape, dtype=np.int64))
+    row, features = (int(np.prod(shape[axis:], dtype=np.int64)) for axis in (1, 2))
+    features = features if len(shape) > 1 else 1
+    among = shape[0] * features if shape else 1
+    one, other = (_unit(bits(seed + number, among)) for number in (_ONE, _OTHER))
+    whole = formula.get("whole") or np.dtype(dtype).kind in "iu"
+    values = np.empty(count, dtype)
+    for place, words in _blocks(seed, count):
+        flat = np.arange(place.start, place.stop)
+        alike = flat // row * features + flat % features
+        if formula["spread"] == "bands":
+            part = one[alike] + (other[alike] - one[alike]) * _unit(words)
+        else:
+            part = one[alike] if whole else (one[alike] >= 0.5) * _LAST
+        values[place] = np.floor(low + span * part) if whole else low + span * part
+    return values.reshape(shape)
+
+
+def _put_ends(values: Array, formula: Formula) -> None:
+    ends, flat = np.asarray(formula["ends"]).astype(values.dtype), values.reshape(-1)
+    for place, words in _blocks(2 * formula["seed"] + _ENDS, flat.size):
+        which = (words >> np.uint64(8)) % np.uint64(len(ends))
+        flat[place] = np.where(words >> np.uint64(63) == 0, ends[which], flat[place])
 
 
 def _drawn(formula: Formula, shape: Sequence[int], dtype: str) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.core.errors import GoldenError, UsageError
 from harness.core.reading import read_json
-from harness.core.schema import Array, Case, Raggedness
+from harness.core.schema import Array, Case, Raggedness, RowLengths
 from harness.goldens.form import GoldenManifest, checked
 
 SCHEMA = 1
@@ -56,16 +56,29 @@ def hashes(form: GoldenManifest) -> dict[str, str]:
 
 
 def part(manifest: Mapping[str, Any], cases: Iterable[Case]) -> dict[str, Any]:
-    """Return the manifest of a golden with some of the cases of another."""
+    """Return the manifest of a golden with some of the cases of another, which says no more."""
     ids = {case.id for case in cases}
     entries = [entry for entry in manifest["cases"] if case_of(entry).id in ids]
     stored = [name for name in manifest["stored"] if name.partition("/")[0] in ids]
-    return signed({**manifest, "cases": entries, "stored": stored})
+    others = {name: value for name, value in manifest.items() if name != "uncompared"}
+    return signed({**others, "cases": entries, "stored": stored})
 
 
 def case_of(entry: Mapping[str, Any]) -> Case:
     raggedness, draw = Raggedness(entry["raggedness"]), entry.get("draw", 0)
-    return Case(entry["lengths"], entry["batch"], raggedness, draw=draw)
+    rows = RowLengths(entry.get("rows", RowLengths.FIRST))
+    return Case(entry["lengths"], entry["batch"], raggedness, draw=draw, rows=rows)
+
+
+def entry_of(case: Case) -> dict[str, Any]:
+    """Return a case as its entry in a manifest begins."""
+    return {
+        "lengths": dict(case.lengths),
+        "batch": case.batch,
+        "raggedness": case.raggedness.value,
+        **({"draw": case.draw} if case.draw else {}),
+        **({} if case.rows is RowLengths.FIRST else {"rows": case.rows.value}),
+    }
 
 
 def key(case: Case, kind: str, name: str) -> str:

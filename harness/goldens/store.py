@@ -316,10 +316,7 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
         figures = {"squash": about.squash, "noise": about.noise}
         projections[name] = {"sha256": sha256(about.sums), **figures}
     return {
-        "lengths": dict(case.lengths),
-        "batch": case.batch,
-        "raggedness": case.raggedness.value,
-        **({"draw": case.draw} if case.draw else {}),
+        **manifests.entry_of(case),
         "steps": None if recorded.steps is None else recorded.steps.tolist(),
         "inputs": inputs,
         "outputs": outputs,

@@ -9,11 +9,13 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from harness.graphs.walk import MAIN
+from harness.graphs.walk import MAIN, bodies, nodes
 
 _NESTED = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 _PLAIN = {"value_int": np.int64, "value_float": np.float32}
 """The numbers that a Constant may hold without a tensor, alone or (``_ints``) as a list."""
+SMALL = 64
+"""Elements of a tensor that may make a shape."""
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:
@@ -60,6 +62,25 @@ def constants(graph: Any) -> dict[str, TensorProto]:
         if node.output and (tensor := constant(node)) is not None:
             values[node.output[0]] = tensor
     return values
+
+
+def integers(model: Any) -> set[int]:
+    """Return every integer of a model: sizes of constants, attributes, and small integer tensors.
+
+    The next lower one counts too, as the index of a last step, and the next higher, as a size.
+    """
+    found: set[int] = set()
+    every = list(nodes(model.graph, *model.functions))
+    for graph in (model.graph, *(body for node in every for body in bodies(node))):
+        for tensor in constants(graph).values():
+            found.update(tensor.dims)
+            if tensor.data_type in (TensorProto.INT64, TensorProto.INT32):
+                value = numpy_helper.to_array(tensor)
+                found.update(value.reshape(-1).tolist() if value.size <= SMALL else ())
+    for node in every:
+        for value in attributes(node).values():
+            found.update(n for n in np.ravel(value).tolist() if isinstance(n, int))
+    return {near for number in found for near in (number - 1, number, number + 1)}
 
 
 def schema(node: Any, opsets: Mapping[str, int]) -> Any | None:

@@ -7,13 +7,14 @@ size of an axis that the inputs declare dynamic is reported, as a warning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from harness.graphs.attributes import attribute
-from harness.graphs.inference import Dims, Facts, Scope, dims_of, is_batch
+from harness.graphs.inference import SMALL, Dims, Facts, Scope, dims_of, gather, is_batch
 from harness.graphs.recurrent import SEQUENCE_LENS, is_recurrent
 from harness.graphs.walk import input_at
 from harness.linting.finding import Finding, Severity
@@ -43,6 +44,25 @@ def baked_length(facts: Facts) -> Iterator[Finding]:
 def baked_batch(facts: Facts) -> Iterator[Finding]:
     """A batch size is a constant of the graph: other batches fail or come out wrong."""
     yield from _findings(facts, "baked-batch", batch=True)
+
+
+def coincidences(model: ModelProto, example: Mapping[str, int]) -> bool:
+    """Return whether a constant of a graph is one of the sizes that it was exported with."""
+    facts = gather(_light(model), example)
+    found = (*baked_length(facts), *baked_batch(facts))
+    return any(finding.severity == "error" for finding in found)
+
+
+def _light(model: ModelProto) -> ModelProto:
+    """Return a copy without the data of large initializers, as of a file that has it elsewhere."""
+    light = ModelProto()
+    light.CopyFrom(model)
+    for tensor in light.graph.initializer:
+        if prod(tensor.dims) > SMALL:
+            for data in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
+                tensor.ClearField(data)
+            tensor.data_location = TensorProto.EXTERNAL
+    return light
 
 
 def _findings(facts: Facts, rule: str, batch: bool) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.core.schema import Array
 from harness.graphs.recurrent import parameters
+from harness.oracle.operator_errors import disturbed
 
 Activation = Callable[[Array], Array]
 
@@ -77,4 +78,5 @@ def _activation(name: str, alpha: Iterator[float], beta: Iterator[float]) -> Act
     values = [next(source, default) for source, default in sources]
     if None in values:
         raise ValueError(f"{name} needs a value for each of alpha and beta; ONNX has no default")
-    return lambda x: function(x, *values)
+    operator = next(key for key in FUNCTIONS if key.lower() == name.lower())
+    return lambda x: np.asarray(disturbed(operator, function(x, *values)))

@@ -12,7 +12,7 @@ from harness.core.errors import ExportError, GoldenError
 from harness.core.schema import Progress
 from harness.processes.limits import IN_FLOAT64, Limits
 from harness.processes.worker import Heed, LostError, Worker, call_in_child
-from harness.recording.user_model import ExportSettings
+from harness.recording.settings import ExportSettings
 from harness.subjects.resolve import Kind, Subject
 
 

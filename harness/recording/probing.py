@@ -91,6 +91,8 @@ def specification(
         lengths={d.name: d.lengths_of for d in inputs if d.lengths_of},
         masks={d.name: d.mask_of for d in inputs if d.mask_of},
         frameworks=(model.framework,),
+        never_empty=any(d.never_empty for d in inputs),
+        valid_only=any(d.valid_only for d in inputs),
     )
     _check(spec, padded, bool(description.states))
     first, second = _probes(model, spec, lengths, batches)
@@ -144,7 +146,7 @@ def _tensor(described: InputDescription) -> TensorSpec:
     assert d.low is not None
     assert d.high is not None
     axes = tuple(axis for axis in d.axes or () if axis is not None)
-    return TensorSpec(d.name, d.dtype, axes, d.low, d.high, d.normal, d.whole)
+    return TensorSpec(d.name, d.dtype, axes, d.low, d.high, d.normal, d.whole, d.nan)
 
 
 def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> None:
@@ -174,6 +176,9 @@ def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> N
             raise UsageError(f"input {tensor.name!r}: a mask has axes [batch, sequence axis]")
         if tensor.name in spec.lengths and tensor.axes not in ((), (1,), (BATCH,)):
             raise UsageError(f"input {tensor.name!r}: lengths have axes [batch], [1] or []")
+    if (spec.never_empty or spec.valid_only) and spec.ragged is None:
+        word = "never empty" if spec.never_empty else "valid steps only"
+        raise UsageError(f"{word!r} is for a model with padding, a mask or lengths of rows")
     if len(padded) > 1:
         raise UsageError(
             "one input can be padded, and others follow it by 'mask of' and 'lengths of';"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -16,23 +16,22 @@ from harness.core.errors import UsageError
 from harness.core.projection import Projection, projected
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
 from harness.goldens.noise_floor import JITTERED, drowns, jittered
+from harness.recording import copies
+from harness.recording.cases import milder
 from harness.recording.output_axes import named, sized
 from harness.recording.probing import RefusedError, UserModel, run
-from reference_models.cases import drawn, seed_of
+from harness.recording.values import Feed, Values
 
 COMPLETE_BYTES = 1 << 16
 """The largest outputs of a case of which a golden holds every step."""
+ONNX = "onnx"
+"""The framework of a model that is a graph, which gives its rounded runs itself."""
 SAME = 1e-10
 """The part of an output's scale by which two float64 runs may differ, in the order of sums."""
-MILDER = {
-    Raggedness.EMPTY: Raggedness.RIGHT,
-    Raggedness.GAPPED: Raggedness.RIGHT,
-    Raggedness.LEFT: Raggedness.RIGHT,
-    Raggedness.RIGHT: Raggedness.NONE,
-}
-"""What is tried where the model itself refuses a raggedness."""
 Refused = defaultdict[str, list[str]]
 """Cases that cannot be judged, as texts, by the reason."""
+More = Callable[[list["Measured"], Values, Refused], Iterable[Feed]]
+"""What gives further cases after the first ones ran in float64."""
 
 
 @dataclass
@@ -90,23 +89,34 @@ class Measured:
 
 
 def measure(
-    model: UserModel, spec: ModelSpec, plan: Sequence[Case], progress: Progress
-) -> tuple[list[Measured], list[str]]:
+    model: UserModel,
+    spec: ModelSpec,
+    plan: Sequence[Case],
+    progress: Progress,
+    more: Sequence[More] = (),
+) -> tuple[list[Measured], list[str], list[Case]]:
     """Return every case of ``plan`` that can be judged, and a line for each reason why others not.
 
+    So it does of those that ``more`` gives, once the cases before ran in float64. The last are the
+    cases that the model runs and of which a comparison would mean nothing.
     UsageError where none can, or the model gives other outputs each time.
     """
     refused: Refused = defaultdict(list)
-    results = _float64(model, spec, plan, refused, progress)
+    values = Values(spec)
+    results = _float64(model, spec, map(values.feed, plan), values, refused, progress)
     if results:
         largest = max(results, key=lambda m: m.case.longest * m.case.batch)
         for repeated, times in ((results[0], 2), (largest, 1)):
             _check_deterministic(model, spec, repeated, times)
+        for further in more:
+            feeds = further(results, values, refused)
+            results += _float64(model, spec, feeds, values, refused, progress)
         results = _with_noise(model, spec, results, refused, progress)
-    judged = []
+    judged, uncompared = [], []
     for result in results:
         if reason := result.meaningless or _meaningless(result):
             refused[reason].append(_text(result.case))
+            uncompared.append(result.case)
         else:
             judged.append(result)
     if not judged:
@@ -114,40 +124,46 @@ def measure(
         raise UsageError(
             f"the model itself can be judged at none of the sizes; {sizes[0]}: {reason}"
         )
-    return judged, [
+    lines = [
         f"{sizes[0]}{f' and {len(sizes) - 1} more' if len(sizes) > 1 else ''}: {reason}"
         for reason, sizes in refused.items()
     ]
+    return judged, lines, uncompared
 
 
 def _float64(
     model: UserModel,
     spec: ModelSpec,
-    plan: Sequence[Case],
+    feeds: Iterable[Feed],
+    values: Values,
     refused: Refused,
     progress: Progress,
 ) -> list[Measured]:
     """Return the cases that the model runs in float64, in a milder raggedness where it must be."""
-    results = []
-    todo, tried = deque(plan), {case.id for case in plan}
-    while todo:
-        case = todo.popleft()
-        progress(f"{spec.name}: float64, {len(todo)} cases left")
-        formulas, inputs = drawn(spec, case, seed_of(f"{spec.name}/{case.id}"))
-        try:
-            outputs = named(spec, run(model, inputs, wide=True))
-        except RefusedError as error:
-            refused[f"{error} (in float64)"].append(_text(case))
-            milder = replace(case, raggedness=MILDER.get(case.raggedness, case.raggedness))
-            if milder.id not in tried:
-                tried.add(milder.id)
-                todo.append(milder)
-            continue
-        result = Measured(sized(spec, case, outputs), formulas, inputs, outputs)
-        if sum(value.nbytes for value in outputs.values()) > COMPLETE_BYTES:
-            result.project(spec)
-        results.append(result)
-    return results
+    results: list[Measured] = []
+    tried, instead = set(), dict[str, Case]()
+    while True:
+        for feed in feeds:
+            case = feed.case
+            tried.add(case.id)
+            progress(f"{spec.name}: float64, case {len(tried)}")
+            try:
+                outputs = named(spec, run(model, feed.inputs, wide=True))
+            except RefusedError as error:
+                refused[f"{error} (in float64)"].append(_text(case))
+                if (gentle := milder(case)) is not None:
+                    instead[gentle.id] = gentle
+                continue
+            values.took(feed)
+            case = sized(spec, case, outputs)
+            result = Measured(case, feed.formulas, feed.inputs, outputs)
+            if sum(value.nbytes for value in outputs.values()) > COMPLETE_BYTES:
+                result.project(spec)
+            results.append(result)
+        left = [case for name, case in instead.items() if name not in tried]
+        if not left:
+            return results
+        feeds = map(values.feed, left)
 
 
 def _with_noise(
@@ -162,9 +178,11 @@ def _with_noise(
     In all but the first, weights and inputs are ``jittered``: then a run is also as far from the
     float64 outputs as the model amplifies an error of one ulp of each.
     """
-    if hasattr(model, "measure"):
+    if model.framework == ONNX:
         progress(f"{spec.name}: float32")
-        measured_runs = model.measure([result.inputs for result in results])
+        measured_runs: Any = model.measure(  # type: ignore[attr-defined]
+            [result.inputs for result in results]
+        )
         for result, runs in zip(results, measured_runs, strict=True):
             for run_outputs in runs:
                 result.see(spec, run_outputs)
@@ -176,7 +194,10 @@ def _with_noise(
             for number, result in enumerate(before):
                 inputs = _jittered_inputs(spec, result.inputs, draw)
                 try:
-                    result.see(spec, named(spec, run(model, inputs, wide=False)))
+                    rounded = named(spec, run(model, inputs, wide=False))
+                    if draw == 0:
+                        copies.check(model, spec, inputs, result.outputs, rounded)
+                    result.see(spec, rounded)
                     results.append(result)
                 except RefusedError as error:
                     refused[str(error)].append(_text(result.case))
@@ -257,5 +278,5 @@ def _scale(value: Array) -> float:
 
 
 def _text(case: Case) -> str:
-    padding = "" if case.raggedness is Raggedness.NONE else f", padding {case.raggedness.value}"
+    padding = "" if case.raggedness is Raggedness.NONE else f", padding {case.padding}"
     return f"{lengths_text(case.lengths)}, batch={case.batch}{padding}"

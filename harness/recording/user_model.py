@@ -6,48 +6,27 @@ For a file or a factory that is a child; for a live model of the Python API it i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.core.environment import made_with
-from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line
-from harness.core.registry import resolve
-from harness.core.schema import Arrays, ModelSpec, Progress, Raggedness
-from harness.exporters import DEFAULT_OPSET, EXPORTERS
-from harness.exporters.variants import VARIANTS
-from harness.goldens import store
+from harness.core.errors import UsageError
+from harness.core.schema import ModelSpec, Progress
+from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
-from harness.graphs import interface, walk
-from harness.graphs.example import example_inputs, sizes_of, weight_sizes
-from harness.recording import cases, weights
-from harness.recording.output_axes import named
-from harness.recording.probing import RefusedError, UserModel, run, specification
-from harness.recording.runs import COMPLETE_BYTES, Measured, measure
-from harness.subjects.description import ModelDescription
+from harness.graphs import interface
+from harness.recording import cases, decisions, exported, promises, weights
+from harness.recording.more import More
+from harness.recording.probing import UserModel, specification
+from harness.recording.runs import COMPLETE_BYTES, Measured, Refused, measure
+from harness.recording.settings import ExportSettings
+from harness.recording.values import Feed, Values, coverage
 from reference_models.cases import kept_steps, output_steps
 
 WHOLE, STORED, MODEL, ABOUT = "whole", "golden", "model.onnx", "about.json"
-FILE = "file"
-LEAST = (0, 11, 29, 67, 137, 281)
-"""The sizes from which an example is sought, in turn, where the model refuses the one before."""
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """How a user model is recorded and exported; ``existing`` is a file to judge instead."""
-
-    name: str
-    text: str
-    description: ModelDescription = field(default_factory=ModelDescription)
-    lengths: tuple[int, ...] = cases.LENGTHS
-    batches: tuple[int, ...] = cases.BATCHES
-    exporter: str = "native"
-    variant: str = "fp32"
-    opset: int = DEFAULT_OPSET
-    existing: str = ""
 
 
 def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progress) -> None:
@@ -64,9 +43,32 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     if existing is not None:
         spec = _with_names(spec, existing, bool(description.outputs))
     right = any(described.right for described in description.inputs)
-    plan = cases.plan(spec, settings.lengths, settings.batches, right)
-    results, refused = measure(own, spec, plan, progress)
+    sizes = (settings.lengths, settings.batches, right)
+    promised = promises.of(own, spec, cases.plan(spec, *sizes))
+    spec = promised.spec
+    plan = [c for c in cases.plan(spec, *sizes) if c.raggedness not in promised.excluded]
+    kept = promises.kept(own, spec)
     parameters = {name: np.ascontiguousarray(value) for name, value in own.parameters().items()}
+    more = More(kept, spec, settings.lengths, settings.batches)
+    about: dict[str, Any] = {"decisions": {}}
+
+    def decided(results: list[Measured], _: Values, __: Refused) -> list[Feed]:
+        """Export the model, and return inputs that take its decisions as the cases do not."""
+        model = exported.model(own, spec, existing, settings, results, about, progress)
+        if model is None:
+            return []
+        (folder / MODEL).write_bytes(model.SerializeToString())
+        progress(f"{spec.name}: looking for every weight")
+        weights.write(folder, own, parameters, model, [result.inputs for result in results])
+        feeds, found = decisions.search(model, spec, results, settings.lengths, progress)
+        about["decisions"] = found.evidence()
+        return feeds
+
+    added = (more.long, more.reading, decided)
+    results, refused, uncompared = measure(kept, spec, plan, progress, added)
+    refused = [*refused, *promised.lines, *promises.left_out(promised, results)]
+    if own.framework != "onnx":
+        spec = replace(spec, unchanged=promises.unchanged(own, spec, results, right))
     origin = {
         "model": spec.name,
         "framework": own.framework,
@@ -74,6 +76,8 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "seed": 0,
         "training": {},
         "refused": refused,
+        "coverage": coverage(spec, [Feed(r.case, r.formulas, r.inputs) for r in results]),
+        "uncompared": [manifest.entry_of(case) for case in uncompared],
         "float32_runs": JITTERED,
         "environment": made_with(own.framework),
         "command": "python -m harness.export",
@@ -81,28 +85,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     for name, thin in ((WHOLE, False), (STORED, True)):
         recorded = [_recorded(spec, result, thin) for result in results]
         store.write(folder / name, spec, parameters, recorded, origin)
-    example = example_inputs(spec, weight_sizes(parameters))
-    if existing is None:
-        full = [r for r in results if r.case.raggedness is Raggedness.NONE] or results
-        fallback = max(full, key=lambda result: (result.case.batch, result.case.longest)).inputs
-        example = _example(own, spec, parameters, fallback)
-    about: dict[str, Any] = {"example": sizes_of(spec, example), "refused": refused}
-    about["exporter"] = settings.exporter if existing is None else FILE
-    try:
-        progress(f"{spec.name}: exporting")
-        exported = _export(own, spec, example, settings) if existing is None else existing
-        exported = interface.name_axes(interface.fix_sizes(exported, spec), spec)
-        model = resolve(VARIANTS[settings.variant])(exported)
-        (folder / MODEL).write_bytes(model.SerializeToString())
-        progress(f"{spec.name}: looking for every weight")
-        weights.write(folder, own, parameters, model, [result.inputs for result in results])
-        about["opset"] = walk.opset(model)
-    except StageError as error:
-        about["failure"] = {"stage": error.stage.value, "reason": str(error)}
-    except HarnessError:
-        raise
-    except Exception as error:
-        about["failure"] = {"stage": "export", "reason": one_line(error)}
+    about["refused"] = refused
     (folder / ABOUT).write_text(json.dumps(about))
 
 
@@ -119,47 +102,6 @@ def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:
         )
     renamed = [replace(t, name=name) for t, name in zip(spec.outputs, own, strict=True)]
     return replace(spec, outputs=tuple(renamed))
-
-
-def _export(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSettings) -> Any:
-    key = f"{settings.exporter}/{own.framework}"
-    model = own.model
-    if key not in EXPORTERS:
-        taking = (name.rpartition("/") for name in EXPORTERS)
-        known = ", ".join(name for name, _, framework in taking if framework == own.framework)
-        raise UsageError(
-            f"exporter {settings.exporter!r} takes no {own.framework} model; choose from: {known}"
-        )
-    exporter = resolve(EXPORTERS[key])
-    try:
-        return exporter(model, spec, example, settings.opset)
-    except StageError:
-        raise
-    except Exception as error:
-        raise ExportError(one_line(error)) from error
-
-
-def _example(own: UserModel, spec: ModelSpec, parameters: Arrays, fallback: Arrays) -> Arrays:
-    """Return inputs to export with: the smallest for which no dynamic axis of an output has size 1.
-
-    Where the model takes none of the sizes in ``LEAST``, they are the ``fallback``.
-    """
-    avoid = weight_sizes(parameters)
-    for least in LEAST:
-        example = example_inputs(spec, avoid | set(range(least)))
-        try:
-            outputs = named(spec, run(own, example, wide=False))
-        except RefusedError:
-            continue
-        dynamic = [
-            size
-            for tensor in spec.outputs
-            for axis, size in zip(tensor.axes, outputs[tensor.name].shape, strict=True)
-            if isinstance(axis, str)
-        ]
-        if min(dynamic, default=2) > 1:
-            return example
-    return fallback
 
 
 def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCase:

@@ -9,12 +9,13 @@ from harness.core.schema import BATCH, GoldenCase
 from harness.relations.context import Check, Context, Pair, joined, taken
 
 
-def relation(context: Context) -> Check | None:
+def relation(context: Context) -> Check | str:
     """Apply where every output, and at least one input, has a batch."""
     spec = context.spec
-    batched = any(BATCH in t.axes for t in spec.inputs)
-    if not batched or any(BATCH not in t.axes for t in spec.outputs):
-        return None
+    if not any(BATCH in tensor.axes for tensor in spec.inputs):
+        return "no input has a batch"
+    if alike := [tensor.name for tensor in spec.outputs if BATCH not in tensor.axes]:
+        return f"output {alike[0]} has no batch"
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         case, alone = golden.case, replace(golden.case, batch=1)

@@ -74,19 +74,20 @@ class Pair:
     """Outputs of two runs that agree where the relation holds.
 
     ``how`` distinguishes the pair from others of the same case. Where ``exact`` is set, the two
-    agree bit for bit.
+    agree bit for bit. Where it is ``whole``, both hold what is promised alone: no padded steps.
     """
 
     how: str
     expected: Arrays
     actual: Arrays
     exact: bool = False
+    whole: bool = False
 
 
 Check = Callable[[GoldenCase], Iterator[Pair]]
 """Yields the pairs of one case; none where the case has nothing to show."""
-Relation = Callable[[Context], Check | None]
-"""None where the relation does not apply to the model; StageError where it cannot be tried."""
+Relation = Callable[[Context], Check | str]
+"""In a line why the relation does not apply to the model; StageError where it cannot be tried."""
 
 
 def taken(

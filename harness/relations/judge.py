@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,11 @@ def judge(
     row: Row,
     runtime: Runtime,
     session: Session,
+    note: Callable[[str], None] = lambda reason: None,
 ) -> Iterator[CaseResult]:
-    """Yield results of the relation ``name``, one a case and pair; none where it does not apply.
+    """Yield results of the relation ``name``, one a case and pair.
+
+    Where it does not apply there are none, and ``note`` gets the reason in a line.
 
     ``cases`` are the selected ones, of which some are tried; ``session`` holds ``model`` in
     ``runtime``, which may err by ``row``. A failure to run, or to load a derived graph, is a
@@ -55,13 +58,14 @@ def judge(
             partial(compare.structure, row=row),
             folder,
         )
-        check: Check | None = None
+        check: Check | str = ""
         for number, golden_case in enumerate(loaded):
             started = time.perf_counter()
             try:
                 if number == 0:
                     check = resolve(RELATIONS[name])(context)
-                if check is None:
+                if isinstance(check, str):
+                    note(check)
                     return
                 for pair in check(golden_case):
                     result = _result(name, context, golden_case, pair, row)
@@ -120,7 +124,8 @@ def _values(
         band_floors={n: RUNS * floors for n, floors in golden.band_floors.items()},
         scale={n: RUNS * scale for n, scale in scales.items()},
     )
-    return compare.compare(context.spec, two, list(pair.actual.items()), row)
+    spec = replace(context.spec, valid_only=context.spec.valid_only and not pair.whole)
+    return compare.compare(spec, two, list(pair.actual.items()), row)
 
 
 def _bits(

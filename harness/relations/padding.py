@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec, Raggedness
+from harness.core.schema import BATCH, Array, Arrays, Case, GoldenCase, ModelSpec, Raggedness
 from harness.relations.context import Check, Context, Pair, taken
 
 MORE = 3
@@ -16,46 +16,84 @@ SEED = 7
 WAYS = (Raggedness.RIGHT, Raggedness.LEFT, Raggedness.GAPPED)
 
 
-def relation(context: Context) -> Check | None:
-    """Apply to a model with a padded input whose length is no input.
+def relation(context: Context) -> Check | str:
+    """Apply where padding is told of and, in its framework, the model itself is not changed by it.
 
     Every row of a case is run alone without its padding, then all of them at once, padded to one
-    length: on the right, and on the left or with gaps where the model is recorded so. Outputs along
-    the padded axis are compared at the valid steps, in their order, all others whole.
+    length: in each way that leaves the model as it was. A golden that does not say so stands for
+    the right, and for the left and gaps where it has such rows. Outputs along the padded axis are
+    compared at the valid steps, in their order, all others whole.
     """
-    spec, axis = context.spec, context.spec.ragged
-    if spec.padded is None or axis is None or axis in spec.lengths.values():
-        return None
-    if any(BATCH not in t.axes for t in spec.outputs):
-        return None
-    ways = [w for w in WAYS if w is Raggedness.RIGHT or w in context.raggedness]
+    spec = context.spec
+    if reason := inapplicable(spec):
+        return reason
+    told = spec.unchanged
+    if told is None:
+        told = tuple(w for w in WAYS if w is Raggedness.RIGHT or w in context.raggedness)
+    ways = [way for way in WAYS if way in told]
+    if not ways:
+        return "the model itself gives other values at valid steps where there is padding"
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
-        valid = spec.valid_steps(golden.inputs)
-        places = [] if valid is None else [np.flatnonzero(steps) for steps in valid]
-        rows = {number: place for number, place in enumerate(places) if len(place)}
-        compact: dict[int, Arrays] = {}
-        alone: dict[int, Arrays] = {}
-        for number, place in rows.items():
-            inputs = taken(spec.inputs, golden.inputs, BATCH, [number])
-            compact[number] = taken(spec.inputs, inputs, axis, place)
-            lengths = {**golden.case.lengths, axis: len(place)}
-            case = replace(golden.case, batch=1, lengths=lengths)
-            alone[number] = context.run(compact[number], case)
-        if not rows:
-            return
-        longest = max(len(place) for place in rows.values())
-        width = longest + longest // 4 + MORE
-        case = replace(golden.case, batch=len(rows), lengths={**golden.case.lengths, axis: width})
-        for way in ways:
-            spread = {number: _places(way, len(place), width) for number, place in rows.items()}
-            padded = context.run(_padded(spec, compact, axis, spread, width), case)
-            for position, number in enumerate(rows):
-                outputs = taken(spec.outputs, padded, BATCH, [position])
-                outputs = taken(spec.outputs, outputs, axis, spread[number])
-                yield Pair(f"row {number} padded {way.value}", alone[number], outputs)
+        return pairs(spec, golden.case, golden.inputs, ways, context.run)
 
     return check
+
+
+def inapplicable(spec: ModelSpec) -> str:
+    """Return why the relation can be tried with no model like this; empty where it can."""
+    axis = spec.ragged
+    if axis is None:
+        return "no input is described with padding, as a mask or as lengths of rows"
+    if spec.padded is None and spec.unchanged is None:
+        return "no input is described with padding"
+    lengths = [name for name, of in spec.lengths.items() if of == axis]
+    for tensor in spec.inputs:
+        if tensor.name in lengths and (BATCH not in tensor.axes or spec.unchanged is None):
+            return f"input {tensor.name} is the length"
+        if axis in tensor.axes and BATCH not in tensor.axes:
+            return f"input {tensor.name} is one for all rows"
+    own = {axis for tensor in spec.inputs for axis in tensor.axes} | {*spec.lengths.values()}
+    for tensor in spec.outputs:
+        if BATCH not in tensor.axes:
+            return f"output {tensor.name} has no batch"
+        if derived := [a for a in tensor.axes if isinstance(a, str) and a not in own]:
+            return f"output {tensor.name} has an axis {derived[0]}, which is no input's"
+    return ""
+
+
+def pairs(
+    spec: ModelSpec,
+    case: Case,
+    inputs: Arrays,
+    ways: Sequence[Raggedness],
+    run: Callable[[Arrays, Case], Arrays],
+) -> Iterator[Pair]:
+    """Yield each row alone beside itself in a batch that is padded, for each of the ways."""
+    axis = spec.ragged
+    assert axis is not None
+    valid = spec.valid_steps(inputs)
+    places = [] if valid is None else [np.flatnonzero(steps) for steps in valid]
+    rows = {number: place for number, place in enumerate(places) if len(place)}
+    compact: dict[int, Arrays] = {}
+    alone: dict[int, Arrays] = {}
+    for number, place in rows.items():
+        row = taken(spec.inputs, inputs, BATCH, [number])
+        compact[number] = taken(spec.inputs, row, axis, place)
+        lengths = {**case.lengths, axis: len(place)}
+        alone[number] = run(compact[number], replace(case, batch=1, lengths=lengths))
+    if not rows:
+        return
+    longest = max(len(place) for place in rows.values())
+    width = longest + longest // 4 + MORE
+    case = replace(case, batch=len(rows), lengths={**case.lengths, axis: width})
+    for way in ways:
+        spread = {number: _places(way, len(place), width) for number, place in rows.items()}
+        padded = run(_padded(spec, compact, axis, spread, width), case)
+        for position, number in enumerate(rows):
+            outputs = taken(spec.outputs, padded, BATCH, [position])
+            outputs = taken(spec.outputs, outputs, axis, spread[number])
+            yield Pair(f"row {number} padded {way.value}", alone[number], outputs, whole=True)
 
 
 def _places(way: Raggedness, count: int, width: int) -> Array:
@@ -74,7 +112,10 @@ def _padded(
     places: dict[int, Array],
     width: int,
 ) -> Arrays:
-    """Return the rows as one batch, each at its places of ``width`` steps with padding between."""
+    """Return the rows as one batch, each at its places of ``width`` steps with padding between.
+
+    An input beside the padded one goes on with values of its own, which are in its range.
+    """
     batch: Arrays = {}
     for tensor in spec.inputs:
         if BATCH not in tensor.axes:
@@ -85,8 +126,7 @@ def _padded(
             value = inputs[tensor.name]
             if axis in tensor.axes:
                 step = tensor.axes.index(axis)
-                shape = (*value.shape[:step], width, *value.shape[step + 1 :])
-                part = np.zeros(shape, value.dtype)
+                part = value.take(np.arange(width) % value.shape[step], axis=step)
                 np.moveaxis(part, step, 0)[places[number]] = np.moveaxis(value, step, 0)
                 value = part
             parts.append(value)

@@ -16,15 +16,17 @@ SINGLE_STEPS = 128
 RANDOM_CUTS, RANDOM_PIECES = 2, 5
 
 
-def relation(context: Context) -> Check | None:
+def relation(context: Context) -> Check | str:
     """Apply to a model with states, one sequence axis, and no input that is its length.
 
     Outputs along the axis are joined, all others are the last piece's. Padded steps are left out:
     what a step repeats may lie in the piece before it.
     """
     spec = context.spec
-    if not spec.states or len(spec.axes) != 1 or spec.lengths:
-        return None
+    if not spec.states:
+        return "no input is described as a state that an output goes on from"
+    if len(spec.axes) != 1 or spec.lengths:
+        return "it needs one sequence axis, of which no input is the length"
     (axis,) = spec.axes
 
     def check(golden: GoldenCase) -> Iterator[Pair]:

@@ -37,11 +37,11 @@ OTHER = {"forward": "reverse", "reverse": "forward", "bidirectional": "bidirecti
 STATES = INITIAL_H, INITIAL_C
 
 
-def relation(context: Context) -> Check | None:
+def relation(context: Context) -> Check | str:
     """Apply where the main graph has a recurrent node."""
     edit = Edit(onnx.load(str(context.model)))
     if not reverse(edit):
-        return None
+        return "the graph has no LSTM, GRU or RNN outside of control flow"
     reversed_ = context.derived(edit.done())
 
     def check(golden: GoldenCase) -> Iterator[Pair]:

@@ -8,7 +8,7 @@ from harness.core.schema import GoldenCase
 from harness.relations.context import Check, Context, Pair
 
 
-def relation(context: Context) -> Check | None:
+def relation(context: Context) -> Check | str:
     """Apply to every model; the outputs agree bit for bit."""
 
     def check(golden: GoldenCase) -> Iterator[Pair]:

@@ -1,21 +1,12 @@
-"""The console: progress on standard error, one line a cell, and where a failing one fails."""
+"""The console: one line a cell, and where a failing one fails."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from harness.core.escaping import line
@@ -36,27 +27,11 @@ SHOWN_CASES = 5
 INDENT = " " * 12
 
 
-@contextmanager
-def progress(console: Console, enabled: bool) -> Iterator[Progress]:
-    """Show a bar with the count, the time spent and the time left; nothing off a terminal."""
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not (enabled and console.is_terminal),
-    )
-    with bar:
-        yield bar
-
-
 def cell(console: Console, result: CellResult, verbose: bool) -> None:
     """Print one line for a cell, and the cases that do not conform."""
     head = Text(f"{result.status.value:<11}", STYLES[result.status])
     tail = f"  {count(len(result.cases), 'case')}" if result.cases else ""
+    tail += _uncompared(result.evidence.get("coverage"))
     worst = result.tally.worst if result.status is Status.PASS else None
     if worst is not None:
         case = result.cases[worst[0]]
@@ -94,6 +69,15 @@ def text(result: CellResult, verbose: bool = False) -> str:
     if result.status is Status.XPASS:
         lines.append(line(f"{INDENT}{result.replay}"))
     return "\n".join(lines)
+
+
+def _uncompared(coverage: Any) -> str:
+    """Return how many planned cases were not compared; empty for none, and for what says none."""
+    counts = coverage.get("compared") if isinstance(coverage, Mapping) else None
+    match counts.get("cases") if isinstance(counts, Mapping) else None:
+        case [int(compared), int(planned)] if compared < planned:
+            return f" ({planned - compared} of {planned} planned ones cannot be compared)"
+    return ""
 
 
 def _lint(findings: Any) -> str:

@@ -17,7 +17,7 @@ from harness.core.errors import UsageError
 from harness.core.names import visible
 from harness.core.reading import parse_json
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report
-from harness.core.schema import Case
+from harness.core.schema import Case, RowLengths
 from harness.typed_json import form, plain, typed
 
 SCHEMA = 1
@@ -40,11 +40,12 @@ class Forms:
         self.cell = form("Cell", {"id": CellId, **cell, "cases": list})
         flat, outputs = {**case, **result}, get_type_hints(output)
         each = GenericAlias(list, form("Output", outputs))
-        self.case = form("Case", {**flat, "outputs": each}, draw=0)
+        optional: dict[str, Any] = {"draw": 0, "rows": RowLengths.FIRST}
+        self.case = form("Case", {**flat, "outputs": each}, **optional)
         self._strict = Decoder(self.case)
-        self._keys, self._output_keys = len(flat) - 1, len(outputs)
+        self._keys, self._output_keys = len(flat) - len(optional), len(outputs)
         as_they_are = GenericAlias(tuple, (output, ...))
-        self._stored = Decoder(form("StoredCase", {**flat, "outputs": as_they_are}, draw=0))
+        self._stored = Decoder(form("StoredCase", {**flat, "outputs": as_they_are}, **optional))
         self._of_case = attrgetter(*(field.name for field in fields(Case)))
         self._of_result = attrgetter(*(f.name for f in fields(CaseResult) if f.name != "case"))
 
@@ -61,7 +62,8 @@ class Forms:
         except (MsgspecError, ValueError, RecursionError):
             case = None
         if case is not None and b"\\" not in text:
-            more = len(case.lengths) + len(case.outputs) * self._output_keys + bool(case.draw)
+            more = len(case.lengths) + len(case.outputs) * self._output_keys
+            more += bool(case.draw) + (case.rows is not RowLengths.FIRST)
             if text.count(b":") == self._keys + more:
                 return case
         checked(text, self.case, path, place)
@@ -97,6 +99,8 @@ def encoder(output: type[OutputComparison]) -> Callable[[CaseResult], str]:
         del entry["case"]
         if not entry["draw"]:
             del entry["draw"]
+        if entry["rows"] is RowLengths.FIRST:
+            del entry["rows"]
         entry["outputs"] = list(map(of_output, result.outputs))
         entry["seconds"] = round(result.seconds, 6)
         return encode(entry)

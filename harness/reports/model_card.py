@@ -52,7 +52,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
     compared, steps = report.steps
     lengths = {axis: sorted({c.lengths[axis] for c in stored.cases}) for axis in spec.axes}
     batches = sorted({case.batch for case in stored.cases})
-    kinds = list(dict.fromkeys(case.raggedness.value for case in stored.cases))
+    kinds = list(dict.fromkeys(case.padding for case in stored.cases))
     lines = [
         f"# {markdown(spec.name)}",
         "",
@@ -81,6 +81,8 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
     ]
     if kinds != ["none"]:
         lines.append(f"- padding: {', '.join(kinds)}")
+    evidence = next((r.evidence for r in report.results), {})
+    lines += [f"- {markdown(line)}" for line in (*read(evidence), *decided(evidence))]
     lines += ["", "| runtime | version | output | worst error | largest tolerance |"]
     lines.append("| --- | --- | --- | ---: | ---: |")
     for result in report.results:
@@ -103,11 +105,31 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
             "",
             "## Not compared",
             "",
-            "The model itself does not run, or cannot be judged, at:",
+            "The model itself does not run, cannot be judged, or promises nothing, at:",
         ]
         lines += ["", *[f"- {markdown(line)}" for line in manifest["refused"]]]
     again = shlex.join(["harness", "validate", f"path/to/{spec.name}"])
     return "\n".join([*lines, "", *_AGAIN, "", block(visible(again)), ""])
+
+
+def read(evidence: Mapping[str, Any]) -> list[str]:
+    """Return how many values of each range of integers the cases hold."""
+    values = evidence.get("coverage", {}).get("values", {}).items()
+    return [f"{name}: {some:,} of {every:,} values read" for name, (some, every) in values]
+
+
+def decided(evidence: Mapping[str, Any]) -> list[str]:
+    """Return how many decisions of the graph were taken both ways, and each that was not."""
+    decisions = evidence.get("decisions", {})
+    if why := decisions.get("unmeasured"):
+        return [f"decisions of the graph: not measured: {why}"]
+    if not decisions.get("count"):
+        return []
+    lines = [f"decisions of the graph: {decisions['both_ways']} of {decisions['count']} both ways"]
+    return lines + [
+        "{operator} {node!r}: {condition}: never {never}".format(**way)
+        for way in decisions["one_way"]
+    ]
 
 
 def _weights(report: Report) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from harness.core.environment import version_of
 from harness.core.errors import LoadError, RunError, check_input_names, one_line
 from harness.core.loader import Loader
+from harness.core.operator_errors import ONNX_REFERENCE
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
 from harness.graphs import walk
@@ -53,7 +54,7 @@ class ReferenceSession:
 class ReferenceRuntime:
     """onnx's reference evaluator, which is a core dependency and so always available."""
 
-    row = Row(4.0, "float32 NumPy, operator by operator")
+    row = Row(4.0, "float32 NumPy, operator by operator", operators=ONNX_REFERENCE)
     distributions = ("onnx",)
 
     def loader(self, settings: Settings) -> Loader:

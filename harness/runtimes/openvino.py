@@ -13,6 +13,7 @@ from harness.core import install
 from harness.core.environment import version_of
 from harness.core.errors import LoadError, RunError, check_input_names, clipped
 from harness.core.loader import Loader
+from harness.core.operator_errors import OPENVINO
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
 from harness.graphs import walk
@@ -128,7 +129,8 @@ class OpenVinoRuntime:
 
 
 FULL_PRECISION = OpenVinoRuntime(
-    FULL, Row(4.0, "float32 asked for, and accurate Sigmoid and Tanh: at worst 2.0")
+    FULL,
+    Row(4.0, "float32 asked for, and accurate Sigmoid and Tanh: at worst 2.0", operators=OPENVINO),
 )
 DEFAULT_PRECISION = OpenVinoRuntime(
     {}, Row(4.0, "as openvino: what it computes in bfloat16 does not conform"), "openvino"

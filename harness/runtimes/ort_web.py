@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.core import cache, install
 from harness.core.errors import LoadError, RunError, StageError, UsageError, clipped, one_line
+from harness.core.operator_errors import ORT_CPU
 from harness.core.reading import TEXT_BYTES, read_json
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
@@ -125,7 +126,11 @@ class NodeServer:
 class WebRuntime:
     """onnxruntime-web in a folder, by default the one that ``folder`` names; on one thread."""
 
-    row = Row(8.0, "as ort-cpu, without fused multiply-add: at worst 5.6, but for one model")
+    row = Row(
+        8.0,
+        "as ort-cpu, without fused multiply-add: at worst 5.6, but for one model",
+        operators=ORT_CPU,
+    )
 
     def __init__(self, place: Path | None = None) -> None:
         self._place = place

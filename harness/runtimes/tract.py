@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from harness.core import install
+from harness.core import install, operator_errors
 from harness.core.environment import version_of
 from harness.core.errors import LoadError, RunError, check_input_names, clipped
 from harness.core.schema import BATCH, Array, Arrays
@@ -124,7 +124,11 @@ class Inside:
 class TractRuntime(Inside):
     """tract in a child process."""
 
-    row = Row(6.0, "its Sigmoid and Tanh are good to 2e-7 only, and that adds up: at worst 4.7")
+    row = Row(
+        6.0,
+        "its Sigmoid and Tanh are good to 2e-7 only, and that adds up: at worst 4.7",
+        operators=operator_errors.TRACT,
+    )
     distributions = ("tract",)
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from harness.core import selectors
 from harness.core.errors import UsageError
 from harness.core.files import check_writable
 from harness.core.results import CellResult, Report
-from harness.core.schema import Stage
+from harness.core.schema import Progress, Stage
 from harness.exporting import bundle
 from harness.reports import model_card
 from harness.runtimes import RUNTIMES
@@ -22,7 +22,10 @@ from reference_models import catalog
 
 
 def ship(
-    selection: Selection, folder: Path, done: Callable[[CellResult], None]
+    selection: Selection,
+    folder: Path,
+    done: Callable[[CellResult], None],
+    progress: Progress = lambda text: None,
 ) -> tuple[Report, bool]:
     """Validate the selection's one model; write its bundle to ``folder`` only if it conforms.
 
@@ -38,7 +41,7 @@ def ship(
             f"one model can be exported at a time; the selection has: {', '.join(models)}"
         )
     required = selectors.exact(selection.runtimes, RUNTIMES)
-    prepared = pipeline.prepare(replace(selection, require=required), lambda text: None)
+    prepared = pipeline.prepare(replace(selection, require=required), progress)
     exports = {bundle.folder(selection.artifacts, job.cell) for job in prepared.jobs}
     if len(exports) != 1:
         names = sorted(str(path.relative_to(selection.artifacts)) for path in exports)
@@ -47,7 +50,8 @@ def ship(
     if isinstance(job, Failed) and job.failure.stage is Stage.EXPORT:
         (folder / bundle.MODEL).unlink(missing_ok=True)
         raise UsageError(f"{job.cell.model}/{job.cell.framework}: {job.failure}")
-    report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
+    step = pipeline.counted(prepared, progress, "validating")
+    report = pipeline.judge(prepared, "harness.export", done, step)
     if not report.conforms or not isinstance(job, Ready) or job.model is None:
         (folder / bundle.MODEL).unlink(missing_ok=True)
         return report, False

@@ -22,7 +22,7 @@ from harness.exporting.key import installed_versions
 from harness.goldens import store
 from harness.recording import cases, in_child, user_model, weights
 from harness.recording.loading import user_model as loaded
-from harness.recording.user_model import ExportSettings
+from harness.recording.settings import ExportSettings
 from harness.reports import json_file, model_card
 from harness.runtimes import RUNTIMES
 from harness.shipping import reference_model
@@ -97,6 +97,7 @@ def ship(
             "refused": about["refused"],
             "key": _key(stored, settings),
             "example": about["example"],
+            "rounded": about["rounded"],
         }
         model = (folder / user_model.MODEL).read_bytes()
         candidate = folder / "candidate"
@@ -108,9 +109,13 @@ def ship(
         prepared.jobs = [
             replace(job, replay=_replay(job.cell.runtime, *rejected)) for job in prepared.jobs
         ]
-        report = pipeline.judge(prepared, "harness.export", done, lambda job: None)
+        step = pipeline.counted(prepared, progress, "validating")
+        report = pipeline.judge(prepared, "harness.export", done, step)
+        report = _with_evidence(report, {"decisions": about["decisions"]})
         for line in about["refused"]:
             note(f"not compared: {line}")
+        for line in model_card.decided(about)[1:]:
+            note(f"a decision: {line}")
         if all(result.status is Status.UNAVAILABLE for result in report.results):
             return report, False
         if not report.conforms:
@@ -123,6 +128,12 @@ def ship(
         text = model_card.text(stored, manifest, report)
         bundle.write(place, model, manifest, folder / user_model.STORED, text, account)
         return report, True
+
+
+def _with_evidence(report: Report, about: dict[str, Any]) -> Report:
+    """Return the report whose cells also say what was found as the model was recorded."""
+    results = (replace(r, evidence={**r.evidence, **about}) for r in report.results)
+    return replace(report, results=tuple(results))
 
 
 def _replay(runtime: str, *words: str) -> str:

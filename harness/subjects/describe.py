@@ -8,7 +8,10 @@ One input is one line::
     lengths: int64[batch], lengths of sequence
 
 Every part after the name may be left out where the model says it. Both bounds of a range belong to
-it; for floats the upper one is never drawn. With ``right``, padding is only at the end of a row.
+it; for floats the upper one is never drawn. With ``right``, padding is only at the end of a row;
+with ``never empty`` no row is padded throughout; with ``valid steps only`` padded steps of outputs
+are not compared. ``may be nan`` says that a float input may hold NaN, with which the export has to
+do what the model does.
 """
 
 from __future__ import annotations
@@ -36,6 +39,14 @@ KEYS = ("inputs", "outputs", "lengths", "batch", "states", "name")
 LONGEST = 1000
 """Characters of a line."""
 LARGEST = 2**31
+FLAGS = {
+    "normal": "normal",
+    "right": "right",
+    "never empty": "never_empty",
+    "valid steps only": "valid_only",
+    "may be nan": "nan",
+}
+"""The words that say one thing, and the field of each."""
 _LINE = re.compile(r"\s*(?P<name>\S*[^\s:](?=\s*:\s)|[^\s:]+)\s*:\s*(?P<text>.*)$")
 _TYPE = re.compile(r"(?P<dtype>\w+)?\s*(?:\[(?P<axes>[^\]]*)\])?\s*")
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -126,12 +137,15 @@ def _with(described: InputDescription, word: str) -> InputDescription:
         changes = {"padding": value}
     elif match := _OF.match(word):
         changes = {f"{match['what']}_of": match["axis"]}
-    elif word in ("normal", "right"):
-        changes = {word: True}
+    elif (flag := " ".join(word.split())) in FLAGS:
+        if flag == "may be nan" and dtype is not None and not dtype.startswith("float"):
+            raise UsageError(f"input {name!r} is {dtype}, which has no NaN")
+        changes = {FLAGS[flag]: True}
     else:
         raise UsageError(
             f"input {name!r}: {word!r} is not understood; expected: in LOW..HIGH, normal,"
-            " padding VALUE, mask of AXIS, right, lengths of AXIS"
+            " padding VALUE, mask of AXIS, lengths of AXIS, right, never empty, valid steps only,"
+            " may be nan"
         )
     return replace(described, **changes)
 

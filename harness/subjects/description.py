@@ -16,7 +16,9 @@ class InputDescription:
 
     An axis that is None is dynamic and has no name yet. ``high`` belongs to the range until
     ``complete`` replaces it by the excluded bound. A float input that is ``whole`` holds integers.
-    With ``right``, padding is only at the end of a row. UsageError where a name is not printable.
+    With ``right``, padding is only at the end of a row, with ``never_empty`` no row is padded
+    throughout; with ``valid_only`` outputs mean nothing at padded steps; where ``nan``, values may
+    be NaN. UsageError where a name is not printable.
     """
 
     name: str
@@ -30,6 +32,9 @@ class InputDescription:
     mask_of: str | None = None
     lengths_of: str | None = None
     right: bool = False
+    nan: bool = False
+    never_empty: bool = False
+    valid_only: bool = False
 
     def __post_init__(self) -> None:
         check_printable(self.name, "an input's name")

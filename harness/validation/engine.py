@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from harness.graphs import interface
 from harness.linting import linter
 from harness.linting.finding import Finding
 from harness.relations import judge as relations
-from harness.validation import cases, weights
+from harness.runtimes import decisions
+from harness.validation import cases, floor, weights
 from harness.validation.job import Failed, Job, Notify, Ready, Unavailable
+from harness.validation.known_errors import KnownErrors
 
 
 def run(
@@ -51,7 +54,7 @@ def _judge(
         case Failed():
             return _failed(job.cell, job.failure)
         case Ready():
-            return _run(job, store, notify, beside)
+            return floor.held(_run(job, store, notify, beside), job.golden)
 
 
 def _run(
@@ -73,16 +76,22 @@ def _run(
     except StageError as error:
         return _failed(job.cell, error, evidence)
     notify(job, Stage.RUN)
-    results = cases.results(job, session, store, notify, beside, ahead)
+    known = KnownErrors(job)
+    results = cases.results(job, session, store, notify, beside, ahead, known)
+    left_out: dict[str, str] = {}
     for name in job.relations:
         assert job.model is not None
         notify(job, name)
-        for result in relations.judge(
-            name, job.golden, job.cases, job.model, job.runtime.row, job.runtime, session
-        ):
+        subject = (job.golden, job.cases, job.model, known.row, job.runtime, session)
+        for result in relations.judge(name, *subject, partial(left_out.__setitem__, name)):
             results.append(result)
             notify(job, result)
-    evidence = {"tolerance": job.runtime.row.evidence(), **evidence, **job.evidence}
+    if job.decisions and job.model is not None:
+        inputs = (cases.golden_case(job, case, store).inputs for case in job.cases)
+        evidence["decisions"] = decisions.over(interface.read(str(job.model)), inputs)
+    evidence = {"tolerance": known.row.evidence(), **evidence, **known.evidence(), **job.evidence}
+    evidence |= {"relations_left_out": left_out} if left_out else {}
+    evidence |= {"padded_steps_left_out": padded} if (padded := cases.left_out(job, store)) else {}
     try:
         return _verdict(job.cell, {**session.evidence(), **evidence}, tuple(results))
     except StageError as error:

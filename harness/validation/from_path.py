@@ -105,6 +105,7 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
         ours=False,
         declared=declared,
         evidence=evidence,
+        rounded=about.get("rounded", []),
         account=account,
         refused=refused,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from harness.core.results import CaseResult, Cell
 from harness.core.schema import Case, GoldenCase, Runtime, Stage
 from harness.core.tolerance import Row
 from harness.goldens.store import Golden
+from harness.oracle.doubt import Doubt
 
 Complete = Callable[[GoldenCase], GoldenCase]
 """Makes a golden case with every step of one that stores some of them."""
@@ -50,9 +52,11 @@ class Ready(Planned):
     ``cases`` are run in their order on one session of ``model``, then ``again``. There is no model
     where outputs that were kept elsewhere stand for the runtime. ``complete`` makes a golden case
     with every step of one that holds some. ``relations`` are tried at some of the cases afterwards.
+    With ``decisions`` it is counted which of the graph's conditions the cases take both ways.
     ``declared`` is set where the golden's specification is what the model has to declare, and does
-    not come from the model; ``evidence`` is reported beside the session's. ``account`` says where
-    the weights lie in the model, where the golden has none to look for.
+    not come from the model; ``evidence`` is reported beside the session's. ``rounded`` are the
+    constants of the model that went through float32. ``account`` says where the weights lie in the
+    model, where the golden has none to look for.
     """
 
     cases: Sequence[Case]
@@ -61,9 +65,18 @@ class Ready(Planned):
     example: Mapping[str, int] = field(default_factory=dict)
     complete: Complete | None = None
     relations: Sequence[str] = ()
+    decisions: bool = False
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    rounded: Sequence[str] = ()
     account: Account | None = None
+
+    @cached_property
+    def doubt(self) -> Doubt | None:
+        """What a runtime in full precision may be off by for the model's sake; else None."""
+        if self.model is None or not self.runtime.row.full_precision:
+            return None
+        return Doubt(self.model, self.rounded)
 
     @property
     def path(self) -> Path:

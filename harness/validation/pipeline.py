@@ -68,6 +68,8 @@ def prepare(selection: Selection, progress: Progress) -> Prepared:
             replace(job, complete=complete[job.golden.folder]) if isinstance(job, Ready) else job
             for job in jobs
         ]
+    if selection.decisions:
+        jobs = [replace(job, decisions=True) if isinstance(job, Ready) else job for job in jobs]
     if relations:
         jobs = [_related(job, relations) for job in jobs]
     if root := selection.load_outputs:
@@ -128,20 +130,43 @@ def judge(
     return Report(command, machine(), tuple(results), len(results) < len(jobs))
 
 
+def counted(prepared: Prepared, progress: Progress, word: str) -> Callable[[Ready], None]:
+    """Return a ``step`` for ``judge`` that tells a cell, ``word``, and how many cases are done.
+
+    A relation counts as a case.
+    """
+    ready = [job for job in prepared.jobs if isinstance(job, Ready)]
+    total = sum(len(job.cases) + len(job.again) + len(job.relations) for job in ready)
+    done = 0
+
+    def step(job: Ready) -> None:
+        nonlocal done
+        done += 1
+        progress(f"{job.cell.id}: {word}, case {done}/{total}")
+
+    return step
+
+
 def machine() -> dict[str, str | int]:
     """Return the machine, the libraries on it, and the limit that it cannot keep, if any."""
     described = environment.machine(runtimes.distributions())
     return {**described, "not_limited": limits.not_kept()} if limits.not_kept() else described
 
 
-def without_a_case(prepared: Prepared, report: Report) -> list[str]:
-    """Return the selected relations that compared nothing in any of the cells that ran."""
+def without_a_case(prepared: Prepared, report: Report) -> dict[str, str]:
+    """Return the selected relations that compared nothing in any of the cells that ran, and why.
+
+    The reason is the first cell's; empty where the relation applies, to none of the cases.
+    """
     ran = [job for job, r in zip(prepared.jobs, report.results, strict=False) if r.cases]
+    why: dict[str, str] = {}
+    for result in reversed(report.results):
+        why |= result.evidence.get("relations_left_out", {})
     requested = dict.fromkeys(
         name for job in ran if isinstance(job, Ready) for name in job.relations
     )
     tried = {case.relation for result in report.results for case in result.cases}
-    return [name for name in requested if name not in tried]
+    return {name: why.get(name, "") for name in requested if name not in tried}
 
 
 def _subjects(selection: Selection) -> tuple[list[Subject], list[str]]:
@@ -166,7 +191,10 @@ def unmatched(prepared: Prepared) -> list[str]:
     return [row.cell for row in expectations.unused(prepared.own, ids)]
 
 
-def _every_step(source: Golden) -> Complete:
+def _every_step(source: Golden) -> Complete | None:
+    """Return what derives every step; None where the golden has them, if only by projection."""
+    if source.has_every_step and not source.has_weights:
+        return None
     complete: Complete | None = every_step.of(source)
     if complete is None:
         raise UsageError(f"--every-step: {source.spec.name} has no oracle here to derive steps by")

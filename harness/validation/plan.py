@@ -41,6 +41,7 @@ class SelectedCell:
     ours: bool = True
     declared: bool = True
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    rounded: Sequence[str] = ()
     account: Account | None = None
     refused: str | None = None
 
@@ -73,6 +74,7 @@ def job(selected: SelectedCell, runtime: JudgedRuntime, place: Place | None = No
         example=selected.example,
         declared=selected.declared,
         evidence=selected.evidence,
+        rounded=selected.rounded,
         account=selected.account,
     )
 

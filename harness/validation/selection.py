@@ -33,6 +33,7 @@ class Selection:
     artifacts: Path = Path("build/artifacts")
     opset: int = DEFAULT_OPSET
     every_step: bool = False
+    decisions: bool = False
     relations: Sequence[str] = ()
     settings: Settings = field(default_factory=Settings)
     limits: Limits = field(default_factory=Limits)

@@ -206,6 +206,29 @@ def test_a_setting_that_heals_is_the_cause(copied, right, tf32, pattern, rests):
     assert rests in "".join(confirmed.values())
 
 
+def test_a_setting_that_heals_some_failing_cases_alone_is_not_the_cause(copied):
+    """Without optimisation one of the two is wrong still: the error is there in both settings."""
+    wrong = Faulty("softmax-with-temperature", diagnosed.stored(*GRU).spec)
+
+    class Partly(Tuned):
+        def prepare(self, path):
+            session, right = self.wrong.prepare(path), ONE_THREAD.prepare(path)
+            wrong = session.run
+
+            def run(inputs):
+                long = any(value.ndim > 1 and value.shape[1] > 2 for value in inputs.values())
+                return (wrong if long else right.run)(inputs)
+
+            session.run = run
+            return session
+
+    partly, tuned = (kind(wrong, lambda settings: False) for kind in (Partly, Tuned))
+    tuned.configured = lambda **settings: partly if settings.get("optimization") else tuned
+    diagnosis = examined(copied(*GRU), *GRU, good=False, runtime=tuned, label="tuned")
+    assert diagnosis.shortest.case.longest <= 2 < diagnosis.failing[-1].longest
+    assert "graph optimisation" not in [guess.pattern for guess in diagnosis.guesses]
+
+
 class Refusing:
     """A runtime that does not load, or does not run, any graph with a node of one kind."""
 

@@ -22,6 +22,7 @@ import harness
 from harness.core.errors import UnavailableError, UsageError
 from harness.core.results import Status
 from harness.goldens import store
+from harness.graphs.edit import Edit
 from harness.processes.worker import LostError
 from harness.recording import in_child, loading
 from harness.recording import user_model as making
@@ -204,6 +205,84 @@ def test_lengths_that_are_also_a_batch_or_a_feature_confuse_nothing(ship, length
     assert axes(folder)["output"] == ["batch", "time", 5]
 
 
+@pytest.mark.parametrize("steps", [5, 7])
+def test_a_constant_of_the_model_that_is_a_size_of_the_example_is_not_baked(ship, steps):
+    """The usual example has a batch of 5 and a length of 7."""
+    folder, _ = ship(own_torch.Decoder(steps), FRAMES)
+    example = json.loads((folder / "manifest.json").read_text())["example"]
+    assert not {5, 7} & {*example.values()}
+
+
+def test_a_length_that_is_baked_is_so_at_any_example(ship):
+    _, report = ship(own_torch.Decoder(0), FRAMES, exporter="torch-script", conforms=False)
+    (result,) = report.results
+    assert result.stage.value == "check"
+    assert result.reason.startswith("baked-length")
+
+
+@pytest.mark.parametrize(("factor", "conforms"), [("none", True), ("some", False)])
+def test_a_deployed_graph_is_judged_by_its_runs_and_not_by_an_example_it_never_had(
+    ship, shipped, tmp_path, factor, conforms
+):
+    """A range of seven is in the graph, and changes nothing, or the outputs."""
+    model = shipped[1]
+    nodes, (y,) = model.graph.node, [value.name for value in model.graph.output]
+    for node in nodes:
+        node.output[:] = ["before" if name == y else name for name in node.output]
+    for name, value in {"limit": 7, "start": 0, "none": 0, "some": 1}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    make = onnx.helper.make_node
+    nodes.extend(
+        [
+            make("Range", ["start", "limit", "some"], ["days"]),
+            make("Mul", ["days", factor], ["much"]),
+            make("ReduceMax", ["much"], ["most"], keepdims=0),
+            make("CastLike", ["most", "before"], ["number"]),
+            make("Add", ["before", "number"], [y]),
+        ]
+    )
+    onnx.save(model, tmp_path / "theirs.onnx")
+    live = own_torch.Net(lambda y, h: y)
+    folder, report = ship(live, FRAMES, onnx=tmp_path / "theirs.onnx", conforms=conforms)
+    if conforms:
+        assert json.loads((folder / "manifest.json").read_text())["example"] == {}
+    assert report.results[0].stage.value == "compare"
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_what_pytorchs_encoder_does_under_its_mask_is_no_promise(ship, mean):
+    folder, _ = ship(own_torch.Encoder(mean), f"{TOKENS}, right", lengths=[1, 3, 8])
+    told = refused(folder)
+    assert told[0].startswith("rows without a valid step: PyTorch's fast paths of attention")
+    assert kinds(folder) == {"none", "right"}
+    if mean:
+        assert len(told) == 1
+        return
+    assert "padded steps of output, of " in told[1]
+    report = harness.validate(folder)
+    left_out = report.results[0].evidence["padded_steps_left_out"]["output"]
+    assert told[1].startswith(f"{left_out} padded steps of output, of ")
+    assert "padded steps of output" in (folder / "MODEL.md").read_text()
+
+
+def test_words_that_leave_out_rows_and_padded_steps(ship):
+    words = f"{TOKENS}, right, never empty, valid steps only"
+    folder, _ = ship(own_torch.Encoder(False), words, lengths=[1, 3, 8])
+    spec = store.read(folder / "golden").spec
+    assert (spec.never_empty, spec.valid_only) == (True, True)
+    assert refused(folder)[0] == "rows without a valid step: described as 'never empty'"
+    assert refused(folder)[1].endswith(": described as 'valid steps only'")
+
+
+def test_positions_do_not_claim_padding_on_the_left(ship):
+    folder, _ = ship(own_torch.Encoder(True), TOKENS, lengths=[3, 8, 16])
+    assert store.read(folder / "golden").spec.unchanged == ("right",)
+    assert "left" in kinds(folder)
+    assert (
+        main([str(folder), "--relation", "padding", "-q", "--report-dir", str(folder.parent)]) == 0
+    )
+
+
 UNFIT = {
     "keeps a state": (own_torch.Keeps, "keeps a state between calls"),
     "random": (lambda: own_torch.Drops(always=True), "draws random"),
@@ -368,11 +447,99 @@ def test_a_mask_that_a_file_ignores_is_found(ship, tmp_path):
     assert {"right", "left", "gapped"} <= failed
 
 
+def valid_counts(edit):
+    valid = edit.node("Cast", [edit.node("Cast", ["tokens"], to=9)], to=7)
+    return edit.reduced("ReduceSum", valid, [1])
+
+
+def first(edit, tensor, rows=1):
+    return edit.part(tensor, 0, rows, 0)
+
+
+PLACES = {
+    "a row longer than the first": lambda e, n: e.node(
+        "Greater", [e.reduced("ReduceMax", n), first(e, n)]
+    ),
+    "a batch beyond 16": lambda e, n: e.node(
+        "Greater", [e.size("tokens", 0), e.constant(16, np.int64)]
+    ),
+    "two empty rows": lambda e, n: e.node(
+        "Equal",
+        [
+            e.reduced("ReduceSum", e.node("Cast", [e.node("Equal", [n, e.constant(0)])], to=7)),
+            e.constant(2),
+        ],
+    ),
+    "the highest token": lambda e, n: e.node(
+        "Equal", [e.reduced("ReduceMax", "tokens"), e.constant(399)]
+    ),
+    "an exact zero": lambda e, n: e.node(
+        "Equal",
+        [
+            e.reduced("ReduceMin", e.node("Abs", ["x"])),
+            e.constant(0, np.float32),
+        ],
+    ),
+    "more than 257 steps": lambda e, n: e.node(
+        "Greater", [e.size("tokens", 1), e.constant(257, np.int64)]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masked") / "bundle"
+    lines = [TOKENS.replace("..19", "..399"), FRAMES]
+    report = harness.export(own_torch.Masked().eval(), folder, inputs=lines)
+    assert report.conforms
+    return folder, report
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_wrong_in_one_place_alone_is_found(masked, tmp_path, place):
+    folder, _ = masked
+    edit = Edit(onnx.load(folder / "model.onnx"))
+    wrong = edit.node("Cast", [PLACES[place](edit, valid_counts(edit))], to=1)
+    little = edit.node(
+        "Mul", [edit.node("ReduceMax", [wrong], keepdims=0), edit.constant(1e-3, "f4")]
+    )
+    (output,) = edit.graph.output
+    edit.rewrite(output.name, lambda kept: edit.node("Add", [kept, little]))
+    onnx.save(edit.done(), tmp_path / "wrong.onnx")
+    report = harness.validate(str(tmp_path / "wrong.onnx"), golden=folder / "golden")
+    failed = [case for case in report.results[0].cases if case.status == "fail"]
+    assert 0 < len(failed) < len(report.results[0].cases)
+
+
+def test_what_the_cases_cover_is_in_the_report_and_on_the_card(masked, tmp_path):
+    folder, report = masked
+    evidence = report.results[0].evidence
+    assert evidence["coverage"]["values"] == {"tokens": [399, 399]}
+    assert evidence["decisions"]["count"] >= 2
+    assert store.read(folder / "golden").manifest["coverage"] == {"tokens": [399, 399]}
+    card = (folder / "MODEL.md").read_text()
+    assert "tokens: 399 of 399 values read" in card
+    assert "decisions of the graph: " in card
+    place = tmp_path / "report"
+    assert main([str(folder), "--decisions", "--report-dir", str(place), "-q"]) == 0
+    (result,) = json.loads((place / "report.json").read_text())["results"]
+    again = result["evidence"]["decisions"]
+    assert again == {**evidence["decisions"], "tries": 0}
+
+
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="exists and is not a bundle"):
         harness.export(own_torch.net(), tmp_path, inputs=FRAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("folder", ["notes.txt/new", "/"])
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(tmp_path, monkeypatch, folder):
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr(owning, "_make", lambda *arguments: pytest.fail("worked first"))
+    with pytest.raises(UsageError, match=r"cannot be written|is not a bundle"):
+        harness.export(own_torch.net(), tmp_path / folder, inputs=FRAMES)
 
 
 class Absent:
@@ -468,7 +635,7 @@ def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert "FACTORY" not in done.stderr
     assert len(done.stdout.splitlines()) == 2
     assert "FACTORY" not in done.stdout
     assert {p.name for p in (tmp_path / "out").iterdir()} == {

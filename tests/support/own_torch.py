@@ -49,6 +49,42 @@ class Packed(nn.Module):
         return pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=steps)[0]
 
 
+class Encoder(nn.Module):
+    """PyTorch's encoder over tokens and their positions; its steps, or the mean of the valid."""
+
+    def __init__(self, mean):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.place = nn.Embedding(20, 8), nn.Embedding(64, 8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder, self.mean = nn.TransformerEncoder(layer, 2), mean
+
+    def forward(self, tokens):
+        padded = tokens == 0
+        x = self.embed(tokens) + self.place(torch.arange(tokens.size(1)))
+        y = self.encoder(x, src_key_padding_mask=padded)
+        valid = (~padded)[..., None].to(y.dtype)
+        return (y * valid).sum(1) / valid.sum(1).clamp(min=1) if self.mean else y
+
+
+class Decoder(nn.Module):
+    """A cell over so many steps, whatever the length of the input; the last output of each row."""
+
+    def __init__(self, steps):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.steps = nn.GRUCell(4, 6), steps
+
+    def forward(self, x):
+        state, seen = x.new_zeros(x.size(0), 6), []
+        for _ in range(self.steps or x.size(1)):
+            state = self.cell(x.mean(1), state)
+            seen.append(state)
+        steps = torch.stack(seen, 1)[:, None].repeat(1, 3, 1, 1)
+        best = state.topk(3, 1).indices % 3
+        return steps.gather(1, best[..., None, None].expand(-1, -1, steps.size(2), 6)).sum(2)
+
+
 class Conv(nn.Module):
     """A convolution, which refuses what is shorter than it is wide, before a GRU."""
 
@@ -206,3 +242,18 @@ def leaves():
 
 def three():
     return 3
+
+
+class Masked(nn.Module):
+    """Tokens and frames, both masked where a token is padding."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(400, 4, padding_idx=0)
+        self.gru = nn.GRU(8, 5, batch_first=True)
+
+    def forward(self, tokens, x):
+        valid = (tokens != 0)[..., None]
+        steps = torch.cat([self.embed(tokens), x], dim=2) * valid
+        return self.gru(steps)[0].clamp(-0.9, 0.9) * valid

@@ -28,10 +28,10 @@ ROOMS = {
     "onnx_operators": "core graphs processes runtimes",
     "exporting": "core exporters frameworks goldens graphs processes reference_models typed_json",
     "onnx_tests": "core exporting goldens graphs oracle processes reference_models subjects",
-    "recording": "accounting core exporters frameworks goldens graphs processes reference_models"
-                 " subjects",
+    "recording": "accounting core exporters frameworks goldens graphs linting processes"
+                  " reference_models relations runtimes subjects",
     "validation": "accounting core exporters exporting frameworks goldens graphs linting onnx_tests"
-                  " processes reference_models relations runtimes subjects typed_json",
+                  " oracle processes reference_models relations runtimes subjects typed_json",
     "diagnosis": "core goldens graphs oracle processes reference_models runtimes typed_json"
                  " validation",
     "mutation": "core graphs processes reference_models runtimes typed_json validation",

@@ -14,6 +14,8 @@ FAMILIES: tuple[str, ...] = (
     "harness.mutation.defects.weights",
     "harness.mutation.defects.interface",
     "harness.mutation.defects.conditional",
+    "harness.mutation.defects.magnitudes",
+    "harness.mutation.defects.production",
     "harness.mutation.defects.noise",
 )
 """Modules whose public functions are the defects, in their order."""

@@ -32,13 +32,15 @@ class Specimen:
 class Mutant:
     """One defect at one ``place``: a changed graph, or a changed session of the same graph.
 
-    A graded defect has a ``size``, and its mutants at one place come largest first.
+    A graded defect has a ``size``, and its mutants at one place come largest first. One that is
+    ``certain`` changes an output wherever it shows, so that none of it is equivalent.
     """
 
     place: str
     model: onnx.ModelProto | None = None
     wrap: Callable[[Session], Session] | None = None
     size: float | None = None
+    certain: bool = False
 
 
 Defect = Callable[[Specimen], Iterator[Mutant]]

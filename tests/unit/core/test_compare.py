@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from harness.core import bands
 from harness.core.compare import compare, structure
 from harness.core.schema import Case, GoldenCase, ModelSpec, TensorSpec
 from harness.core.tolerance import Row, one_ulp
@@ -55,6 +58,35 @@ def test_a_value_that_is_not_finite_fails_at_any_tolerance(expected, bad, place)
     actual = expected.astype(np.float32)
     actual.reshape(-1)[place] = bad
     assert verdict(actual, expected, floor=1e30).reason
+
+
+@pytest.mark.parametrize("axes", [("batch", "sequence", 2), (2, "sequence", "batch")])
+@pytest.mark.parametrize("steps", [None, [0, 3]])
+def test_padded_steps_that_mean_nothing_are_not_compared(axes, steps):
+    """The second row has two valid steps of four; the oracle has NaN after them."""
+    ids = TensorSpec("ids", "int64", ("batch", "sequence"), 1, 9)
+    y = TensorSpec("y", "float32", axes)
+    spec = ModelSpec("m", "", (ids,), (y,), "m", padded="ids", valid_only=True)
+    case = Case({"sequence": 4}, 2)
+    values = np.arange(16.0).reshape(2, 4, 2)
+    expected = values.copy()
+    expected[1, 2:] = np.nan
+    turned = (0, 1, 2) if axes[0] == "batch" else (2, 1, 0)
+    whole = y.at_steps(expected.transpose(turned), None if steps is None else np.array(steps))
+    inputs = {"ids": np.array([[1, 2, 3, 4], [5, 6, 0, 0]])}
+
+    def judged(spec, changes):
+        actual = values.astype(np.float32).transpose(turned).copy()
+        for (row, step), value in changes.items():
+            actual.transpose(turned)[row, step, 1] = value
+        golden = GoldenCase(case, inputs, {"y": whole}, steps and np.array(steps), {"y": 1e-6})
+        (output,) = compare(spec, golden, [("y", actual)], ROW)
+        return output.reason
+
+    assert not judged(spec, {(1, 3): np.nan, (1, 2): 7e9})
+    assert judged(spec, {(1, 0): 99})
+    assert judged(spec, {(0, 3): np.nan})
+    assert judged(replace(spec, valid_only=False), {})
 
 
 def test_infinity_and_nan_in_the_same_places_conform():
@@ -112,3 +144,48 @@ def test_the_tolerance_of_an_exact_zero_is_one_smallest_step():
 )
 def test_structure_is_compared_before_values(actual, word):
     assert word in structure(SPEC, golden(np.zeros((1, 3, 2))), actual)
+
+
+def banded(expected, error):
+    """A golden whose errors were measured by magnitude, as of a user model's own."""
+    expected = np.asarray(expected, np.float64)
+    floors = bands.floors(bands.measured(expected, np.broadcast_to(error, expected.shape)))
+    whole = golden(expected, floor=float(np.max(error)))
+    return replace(whole, band_floors={"y": floors}, scale={"y": float(np.abs(expected).max())})
+
+
+def filled():
+    scores = np.random.default_rng(2).normal(size=(4, 50, 2))
+    expected = np.where(np.arange(50)[:, None] < 30, scores, -1e9 - scores)
+    return expected, np.where(expected < -1e8, 32.0, 1e-7)
+
+
+def test_a_fill_allows_nothing_to_the_values_beside_it():
+    expected, error = filled()
+    honest = expected.astype(np.float32)
+    (output,) = compare(SPEC, banded(expected, error), [("y", honest)], ROW)
+    assert (output.reason, output.ratio <= 1) == ("", True)
+    for wrong in (np.where(expected > -1e8, 0, honest), np.where(expected > -1e8, 1.1, 1) * honest):
+        (output,) = compare(SPEC, banded(expected, error), [("y", wrong.astype(np.float32))], ROW)
+        assert output.ratio > 1e4
+        assert output.worst_step < 30
+        assert output.ratio == pytest.approx(output.max_abs / output.tolerance)
+
+
+def test_a_small_channel_has_a_tolerance_of_its_own():
+    expected = np.random.default_rng(3).uniform(1, 8, (4, 50, 2)) * [1e4, 1e-3]
+    error = np.abs(expected) * 5e-8
+    honest = expected.astype(np.float32)
+    assert not compare(SPEC, banded(expected, error), [("y", honest)], ROW)[0].reason
+    wrong = honest * np.float32([1, 1.001])
+    assert compare(SPEC, banded(expected, error), [("y", wrong)], ROW)[0].ratio > 100
+
+
+def test_an_operators_own_error_is_allowed_at_the_output_that_it_gives():
+    expected = np.full((1, 40, 2), 1e-9)
+    actual = (expected + 1.2e-7).astype(np.float32)
+    case = banded(expected, 1e-16)
+    assert compare(SPEC, case, [("y", actual)], ROW)[0].reason
+    row = replace(ROW, at_outputs={"y": 1.3e-7})
+    assert not compare(SPEC, case, [("y", actual)], row)[0].reason
+    assert compare(SPEC, case, [("y", actual * 3)], row)[0].reason

@@ -88,6 +88,21 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
         files.check_writable(tmp_path / "file" / "new")
 
 
+def test_a_folder_for_files_is_told_where_it_takes_none(tmp_path):
+    (tmp_path / "file").write_text("")
+    files.check_folder(tmp_path)
+    files.check_folder(tmp_path / "new" / "deeper")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    for path, why in (("file", "cannot be written to: "), ("file/new", "cannot be written: ")):
+        with pytest.raises(UsageError, match=why):
+            files.check_folder(tmp_path / path)
+
+
+def test_a_mount_point_cannot_be_replaced():
+    with pytest.raises(UsageError, match="is a mount point, which cannot be replaced; name one"):
+        files.check_writable(Path("/"))
+
+
 def test_what_comes_in_parts_is_written_whole_or_not_at_all(tmp_path):
     path = files.written(tmp_path / "new" / "file", (part.encode() for part in "abc"))
     assert path.read_text() == "abc"

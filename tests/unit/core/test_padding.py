@@ -68,6 +68,11 @@ def test_where_padding_can_lie():
     assert set(kinds.values()) == {tuple(Raggedness)}
 
 
+def test_rows_that_are_never_empty():
+    kinds = replace(padded_mean.spec("zero"), never_empty=True).raggedness
+    assert kinds == tuple(kind for kind in Raggedness if kind is not Raggedness.EMPTY)
+
+
 def test_a_model_whose_steps_are_all_valid_has_no_padding():
     assert doubler.SPEC.ragged is None
     assert doubler.SPEC.raggedness == (Raggedness.NONE,)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.schema import Raggedness
-from harness.goldens.formulas import bits, evaluate, valid_steps
+from harness.goldens.formulas import RUN, bits, evaluate, permutation, valid_steps
 
 
 def test_the_bits_are_those_of_splitmix64():
@@ -59,3 +59,46 @@ def test_padded_steps_are_zero_and_only_they():
 @pytest.mark.parametrize(("shape", "value"), [((), 7), ((2,), 5)])
 def test_a_constant_fills_its_shape(shape, value):
     assert evaluate({"constant": value}, shape, "int32").tolist() == np.full(shape, value).tolist()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 17, 256, 1000])
+def test_a_permutation_has_every_place_once(size):
+    found = permutation(7, size, np.arange(size, dtype=np.uint64))
+    assert sorted(found.tolist()) == list(range(size))
+    assert size < 17 or (found != permutation(8, size, np.arange(size, dtype=np.uint64))).any()
+
+
+def test_a_permutation_stays_what_it_is():
+    places = np.array([0, 1, 2**32 - 2], np.uint64)
+    ten = permutation(7, 10, np.arange(10, dtype=np.uint64))
+    assert ten.tolist() == [9, 7, 4, 8, 2, 6, 0, 5, 1, 3]
+    assert permutation(7, 2**32 - 1, places).tolist() == [3469947630, 1668495563, 3362949592]
+
+
+def test_draws_without_replacement_go_on_where_the_last_case_ended():
+    formula = {"seed": 1, "low": 3, "high": 13, "permuted": 5}
+    ragged = {"raggedness": "right", "counts": [2, 3]}
+    first = evaluate({**formula, **ragged}, (2, 4), "int64")
+    then = evaluate({**formula, "first": 5}, (1, 5), "int64")
+    valid = np.array([[1, 1, 0, 0], [1, 1, 1, 0]], bool)
+    assert sorted([*first[valid], *then.ravel()]) == list(range(3, 13))
+    assert not first[~valid].any()
+
+
+def test_ends_runs_and_nan():
+    formula = {"seed": 1, "low": -2.0, "high": 2.0}
+    plain = evaluate(formula, (6, 12, 3), "float32")
+    ends = evaluate({**formula, "ends": [-2.0, 0.0]}, (6, 12, 3), "float32")
+    changed = ends != plain
+    assert set(ends[changed].tolist()) == {-2.0, 0.0}
+    assert 0.3 < changed.mean() < 0.7
+    runs = evaluate({**formula, "runs": True}, (6, 12, 3), "float32")
+    assert (runs[0] == runs[0, 0]).all()
+    assert (runs[1:] == runs[1:, np.arange(12) // RUN * RUN]).all()
+    assert len(np.unique(runs[1, :, 0])) == 4
+    holes = np.isnan(evaluate({**formula, "nan": True}, (6, 12, 3), "float32"))
+    assert holes.any()
+    assert not holes[::2].any()
+    assert holes.all(axis=2).any()
+    assert (holes.any(axis=2) & ~holes.all(axis=2)).any()
+    assert 0 < holes.any(axis=2).sum() < 12

@@ -62,7 +62,7 @@ def test_a_step_is_measured_at_every_batch():
     described = ModelDescription(states={"state": "next"})
     model = Cell(FRAME, STATE)
     step = specification(model, described, "cell", (7,), (1,))
-    results, refused = measure(model, step, cases.plan(step, (7,), (1, 3, 2)), lambda text: None)
+    results, refused, _ = measure(model, step, cases.plan(step, (7,), (1, 3, 2)), lambda text: None)
     assert {result.case.batch for result in results} == {1, 3, 2}
     assert [result.case.id for result in results][2:4] == ["step-b2-none", "step-b1-none-draw1"]
     assert not refused

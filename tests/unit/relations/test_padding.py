@@ -1,10 +1,14 @@
 """Relations of models whose padding is any value, or is told by a mask or by lengths."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from harness.core.results import Status
+from harness.core.schema import Case, Raggedness, TensorSpec
 from harness.goldens import store
-from harness.relations import RELATIONS, judge
+from harness.relations import RELATIONS, judge, padding
 from harness.runtimes.ort import CPU
 from tests.support import padded_mean
 
@@ -45,3 +49,58 @@ def test_a_mean_over_every_step_is_noticed(statuses, like):
     by_relation = statuses(like, every_step=True)
     failing = {name for name, values in by_relation.items() if Status.FAIL in values}
     assert failing == ({"padding", "poison"} if like in LOOKED_UP else {"padding"})
+
+
+@pytest.mark.parametrize(
+    ("like", "changes", "told"),
+    [
+        ("zero", {"unchanged": ()}, "the model itself gives other values at valid steps"),
+        ("zero", {"padded": None}, "no input is described with padding, as a mask or as lengths"),
+        ("mask", {}, "no input is described with padding"),
+        ("mask", {"unchanged": (Raggedness.LEFT,)}, {"left"}),
+        ("lengths", {"unchanged": (Raggedness.RIGHT,)}, {"right"}),
+        ("zero", {"unchanged": (Raggedness.RIGHT, Raggedness.GAPPED)}, {"right", "gapped"}),
+        ("zero", {}, {"right", "left", "gapped"}),
+    ],
+)
+def test_the_padding_that_a_model_claims_is_tried_and_no_other(tmp_path, like, changes, told):
+    path = padded_mean.record(tmp_path, like)
+    stored, session = store.read(tmp_path / "golden"), CPU.prepare(str(path))
+    stored, notes = replace(stored, spec=replace(stored.spec, **changes)), []
+    tried = set()
+    pairs = padding.pairs
+
+    def seen(spec, case, inputs, ways, run):
+        tried.update(way.value for way in ways)
+        return pairs(spec, case, inputs, ways, run)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(padding, "pairs", seen)
+        judged = judge.judge(
+            "padding", stored, stored.cases, path, CPU.row, CPU, session, notes.append
+        )
+        assert {result.status for result in judged} <= {Status.PASS}
+    assert tried == (told if isinstance(told, set) else set())
+    assert isinstance(told, set) != bool(notes)
+    assert all(note.startswith(told) for note in notes)
+
+
+def test_inputs_beside_the_padded_one_keep_to_their_range():
+    """A tag has no 0; where the tokens are padded with 49, tags go on as they were."""
+    tags = TensorSpec("tags", "int64", padded_mean.STEPS, 1, 4)
+    spec = padded_mean.spec("last id")
+    spec = replace(spec, inputs=(*spec.inputs, tags))
+    ran = []
+
+    def run(inputs, case):
+        ran.append(inputs)
+        shape = (case.batch, case.lengths["sequence"], padded_mean.WIDTH)
+        return {"mean": np.zeros((case.batch, padded_mean.WIDTH)), "y": np.zeros(shape)}
+
+    ids = np.array([[4, 5, 6], [7, 49, 49]])
+    inputs = {"ids": ids, "tags": np.array([[1, 2, 3], [3, 1, 1]])}
+    case = Case({"sequence": 3}, 2)
+    assert len(list(padding.pairs(spec, case, inputs, [Raggedness.LEFT], run))) == 2
+    assert ran[-1]["ids"].tolist() == [[49, 49, 49, 4, 5, 6], [49, 49, 49, 49, 49, 7]]
+    assert ran[-1]["tags"].min() >= 1
+    assert ran[-1]["tags"][:, 3:].tolist() == [[1, 2, 3], [3, 3, 3]]

@@ -414,10 +414,12 @@ def test_every_relation_is_documented():
 
 
 def test_a_relation_is_told_to_apply_nowhere_only_by_cells_that_ran():
-    ran = SimpleNamespace(cases=[SimpleNamespace(relation=""), SimpleNamespace(relation="padding")])
-    failed_before = SimpleNamespace(cases=[])
+    tried = [SimpleNamespace(relation=""), SimpleNamespace(relation="padding")]
+    left_out = {"relations_left_out": {"pieces": "no states"}}
+    ran = SimpleNamespace(cases=tried, evidence=left_out)
+    failed_before = SimpleNamespace(cases=[], evidence={})
     first = ready(None, None, None, cases=(), relations=("padding", "pieces"))
     second = ready(None, None, None, cases=(), relations=("poison",))
     prepared = pipeline.Prepared([first, second])
     report = SimpleNamespace(results=[ran, failed_before])
-    assert pipeline.without_a_case(prepared, report) == ["pieces"]
+    assert pipeline.without_a_case(prepared, report) == {"pieces": "no states"}

@@ -12,14 +12,14 @@ import pytest
 
 from harness.core.errors import UsageError
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
-from harness.core.schema import Case, Raggedness, Stage
+from harness.core.schema import Case, Raggedness, RowLengths, Stage
 from harness.reports import json_file, merge, scanning, stored
 
 OUTPUT = OutputComparison("y", 0.5, 0.0, 1, 0.1, 1.0, 0.5, (0, 2), 2, "", 9, 4)
 
 
-def report(*outputs, draw=0, evidence=None):
-    case = Case({"tokens": 7}, 3, Raggedness.LEFT, True, draw)
+def report(*outputs, draw=0, evidence=None, rows=RowLengths.FIRST):
+    case = Case({"tokens": 7}, 3, Raggedness.LEFT, True, draw, rows)
     judged = CaseResult(case, Status.PASS, Stage.COMPARE, "", outputs or (OUTPUT,), 0.25, "padding")
     cell = Cell("m", "torch", "native", "fp32", "ort-cpu")
     evidence = {"version": "1"} if evidence is None else evidence
@@ -48,14 +48,16 @@ def test_every_field_is_there_by_its_name(tmp_path):
     (output,) = case["outputs"]
     names = {kind: {each.name for each in fields(kind)} for kind in (Case, CaseResult, CellResult)}
     assert set(output) == {each.name for each in fields(OutputComparison)}
-    assert set(case) == (names[Case] | names[CaseResult]) - {"case", "draw"}
+    assert set(case) == (names[Case] | names[CaseResult]) - {"case", "draw", "rows"}
     assert set(cell) == (names[CellResult] | {"id"}) - {"cell"}
 
 
 def test_what_is_seldom_is_written_only_where_it_is(tmp_path):
-    for written, draws in ((report(), None), (report(draw=2), 2)):
+    for seldom in ({}, {"draw": 2}, {"rows": RowLengths.MIXED}, {"draw": 1, "rows": "two"}):
+        written = report(**seldom)
         path = json_file.write(written, tmp_path)
-        assert json.loads(path.read_text())["results"][0]["cases"][0].get("draw") == draws
+        case = json.loads(path.read_text())["results"][0]["cases"][0]
+        assert {name: case.get(name) for name in ("draw", "rows") if name in case} == seldom
         assert json_file.read(path) == written
     part = replace(report(), partial=True)
     assert json_file.read(json_file.write(part, tmp_path)) == part

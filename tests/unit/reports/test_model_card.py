@@ -97,7 +97,9 @@ def test_names_in_it_are_only_shown(text):
         spec=spec, framework=text, manifest={}, cases=[Case({text: 3}, 2, Raggedness.RIGHT)]
     )
     finding = dict.fromkeys(("severity", "place", "found", "remedy", "rule"), text)
-    evidence = {"version": text, "lint": [finding]}
+    evidence = {"version": text, "lint": [finding], "coverage": {"values": {text: [3, 5000]}}}
+    way = dict.fromkeys(("node", "operator", "condition", "never"), text)
+    evidence["decisions"] = {"count": 2, "both_ways": 1, "tries": 9, "one_way": [way]}
     cells = [
         CellResult(Cell("m", "f", "e", "v", runtime), Status.ERROR, Stage.RUN, text, evidence)
         for runtime in (text, "other")
@@ -106,6 +108,8 @@ def test_names_in_it_are_only_shown(text):
     manifest = {"subject": text, "exporter": text, "variant": text, "refused": [text]}
     manifest["tolerance"] = {text: row}
     card = model_card.text(stored, manifest, Report("", {}, tuple(cells)))
+    assert "3 of 5,000 values read" in card
+    assert "decisions of the graph: 1 of 2 both ways" in card
     lines = card.split("\n")
     assert all(line.isprintable() for line in lines)
     rows = [re.findall(r"(?<!\\)(?:\\\\)*\|", line) for line in lines if line.startswith("|")]

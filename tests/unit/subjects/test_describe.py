@@ -57,6 +57,7 @@ def test_parts_may_be_left_out(text, expected):
         ("x: float32[batch, t], normal", "normal needs a range"),
         ("x: float32[batch, t], paddin 0", "'paddin 0' is not understood; expected: in LOW..HIGH"),
         ("x: float32[batch, t] in 0-3", "is not understood"),
+        ("x: float32[batch, t], never", "lengths of AXIS, right, never empty, valid steps only"),
     ],
 )
 def test_what_is_not_understood_is_quoted(text, message):

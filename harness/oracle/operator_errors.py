@@ -1,0 +1,124 @@
+"""What the errors of a runtime's operators do to a graph's outputs, apart from the export's.
+
+A sigmoid that is off by 1e-7 moves all that is computed from it. The graph is evaluated in float64
+as it is, and with the results of such operators moved by their known errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.core.operator_errors import Errors
+from harness.core.schema import Array, Arrays
+from harness.graphs import walk
+from harness.graphs.recurrent import RECURRENT
+
+SUMS = ("CumSum",)
+"""Operators that runtimes sum one after the other in float32, and frameworks need not."""
+SAME_VALUES = {
+    *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather"),
+    *("GatherND", "GatherElements", "Concat", "Split", "Where", "Expand", "Pad", "Tile", "Cast"),
+    *("ScatterND", "ScatterElements", "ReverseSequence", "Max", "Min", "Clip", "Relu"),
+}
+"""Operators whose results are values that they read."""
+Sign = Callable[[tuple[int, ...]], Any]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Moves the results of operators by their errors, in directions that ``sign`` gives."""
+
+    errors: Errors
+    sign: Sign
+
+    def of(self, op_type: str, value: Any) -> Any:
+        if getattr(value, "dtype", None) != np.float64 or not value.size:
+            return value
+        error = self.errors.get(op_type, 0.0)
+        if op_type in SUMS:
+            finite = np.abs(value[np.isfinite(value)])
+            error = 2.0**-24 * max(value.shape, default=1) ** 0.5 * finite.max(initial=0.0)
+        return value + error * self.sign(value.shape) if error else value
+
+
+_ACTIVE: ContextVar[Disturbance | None] = ContextVar("disturbance", default=None)
+
+
+def disturbed(op_type: str, value: Any) -> Any:
+    """Return an operator's result, moved where a disturbance is active (``disturbing``)."""
+    disturbance = _ACTIVE.get()
+    return value if disturbance is None else disturbance.of(op_type, value)
+
+
+@contextmanager
+def disturbing(disturbance: Disturbance) -> Iterator[None]:
+    token = _ACTIVE.set(disturbance)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def at_outputs(model: Any, errors: Errors) -> dict[str, float]:
+    """Return the error of each output that operators with errors give themselves; others not.
+
+    A recurrent layer's output is a product of two activations, none above 1.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    known = {**errors, **{name: _recurrent(name, errors) for name in RECURRENT}}
+    found: dict[str, float] = {}
+    for value in model.graph.output:
+        error, seen, todo = 0.0, set(), [value.name]
+        while todo:
+            node = makers.get(name := todo.pop())
+            if node is None or name in seen:
+                continue
+            seen.add(name)
+            error = max(error, known.get(node.op_type, 0.0))
+            if node.op_type in SAME_VALUES:
+                todo += [name for name in node.input if name]
+        if error:
+            found[value.name] = error
+    return found
+
+
+def _recurrent(op_type: str, errors: Errors) -> float:
+    return sum(errors.get(name, 0.0) for name in dict.fromkeys(RECURRENT[op_type].activations))
+
+
+def moved(session: Any, errors: Errors, inputs: Arrays) -> tuple[Arrays, Arrays]:
+    """Return the outputs of an oracle's session, and how far operators' errors move each value.
+
+    The errors are all up, all down, and twice of random sign. A value is moved as far as the one
+    that is moved farthest in its row and step.
+    """
+    exact = dict(session.run(inputs))
+    bounds = {name: np.zeros(np.shape(value)) for name, value in exact.items()}
+    rng = np.random.default_rng(0)
+    signs: list[Sign] = [lambda _: 1.0, lambda _: -1.0]
+    signs += [lambda shape: rng.choice((-1.0, 1.0), shape)] * 2
+    for sign in signs:
+        with disturbing(Disturbance(errors, sign)):
+            for name, value in session.run(inputs):
+                with np.errstate(invalid="ignore"):
+                    distance = np.abs(np.asarray(value, np.float64) - exact[name])
+                bounds[name] = np.fmax(bounds[name], distance)
+    return exact, {name: _along(value) for name, value in bounds.items()}
+
+
+def _along(bound: Array) -> Array:
+    axes = tuple(range(2, bound.ndim)) or (bound.ndim - 1,)
+    return np.broadcast_to(bound.max(axes, keepdims=True), bound.shape) if bound.ndim else bound
+
+
+def has_any(model: Any, errors: Mapping[str, float]) -> list[str]:
+    """Return the operators of a graph, nested graphs and functions that have errors."""
+    kinds = {node.op_type for node in walk.nodes(model.graph, *model.functions)}
+    inner = {name for kind in kinds & set(RECURRENT) for name in RECURRENT[kind].activations}
+    return sorted((kinds | inner) & (set(errors) | set(SUMS)))

@@ -1,0 +1,65 @@
+"""ci.own_nets: what is made of right exports, wrong ones and planted defects."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ci.own_nets import honest, run
+from ci.own_nets.table import NETS
+from harness.goldens import store
+
+
+def test_every_net_is_named_once_and_is_of_a_kind_in_both_frameworks():
+    assert max(Counter(net.id for net in NETS).values()) == 1
+    assert min(len({n.kind for n in NETS if n.framework == f}) for f in ("torch", "keras")) >= 10
+    assert sum(len(net.exporters) for net in NETS) >= 60
+
+
+def test_a_right_export_passes_and_a_wrong_declaration_is_told(tmp_path):
+    path = tmp_path / "deep" / "rows.json"
+    words = ["-k", "torch/pointer", "--runtime", "ort-cpu", "--lengths", "1,5"]
+    assert run.main(["honest", *words, "--json", str(path)]) == 0
+    rows = {row["exporter"]: row for row in json.loads(path.read_text())}
+    assert {name: row["word"] for name, row in rows.items()} == {
+        "native": "pass",
+        "torch-script": "pass",
+        "torch-dynamo": "wrong",
+    }
+    assert "expected 'time'" in rows["torch-dynamo"]["reason"]
+
+
+def test_a_graph_of_other_weights_departs_from_the_golden(tmp_path):
+    (net,) = (net for net in NETS if net.id == "torch/running_sum")
+    (outcome,) = honest.outcomes(net, "native", ["ort-cpu"], ("1,4",), tmp_path / "bundle")
+    assert outcome.word == "pass"
+    golden = store.read(tmp_path / "bundle" / "golden")
+    assert honest.departure(tmp_path / "bundle" / "model.onnx", golden) == ""
+    other = replace(net, name="channels")
+    (outcome,) = honest.outcomes(other, "native", ["ort-cpu"], ("1,4",), tmp_path / "other")
+    departure = honest.departure(tmp_path / "other" / "model.onnx", golden)
+    assert departure.endswith("output has other values in float64")
+
+
+def test_a_large_planted_defect_is_caught_and_a_tiny_one_is_counted(capsys):
+    words = ["-k", "torch/two_inputs native", "--lengths", "1,4"]
+    assert run.main(["mutants", *words, "--defect", "last-layer-zeroed,output-negated"]) == 0
+    shown = capsys.readouterr().out
+    assert "last-layer-zeroed" in shown
+    assert "3 caught,    0 missed,    0 equivalent" in shown
+
+
+@pytest.mark.parametrize("value", [np.nan, 1.0 + 1e-4])
+def test_other_values_are_not_close(value):
+    expected = np.array([1.0, 2.0, -1e9])
+    assert honest._close(expected * (1 + 1e-9), expected)
+    assert not honest._close(np.array([value, 2.0, -1e9]), expected)
+
+
+def test_factories_give_the_same_net_again():
+    (net,) = (net for net in NETS if net.id == "torch/chrono")
+    first, second = (dict(net.make().named_parameters()) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)

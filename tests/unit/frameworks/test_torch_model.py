@@ -1,0 +1,73 @@
+"""A PyTorch model in float64: what it holds is widened, and limits are float32's."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from harness.frameworks.torch_model import TorchModel  # noqa: E402
+
+X = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4)).astype(np.float32)
+WIDE = X.astype(np.float64)
+THIRD = torch.full((4,), 1 / 3)
+EXACT = THIRD.double().numpy()
+
+
+@dataclasses.dataclass
+class Held:
+    value: torch.Tensor
+
+
+class Net(torch.nn.Module):
+    def __init__(self, held, function):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(4))
+        self.held, self.function = held, function
+
+    def forward(self, x):
+        return self.function(x * self.weight, self.held)
+
+
+def ran(model, wide=True):
+    own = TorchModel(model)
+    own.arrange(["x"])
+    ((_, value),) = own.run({"x": X}, wide)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("held", "get"),
+    [
+        (THIRD, lambda held: held),
+        ([THIRD], lambda held: held[0]),
+        ({"a": (1, THIRD)}, lambda held: held["a"][1]),
+        (Held(THIRD), lambda held: held.value),
+        (None, lambda held: THIRD),
+        (EXACT.astype(np.float32), torch.from_numpy),
+    ],
+    ids=["attribute", "list", "dict of tuples", "dataclass", "global", "numpy"],
+)
+def test_tensors_that_are_no_parameters_are_float64_in_the_copy(held, get):
+    cosines = ran(Net(held, lambda x, held: x + get(held).cos()))
+    np.testing.assert_allclose(cosines, WIDE + np.cos(EXACT), rtol=1e-14)
+    product = ran(Net(held, lambda x, held: x @ get(held)))
+    np.testing.assert_allclose(product, WIDE @ EXACT, rtol=1e-13)
+
+
+def test_the_limits_that_a_model_reads_are_those_of_float32():
+    limits = torch.finfo(torch.float32)
+
+    def filled(x, held):
+        own = torch.finfo(x.dtype)
+        return x.masked_fill(x > 0, own.min) + own.eps
+
+    value = ran(Net(None, filled))
+    assert value.dtype == np.float64
+    np.testing.assert_array_equal(value, np.where(WIDE > 0, limits.min, WIDE) + limits.eps)
+    norm = torch.nn.RMSNorm(4, elementwise_affine=False)
+    small = ran(Net(norm, lambda x, norm: norm(x * 1e-4)))
+    expected = WIDE * 1e-4 / np.sqrt((WIDE**2 * 1e-8).mean(-1, keepdims=True) + limits.eps)
+    np.testing.assert_allclose(small, expected, rtol=1e-12)
+    assert torch.finfo(torch.float64).eps == np.finfo(np.float64).eps
