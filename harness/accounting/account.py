@@ -9,10 +9,10 @@ import onnx
 
 from harness.accounting import derive, doubts
 from harness.accounting.constants import Constant, Piece, collect, joined, kind, pieces, whole
-from harness.accounting.doubts import Doubt
+from harness.accounting.doubts import WeightFault
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
 from harness.accounting.formulas import parts
-from harness.accounting.search import Found, Home, Pool, RowIndex
+from harness.accounting.search import RowsFound, Home, Pool, RowIndex
 from harness.core.schema import Array, Arrays
 from harness.goldens.manifest import sha256
 
@@ -179,7 +179,7 @@ class _Ledger:
             elif (doubt.sure or not other) and not self._same(name, doubt):
                 self._enter(name, doubt.status, doubt.text)
 
-    def _copies(self) -> dict[str, Doubt]:
+    def _copies(self) -> dict[str, WeightFault]:
         """Return what is wrong with a second copy of a parameter that is also there as it is."""
         spare = [p for p in self.pool.pieces if not {*self._blocks} & p.constants]
         wrong = {}
@@ -241,7 +241,7 @@ class _Ledger:
             f" {found.home().label}"
         )
 
-    def _part(self, value: Array) -> Found | None:
+    def _part(self, value: Array) -> RowsFound | None:
         """Return the one block of a parameter that is there, if there is one."""
         found = self._rows(value).best(value)
         small = found is None or found.parameter.rows.shape[1] == 1
@@ -261,7 +261,7 @@ class _Ledger:
             return True
         return not self.probe({name: _elsewhere(value)})
 
-    def _same(self, name: str, doubt: Doubt) -> bool:
+    def _same(self, name: str, doubt: WeightFault) -> bool:
         """Return whether the model itself makes no difference between both values.
 
         Values as far away on the other side then show that those places count, unless one value

@@ -422,6 +422,7 @@ def test_a_defect_in_a_file_is_found_against_the_framework(ship, shipped, tmp_pa
     assert stored["summary"]["fail"] == 1
     again = shlex.split(stored["results"][0]["replay"])[3:]
     assert main([*again, "--report-dir", str(tmp_path / "report"), "-q"]) == 1
+    assert report.results[0].reason.startswith("weights: gru.weight_hh_l0 ")
     assert max(o.ratio for case in report.results[0].cases for o in case.outputs) > 10
     judged = harness.validate(str(folder / "rejected.onnx"), golden=folder / "golden")
     assert judged.summary["fail"] == 1
@@ -641,8 +642,8 @@ def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "model.onnx",
         "manifest.json",
-        "golden",
         "MODEL.md",
+        "account.json",
     }
 
 
