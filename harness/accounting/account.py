@@ -12,7 +12,7 @@ from harness.accounting.constants import Constant, Piece, collect, joined, kind,
 from harness.accounting.doubts import WeightFault
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
 from harness.accounting.formulas import parts
-from harness.accounting.search import RowsFound, Home, Pool, RowIndex
+from harness.accounting.search import Home, Pool, RowIndex, RowsFound
 from harness.core.schema import Array, Arrays
 from harness.goldens.manifest import sha256
 

@@ -12,7 +12,7 @@ import numpy as np
 from harness.accounting.constants import Constant, Piece, bits, kind
 from harness.accounting.form import Status
 from harness.accounting.formulas import layer, parts
-from harness.accounting.search import RowsFound, Home, Pool, RowIndex, orders
+from harness.accounting.search import Home, Pool, RowIndex, RowsFound, orders
 from harness.core.schema import Array
 
 ALIKE = 0.5

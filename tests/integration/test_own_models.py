@@ -642,6 +642,7 @@ def test_a_good_run_is_quiet_whatever_the_factory_prints(tmp_path, monkeypatch):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "model.onnx",
         "manifest.json",
+        "golden",
         "MODEL.md",
         "account.json",
     }
