@@ -10,8 +10,8 @@ import numpy as np
 
 from harness.accounting import formulas
 from harness.accounting.constants import Piece
-from harness.accounting.formulas import Derived
 from harness.accounting.search import Home, Pool, orders
+from harness.accounting.terms import Derived
 from harness.core.schema import Array, Arrays
 
 FEW = 16
