@@ -66,7 +66,8 @@ def table() -> Iterator[Row]:
     yield Row("saved outputs in TF32", tf32, LOAD, (0, 1, 2), "TF32", tree="good")
     yield from _names()
     for command in (VALIDATE, CONVERT):
-        for file in ("model.onnx", "manifest.json", "golden", "golden/cases.safetensors"):
+        files = ("model.onnx", "manifest.json", "account.json", "golden", "golden/cases.safetensors")
+        for file in files:
             yield Row(f"{file} is a link out", linked(f"bundle/{file}"), command, tree="good")
         yield Row("weights.file leads out", made.weights_elsewhere, command, tree="good")
         yield Row("external data altered", made.altered_outside, command, (1, 2), tree="good")
