@@ -9,9 +9,9 @@ import onnx
 
 from harness.accounting import derive, doubts
 from harness.accounting.constants import Constant, Piece, collect, joined, kind, pieces, whole
-from harness.accounting.doubts import WeightFault
+from harness.accounting.doubts import Suspicion
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
-from harness.accounting.rows import RowIndex, RowsFound
+from harness.accounting.rows import RowIndex, RowMatches
 from harness.accounting.search import Home, Pool
 from harness.accounting.telling import blocks_text, elsewhere, in_order, labels, vague
 from harness.accounting.terms import parts
@@ -178,7 +178,7 @@ class _Ledger:
             elif (doubt.sure or not other) and not self._same(name, doubt):
                 self._enter(name, doubt.status, doubt.text)
 
-    def _copies(self) -> dict[str, WeightFault]:
+    def _copies(self) -> dict[str, Suspicion]:
         """Return what is wrong with a second copy of a parameter that is also there as it is."""
         spare = [p for p in self.pool.pieces if not {*self._blocks} & p.constants]
         wrong = {}
@@ -240,7 +240,7 @@ class _Ledger:
             f" {found.home().label}"
         )
 
-    def _part(self, value: Array) -> RowsFound | None:
+    def _part(self, value: Array) -> RowMatches | None:
         """Return the one block of a parameter that is there, if there is one."""
         found = self._rows(value).best(value)
         small = found is None or found.parameter.rows.shape[1] == 1
@@ -260,7 +260,7 @@ class _Ledger:
             return True
         return not self.probe({name: elsewhere(value)})
 
-    def _same(self, name: str, doubt: WeightFault) -> bool:
+    def _same(self, name: str, doubt: Suspicion) -> bool:
         """Return whether the model itself makes no difference between both values.
 
         Values as far away on the other side then show that those places count, unless one value

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.accounting.constants import Constant, Piece, bits, kind
 from harness.accounting.form import Status
-from harness.accounting.rows import RowIndex, RowsFound
+from harness.accounting.rows import RowIndex, RowMatches
 from harness.accounting.search import Home, Pool, orders
 from harness.accounting.terms import layer, parts
 from harness.core.schema import Array
@@ -31,7 +31,7 @@ _ROLES |= {"bias_ih": "B[W]", "bias_hh": "B[R]", "recurrent_bias": "B[R]"}
 
 
 @dataclass(frozen=True)
-class WeightFault:
+class Suspicion:
     """What is wrong with a parameter.
 
     A ``share`` of the elements is as it should be. It is ``sure`` where nothing but a defect
@@ -50,9 +50,7 @@ class WeightFault:
     masked: bool = False
 
 
-def of(
-    value: Array, pool: Pool, rows: RowIndex, free: Callable[[Piece], bool]
-) -> WeightFault | None:
+def of(value: Array, pool: Pool, rows: RowIndex, free: Callable[[Piece], bool]) -> Suspicion | None:
     """Return what is wrong with a parameter that no constant holds; None where nothing tells.
 
     Only pieces that are ``free``, of constants that are not wholly some parameters', are looked at.
@@ -66,7 +64,7 @@ def of(
     return doubt or _moved(value, same_size)
 
 
-def near(value: Array, pieces: Iterable[Piece]) -> WeightFault | None:
+def near(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
     """Return what is wrong with the piece that is most like a parameter; None without one."""
     if value.size < 2:
         return None
@@ -74,12 +72,12 @@ def near(value: Array, pieces: Iterable[Piece]) -> WeightFault | None:
     return _nearest(value, some)
 
 
-def strayed(homes: Mapping[str, Sequence[Home]]) -> dict[str, WeightFault]:
+def strayed(homes: Mapping[str, Sequence[Home]]) -> dict[str, Suspicion]:
     """Return what is wrong with recurrent weights that are not where others of their layer are.
 
     Or that stand for the input where they are the state's.
     """
-    wrong: dict[str, WeightFault] = {}
+    wrong: dict[str, Suspicion] = {}
     layers: dict[str, dict[str, set[str]]] = {}
     for name, found in homes.items():
         if any(home.piece and constant(home.piece.values) for home in found):
@@ -92,18 +90,18 @@ def strayed(homes: Mapping[str, Sequence[Home]]) -> dict[str, WeightFault]:
         strict = role in "WR" or any(piece.label.startswith("GRU") for piece in pieces)
         if strict and role and not any(piece.role in (role, "B") for piece in pieces):
             text = f"is in the place of another weight: {pieces[0].label}"
-            wrong[name] = WeightFault("misplaced", text, True)
+            wrong[name] = Suspicion("misplaced", text, True)
     for members in layers.values():
         common = Counter(node for nodes in members.values() for node in nodes).most_common(1)
         for name, nodes in members.items():
             if common[0][0] not in nodes and common[0][1] > 1:
                 label = next(home.label for home in homes[name])
                 text = f"is in another node or direction than its layer: {label}"
-                wrong.setdefault(name, WeightFault("misplaced", text, True))
+                wrong.setdefault(name, Suspicion("misplaced", text, True))
     return wrong
 
 
-def doubled(homes: Mapping[str, Iterable[Home]]) -> dict[str, WeightFault]:
+def doubled(homes: Mapping[str, Iterable[Home]]) -> dict[str, Suspicion]:
     """Return what is wrong with parameters that stand in both halves of a recurrent node's bias.
 
     One half is the place of another parameter, or of none. Two that are the same may stand there.
@@ -119,7 +117,7 @@ def doubled(homes: Mapping[str, Iterable[Home]]) -> dict[str, WeightFault]:
         both = set.intersection(*by_half.values()) if len(by_half) == 2 else set()
         if len(both) == 1:
             text = "stands in both halves of the bias of a recurrent node"
-            wrong[both.pop()] = WeightFault("doubled", text, True)
+            wrong[both.pop()] = Suspicion("doubled", text, True)
     return wrong
 
 
@@ -129,14 +127,14 @@ def constant(value: Array) -> bool:
     return bool(np.all(own == own[0]))
 
 
-def _nearest(value: Array, pieces: Iterable[Piece]) -> WeightFault | None:
+def _nearest(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
     """Return what is wrong with a copy of which more than half is as it should be."""
     squeezed = value.squeeze()
     own = bits(squeezed)
     elements, counts = np.unique(own, return_counts=True)
     common = 1 < counts.max() < own.size
     telling = own != elements[np.argmax(counts)] if common else np.ones(own.shape, bool)
-    best: tuple[float, WeightFault] | None = None
+    best: tuple[float, Suspicion] | None = None
     for piece in pieces:
         other = piece.bits.reshape(-1)
         for axes in orders(squeezed, piece):
@@ -153,7 +151,7 @@ def _nearest(value: Array, pieces: Iterable[Piece]) -> WeightFault | None:
     return best[1] if best else None
 
 
-def _differing(value: Array, other: Array, label: str, share: float) -> WeightFault:
+def _differing(value: Array, other: Array, label: str, share: float) -> Suspicion:
     """Return what is wrong with a copy that differs from its parameter at some elements."""
     differs = bits(value) != bits(other)
     places = np.argwhere(differs)
@@ -165,7 +163,7 @@ def _differing(value: Array, other: Array, label: str, share: float) -> WeightFa
         line = next((a for a in axes if _lines(differs, a) == 2), None) if len(axes) > 1 else None
         what = "" if line is None else f", in two lines of axis {line}"
         text = f"has {count} in another place of {label}{what}; first at {list(first)}"
-        return WeightFault("misplaced", text, True, other, share=share)
+        return Suspicion("misplaced", text, True, other, share=share)
     with np.errstate(all="ignore"):
         apart = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
         relative = apart / (np.abs(expected.astype(np.float64)) + 1e-38)
@@ -178,7 +176,7 @@ def _differing(value: Array, other: Array, label: str, share: float) -> WeightFa
     whole_rows = bool(np.all(differs.reshape(len(differs), -1).all(axis=1)[places[:, 0]]))
     masked = len(places) > 1 and constant(actual) and not whole_rows
     tiny = largest <= TINY
-    return WeightFault("altered", text, sure, other, share=share, tiny=tiny, masked=masked)
+    return Suspicion("altered", text, sure, other, share=share, tiny=tiny, masked=masked)
 
 
 def _lines(differs: Array, axis: int) -> int:
@@ -200,7 +198,7 @@ def _ulps(expected: Array, actual: Array) -> str:
     return f" ({abs(a - b):,} ulp)"
 
 
-def _by_rows(value: Array, rows: RowIndex) -> WeightFault | None:
+def _by_rows(value: Array, rows: RowIndex) -> Suspicion | None:
     """Return what is wrong with a part of a larger constant, or with the order of rows."""
     found = rows.best(value)
     if found is None or not found.telling:
@@ -214,7 +212,7 @@ def _by_rows(value: Array, rows: RowIndex) -> WeightFault | None:
     return _differing(value, other, label, share)
 
 
-def second(spare: Constant, found: RowsFound) -> tuple[str, WeightFault] | None:
+def second(spare: Constant, found: RowMatches) -> tuple[str, Suspicion] | None:
     """Return the parameter of which a constant is a part or a copy, but for a change."""
     along = _along(found, spare.array)
     if along is None or found.parameter.rows.shape[1] == 1:
@@ -224,7 +222,7 @@ def second(spare: Constant, found: RowsFound) -> tuple[str, WeightFault] | None:
     return (name, doubt) if share >= COPY and doubt.sure else None
 
 
-def _along(found: RowsFound, value: Array) -> tuple[str, Array, float] | None:
+def _along(found: RowMatches, value: Array) -> tuple[str, Array, float] | None:
     """Return what stands where most of an array's rows lie one behind the other.
 
     That is the label of the constant, its part in the array's shape, and the share that is alike.
@@ -247,7 +245,7 @@ def _along(found: RowsFound, value: Array) -> tuple[str, Array, float] | None:
     return layout.constant.label, other, float(np.mean(bits(other) == bits(value)))
 
 
-def _order(found: RowsFound) -> WeightFault | None:
+def _order(found: RowMatches) -> Suspicion | None:
     """Return what is wrong with a parameter whose rows are all there in another order.
 
     Of a weight that is no table a model itself may exchange blocks before it uses them.
@@ -263,15 +261,15 @@ def _order(found: RowsFound) -> WeightFault | None:
     row = next((n for n, s in zip(ends, starts, strict=True) if s - starts[0] != n - ends[0]), 0)
     what = "is in no order of gates" if of_node else "has its blocks in another order"
     text = f"{what} in {label}; first at index {row} of axis {axis}"
-    return WeightFault("misplaced", text, True, home=found.home())
+    return Suspicion("misplaced", text, True, home=found.home())
 
 
-def _mostly(found: RowsFound) -> bool:
+def _mostly(found: RowMatches) -> bool:
     """Return whether most rows are in place."""
     return float(np.mean(found.along)) >= SURE
 
 
-def _moved(value: Array, pieces: Iterable[Piece]) -> WeightFault | None:
+def _moved(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
     """Return a constant of which every element is close to the parameter's."""
     if value.dtype.kind != "f":
         return None

@@ -98,13 +98,13 @@ class RowIndex:
         places = [np.arange(size) for size in sizes]
         self.row = np.concatenate([np.zeros(0, np.int64), *places])[order]
 
-    def best(self, values: Array) -> RowsFound | None:
+    def best(self, values: Array) -> RowMatches | None:
         """Return the layout of which most rows are found, of those the one in fewest blocks."""
         squeezed = values.squeeze()
         if not squeezed.ndim or not self.layouts:
             return None
         own = tuple(range(squeezed.ndim))
-        best: RowsFound | None = None
+        best: RowMatches | None = None
         for axes in _turned(own):
             for matrix in _matrices(squeezed, axes, True):
                 found = self._found(_Layout(axes, matrix))
@@ -112,7 +112,7 @@ class RowIndex:
                     best = found
         return best
 
-    def _found(self, parameter: _Layout) -> RowsFound | None:
+    def _found(self, parameter: _Layout) -> RowMatches | None:
         """Return the rows of a parameter that lie among the constants', diagonal by diagonal."""
         hashes = parameter.hashes
         left = np.searchsorted(self.hashes, hashes, "left")
@@ -129,7 +129,7 @@ class RowIndex:
             if not len(same):
                 break
             owner[same], start[same] = layout, same + offset
-        return RowsFound(self, parameter, owner, start) if np.any(owner >= 0) else None
+        return RowMatches(self, parameter, owner, start) if np.any(owner >= 0) else None
 
     def _vote(self, left: Array, times: Array, open_: Array) -> tuple[int, int] | None:
         """Return the layout and the offset on which most of the rows left over lie."""
@@ -151,7 +151,7 @@ class RowIndex:
 
 
 @dataclass(frozen=True, eq=False)
-class RowsFound:
+class RowMatches:
     """The rows of a parameter in one layout: of each the layout among the constants', and where.
 
     ``owner`` is -1 for a row that is nowhere.
@@ -183,7 +183,7 @@ class RowsFound:
         owner, offset = unique[int(np.argmax(counts))]
         return np.asarray((self.owner == owner) & (offsets == offset))
 
-    def better_than(self, other: RowsFound) -> bool:
+    def better_than(self, other: RowMatches) -> bool:
         return self._worth > other._worth
 
     @property

@@ -48,8 +48,7 @@ def compare(
     """Compare every output, in which ``structure`` finds no difference, with the oracle's.
 
     An output whose ``reason`` is not empty does not conform. Padded steps that mean nothing are
-    left out. The steps that a golden does not hold are compared by their projection, where it has
-    one.
+    left out. Where there is a projection of every step, it is compared too.
     """
     arrays = dict(actual)
     compared = []
@@ -62,7 +61,7 @@ def compare(
             expected = np.where(tensor.at_steps(padded, golden.steps), 0, expected)
         output = _output(tensor, value, expected, golden, row)
         projection = golden.projections.get(tensor.name)
-        if projection is not None and golden.steps is not None:
+        if projection is not None:
             output = _with_projection(tensor, value, projection, output, golden, row)
         compared.append(output)
     return tuple(compared)

@@ -303,8 +303,6 @@ def _problems(spec: ModelSpec, entry: Entry) -> Iterator[str]:
     along = [tensor.name for tensor in spec.outputs if tensor.step_axis is not None]
     if unknown := [name for name in entry.projections if name not in along]:
         yield f"a projection of {unknown[0]}; outputs with steps are {', '.join(along) or 'none'}"
-    if entry.projections and entry.steps is None:
-        yield "projections, though every step is held"
     if entry.steps is not None:
         yield from _step_problems(spec, entry, entry.steps)
 

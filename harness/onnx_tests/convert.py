@@ -249,7 +249,7 @@ def _by_graph(proto: Any, case: GoldenCase) -> GoldenCase:
             f"the model cannot be run in float64 to complete the outputs at"
             f" {lengths_text(case.case.lengths)}: {error}"
         ) from None
-    return replace(case, outputs=outputs, steps=None)
+    return replace(case, outputs=outputs, steps=None, projections={})
 
 
 def _run(emit: Any, model: bytes, inputs: Arrays) -> Arrays:

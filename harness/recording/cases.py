@@ -25,16 +25,16 @@ LENGTHS = (
     *(255, 256, 257),
 )
 BATCHES = (1, 3, 2)
-WIDE = {2: 64, 4: 33, 7: 31, 9: 32, 16: 8, 31: 4, 32: 7, 33: 5}
+WIDE = {2: 64, 4: 33, 7: 31, 9: 32, 13: 7, 16: 8, 17: 8, 31: 4, 32: 7, 33: 5}
 """Batches at some of the ``LENGTHS``, where both are default."""
-BETWEEN = (33, 64, 31, 32, 16, 8, 7, 5, 4)
+BETWEEN = (33, 64, 31, 32, 16, 4, 3, 2, 2)
 """A batch for each gap in ``LENGTHS``, smaller where rows are longer; a length in it is drawn."""
 EVERY_RAGGEDNESS = ((3, 2), (5, 4), (33, 3))
 """Lengths at which every raggedness comes, with their batch."""
 OUTPUT_VALUES = 2**23
 """The values of a case's outputs, at most, where its batch is not asked for."""
 LONG = (1024, 2)
-"""The length of the long case, and its batch."""
+"""The length of the long case, and its batch where rows are padded."""
 KINDS = (
     (Raggedness.NONE, RowLengths.FIRST),
     (Raggedness.RIGHT, RowLengths.MIXED),
@@ -106,8 +106,9 @@ def long_case(spec: ModelSpec, batches: Sequence[int]) -> Case | None:
     if not axes:
         return None
     many = any(BATCH in tensor.axes for tensor in spec.inputs)
-    batch = (LONG[1] if tuple(batches) == BATCHES else batches[0]) if many else 1
-    case = Case({**dict.fromkeys(axes, 32), spec.ragged or axes[0]: LONG[0]}, batch)
+    batch = (LONG[1] if spec.ragged else 1) if tuple(batches) == BATCHES else batches[0]
+    lengths = {**dict.fromkeys(axes, 32), spec.ragged or axes[0]: LONG[0]}
+    case = Case(lengths, batch if many else 1)
     return ragged(case, spec.ragged, Raggedness.RIGHT, RowLengths.MIXED) if spec.ragged else case
 
 

@@ -110,7 +110,6 @@ def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCa
     if thin and sum(value.nbytes for value in result.outputs.values()) > COMPLETE_BYTES:
         steps = kept_steps(output_steps(spec, result.case), len(result.case.id))
     outputs = {t.name: t.at_steps(result.outputs[t.name], steps) for t in spec.outputs}
-    projections = {} if steps is None else result.projections
     return store.RecordedCase(
         result.case,
         result.formulas,
@@ -119,5 +118,5 @@ def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCa
         steps,
         result.noise,
         result.bands,
-        projections,
+        result.projections,
     )

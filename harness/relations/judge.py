@@ -120,6 +120,7 @@ def _values(
         golden,
         outputs=pair.expected,
         steps=None,
+        projections={},
         noise_floor={n: RUNS * floor for n, floor in golden.noise_floor.items()},
         band_floors={n: RUNS * floors for n, floors in golden.band_floors.items()},
         scale={n: RUNS * scale for n, scale in scales.items()},
