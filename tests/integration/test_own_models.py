@@ -433,6 +433,8 @@ def test_a_defect_in_a_file_is_found_against_the_framework(ship, shipped, tmp_pa
     again = shlex.split(stored["results"][0]["replay"])[3:]
     assert main([*again, "--report-dir", str(tmp_path / "report"), "-q"]) == 1
     assert report.results[0].stage == "check"
+    assert report.results[0].reason.startswith("weights: gru.weight_hh_l0 ")
+    assert max(o.ratio for case in report.results[0].cases for o in case.outputs) > 10
     judged = harness.validate(str(folder / "rejected.onnx"), golden=folder / "golden")
     assert judged.summary["fail"] == 1
     assert max(o.ratio for case in judged.results[0].cases for o in case.outputs) > 10
