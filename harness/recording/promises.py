@@ -90,7 +90,9 @@ def _differing(own: UserModel, spec: ModelSpec, inputs: Arrays) -> dict[str, set
     valid = spec.valid_steps(inputs)
     assert valid is not None
     found: dict[str, set[StepKind]] = {PATHS: set(), ROUNDING: set()}
-    ways: dict[str, Any] = {ROUNDING: lambda: run(own, inputs, wide=True)}
+    ways: dict[str, Any] = {}
+    if not valid.any(axis=1).all():
+        ways[ROUNDING] = lambda: run(own, inputs, wide=True)
     if slow := getattr(own, "without_fast_paths", None):
         ways[PATHS] = lambda: slow(inputs)
     for why, way in ways.items():
