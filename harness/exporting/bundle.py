@@ -31,7 +31,7 @@ MODEL, MANIFEST, GOLDEN, CARD = "model.onnx", "manifest.json", "golden", "MODEL.
 ACCOUNT = "account.json"
 REJECTED, REPORT = "rejected.onnx", "report.json"
 NAMES = {MODEL, MANIFEST, GOLDEN, CARD, ACCOUNT}
-REJECTED_NAMES = {REJECTED, REPORT, GOLDEN}
+REJECTED_NAMES = {REJECTED, REPORT, GOLDEN, ACCOUNT}
 GOLDEN_NAMES = {store.MANIFEST, store.CASES}
 
 
@@ -183,13 +183,29 @@ def bind(path: Path) -> None:
         (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
-def reject(path: Path, model: bytes | None, golden: Path, report: str) -> None:
-    """Replace the files in ``path`` by a model that does not conform, its golden and the report."""
+def reject(
+    path: Path, model: bytes | None, golden: Path, report: str, account: str | None = None
+) -> None:
+    """Replace the files in ``path`` by a model that does not conform, its golden and the report.
+
+    ``account`` says where its weights lie, and which are wrong.
+    """
     with replacing(path) as new:
+        if account is not None:
+            (new / ACCOUNT).write_text(account, "utf-8")
         if model is not None:
             (new / REJECTED).write_bytes(model)
         _copy_golden(golden, new / GOLDEN)
         (new / REPORT).write_text(report, "utf-8")
+
+
+def rejected_account(model: Path) -> Path | None:
+    """Return the account beside a model that was rejected; None beside any other file."""
+    path = model.with_name(ACCOUNT)
+    if model.name != REJECTED or not path.is_file():
+        return None
+    check_inside(path, model.parent)
+    return path
 
 
 def is_foreign(folder: Path) -> bool:

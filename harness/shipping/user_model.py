@@ -119,7 +119,9 @@ def ship(
         if all(result.status is Status.UNAVAILABLE for result in report.results):
             return report, False
         if not report.conforms:
-            bundle.reject(place, model, folder / user_model.STORED, json_file.dumps(report))
+            bundle.reject(
+                place, model, folder / user_model.STORED, json_file.dumps(report), account
+            )
             return report, False
         results = [replace(r, replay=_replay(r.cell.runtime, str(place))) for r in report.results]
         report = replace(report, results=tuple(results))

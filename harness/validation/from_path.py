@@ -81,6 +81,8 @@ def _template(subject: Subject, selection: Selection) -> tuple[SelectedCell, str
                 interface.read(str(path))
             except CheckError as error:
                 raise UsageError(str(error)) from None
+            if beside := bundle.rejected_account(path):
+                account = accounts.read(beside)
         case _:
             stored = bundle.read(path)
             golden = store.read(selection.golden or path / bundle.GOLDEN)
