@@ -10,9 +10,9 @@ import numpy as np
 
 from harness.core.errors import UsageError
 from harness.core.schema import BATCH, Array, Arrays, Case, ModelSpec, Raggedness, TensorSpec
+from harness.recording.measured import Measured
 from harness.recording.output_axes import Outputs, named, sized
 from harness.recording.probing import RefusedError, UserModel, run
-from harness.recording.runs import Measured
 from harness.relations import padding
 from reference_models.cases import drawn, seed_of
 
