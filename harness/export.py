@@ -9,8 +9,10 @@ from pathlib import Path
 from harness.commands.run import CommandParser, command
 
 PHASES = {"float64": 0.55, "exporting": 0.25, "looking": 0.05, "validating": 0.15}
-"""The phases of exporting a model of one's own, and the part of the time that each usually takes; the
-runs in float32 stand between those in float64."""
+"""The phases of exporting a model of one's own, and the part of the time that each usually takes.
+
+The runs in float32 stand between those in float64.
+"""
 
 
 def parser() -> argparse.ArgumentParser:
