@@ -52,7 +52,7 @@ class Kind:
 STEPS = "--report-dir out/report --artifacts out/artifacts --intra-op-threads 1 --no-isolate"
 JUDGED = "--report-dir out/report --artifacts out/artifacts"
 SMALL = "--lengths 1,2 --batch 1 -o out/b"
-BUNDLE = ("bundle/manifest.json", "bundle/model.onnx")
+BUNDLE = ("bundle/manifest.json", "bundle/model.onnx", "bundle/account.json")
 INNER = ("bundle/golden/manifest.json", "bundle/golden/cases.safetensors")
 SAVED = "saved/gru_tagger/torch/native/fp32/ort-cpu"
 PAIRS = tuple(f"test_data_set_{n}/{kind}_0.pb" for n in (0, 1) for kind in ("input", "output"))

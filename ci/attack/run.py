@@ -39,6 +39,7 @@ READ_BY = {
     "report.json": MERGE,
     f"{SAVED}/manifest.json": LOAD,
 }
+PARTS = ("model.onnx", "manifest.json", "account.json")
 NAMES = {
     "newline": "a\nb",
     "escape": "a\x1b[2K\x1b[1Ab",
@@ -66,7 +67,7 @@ def table() -> Iterator[Row]:
     yield Row("saved outputs in TF32", tf32, LOAD, (0, 1, 2), "TF32", tree="good")
     yield from _names()
     for command in (VALIDATE, CONVERT):
-        for file in ("model.onnx", "manifest.json", "golden", "golden/cases.safetensors"):
+        for file in (*PARTS, "golden", "golden/cases.safetensors"):
             yield Row(f"{file} is a link out", linked(f"bundle/{file}"), command, tree="good")
         yield Row("weights.file leads out", made.weights_elsewhere, command, tree="good")
         yield Row("external data altered", made.altered_outside, command, (1, 2), tree="good")

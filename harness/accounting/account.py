@@ -11,17 +11,16 @@ from harness.accounting import derive, doubts
 from harness.accounting.constants import Constant, Piece, collect, joined, kind, pieces, whole
 from harness.accounting.doubts import Suspicion
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
-from harness.accounting.formulas import parts
-from harness.accounting.search import Home, Pool, RowIndex, RowMatches
+from harness.accounting.rows import RowIndex, RowMatches
+from harness.accounting.search import Home, Pool
+from harness.accounting.telling import blocks_text, elsewhere, in_order, labels, vague
+from harness.accounting.terms import parts
 from harness.core.schema import Array, Arrays
 from harness.goldens.manifest import sha256
 
 OF_TRAINING = ("num_batches_tracked", "seed_generator_state", "count")
 """The last parts of the names of integers that only training reads."""
 QUANTISED = {"DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"}
-
-SHAPING = {"Reshape", "Slice", "Expand", "Unsqueeze", "Squeeze", "Tile", "Pad", "Split", "Concat"}
-SHAPING |= {"ReduceMean", "ReduceSum", "ReduceMax", "Gather", "ConstantOfShape", "Resize", "Range"}
 
 Probe = Callable[[Mapping[str, Array]], bool]
 """Returns whether the framework's model, with these values, gives the same outputs to the bit."""
@@ -98,10 +97,10 @@ class _Ledger:
                     if home.piece and home.piece.role in ("W", "R"):
                         orders.setdefault(home.piece.node, set()).add(home.piece.order)
         for name, homes in every.items():
-            ordered = [home for home in homes if _in(orders, home.piece)]
+            ordered = [home for home in homes if in_order(orders, home.piece)]
             if ordered:
                 self.homes[name] = ordered
-                self._enter(name, "copied", f"→ {_labels(ordered)}", ordered[0])
+                self._enter(name, "copied", f"→ {labels(ordered)}", ordered[0])
                 for home in ordered:
                     self._take(home)
         wrong = {**doubts.strayed(self.homes), **doubts.doubled(self.homes)}
@@ -117,7 +116,7 @@ class _Ledger:
             if found and found.share == 1 and found.telling and found.in_order and found.fits:
                 home = found.home()
                 if not any(self.found[name].weight_of for name in home.constants):
-                    self._enter(name, "copied", f"→ {home.label}{_blocks(home)}", home)
+                    self._enter(name, "copied", f"→ {home.label}{blocks_text(home)}", home)
 
     def _derived(self) -> None:
         names = self._open()
@@ -136,7 +135,7 @@ class _Ledger:
 
     def _parts(self) -> None:
         """Take out of what has no source the constants that are parts of parameters, or copies."""
-        self.vague = any(map(_vague, self._unsourced()))
+        self.vague = any(map(vague, self._unsourced()))
         spare = [c for c in self._floats() if not doubts.constant(c.array)]
         if not spare:
             return
@@ -259,7 +258,7 @@ class _Ledger:
         value = self.parameters[name]
         if self.probe is None or value.dtype.kind != "f":
             return True
-        return not self.probe({name: _elsewhere(value)})
+        return not self.probe({name: elsewhere(value)})
 
     def _same(self, name: str, doubt: Suspicion) -> bool:
         """Return whether the model itself makes no difference between both values.
@@ -296,41 +295,3 @@ class _Ledger:
 
     def _without_source(self) -> list[Unsourced]:
         return [Unsourced(c.name, c.shape) for c in self._floats()]
-
-
-def _in(orders: Mapping[str, set[str]], piece: Piece | None) -> bool:
-    """Return whether a piece has the order of gates that the matrices of its node have."""
-    if piece is None or not piece.order:
-        return True
-    return piece.order in orders.get(piece.node, {piece.order})
-
-
-def _labels(homes: list[Home]) -> str:
-    labels = list(dict.fromkeys(home.label for home in homes))
-    more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
-    return labels[0] + more
-
-
-def _blocks(home: Home) -> str:
-    return f", {len(home.blocks)} blocks" if len(home.blocks) > 1 else ", a part of it"
-
-
-def _vague(constant: Constant) -> bool:
-    """Return whether a constant without a source may have been computed of a parameter.
-
-    Numbers of few digits, such as an epsilon, were not, nor were shapes and axes.
-    """
-    array = constant.array
-    if array.dtype.kind in "iu" and constant.label.partition(".")[0] in SHAPING:
-        return False
-    if array.size > 1 or array.dtype.kind != "f":
-        return array.size > 1
-    return bool(np.asarray(f"{float(array):.4g}").astype(array.dtype) != array)
-
-
-def _elsewhere(value: Array) -> Array:
-    """Return other values of about the same size."""
-    moved = value.astype(np.float64) * 1.25 + 0.0625 * (1 + np.arange(value.size) % 7).reshape(
-        value.shape
-    )
-    return moved.astype(value.dtype)

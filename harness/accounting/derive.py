@@ -10,15 +10,15 @@ import numpy as np
 
 from harness.accounting import formulas
 from harness.accounting.constants import Piece
-from harness.accounting.formulas import Derived
 from harness.accounting.search import Home, Pool, orders
+from harness.accounting.terms import Derived
 from harness.core.schema import Array, Arrays
 
 FEW = 16
 ROUGH = 1e-4
 """How far a few elements may be away, relatively to the largest, for all to be compared."""
-MOSTLY = 0.9
-"""The share of elements that has to be right for the others to be called altered."""
+HALF, MOSTLY = 0.5, 0.9
+"""The share of a few elements, and of all, that has to be right for others to be altered."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,9 @@ def derived(parameters: Arrays, names: list[str], every: Arrays, pool: Pool) -> 
     }
     hits: set[str] = set()
     for candidate in formulas.candidates(wide, every, hits):
+        made: list[tuple[Array, Array]] = []
         for piece in pieces.get(prod(candidate.shape), []):
-            found_here = _home(candidate, piece)
+            found_here = _home(candidate, piece, made)
             if found_here is None:
                 continue
             hits.add(candidate.formula)
@@ -97,8 +98,11 @@ def derived(parameters: Arrays, names: list[str], every: Arrays, pool: Pool) -> 
     return results
 
 
-def _home(candidate: Derived, piece: Piece) -> Home | Near | None:
-    """Return a piece where it is what a formula gives, with the axes in some order, or nearly."""
+def _home(candidate: Derived, piece: Piece, made: list[tuple[Array, Array]]) -> Home | Near | None:
+    """Return a piece where it is what a formula gives, with the axes in some order, or nearly.
+
+    What the formula gives is kept in ``made``, once for all pieces.
+    """
     shape = tuple(size for size in candidate.shape if size != 1)
     stand_in = np.empty(shape, np.uint8)
     target = piece.values.reshape(-1)
@@ -107,10 +111,15 @@ def _home(candidate: Derived, piece: Piece) -> Home | Near | None:
         moved = tuple(shape[axis] for axis in axes)
         if candidate.few and not _alike(candidate, shape, axes, moved, target):
             continue
-        value, error = candidate.make()
-        value = value.reshape(shape).transpose(axes).reshape(-1)
-        slack = np.broadcast_to(np.asarray(error), candidate.shape).reshape(shape)
-        within = _within(target, value, slack.transpose(axes).reshape(-1))
+        if not made:
+            result, error = candidate.make()
+            slacks = np.broadcast_to(np.asarray(error), candidate.shape).reshape(shape)
+            made.append((result.reshape(shape), slacks))
+        value, slack = (array.transpose(axes).reshape(-1) for array in made[0])
+        few = slice(None, None, max(1, target.size // FEW))
+        if np.mean(_within(target[few], value[few], slack[few])) < HALF:
+            continue
+        within = _within(target, value, slack)
         if np.all(within):
             return Home(piece.label, axes, piece.blocks, piece)
         if _mostly(within, value) and not _another(candidate, within, axes, moved):
@@ -161,7 +170,7 @@ def _alike(
         full.append(next(rest) if size != 1 else np.zeros(len(flat), np.int64))
     expected, actual = candidate.few(tuple(full)), target[flat].astype(np.float64)
     close = np.abs(expected - actual) <= ROUGH * np.abs(expected).max() + 1e-30
-    return bool(np.mean(close) >= 0.5)
+    return bool(np.mean(close) >= HALF)
 
 
 def _times(value: Array, piece: Piece, known: Mapping[str, float]) -> tuple[str, Home] | None:

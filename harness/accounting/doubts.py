@@ -11,8 +11,9 @@ import numpy as np
 
 from harness.accounting.constants import Constant, Piece, bits, kind
 from harness.accounting.form import Status
-from harness.accounting.formulas import layer, parts
-from harness.accounting.search import Home, Pool, RowIndex, RowMatches, orders
+from harness.accounting.rows import RowIndex, RowMatches
+from harness.accounting.search import Home, Pool, orders
+from harness.accounting.terms import layer, parts
 from harness.core.schema import Array
 
 ALIKE = 0.5

@@ -9,7 +9,7 @@ import onnx
 
 from harness.accounting.constants import Constant, collect, joined, pieces
 from harness.accounting.form import Account, Block, Parameter
-from harness.accounting.search import ascending
+from harness.accounting.rows import ascending
 from harness.core.errors import CheckError
 from harness.goldens.manifest import sha256
 

@@ -46,8 +46,8 @@ def measure(
     values = Values(spec)
     results: list[Measured] = []
 
-    def take(feeds: Iterable[Feed], tell: Progress = progress) -> None:
-        for block in _blocks(_float64(model, spec, feeds, values, refused, tell)):
+    def take(feeds: Iterable[Feed], counted: Progress) -> None:
+        for block in _blocks(_float64(model, spec, feeds, values, refused, counted)):
             results.extend(_with_noise(model, spec, block, refused, progress))
 
     take(map(values.feed, plan), lambda text: progress(f"{text}/{len(plan)}"))
@@ -56,7 +56,7 @@ def measure(
         for repeated, times in ((results[0], 2), (largest, 1)):
             _check_deterministic(model, spec, repeated, times)
         for further in more:
-            take(further(results, values, refused))
+            take(further(results, values, refused), progress)
     judged, uncompared = [], []
     for result in results:
         if reason := result.meaningless:
@@ -160,8 +160,8 @@ def _with_noise(
                     results.append(result)
                 except RefusedError as error:
                     refused[str(error)].append(_text(result.case))
-                left = len(before) - number - 1
-                progress(f"{spec.name}: float32, run {draw + 1}/{JITTERED}, {left} cases left")
+                done, total = draw * len(before) + number + 1, JITTERED * len(before)
+                progress(f"{spec.name}: float32, case {done}/{total}")
     finally:
         model.move(lambda values: values)
     for result in results:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import StageError
+from harness.core.errors import CheckError, StageError
 from harness.core.results import CaseResult, Cell, CellResult, Status
 from harness.core.schema import GoldenCase, Session, Stage, lengths_text
 from harness.graphs import interface
@@ -54,7 +54,7 @@ def _judge(
         case Failed():
             return _failed(job.cell, job.failure)
         case Ready():
-            return floor.held(_run(job, store, notify, beside), job.golden)
+            return floor.held(weights.held(_run(job, store, notify, beside)), job.golden)
 
 
 def _run(
@@ -69,8 +69,11 @@ def _run(
             evidence["lint"] = [finding.as_dict() for finding in findings]
             _check(job.model, job, findings)
             if account := weights.account(job.model, job):
-                evidence["account"] = account.evidence()
-                weights.check(job.model, job, account)
+                wrong = weights.wrong(job.model, job, account)
+                evidence["account"] = {
+                    **account.evidence(),
+                    **({weights.WRONG: wrong} if wrong else {}),
+                }
         notify(job, Stage.LOAD)
         session = job.runtime.prepare(str(job.path))
     except StageError as error:
@@ -108,8 +111,9 @@ def prepare(model: Path, job: Ready) -> Session:
     findings or other weights than the golden, or cannot be loaded.
     """
     _check(model, job, linter.of_file(model, job.example))
-    if account := weights.account(model, job):
-        weights.check(model, job, account)
+    account = weights.account(model, job)
+    if account and (wrong := weights.wrong(model, job, account)):
+        raise CheckError(wrong)
     return job.runtime.prepare(str(job.golden.folder if job.runtime.framework else model))
 
 
