@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: planted defects, honest variation, every step of every
-# golden with all relations, many random nets, and an attack on all that reads files, with a seed of
-# the day. Each figure is left under build/nightly/.
+# golden with all relations, many random nets, an attack on all that reads files, with a seed of the
+# day, and nets that are no reference models. Each figure is left under build/nightly/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 make .venv/.ready
@@ -20,3 +20,5 @@ told $python -m harness.validate --every-step --relation all --report-dir "$out/
 told env HYPOTHESIS_PROFILE=nightly $python -m pytest tests/integration/test_random_nets.py
 told $python ci/attack/run.py
 told $python ci/attack/fuzz.py --files 10000 --seed "$(date +%Y%m%d)" -o "$out/attack"
+told $python ci/own_nets/run.py honest --lengths default --json "$out/own_honest.json"
+told $python ci/own_nets/run.py mutants --lengths default --json "$out/own_mutants.json"

@@ -38,8 +38,8 @@ class Outcome:
     """One cell; ``word`` is one of pass, ALARM, wrong, unable, refused and unavailable.
 
     ``wrong`` is the exported graph itself, ``unable`` a runtime that does not load or run it, or is
-    known to compute it wrongly, ``refused`` the net before anything was judged. ``ratio`` is its
-    worst error ÷ tolerance.
+    known to compute it wrongly, ``refused`` the net by the exporter; that the harness refuses an
+    honest net otherwise is an alarm too. ``ratio`` is its worst error ÷ tolerance.
     """
 
     net: str
@@ -67,7 +67,8 @@ def outcomes(
     try:
         report, written = user_model.ship(request, lambda result: None)
     except HarnessError as error:
-        yield Outcome(net.id, exporter, "", "refused", reason=str(error))
+        word = "refused" if "cannot be exported" in str(error) else "ALARM"
+        yield Outcome(net.id, exporter, "", word, reason=str(error))
         return
     model = folder / (bundle.MODEL if written else bundle.REJECTED)
     passed = any(result.status is Status.PASS for result in report.results)
