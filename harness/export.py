@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.commands.run import CommandParser, command
 
-PHASES = {"float64": 0.15, "float32": 0.55, "exporting": 0.1, "validating": 0.2}
+PHASES = {"float64": 0.3, "exporting": 0.25, "looking": 0.05, "float32": 0.3, "validating": 0.1}
 """The phases of exporting a model of one's own, and the part of the time that each usually takes"""
 
 

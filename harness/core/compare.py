@@ -154,7 +154,9 @@ def _with_projection(
         own = row.at_outputs.get(tensor.name, 0.0)
         if tensor.name in golden.operator_error:
             own = max(own, float(golden.operator_error[tensor.name].max(initial=0.0)))
-        allowed = max(allowed, SAFETY * own * (actual.size / max(sums.size, 1)) ** 0.5)
+        values = actual.size / max(sums.size, 1)
+        allowed = max(allowed, SAFETY * own * values**0.5)
+        allowed += golden.expected_error.get(tensor.name, 0.0) * values
     largest = float(error.max(initial=0.0))
     ratio = largest / allowed if allowed > 0 else largest
     if output.reason or ratio <= output.ratio:

@@ -27,6 +27,10 @@ class Projection:
     squash: float
     noise: float
 
+    @property
+    def steps(self) -> int:
+        return int(self.sums.shape[1])
+
 
 def projected(tensor: TensorSpec, value: Array, squash: float) -> Array:
     """Return the sums of an output at every step, [rows, steps]; one row where it has no batch.

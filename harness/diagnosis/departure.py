@@ -49,7 +49,7 @@ class Along:
         case = entries.pop("case")
         del entries["axis"]
         return {
-            **{name: case[name] for name in ("lengths", "batch", "raggedness")},
+            **{name: case[name] for name in ("lengths", "batch", "raggedness", "rows")},
             **entries,
             "first_step": self.first,
             "steps_beyond": len(self.beyond),

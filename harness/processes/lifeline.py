@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from contextlib import suppress
 from functools import cache
 from itertools import count
@@ -90,8 +91,9 @@ def join(line: int) -> None:
 def new_mark() -> str:
     """Return the name of a variable for the environment of one child and of all that it starts."""
     global _sweeper
-    if not _sweeper:
-        _sweeper = _swept(_owner)
+    with _LOCK:  # a second sweeper would end at once, and kill what the first one is for
+        if not _sweeper:
+            _sweeper = _swept(_owner)
     return f"{MARK}_{_owner}_{next(_NUMBERS)}_"  # no number is the beginning of another
 
 
@@ -119,7 +121,8 @@ def _heed_forks() -> None:
 
 def _forget() -> None:
     """Close the ends that a fork of this process has: they are not its own."""
-    global _owner, _sweeper
+    global _owner, _sweeper, _LOCK
+    _LOCK = threading.Lock()
     for line in list(_LINES):
         line.cut()
     _owner, _sweeper = uuid4().hex, None
@@ -127,4 +130,5 @@ def _forget() -> None:
 
 _LINES: WeakSet[Lifeline] = WeakSet()
 _NUMBERS = count()
+_LOCK = threading.Lock()
 _owner, _sweeper = uuid4().hex, None  # type: str, Lifeline | None

@@ -27,7 +27,7 @@ from harness.core.temporary import temporary_folder
 from harness.goldens.formulas import Formula
 from harness.graphs.decisions import MARGINS
 from harness.recording.cases import KINDS, LENGTHS, bounded, ragged, sequence_axes
-from harness.recording.runs import Measured
+from harness.recording.measured import Measured
 from harness.recording.values import Feed, ends, fed, integers
 from harness.runtimes.decisions import Found, counted
 from reference_models.cases import formulas, seed_of

@@ -16,9 +16,9 @@ from harness.graphs.attributes import integers
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.graphs.rounded import constants_beyond
 from harness.linting.baked import coincidences
+from harness.recording.measured import Measured
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run
-from harness.recording.runs import Measured
 from harness.recording.settings import ExportSettings
 
 FILE = "file"

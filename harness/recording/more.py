@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from harness.core.schema import BATCH, Case, ModelSpec, lengths_text
 from harness.recording.cases import BATCHES, LENGTHS, long_case, output_values, sequence_axes
+from harness.recording.measured import Measured
 from harness.recording.probing import RefusedError, UserModel, run
-from harness.recording.runs import Measured, Refused
+from harness.recording.runs import Refused
 from harness.recording.values import Feed, Values
 
 LONG_SECONDS = 20.0
@@ -62,7 +63,7 @@ class More:
         if left <= 0 or not many or tuple(self.batches) != BATCHES:
             return
         like = max(results, key=lambda result: (result.case.batch, result.case.longest))
-        outputs = sum(value.size for value in like.outputs.values())
+        outputs = like.values
         steps = like.case.batch * like.case.longest
         axes = sequence_axes(self.spec)
         length = max((n for n in self.lengths if n <= READING[0]), default=self.lengths[0])

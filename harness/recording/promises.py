@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any, cast
 
 import numpy as np
 
 from harness.core.errors import UsageError
 from harness.core.schema import BATCH, Array, Arrays, Case, ModelSpec, Raggedness, TensorSpec
+from harness.recording.measured import Measured
 from harness.recording.output_axes import Outputs, named, sized
 from harness.recording.probing import RefusedError, UserModel, run
-from harness.recording.runs import Measured
 from harness.relations import padding
 from reference_models.cases import drawn, seed_of
 
@@ -25,6 +26,15 @@ PATHS = (
     "PyTorch's fast paths of attention give other values there than its formula, which a graph has:"
     " no promise of the model"
 )
+ROUNDING = "rounding alone decides what the model gives there: no promise of it"
+
+
+class StepKind(Enum):
+    """A valid step, or a row that has one; a padded step beside valid ones; a row without any."""
+
+    VALID = "valid"
+    PADDED = "padded"
+    EMPTY = "empty"
 
 
 @dataclass(frozen=True)
@@ -44,37 +54,56 @@ def of(own: UserModel, spec: ModelSpec, plan: Sequence[Case]) -> Promises:
     """Return the promises of a model, found at some cases of its plan.
 
     PyTorch's attention has fast paths; a place where they differ from the formula is no promise.
+    Nor is a row without a valid step where rounding decides its values, as under a fill of -1e9
+    that leaves nothing of what it is added to.
     """
     lines = []
     if spec.never_empty:
         lines.append("rows without a valid step: described as 'never empty'")
-    slow = getattr(own, "without_fast_paths", None)
-    if spec.ragged is None or slow is None:
+    if spec.ragged is None:
         return Promises(spec, lines=lines)
-    promises, excluded = Promises(spec), set()
+    excluded: dict[Raggedness, str] = {}
+    why_padded = Promises(spec).why_padded
     for case in _typical(plan):
-        inputs = drawn(spec, case, seed_of(f"{spec.name}/{case.id}"))[1]
+        kind, inputs = case.raggedness, drawn(spec, case, seed_of(f"{spec.name}/{case.id}"))[1]
+        differing = _differing(own, spec, inputs)
+        if differing[PATHS] & {StepKind.VALID, StepKind.EMPTY}:
+            excluded[kind] = PATHS
+        elif kind is Raggedness.EMPTY and differing[ROUNDING] == {StepKind.EMPTY}:
+            excluded[kind] = ROUNDING
+        if StepKind.PADDED in differing[PATHS] and not spec.valid_only:
+            why_padded = PATHS
+    spec = replace(spec, valid_only=spec.valid_only or why_padded == PATHS)
+    if why := excluded.get(Raggedness.EMPTY):
+        spec = replace(spec, never_empty=True)
+        lines.append(f"rows without a valid step: {why}")
+    others = sorted(kind.value for kind in excluded if kind is not Raggedness.EMPTY)
+    lines += [f"padding {kind}: {PATHS}" for kind in others]
+    return Promises(spec, tuple(excluded), why_padded, lines)
+
+
+def _differing(own: UserModel, spec: ModelSpec, inputs: Arrays) -> dict[str, set[StepKind]]:
+    """Return where two answers of the model differ, by the reason why it has two.
+
+    A way in which it does not run tells nothing.
+    """
+    valid = spec.valid_steps(inputs)
+    assert valid is not None
+    found: dict[str, set[StepKind]] = {PATHS: set(), ROUNDING: set()}
+    ways: dict[str, Any] = {}
+    if not valid.any(axis=1).all():
+        ways[ROUNDING] = lambda: run(own, inputs, wide=True)
+    if slow := getattr(own, "without_fast_paths", None):
+        ways[PATHS] = lambda: slow(inputs)
+    for why, way in ways.items():
         try:
-            fast, other = named(spec, run(own, inputs, wide=False)), named(spec, slow(inputs))
+            one, other = named(spec, run(own, inputs, wide=False)), named(spec, way())
         except Exception:
             continue
-        valid = spec.valid_steps(inputs)
         for tensor in spec.outputs:
-            apart = _apart(fast[tensor.name], other[tensor.name])
-            if valid is None or not apart.any():
-                continue
-            rows, padded = _at_rows(spec, tensor, apart, valid)
-            if rows:
-                excluded.add(case.raggedness)
-            if padded and not spec.valid_only:
-                promises = Promises(replace(spec, valid_only=True), why_padded=PATHS)
-    spec = promises.spec
-    if Raggedness.EMPTY in excluded:
-        spec = replace(spec, never_empty=True)
-        lines.append(f"rows without a valid step: {PATHS}")
-    others = sorted(kind.value for kind in excluded - {Raggedness.EMPTY})
-    lines += [f"padding {kind}: {PATHS}" for kind in others]
-    return Promises(spec, excluded, promises.why_padded, lines)
+            apart = _apart(one[tensor.name], other[tensor.name])
+            found[why] |= _places(spec, tensor, apart, valid)
+    return found
 
 
 def left_out(promises: Promises, results: Sequence[Measured]) -> list[str]:
@@ -183,11 +212,18 @@ def _apart(one: Array, other: Array, part: float = APART) -> Array:
     return np.asarray(~(near | (one == other) | (np.isnan(one) & np.isnan(other))))
 
 
-def _at_rows(spec: ModelSpec, tensor: TensorSpec, apart: Array, valid: Array) -> tuple[bool, bool]:
-    """Return whether values that mean something are ``apart``, and whether padded steps are."""
-    if spec.ragged not in tensor.axes or BATCH not in tensor.axes:
-        return True, False
-    at = tensor.axes.index(BATCH), tensor.axes.index(spec.ragged)
-    steps = np.asarray(np.moveaxis(apart, at, (0, 1)).reshape(*valid.shape, -1).any(axis=2))
-    empty = ~valid.any(axis=1, keepdims=True)
-    return bool((steps & (valid | empty)).any()), bool((steps & ~valid & ~empty).any())
+def _places(spec: ModelSpec, tensor: TensorSpec, apart: Array, valid: Array) -> set[StepKind]:
+    """Return in which kinds of places values are ``apart``."""
+    if not apart.any():
+        return set()
+    if BATCH not in tensor.axes:
+        return {StepKind.VALID}
+    rows = np.moveaxis(apart, tensor.axes.index(BATCH), 0)
+    empty = ~valid.any(axis=1)
+    kinds = {StepKind.EMPTY: bool(rows[empty].any()), StepKind.VALID: bool(rows[~empty].any())}
+    if spec.ragged in tensor.axes:
+        at = tensor.axes.index(BATCH), tensor.axes.index(spec.ragged)
+        steps = np.moveaxis(apart, at, (0, 1)).reshape(*valid.shape, -1).any(axis=2)
+        kinds[StepKind.VALID] = bool((steps & valid).any())
+        kinds[StepKind.PADDED] = bool((steps & ~valid)[~empty].any())
+    return {place for place, differs in kinds.items() if differs}

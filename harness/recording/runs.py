@@ -3,89 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
 
-from harness.core.bands import Bands, drowned, measured, merged, scale_of_most
 from harness.core.errors import UsageError
-from harness.core.projection import Projection, projected
-from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
-from harness.goldens.noise_floor import JITTERED, drowns, jittered
+from harness.core.schema import Arrays, Case, ModelSpec, Progress, Raggedness, lengths_text
+from harness.goldens.noise_floor import JITTERED, jittered
 from harness.recording import copies
 from harness.recording.cases import milder
+from harness.recording.measured import Measured
 from harness.recording.output_axes import named, sized
 from harness.recording.probing import RefusedError, UserModel, run
 from harness.recording.values import Feed, Values
 
-COMPLETE_BYTES = 1 << 16
-"""The largest outputs of a case of which a golden holds every step."""
+BLOCK_BYTES = 1 << 26
+"""The outputs that are held at once, about; of those that were measured some steps are kept."""
 ONNX = "onnx"
 """The framework of a model that is a graph, which gives its rounded runs itself."""
-SAME = 1e-10
-"""The part of an output's scale by which two float64 runs may differ, in the order of sums."""
 Refused = defaultdict[str, list[str]]
 """Cases that cannot be judged, as texts, by the reason."""
-More = Callable[[list["Measured"], Values, Refused], Iterable[Feed]]
+More = Callable[[list[Measured], Values, Refused], Iterable[Feed]]
 """What gives further cases after the first ones ran in float64."""
-
-
-@dataclass
-class Measured:
-    """A case with its float64 outputs, and how far float32 runs are from them.
-
-    ``bands`` has each output's errors by magnitude, ``projections`` the sums of an output with
-    more values than a golden holds, ``meaningless`` why a comparison would mean nothing; it is
-    empty where one means something.
-    """
-
-    case: Case
-    formulas: Mapping[str, Any]
-    inputs: Arrays
-    outputs: Arrays
-    bands: dict[str, Bands] = field(default_factory=dict)
-    projections: dict[str, Projection] = field(default_factory=dict)
-    meaningless: str = ""
-
-    @property
-    def noise(self) -> dict[str, float]:
-        """The largest float32 error of each output; 0 for other than floats."""
-        largest = {n: [e for _, e in bands.values()] for n, bands in self.bands.items()}
-        return {name: max(largest.get(name, []), default=0.0) for name in self.outputs}
-
-    def see(self, spec: ModelSpec, actual: Arrays) -> None:
-        """Take in the outputs of a float32 run."""
-        for tensor in spec.outputs:
-            name, value, exact = tensor.name, actual[tensor.name], self.outputs[tensor.name]
-            if value.shape != exact.shape or not _alike(value, exact):
-                self.meaningless = f"rounding alone changes {name}; a comparison would mean nothing"
-                continue
-            if exact.dtype.kind == "f":
-                error = _errors(value, exact)
-                before = self.bands.get(name, {})
-                self.bands[name] = merged([before, measured(exact, error)])
-            if projection := self.projections.get(name):
-                sums = projected(tensor, value, projection.squash)
-                noise = max(projection.noise, float(np.abs(sums - projection.sums).max(initial=0)))
-                self.projections[name] = replace(projection, noise=noise)
-
-    def project(self, spec: ModelSpec) -> None:
-        """Add the projection of each output with a time axis, for a case of which steps are left.
-
-        Values are pressed together from 8 times the scale of most of them on.
-        """
-        for tensor in spec.outputs:
-            value = self.outputs[tensor.name]
-            if tensor.step_axis is not None and value.dtype.kind in "fiub":
-                squash = 1.0
-                if value.dtype.kind == "f":
-                    squash = 8 * scale_of_most(measured(value, np.zeros(value.shape)))
-                sums = projected(tensor, value, squash)
-                self.projections[tensor.name] = Projection(sums, squash, 0.0)
 
 
 def measure(
@@ -103,18 +44,22 @@ def measure(
     """
     refused: Refused = defaultdict(list)
     values = Values(spec)
-    results = _float64(model, spec, map(values.feed, plan), values, refused, progress)
+    results: list[Measured] = []
+
+    def take(feeds: Iterable[Feed], counted: Progress) -> None:
+        for block in _blocks(_float64(model, spec, feeds, values, refused, counted)):
+            results.extend(_with_noise(model, spec, block, refused, progress))
+
+    take(map(values.feed, plan), lambda text: progress(f"{text}/{len(plan)}"))
     if results:
         largest = max(results, key=lambda m: m.case.longest * m.case.batch)
         for repeated, times in ((results[0], 2), (largest, 1)):
             _check_deterministic(model, spec, repeated, times)
         for further in more:
-            feeds = further(results, values, refused)
-            results += _float64(model, spec, feeds, values, refused, progress)
-        results = _with_noise(model, spec, results, refused, progress)
+            take(further(results, values, refused), progress)
     judged, uncompared = [], []
     for result in results:
-        if reason := result.meaningless or _meaningless(result):
+        if reason := result.meaningless:
             refused[reason].append(_text(result.case))
             uncompared.append(result.case)
         else:
@@ -138,9 +83,8 @@ def _float64(
     values: Values,
     refused: Refused,
     progress: Progress,
-) -> list[Measured]:
-    """Return the cases that the model runs in float64, in a milder raggedness where it must be."""
-    results: list[Measured] = []
+) -> Iterator[Measured]:
+    """Yield the cases that the model runs in float64, in a milder raggedness where it must be."""
     tried, instead = set(), dict[str, Case]()
     while True:
         for feed in feeds:
@@ -157,13 +101,27 @@ def _float64(
             values.took(feed)
             case = sized(spec, case, outputs)
             result = Measured(case, feed.formulas, feed.inputs, outputs)
-            if sum(value.nbytes for value in outputs.values()) > COMPLETE_BYTES:
+            if result.large:
                 result.project(spec)
-            results.append(result)
+            yield result
         left = [case for name, case in instead.items() if name not in tried]
         if not left:
-            return results
+            return
         feeds = map(values.feed, left)
+
+
+def _blocks(results: Iterable[Measured]) -> Iterator[list[Measured]]:
+    """Yield results in lists whose outputs have about ``BLOCK_BYTES`` each."""
+    block: list[Measured] = []
+    size = 0
+    for result in results:
+        block.append(result)
+        size += 8 * result.values
+        if size > BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _with_noise(
@@ -173,7 +131,7 @@ def _with_noise(
     refused: Refused,
     progress: Progress,
 ) -> list[Measured]:
-    """Return the cases after ``JITTERED`` float32 runs, which have other rounding errors each.
+    """Return the cases, thinned, after ``JITTERED`` float32 runs with other rounding errors each.
 
     In all but the first, weights and inputs are ``jittered``: then a run is also as far from the
     float64 outputs as the model amplifies an error of one ulp of each.
@@ -186,6 +144,7 @@ def _with_noise(
         for result, runs in zip(results, measured_runs, strict=True):
             for run_outputs in runs:
                 result.see(spec, run_outputs)
+            result.thin(spec)
         return results
     try:
         for draw in range(JITTERED):
@@ -201,10 +160,12 @@ def _with_noise(
                     results.append(result)
                 except RefusedError as error:
                     refused[str(error)].append(_text(result.case))
-                left = len(before) - number - 1
-                progress(f"{spec.name}: float32, run {draw + 1}/{JITTERED}, {left} cases left")
+                done, total = draw * len(before) + number + 1, JITTERED * len(before)
+                progress(f"{spec.name}: float32, case {done}/{total}")
     finally:
         model.move(lambda values: values)
+    for result in results:
+        result.thin(spec)
     return results
 
 
@@ -218,63 +179,14 @@ def _jittered_inputs(spec: ModelSpec, inputs: Arrays, draw: int) -> Arrays:
     return {**inputs, **moved}
 
 
-def _alike(actual: Array, exact: Array) -> bool:
-    """Return whether the integers, or the places that are not finite, are the same."""
-    if exact.dtype.kind != "f":
-        return np.array_equal(actual, exact)
-    not_finite = ~np.isfinite(exact)
-    return np.array_equal(not_finite, ~np.isfinite(actual)) and np.array_equal(
-        actual[not_finite], exact[not_finite], equal_nan=True
-    )
-
-
-def _errors(actual: Array, exact: Array) -> Array:
-    """Return the absolute errors of floats; 0 where a value is not finite."""
-    with np.errstate(invalid="ignore"):
-        error = np.abs(actual.astype(np.float64) - exact)
-    return np.where(np.isfinite(exact), error, 0.0)
-
-
 def _check_deterministic(model: UserModel, spec: ModelSpec, result: Measured, times: int) -> None:
     """Raise UsageError where a case gives other outputs after other cases, or after itself."""
-    runs = [named(spec, run(model, result.inputs, wide=True)) for _ in range(times)]
-    for outputs, (name, value) in product(runs, result.outputs.items()):
-        again = outputs[name]
-        same = value.shape == again.shape and _alike(again, value)
-        if not same or not _as_before(again, value):
+    for _ in range(times):
+        if name := result.same(spec, named(spec, run(model, result.inputs, wide=True))):
             raise UsageError(
                 f"{model.class_name} gives another {name!r} for the same inputs: it draws random"
                 " numbers or keeps a state between calls; make the state an input and an output"
             )
-
-
-def _as_before(again: Array, value: Array) -> bool:
-    """Return whether two float64 runs differ by no more than the order of sums may make them."""
-    floats = value.dtype.kind == "f"
-    return not floats or bool(_errors(again, value).max(initial=0.0) <= SAME * _scale(value))
-
-
-def _meaningless(result: Measured) -> str:
-    """Return why a comparison of this case would mean nothing; empty where it means something."""
-    for name, value in result.outputs.items():
-        if value.dtype.kind == "f" and value.size and not np.isfinite(value).any():
-            return f"{name} is finite nowhere; there is nothing to compare"
-        moved = drowned(result.bands.get(name, {}))
-        scale, noise = _scale(value), result.noise[name]
-        if moved is None and value.dtype.kind == "f" and drowns(noise, scale):
-            moved = noise, scale
-        if moved is not None:
-            return (
-                f"rounding alone moves {name} by {moved[0]:.1g} of {moved[1]:.1g}; a comparison"
-                " would mean nothing"
-            )
-    return ""
-
-
-def _scale(value: Array) -> float:
-    """Return the largest finite absolute value; 0 for other than floats."""
-    finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value[:0]
-    return float(np.abs(finite).max(initial=0.0))
 
 
 def _text(case: Case) -> str:

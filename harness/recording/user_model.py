@@ -19,18 +19,18 @@ from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface
 from harness.recording import cases, decisions, exported, promises, weights
+from harness.recording.measured import Measured
 from harness.recording.more import More
 from harness.recording.probing import UserModel, specification
-from harness.recording.runs import COMPLETE_BYTES, Measured, Refused, measure
+from harness.recording.runs import Refused, measure
 from harness.recording.settings import ExportSettings
 from harness.recording.values import Feed, Values, coverage
-from reference_models.cases import kept_steps, output_steps
 
-WHOLE, STORED, MODEL, ABOUT = "whole", "golden", "model.onnx", "about.json"
+STORED, MODEL, ABOUT = "golden", "model.onnx", "about.json"
 
 
 def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progress) -> None:
-    """Write to ``folder`` a golden with every step, one with some, the model, and ``about.json``.
+    """Write to ``folder`` a golden, the model, the account of its weights and ``about.json``.
 
     UsageError where the model cannot be run, is not described, or gives other outputs each time;
     ``about.json`` has the reason where the export fails.
@@ -82,9 +82,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "environment": made_with(own.framework),
         "command": "python -m harness.export",
     }
-    for name, thin in ((WHOLE, False), (STORED, True)):
-        recorded = [_recorded(spec, result, thin) for result in results]
-        store.write(folder / name, spec, parameters, recorded, origin)
+    store.write(folder / STORED, spec, parameters, [*map(_recorded, results)], origin)
     about["refused"] = refused
     (folder / ABOUT).write_text(json.dumps(about))
 
@@ -104,18 +102,13 @@ def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:
     return replace(spec, outputs=tuple(renamed))
 
 
-def _recorded(spec: ModelSpec, result: Measured, thin: bool) -> store.RecordedCase:
-    """Return a case as the store takes it; a ``thin`` one has some steps of large outputs."""
-    steps = None
-    if thin and sum(value.nbytes for value in result.outputs.values()) > COMPLETE_BYTES:
-        steps = kept_steps(output_steps(spec, result.case), len(result.case.id))
-    outputs = {t.name: t.at_steps(result.outputs[t.name], steps) for t in spec.outputs}
+def _recorded(result: Measured) -> store.RecordedCase:
     return store.RecordedCase(
         result.case,
         result.formulas,
         result.inputs,
-        outputs,
-        steps,
+        result.outputs,
+        result.steps,
         result.noise,
         result.bands,
         result.projections,

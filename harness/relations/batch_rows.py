@@ -16,6 +16,12 @@ def relation(context: Context) -> Check | str:
         return "no input has a batch"
     if alike := [tensor.name for tensor in spec.outputs if BATCH not in tensor.axes]:
         return f"output {alike[0]} has no batch"
+    own = {axis for tensor in spec.inputs for axis in tensor.axes} | {*spec.lengths.values()}
+    for tensor in spec.outputs:
+        if derived := [a for a in tensor.axes if isinstance(a, str) and a not in own]:
+            return (
+                f"output {tensor.name} has an axis {derived[0]}, whose size other rows may decide"
+            )
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         case, alone = golden.case, replace(golden.case, batch=1)

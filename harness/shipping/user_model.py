@@ -102,7 +102,7 @@ def ship(
         model = (folder / user_model.MODEL).read_bytes()
         candidate = folder / "candidate"
         account = weights.stored(folder)
-        bundle.write(candidate, model, manifest, folder / user_model.WHOLE, account=account)
+        bundle.write(candidate, model, manifest, folder / user_model.STORED, account=account)
         prepared = pipeline.prepare(replace(selection, subjects=[str(candidate)]), progress)
         place = request.output
         rejected = (str(place / bundle.REJECTED), "--golden", str(place / bundle.GOLDEN))

@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
+import numpy as np
 from keras import layers
 
 
@@ -61,6 +62,15 @@ def bilstm():
 def sequential():
     keras.utils.set_random_seed(1)
     return keras.Sequential([keras.Input((None, 4), name="x"), layers.GRU(5), layers.Dense(3)])
+
+
+def normalised(adapted=True):
+    """Frames whose mean and deviation a layer has seen; or has not, which is not far from it."""
+    layer = layers.Normalization()
+    layer.adapt(np.random.default_rng(0).normal(1e-3, 1, (4000, 4)).astype(np.float32))
+    if not adapted:
+        layer = layers.Normalization(mean=0.0, variance=1.0)
+    return on_frames(layer, layers.GRU(5, return_sequences=True))
 
 
 def custom():

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -48,7 +49,7 @@ def export(
             for layer, size in zip(stateful, sizes, strict=True)
         }
         arguments, named = bind_inputs(model, inputs, tensors[: len(inputs)])
-        with native_layers(carried), warnings.catch_warnings(action="ignore"):
+        with native_layers(carried), _constants(layers), warnings.catch_warnings(action="ignore"):
             result = model(*arguments, **named, training=False)
         states = [state for layer in stateful for state in carried[id(layer)]]
         return [tf.identity(output) for output in (*flat_outputs(result, outputs), *states)]
@@ -72,6 +73,27 @@ def export(
         "tf2onnx": tf2onnx.__version__,
     }
     return finish(graph, spec, opset, metadata)
+
+
+@contextmanager
+def _constants(layers: Iterable[Any]) -> Iterator[None]:
+    """Let tensors that layers hold in attributes, such as an adapted mean, be constants.
+
+    A function that captures one would have it as an input.
+    """
+    held = [
+        (layer, name, value)
+        for layer in layers
+        for name, value in vars(layer).items()
+        if isinstance(value, tf.Tensor) and hasattr(value, "numpy")
+    ]
+    try:
+        for layer, name, value in held:
+            setattr(layer, name, tf.constant(value.numpy()))
+        yield
+    finally:
+        for layer, name, value in held:
+            setattr(layer, name, value)
 
 
 def _check(model: keras.Model, layers: Iterable[Any]) -> None:

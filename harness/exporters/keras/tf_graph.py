@@ -81,7 +81,8 @@ def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProt
 
     ExportError names the first TensorFlow op that has no ONNX equivalent.
     """
-    operations = function.get_concrete_function(*signature).graph.get_operations()
+    graph = function.get_concrete_function(*signature).graph
+    operations = graph.get_operations()
     for kind, reason in _REFUSED.items():
         for operation in operations:
             if operation.type.removeprefix("Stateless").startswith(kind):
@@ -92,7 +93,17 @@ def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProt
         )
     if errors:
         raise ExportError(f"no exact ONNX equivalent: {errors[0].splitlines()[0]}")
+    _fill(model.graph, graph.captures)
     return model
+
+
+def _fill(graph: onnx.GraphProto, captures: Sequence[tuple[Any, Any]]) -> None:
+    """Make the tensors that a function captured by value constants; tf2onnx makes them inputs."""
+    values = {inner.name: outer for outer, inner in captures if outer.dtype != tf.resource}
+    for given in [value for value in graph.input if value.name in values]:
+        array = np.asarray(values[given.name])
+        graph.initializer.append(onnx.numpy_helper.from_array(array, given.name))
+        graph.input.remove(given)
 
 
 def _onnx_node(ctx: Any, stand_in: Any, name: str, args: Any) -> None:

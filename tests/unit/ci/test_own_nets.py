@@ -32,6 +32,14 @@ def test_a_right_export_passes_and_a_wrong_declaration_is_told(tmp_path):
     assert "expected 'time'" in rows["torch-dynamo"]["reason"]
 
 
+def test_what_a_keras_layer_holds_as_a_tensor_is_no_input(tmp_path):
+    pytest.importorskip("tensorflow")
+    (net,) = (net for net in NETS if net.id == "keras/adapted")
+    (outcome,) = honest.outcomes(net, "native", ["ort-cpu"], ("1,5",), tmp_path / "bundle")
+    assert outcome.word == "pass"
+    assert outcome.ratio < 1
+
+
 def test_a_graph_of_other_weights_departs_from_the_golden(tmp_path):
     (net,) = (net for net in NETS if net.id == "torch/running_sum")
     (outcome,) = honest.outcomes(net, "native", ["ort-cpu"], ("1,4",), tmp_path / "bundle")

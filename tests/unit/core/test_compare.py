@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from harness.core import bands
 from harness.core.compare import compare, structure
+from harness.core.projection import Projection, projected
 from harness.core.schema import Case, GoldenCase, ModelSpec, TensorSpec
 from harness.core.tolerance import Row, one_ulp
 
@@ -87,6 +88,24 @@ def test_padded_steps_that_mean_nothing_are_not_compared(axes, steps):
     assert judged(spec, {(1, 0): 99})
     assert judged(spec, {(0, 3): np.nan})
     assert judged(replace(spec, valid_only=False), {})
+
+
+def test_what_the_expected_output_may_be_off_is_allowed_for_in_a_projection_too():
+    expected = np.random.default_rng(0).uniform(-1, 1, (2, 9, 2))
+    sums = projected(SPEC.outputs[0], expected, 1e9)
+    steps = np.array([0, 8])
+    row = Row(1e-12, "exact", full_precision=True)
+    held = golden(expected[:, steps], steps=steps, length=9)
+    held = replace(held, projections={"y": Projection(sums, 1e9, 0.0)})
+
+    def reason(error, off=0.0):
+        case = replace(held, expected_error={"y": off} if off else {})
+        return compare(SPEC, case, [("y", expected + error)], row)[0].reason
+
+    assert not reason(0)
+    assert "projection" in reason(1e-9 * (np.arange(9) == 4)[None, :, None])
+    assert not reason(1e-9, off=1e-9)
+    assert reason(1e-7, off=1e-9)
 
 
 def test_infinity_and_nan_in_the_same_places_conform():

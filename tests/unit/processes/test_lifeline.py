@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,25 @@ while True:
 def test_no_mark_is_the_beginning_of_another():
     marks = [lifeline.new_mark() for _ in range(120)]
     assert not [(a, b) for a in marks for b in marks if a != b and b.startswith(a)]
+
+
+def test_threads_that_start_children_at_once_have_one_sweeper(monkeypatch):
+    made, both = [], threading.Barrier(2)
+
+    def slowly(owner):
+        made.append(owner)
+        time.sleep(0.05)
+        return lifeline.Lifeline()
+
+    def mark():
+        both.wait()
+        lifeline.new_mark()
+
+    monkeypatch.setattr(lifeline, "_sweeper", None)
+    monkeypatch.setattr(lifeline, "_swept", slowly)
+    threads = [threading.Thread(target=mark) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1

@@ -8,7 +8,7 @@ from harness import runtimes
 from harness.core.schema import ModelSpec, TensorSpec
 from harness.recording import decisions
 from harness.recording.cases import BATCHES, LENGTHS, plan
-from harness.recording.runs import Measured
+from harness.recording.measured import Measured
 from harness.recording.values import Values
 from harness.runtimes import decisions as counted
 

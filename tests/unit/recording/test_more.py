@@ -9,8 +9,8 @@ import pytest
 from harness.core.schema import Case, ModelSpec, TensorSpec
 from harness.recording import more
 from harness.recording.cases import BATCHES, LENGTHS
+from harness.recording.measured import Measured
 from harness.recording.more import More
-from harness.recording.runs import Measured
 from harness.recording.values import Values, coverage
 
 TOKENS = TensorSpec("tokens", "int64", ("batch", "time"), 0, 9000)

@@ -72,6 +72,29 @@ def test_places_where_two_paths_differ_are_no_promise(changes, never_empty, vali
     assert (padded[0].outputs["y"][~valid] == 0).all() == valid_only
 
 
+def test_rows_that_rounding_decides_are_no_promise():
+    """Scores of an empty row, to which -1e9 is added, are all alike in float32 alone."""
+
+    class Scores(Net):
+        def run(self, inputs, wide):
+            tokens = inputs["tokens"]
+            scores = np.arange(tokens.shape[1]) / 2 + np.where(tokens == 9, -1e9, 0)
+            scores = scores if wide else scores.astype(np.float32)
+            weights = np.exp(scores - scores.max(1, keepdims=True))
+            weights /= weights.sum(1, keepdims=True)
+            places = weights @ np.arange(tokens.shape[1]) / 7
+            return [("y", places if wide else places.astype(np.float32))]
+
+    model, spec, plan = net(lambda tokens: {"y": tokens.sum(1) / 7}, TOKENS)
+    assert promises.of(model, spec, plan).excluded == ()
+    drawn = [case for case in plan if case.raggedness is Raggedness.EMPTY]
+    assert drawn
+    found = promises.of(Scores(None), spec, plan)
+    assert found.excluded == (Raggedness.EMPTY,)
+    assert found.spec.never_empty
+    assert found.lines == [f"rows without a valid step: {promises.ROUNDING}"]
+
+
 def test_a_kind_of_padding_with_two_answers_at_valid_steps_is_left_out():
     def counted(tokens, off=0.0):
         return {"y": np.where(tokens == 9, 0, tokens + off * (tokens[:, :1] == 9))}

@@ -85,6 +85,26 @@ def test_the_padding_that_a_model_claims_is_tried_and_no_other(tmp_path, like, c
     assert all(note.startswith(told) for note in notes)
 
 
+@pytest.mark.parametrize("unchanged", [None, (Raggedness.RIGHT,), ()])
+def test_what_rests_on_the_padding_at_a_padded_step_alone_is_no_poison(tmp_path, unchanged):
+    """The steps of this graph are those of the table, padded ones, too; its mean is of them all."""
+    path = padded_mean.record(tmp_path, "zero", every_step=True)
+    stored, session, notes = store.read(tmp_path / "golden"), CPU.prepare(str(path)), []
+    stored = replace(stored, spec=replace(stored.spec, unchanged=unchanged))
+    results = list(
+        judge.judge("poison", stored, stored.cases, path, CPU.row, CPU, session, notes.append)
+    )
+    failing = {o.name for result in results for o in result.outputs if o.reason}
+    kinds = {result.case.raggedness.value for result in results}
+    expected = {
+        None: ({"mean", "y"}, {"right", "left", "gapped", "empty"}),
+        (Raggedness.RIGHT,): ({"mean"}, {"right"}),
+        (): (set(), set()),
+    }
+    assert (failing, kinds) == expected[unchanged]
+    assert len(notes) == (unchanged == ())
+
+
 def test_inputs_beside_the_padded_one_keep_to_their_range():
     """A tag has no 0; where the tokens are padded with 49, tags go on as they were."""
     tags = TensorSpec("tags", "int64", padded_mean.STEPS, 1, 4)

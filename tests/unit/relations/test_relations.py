@@ -1,5 +1,6 @@
 """Every relation holds of a right model, and each one is broken by a fault of its own."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,6 +126,21 @@ def test_a_model_without_padding_or_state_or_recurrence_has_few_relations(tmp_pa
         if list(judge.judge(name, stored, stored.cases, tmp_path / "model.onnx", ROW, CPU, session))
     }
     assert applying == {"batch-rows", "fresh-session", "run-twice"}
+
+
+def test_rows_decide_over_an_axis_that_only_outputs_have(tmp_path):
+    """An output as long as the longest row is shorter where a row is alone."""
+    doubler.record(tmp_path / "golden")
+    stored = store.read(tmp_path / "golden")
+    y = replace(stored.spec.outputs[0], axes=("batch", "y_steps", 3))
+    spec, notes = replace(stored.spec, outputs=(y,)), []
+    stored = replace(stored, spec=spec)
+    onnx.save(doubler.graph(), tmp_path / "model.onnx")
+    path = tmp_path / "model.onnx"
+    session = CPU.prepare(str(path))
+    judging = judge.judge("batch-rows", stored, stored.cases, path, ROW, CPU, session, notes.append)
+    assert not list(judging)
+    assert notes == ["output y has an axis y_steps, whose size other rows may decide"]
 
 
 def test_two_runs_may_differ_by_twice_the_tolerance_of_one(judged):

@@ -23,6 +23,7 @@ def test_a_whole_line():
     [
         ("x:float32[batch,time,40]", InputDescription("x", "float32", ("batch", "time", 40))),
         ("x: in -3..3.5, normal", InputDescription("x", low=-3.0, high=3.5, normal=True)),
+        ("x: float32, may be nan", InputDescription("x", "float32", nan=True)),
         ("x: [batch, ?]", InputDescription("x", axes=("batch", None))),
         ("x: float32", InputDescription("x", "float32")),
         ("x: padding -1e3", InputDescription("x", padding=-1000.0)),
@@ -58,6 +59,7 @@ def test_parts_may_be_left_out(text, expected):
         ("x: float32[batch, t], paddin 0", "'paddin 0' is not understood; expected: in LOW..HIGH"),
         ("x: float32[batch, t] in 0-3", "is not understood"),
         ("x: float32[batch, t], never", "lengths of AXIS, right, never empty, valid steps only"),
+        ("x: int64[batch, t] in 0..3, may be nan", "'x' is int64, which has no NaN"),
     ],
 )
 def test_what_is_not_understood_is_quoted(text, message):
