@@ -91,6 +91,13 @@ def test_a_forged_account_lets_no_weight_pass_that_is_elsewhere(told):
         told.check(fewer)
 
 
+def test_gates_in_an_order_of_their_own_are_found_again():
+    weights = torch_weights("LSTM")
+    model = recurrent("LSTM", stacked("LSTM", weights, order=[3, 0, 1, 2]))
+    hashes = {name: sha256(value) for name, value in weights.items()}
+    verify.check(account(weights, model), model, hashes)
+
+
 def test_a_constant_that_was_computed_stays_as_it_was():
     norm, weight = batch_norm(6), drawn(6, 4)
     scale = norm["n.weight"] / np.sqrt(norm["n.running_var"].astype(np.float64) + 1e-5)
