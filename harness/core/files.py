@@ -34,16 +34,19 @@ def check_writable(folder: Path) -> None:
 def check_folder(folder: Path) -> None:
     """Raise UsageError where no file can be put in ``folder``, which may have to be made first.
 
-    Nothing is left behind.
+    Nothing is left behind, and nothing is written beside the folder.
     """
-    if not os.path.lexists(folder):
-        check_writable(folder)
-        return
+    absent = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with temporary_beside(folder / "new") as part:
             part.touch()
     except OSError as error:
         raise UsageError(f"{folder} cannot be written to: {error.strerror}") from None
+    finally:
+        for place in absent:
+            with suppress(OSError):
+                place.rmdir()
 
 
 @contextmanager
