@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.operator_errors import Errors
+from harness.core.operator_errors import SUMS, Errors, OfLargest
 from harness.core.schema import Array
 
 
@@ -17,8 +17,8 @@ class Row:
 
     ``k`` multiplies the larger of the noise floor and one float32 ulp of the output's scale; for a
     runtime in ``full_precision``, the scale alone. ``name`` is the runtime's, filled in where it
-    is loaded. ``operators`` are its operators' own errors (``core.operator_errors``),
-    ``at_outputs`` those of the operators that give a graph's outputs.
+    is loaded. ``operators`` and ``of_largest`` are its operators' own errors
+    (``core.operator_errors``), ``at_outputs`` those of the operators that give a graph's outputs.
     """
 
     k: float
@@ -26,6 +26,7 @@ class Row:
     full_precision: bool = False
     name: str = ""
     operators: Errors = field(default_factory=dict)
+    of_largest: OfLargest = field(default_factory=lambda: SUMS)
     at_outputs: Errors = field(default_factory=dict)
 
     def evidence(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ as it is, and with the results of such operators moved by their known errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.operator_errors import Errors
+from harness.core.operator_errors import Errors, OfLargest
 from harness.core.schema import Array, Arrays
+from harness.core.tolerance import Row
 from harness.graphs import walk
 from harness.graphs.recurrent import RECURRENT
 
-SUMS = ("CumSum",)
-"""Operators that runtimes sum one after the other in float32, and frameworks need not."""
 SAME_VALUES = {
     *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather"),
     *("GatherND", "GatherElements", "Concat", "Split", "Where", "Expand", "Pad", "Tile", "Cast"),
@@ -35,15 +34,17 @@ class Disturbance:
     """Moves the results of operators by their errors, in directions that ``sign`` gives."""
 
     errors: Errors
+    of_largest: OfLargest
     sign: Sign
 
     def of(self, op_type: str, value: Any) -> Any:
         if getattr(value, "dtype", None) != np.float64 or not value.size:
             return value
         error = self.errors.get(op_type, 0.0)
-        if op_type in SUMS:
-            finite = np.abs(value[np.isfinite(value)])
-            error = 2.0**-24 * max(value.shape, default=1) ** 0.5 * finite.max(initial=0.0)
+        if op_type in self.of_largest:
+            factor, power = self.of_largest[op_type]
+            largest = np.abs(value[np.isfinite(value)]).max(initial=0.0)
+            error = factor * max(value.shape, default=1) ** power * 2.0**-24 * largest
         return value + error * self.sign(value.shape) if error else value
 
 
@@ -92,7 +93,7 @@ def _recurrent(op_type: str, errors: Errors) -> float:
     return sum(errors.get(name, 0.0) for name in dict.fromkeys(RECURRENT[op_type].activations))
 
 
-def moved(session: Any, errors: Errors, inputs: Arrays) -> tuple[Arrays, Arrays]:
+def moved(session: Any, row: Row, inputs: Arrays) -> tuple[Arrays, Arrays]:
     """Return the outputs of an oracle's session, and how far operators' errors move each value.
 
     The errors are all up, all down, and twice of random sign. A value is moved as far as the one
@@ -104,7 +105,7 @@ def moved(session: Any, errors: Errors, inputs: Arrays) -> tuple[Arrays, Arrays]
     signs: list[Sign] = [lambda _: 1.0, lambda _: -1.0]
     signs += [lambda shape: rng.choice((-1.0, 1.0), shape)] * 2
     for sign in signs:
-        with disturbing(Disturbance(errors, sign)):
+        with disturbing(Disturbance(row.operators, row.of_largest, sign)):
             for name, value in session.run(inputs):
                 with np.errstate(invalid="ignore"):
                     distance = np.abs(np.asarray(value, np.float64) - exact[name])
@@ -117,8 +118,8 @@ def _along(bound: Array) -> Array:
     return np.broadcast_to(bound.max(axes, keepdims=True), bound.shape) if bound.ndim else bound
 
 
-def has_any(model: Any, errors: Mapping[str, float]) -> list[str]:
+def has_any(model: Any, row: Row) -> list[str]:
     """Return the operators of a graph, nested graphs and functions that have errors."""
     kinds = {node.op_type for node in walk.nodes(model.graph, *model.functions)}
     inner = {name for kind in kinds & set(RECURRENT) for name in RECURRENT[kind].activations}
-    return sorted((kinds | inner) & (set(errors) | set(SUMS)))
+    return sorted((kinds | inner) & (set(row.operators) | set(row.of_largest)))

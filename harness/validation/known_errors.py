@@ -58,7 +58,7 @@ class KnownErrors:
         if self._given_up or not beyond or not self._operators:
             return None
         try:
-            exact, error = operator_errors.moved(self._session, self.row.operators, golden.inputs)
+            exact, error = operator_errors.moved(self._session, self.row, golden.inputs)
         except StageError:
             self._given_up = True
             return None
@@ -86,7 +86,10 @@ class KnownErrors:
             "runtime_error": {
                 "cases": len(self.explained),
                 "ratio_without": max(self.explained),
-                "operators": {n: "float32 sums" if e is None else e for n, e in known.items()},
+                "operators": {
+                    n: "of the largest value, by the length" if e is None else e
+                    for n, e in known.items()
+                },
                 "row": self.row.name,
             }
         }
@@ -99,7 +102,7 @@ class KnownErrors:
     def _operators(self) -> list[str]:
         if self.job.model is None or self.row.full_precision:
             return []
-        return operator_errors.has_any(self._model, self.row.operators)
+        return operator_errors.has_any(self._model, self.row)
 
     @cached_property
     def _session(self) -> Any:
