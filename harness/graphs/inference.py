@@ -26,6 +26,7 @@ Dims = tuple[Dim, ...]
 """A size, a symbol, or None where nothing is known."""
 
 SMALL = 64
+WEIGHT_BYTES = 1 << 12
 DEPTH = 64
 _PASSING = ("Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape")
 
@@ -163,7 +164,7 @@ def gather(model: ModelProto, example: Mapping[str, int], path: Path | None = No
     except Exception as error:  # C++ raises what it likes for a graph that lies
         typed, refused = bare(model), _message(error)
         with suppress(Exception):
-            typed = onnx.shape_inference.infer_shapes(typed, data_prop=True)
+            typed = infer(typed, data_prop=True)
     scopes = tuple(_scopes(typed.graph, "", Scope(typed.graph)))
     return Facts(model, dict(example), path, scopes, refused)
 
@@ -173,7 +174,30 @@ def inferred(model: ModelProto) -> ModelProto:
 
     Raises as onnx does where a node contradicts itself or the declared types.
     """
-    return onnx.shape_inference.infer_shapes(bare(model), strict_mode=True, data_prop=True)
+    return infer(bare(model), strict_mode=True, data_prop=True)
+
+
+def infer(model: ModelProto, **options: bool) -> ModelProto:
+    """Return what onnx infers of a model, without handing it the values of large weights.
+
+    No shape follows from float32s, and onnx copies them several times. The model is left as it is.
+    """
+    light, weights = ModelProto(), {}
+    floats = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT]
+    taken = [tensor for tensor in floats if len(tensor.raw_data) > WEIGHT_BYTES]
+    for tensor in taken:
+        weights[tensor.name] = tensor.raw_data
+        tensor.ClearField("raw_data")
+    try:
+        light.CopyFrom(model)
+    finally:
+        for tensor in taken:
+            tensor.raw_data = weights[tensor.name]
+    typed = onnx.shape_inference.infer_shapes(light, **options)
+    for tensor in typed.graph.initializer:
+        if tensor.name in weights:
+            tensor.raw_data = weights[tensor.name]
+    return typed
 
 
 def bare(model: ModelProto) -> ModelProto:

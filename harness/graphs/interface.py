@@ -15,7 +15,7 @@ from harness.core.errors import CheckError, UsageError, clipped, one_line
 from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Axis, ModelSpec, TensorSpec
 from harness.graphs import walk
-from harness.graphs.inference import dims_of
+from harness.graphs.inference import dims_of, infer
 
 
 def name_axes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
@@ -57,8 +57,8 @@ def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, i
     _check_values("input", walk.inputs(model.graph), spec.inputs, example_sizes)
     _check_values("output", model.graph.output, spec.outputs, example_sizes)
     try:
-        onnx.checker.check_model(model, full_check=True)
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model)
+        infer(model, check_type=True, strict_mode=True, data_prop=True)
     except (
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
