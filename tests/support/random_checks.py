@@ -120,7 +120,7 @@ def _check_relations(
     )
     for name in RELATIONS[1:] if longest else RELATIONS:
         check = resolve(REGISTERED[name])(context)
-        for case in cases if check else ():
+        for case in cases if callable(check) else ():
             for pair in check(case):
                 how = f"by {name} {pair.how}, at {case.case}"
                 two = [[way[t.name] for t in spec.outputs] for way in (pair.actual, pair.expected)]
