@@ -186,11 +186,12 @@ class TorchModel:
 
     def move(self, change: Callable[[Arrays], Arrays]) -> None:
         """Set the float32 parameters to ``change(initial ones)``; those in float64 stay."""
-        moved = change({n: v for n, v in self.parameters().items() if v.dtype == np.float32})
         with torch.no_grad():
             for name, value in _tensors(self._module):
-                if name in moved:
-                    value.copy_(torch.from_numpy(np.asarray(moved[name])))
+                start = self._start[name].numpy()
+                if start.dtype == np.float32:
+                    moved = change({name: start})[name]  # one at a time takes little memory
+                    value.copy_(torch.from_numpy(np.asarray(moved)))
 
     def _widened(self) -> Any:
         if self._wide is None:

@@ -129,11 +129,11 @@ def jittered(values: Arrays, draw: int) -> Arrays:
     """
     if draw == 0:
         return values
-    rng = np.random.default_rng(draw)
-    return {name: _jittered(value, rng) for name, value in values.items()}
+    return {name: _jittered(value, name, draw) for name, value in values.items()}
 
 
-def _jittered(value: Array, rng: np.random.Generator) -> Array:
+def _jittered(value: Array, name: str, draw: int) -> Array:
+    rng = np.random.default_rng([draw, *name.encode()])
     moves = rng.integers(-1, 2, value.shape, np.int8)
     with np.errstate(invalid="ignore"):
         moved = value + moves * np.spacing(np.abs(value))

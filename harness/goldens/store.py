@@ -254,10 +254,12 @@ def write(
     parameters: Arrays | Path,
     cases: list[RecordedCase],
     about: Mapping[str, Any],
+    keep_weights: bool = True,
 ) -> None:
     """Replace the golden in ``folder`` at once.
 
-    ``parameters`` are the weights, or the folder of the golden that holds them.
+    ``parameters`` are the weights, or the folder of the golden that holds them; without
+    ``keep_weights`` their hashes alone are kept.
     """
     if isinstance(parameters, Path):
         owner = read(parameters)
@@ -279,7 +281,7 @@ def write(
         "cases": entries,
     }
     with replacing(folder) as new:
-        if not isinstance(parameters, Path):
+        if keep_weights and not isinstance(parameters, Path):
             (new / WEIGHTS).write_bytes(save(parameters))
         (new / CASES).write_bytes(save(tensors))
         (new / MANIFEST).write_text(manifests.text(manifests.signed(manifest)), "utf-8")

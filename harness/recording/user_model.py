@@ -82,7 +82,8 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         "environment": made_with(own.framework),
         "command": "python -m harness.export",
     }
-    store.write(folder / STORED, spec, parameters, [*map(_recorded, results)], origin)
+    recorded = [*map(_recorded, results)]
+    store.write(folder / STORED, spec, parameters, recorded, origin, keep_weights=False)
     about["refused"] = refused
     (folder / ABOUT).write_text(json.dumps(about))
 
