@@ -113,9 +113,18 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
 
 
 def read(evidence: Mapping[str, Any]) -> list[str]:
-    """Return how many values of each range of integers the cases hold."""
+    """Return how many values of each range of integers the cases hold.
+
+    Where that is a sample, it is said whether the account proves the tables that it reads.
+    """
     values = evidence.get("coverage", {}).get("values", {}).items()
-    return [f"{name}: {some:,} of {every:,} values read" for name, (some, every) in values]
+    account = evidence.get("account")
+    proved = account is not None and not account.get("unproven", True)
+    rest = "every weight is proved to the bit" if proved else "nothing proves the others"
+    return [
+        f"{name}: {some:,} of {every:,} values read" + (f"; {rest}" if some < every else "")
+        for name, (some, every) in values
+    ]
 
 
 def decided(evidence: Mapping[str, Any]) -> list[str]:

@@ -108,7 +108,7 @@ def test_names_in_it_are_only_shown(text):
     manifest = {"subject": text, "exporter": text, "variant": text, "refused": [text]}
     manifest["tolerance"] = {text: row}
     card = model_card.text(stored, manifest, Report("", {}, tuple(cells)))
-    assert "3 of 5,000 values read" in card
+    assert "3 of 5,000 values read; nothing proves the others" in card
     assert "decisions of the graph: 1 of 2 both ways" in card
     lines = card.split("\n")
     assert all(line.isprintable() for line in lines)
