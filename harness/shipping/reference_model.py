@@ -12,13 +12,15 @@ from harness.core.errors import UsageError
 from harness.core.files import check_writable
 from harness.core.results import CellResult, Report
 from harness.core.schema import Progress, Stage
+from harness.core.temporary import temporary_folder
 from harness.exporting import bundle
+from harness.goldens import every_step as projections
 from harness.reports import model_card
 from harness.runtimes import RUNTIMES
 from harness.validation import pipeline, weights
 from harness.validation.job import Failed, Ready
 from harness.validation.selection import Selection
-from reference_models import catalog
+from reference_models import catalog, every_step
 
 
 def ship(
@@ -41,7 +43,7 @@ def ship(
             f"one model can be exported at a time; the selection has: {', '.join(models)}"
         )
     required = selectors.exact(selection.runtimes, RUNTIMES)
-    prepared = pipeline.prepare(replace(selection, require=required), progress)
+    prepared = pipeline.prepare(replace(selection, require=required, every_step=True), progress)
     exports = {bundle.folder(selection.artifacts, job.cell) for job in prepared.jobs}
     if len(exports) != 1:
         names = sorted(str(path.relative_to(selection.artifacts)) for path in exports)
@@ -62,7 +64,12 @@ def ship(
     text = model_card.text(job.golden, about, report)
     account = weights.account(job.model, job)
     stated = None if account is None else account.json()
-    bundle.write(folder, job.model.read_bytes(), about, job.golden.folder, text, stated)
+    with temporary_folder() as temporary:
+        golden = job.golden.folder
+        if complete := every_step.of(job.golden):
+            golden = temporary / bundle.GOLDEN
+            projections.write(job.golden, complete, golden)
+        bundle.write(folder, job.model.read_bytes(), about, golden, text, stated)
     return report, True
 
 
