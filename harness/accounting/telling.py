@@ -41,7 +41,8 @@ def vague(constant: Constant) -> bool:
         return False
     if array.size > 1 or array.dtype.kind != "f":
         return array.size > 1
-    return bool(np.asarray(f"{float(array):.4g}").astype(array.dtype) != array)
+    with np.errstate(over="ignore"):
+        return bool(np.asarray(f"{float(array):.4g}").astype(array.dtype) != array)
 
 
 def elsewhere(value: Array) -> Array:

@@ -24,6 +24,7 @@ from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
 from harness.validation import cases as judging
 from harness.validation import engine
 from harness.validation.job import Ready
+from harness.validation.known_errors import KnownErrors
 
 
 class Verdict(StrEnum):
@@ -78,7 +79,8 @@ class Court:
     def honest(self) -> list[CaseResult]:
         """Judge the unchanged model at every case."""
         session = engine.prepare(self.path, self.job)
-        return [judging.judge_case(self.job, c, session, self._store) for c in self.cases]
+        known = KnownErrors(self.job)
+        return [judging.judge_case(self.job, c, session, self._store, known) for c in self.cases]
 
     def try_all(
         self,
@@ -138,8 +140,9 @@ class Court:
             session = wrap(engine.prepare(path, self.job))
         except StageError as error:
             return replace(trial, verdict=Verdict.CAUGHT, stage=error.stage, reason=str(error))
+        known = KnownErrors(replace(self.job, model=path))
         for case in [*self.cases, replace(self.cases[0], repeat=True)]:
-            result = judging.judge_case(self.job, case, session, self._store)
+            result = judging.judge_case(self.job, case, session, self._store, known)
             if result.status is not Status.PASS:
                 return _caught(trial, result)
         if mutant.certain:

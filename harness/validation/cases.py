@@ -34,11 +34,15 @@ def golden_case(job: Ready, case: Case, store: dict[str, GoldenCase]) -> GoldenC
 
 
 def judge_case(
-    job: Ready, case: Case, session: Session, store: dict[str, GoldenCase]
+    job: Ready,
+    case: Case,
+    session: Session,
+    store: dict[str, GoldenCase],
+    known: KnownErrors | None = None,
 ) -> CaseResult:
-    """Run one case on a session and compare its outputs."""
+    """Run one case on a session and compare its outputs; ``known`` are the runtime's own errors."""
     golden = golden_case(job, case, store)
-    return _compared(job, golden, _run(case, session, _copies(golden.inputs)), None)
+    return _compared(job, golden, _run(case, session, _copies(golden.inputs)), known)
 
 
 class Beside(ThreadPoolExecutor):
