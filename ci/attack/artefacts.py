@@ -18,7 +18,7 @@ import onnx
 import sources
 from kinds import file_hash
 from onnx import TensorProto, numpy_helper
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 Change = Callable[[Path], None]
 
@@ -48,11 +48,13 @@ class Row:
 def golden(change: Callable[[Any, dict[str, Any]], Any], place: str = "bundle/golden") -> Change:
     """Return what changes a golden's manifest and tensors and states every hash anew."""
     from harness.goldens import manifest as manifests
+    from harness.goldens.tensor_files import present, read_tensors
 
     def make(tree: Path) -> None:
         folder = tree / place
         manifest = json.loads((folder / "manifest.json").read_text())
-        tensors = load_file(folder / "cases.safetensors")
+        file = folder / "cases.safetensors"
+        stored, tensors = present(file), read_tensors(file, folder)
         ids = {id(entry): manifests.case_of(entry).id for entry in manifest["cases"]}
         change(manifest, tensors)
         for entry in manifest["cases"]:
@@ -63,7 +65,8 @@ def golden(change: Callable[[Any, dict[str, Any]], Any], place: str = "bundle/go
                     tensors[here + key.removeprefix(case)] = tensors.pop(key)
                 _stated(manifest, entry, tensors)
         manifest["stored"] = sorted(tensors)
-        save_file(tensors, folder / "cases.safetensors")
+        stored.unlink()
+        save_file(tensors, file)
         text = json.dumps(manifests.signed(manifest)).replace(
             f'"{DEEP}"', "[" * 10**5 + "]" * 10**5
         )
@@ -242,7 +245,7 @@ def no_rows(tree: Path) -> None:
 
 def weights_elsewhere(tree: Path) -> None:
     """Let the golden's parameters be in a file outside of the bundle."""
-    shutil.copyfile(sources.GOLDEN / "weights.safetensors", tree.parent / "secret.safetensors")
+    shutil.copyfile(sources.GOLDEN / "weights.packed", tree.parent / "secret.safetensors")
     golden(lambda m, _: m["weights"].update(file="../../../secret.safetensors"))(tree)
 
 

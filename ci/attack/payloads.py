@@ -139,9 +139,7 @@ def evil_package(tree: Path) -> None:
         artefacts.golden(
             lambda m, _: (m.update(package="evil"), m["spec"].update(package="evil")), place
         )(tree)
-    shutil.copyfile(
-        sources.GOLDEN / "weights.safetensors", tree / "bundle/golden/weights.safetensors"
-    )
+    shutil.copyfile(sources.GOLDEN / "weights.packed", tree / "bundle/golden/weights.packed")
     code("evil.py")(tree)
 
 

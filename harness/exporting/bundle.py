@@ -23,6 +23,7 @@ from harness.core.results import Cell
 from harness.core.schema import Stage
 from harness.exporters import DEFAULT_OPSET
 from harness.goldens import store
+from harness.goldens.tensor_files import read_tensors, write_tensors
 from harness.graphs.external_data import check_own_data
 from harness.typed_json import typed
 
@@ -234,5 +235,5 @@ def sha256(path: Path) -> str:
 
 def _copy_golden(source: Path, target: Path) -> None:
     target.mkdir()
-    for name in GOLDEN_NAMES:
-        (target / name).write_bytes((source / name).read_bytes())
+    (target / store.MANIFEST).write_bytes((source / store.MANIFEST).read_bytes())
+    write_tensors(target / store.CASES, read_tensors(source / store.CASES, source))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from harness.core.files import replacing
 from harness.core.projection import projected
@@ -16,6 +15,7 @@ from harness.goldens import manifest as manifests
 from harness.goldens.manifest import case_of, key, sha256
 from harness.goldens.noise_floor import drowns
 from harness.goldens.store import CASES, MANIFEST, Golden
+from harness.goldens.tensor_files import write_tensors
 
 
 def write(golden: Golden, complete: Callable[[GoldenCase], GoldenCase], folder: Path) -> None:
@@ -28,7 +28,7 @@ def write(golden: Golden, complete: Callable[[GoldenCase], GoldenCase], folder: 
     entries = [_projected(golden, entry, complete, tensors) for entry in golden.manifest["cases"]]
     manifest = {**golden.manifest, "cases": entries, "stored": sorted(tensors)}
     with replacing(folder) as new:
-        (new / CASES).write_bytes(save(tensors))
+        write_tensors(new / CASES, tensors)
         (new / MANIFEST).write_text(manifests.text(manifests.signed(manifest)), "utf-8")
 
 

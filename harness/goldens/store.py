@@ -3,7 +3,8 @@
 A golden is three files. ``weights.safetensors`` holds the trained parameters (or the manifest
 points to the golden that has them), ``cases.safetensors`` the oracle's float64 outputs and the
 small inputs, ``manifest.json`` everything else: the specification, the cases with their formulas, a
-SHA-256 of every tensor and of itself, and where it all came from.
+SHA-256 of every tensor and of itself, and where it all came from. Either of the first two may lie
+there packed, as ``weights.packed`` or ``cases.packed`` (``tensor_files``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from harness.core.bands import Bands
 from harness.core.errors import GoldenError, UsageError
@@ -29,7 +29,8 @@ from harness.goldens.form import WEIGHTS, GoldenManifest, shared_weights
 from harness.goldens.formulas import Formula, evaluate
 from harness.goldens.manifest import case_of, key, sha256
 from harness.goldens.noise_floor import Usual
-from harness.goldens.verify import check_names, check_noise, check_tensors, read_tensors, same
+from harness.goldens.tensor_files import present, read_tensors, write_tensors
+from harness.goldens.verify import check_names, check_noise, check_tensors, same
 
 MANIFEST, CASES = "manifest.json", "cases.safetensors"
 INLINE_BYTES = 128
@@ -80,7 +81,7 @@ class Golden:
     def has_weights(self) -> bool:
         """Whether the trained parameters are here; a bundle's golden has none."""
         path = self._weights()
-        return path is not None and path.is_file()
+        return path is not None and present(path).is_file()
 
     def parameters(self) -> Arrays:
         """Return the trained parameters; GoldenError where one is missing or altered."""
@@ -226,16 +227,16 @@ def assembled(
 
 
 def copy(source: Golden, folder: Path) -> None:
-    """Replace ``folder`` by a copy of a golden and of the weights in its folder."""
-    weights = source.folder / WEIGHTS
+    """Replace ``folder`` by a copy of a golden and, as they are stored, its folder's weights."""
+    weights = present(source.folder / WEIGHTS)
     data = None
     if weights.is_file():
         check_inside(weights, source.folder)
         data = read_bytes(weights, TENSOR_BYTES)
     with replacing(folder) as new:
         if data is not None:
-            (new / WEIGHTS).write_bytes(data)
-        (new / CASES).write_bytes(save(dict(source.tensors)))
+            (new / weights.name).write_bytes(data)
+        write_tensors(new / CASES, dict(source.tensors))
         (new / MANIFEST).write_text(manifests.text(source.manifest), "utf-8")
 
 
@@ -255,8 +256,9 @@ def write(
     cases: list[RecordedCase],
     about: Mapping[str, Any],
     keep_weights: bool = True,
+    pack: bool = False,
 ) -> None:
-    """Replace the golden in ``folder`` at once.
+    """Replace the golden in ``folder`` at once; with ``pack``, its tensors are packed.
 
     ``parameters`` are the weights, or the folder of the golden that holds them; without
     ``keep_weights`` their hashes alone are kept.
@@ -282,8 +284,8 @@ def write(
     }
     with replacing(folder) as new:
         if keep_weights and not isinstance(parameters, Path):
-            (new / WEIGHTS).write_bytes(save(parameters))
-        (new / CASES).write_bytes(save(tensors))
+            write_tensors(new / WEIGHTS, parameters, pack)
+        write_tensors(new / CASES, tensors, pack)
         (new / MANIFEST).write_text(manifests.text(manifests.signed(manifest)), "utf-8")
 
 

@@ -6,31 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from harness.core.bands import drowned
-from harness.core.errors import GoldenError, UsageError, one_line
-from harness.core.reading import TENSOR_BYTES, check_file, check_inside
+from harness.core.errors import GoldenError
 from harness.core.schema import BATCH, Array, Arrays, TensorSpec
 from harness.goldens.form import Entry, GoldenManifest
 from harness.goldens.manifest import hashes, key, sha256
 from harness.goldens.noise_floor import Usual, drowns
-
-
-def read_tensors(path: Path, folder: Path) -> Arrays:
-    """Return the tensors of a safetensors file in ``folder``; GoldenError where there are none."""
-    if not path.exists():
-        raise GoldenError(f"{path} is missing")
-    try:
-        check_inside(path, folder)
-        check_file(path, TENSOR_BYTES)
-        tensors: Arrays = load_file(path)
-    except UsageError as error:
-        raise GoldenError(str(error)) from None
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise GoldenError(f"{path} is not a safetensors file: {one_line(error)}") from None
-    return tensors
 
 
 def check_names(folder: Path, stated: set[str], names: set[str], what: str) -> None:

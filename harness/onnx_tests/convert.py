@@ -28,6 +28,7 @@ from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.goldens.form import WEIGHTS
 from harness.goldens.store import Golden
+from harness.goldens.tensor_files import present
 from harness.graphs import interface, walk
 from harness.graphs.external_data import tensors
 from harness.onnx_tests import layout
@@ -260,10 +261,10 @@ def _write_beside(convertible: Convertible, manifest: Any, folder: Path) -> None
     """Write what ONNX's layout has no place for."""
     (folder / GOLDEN).mkdir(parents=True)
     (folder / GOLDEN / store.MANIFEST).write_text(manifests.text(manifest), "utf-8")
-    weights = convertible.golden.folder / WEIGHTS
+    weights = present(convertible.golden.folder / WEIGHTS)
     if weights.is_file():
         data = read_inside(weights, weights.parent, TENSOR_BYTES)
-        (folder / GOLDEN / WEIGHTS).write_bytes(data)
+        (folder / GOLDEN / weights.name).write_bytes(data)
     if convertible.others:
         (folder / BUNDLE).mkdir()
     for path in convertible.others:

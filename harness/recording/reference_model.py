@@ -95,7 +95,7 @@ def record(
         "command": f"python -m harness.record {spec.name} --framework {framework}",
     }
     weights = parameters if spec.weights == spec.name else owner
-    store.write(root / spec.name / framework, spec, weights, recorded, about)
+    store.write(root / spec.name / framework, spec, weights, recorded, about, pack=True)
     largest = max(max(errors.values()) for errors in noise)
     return {"score": training["score"], "float64": worst, "noise": largest}
 

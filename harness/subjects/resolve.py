@@ -15,6 +15,7 @@ from harness.core.errors import UsageError, unknown
 from harness.core.names import LONGEST
 from harness.core.reading import TEXT_BYTES, check_file, read_bytes
 from harness.goldens import store
+from harness.goldens.tensor_files import present
 from reference_models import catalog
 
 
@@ -130,7 +131,7 @@ def _folder(path: Path) -> Kind:
     """Return the kind of a folder; one that holds nothing known counts as a bundle."""
     if any(re.fullmatch(rf"{DATA_SET}\d+", entry.name) for entry in path.glob(f"{DATA_SET}*")):
         return Kind.ONNX_TESTS
-    if (path / store.CASES).is_file():
+    if present(path / store.CASES).is_file():
         return Kind.GOLDEN
     if not (path / store.MANIFEST).is_file() and any(store.goldens(path)):
         return Kind.GOLDENS

@@ -80,7 +80,7 @@ def test_every_expectation_belongs_to_a_cell():
 
 
 def weights(folder):
-    return {path: path.read_bytes() for path in folder.rglob("weights.safetensors")}
+    return {path: path.read_bytes() for path in folder.rglob("weights.*")}
 
 
 @pytest.fixture(scope="module")
