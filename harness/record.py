@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--new-cases",
         action="store_true",
-        help="do not train, and run the float32 model only for cases that the golden lacks",
+        help="do not train: add the cases that the golden lacks, and leave all others as they are,"
+        " to the bit",
     )
     parser.add_argument(
         "--check",

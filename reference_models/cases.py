@@ -5,11 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import cycle
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from harness.core.schema import BATCH, Array, Arrays, Case, ModelSpec, Raggedness, RowLengths
+from harness.core.schema import (
+    BATCH,
+    Array,
+    Arrays,
+    Case,
+    ModelSpec,
+    Raggedness,
+    RowLengths,
+    TensorSpec,
+)
 from harness.goldens.formulas import Formula, bits, evaluate
 
 LENGTHS = (
@@ -26,12 +36,38 @@ SQUARE = (2, 3, 5)
 CROWDED = ((3, 16),)
 """Batches larger than any example's, so that one that is baked in does not fit."""
 EXTRA = (*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True))
+PRODUCTION = ((2, 64), (3, 33), (6, 5), (12, 4), (21, 3), (4, 17))
+"""Lengths and batches as production feeds them: large ones, and short ones between the others."""
+FULL = (
+    (Raggedness.RIGHT, RowLengths.MIXED),
+    (Raggedness.RIGHT, RowLengths.DESCENDING),
+    (Raggedness.LEFT, RowLengths.MIXED),
+    (Raggedness.EMPTY, RowLengths.TWO),
+    (Raggedness.GAPPED, RowLengths.MIXED),
+    (Raggedness.EMPTY, RowLengths.LATE),
+)
+"""The padding of each of them: a full row stands beside padded or empty ones."""
+UNPADDED = 3
+"""How many of them a model without padding has."""
+MORE_ROWS, FEWEST_ROWS = 17, 3
+"""The rows that one of them has at least, and the others, whatever their outputs' size."""
+OUTPUT_VALUES = 1536
+"""The stored values of the outputs of such a case, at most, where it has more rows than these."""
+ENDS, RUNS = 1, 2
+"""The draws in which inputs hold the ends of their ranges, and values that repeat."""
 ALL_STEPS = 8
 KEPT_STEPS = 5
 
 
 def plan(spec: ModelSpec) -> list[Case]:
-    """Return every case of ``spec``: all lengths, several batches, every raggedness that it has."""
+    """Return every case of ``spec``: all lengths, several batches, every raggedness that it has.
+
+    Those that are like production's come last.
+    """
+    return _distinct([*_swept(spec), *_production(spec)])
+
+
+def _swept(spec: ModelSpec) -> list[Case]:
     if len(spec.axes) == 2:
         return _two_lengths(spec)
     (axis,) = spec.axes
@@ -92,11 +128,35 @@ def seed_of(text: str) -> int:
 
 def drawn(spec: ModelSpec, case: Case, seed: int) -> tuple[dict[str, Formula], Arrays]:
     """Return the formula and the value of every input of ``spec`` at ``case``."""
-    by_name = formulas(spec, case, seed)
+    by_name = {
+        name: _changed(case, tensor, formula)
+        for (name, formula), tensor in zip(
+            formulas(spec, case, seed).items(), spec.inputs, strict=True
+        )
+    }
     return by_name, {
         t.name: evaluate(by_name[t.name], t.shape(case.batch, case.lengths), t.dtype)
         for t in spec.inputs
     }
+
+
+def ends(tensor: TensorSpec) -> list[float]:
+    """Return both ends of an input's range and, of floats, 0 where it holds that."""
+    dtype = np.dtype(tensor.dtype)
+    if tensor.whole or dtype.kind in "iu":
+        return [tensor.low, tensor.high - 1]
+    low = np.asarray(tensor.low, dtype)
+    high = np.nextafter(np.asarray(tensor.high, dtype), low)
+    return [float(low), float(high)] + [0.0] * (tensor.low <= 0 < tensor.high)
+
+
+def _changed(case: Case, tensor: TensorSpec, formula: Formula) -> Formula:
+    """Return the formula with what the case's draw adds to an input that is drawn."""
+    if "low" in formula and case.draw == ENDS:
+        return {**formula, "ends": ends(tensor)}
+    if "low" in formula and case.draw == RUNS and tensor.step_axis == 1:
+        return {**formula, "runs": True}
+    return formula
 
 
 def kept_steps(steps: int, seed: int) -> Array | None:
@@ -122,6 +182,31 @@ def output_steps(spec: ModelSpec, case: Case) -> int:
 
 def _distinct(cases: Iterable[Case]) -> list[Case]:
     return list({case.id: case for case in cases}.values())
+
+
+def _production(spec: ModelSpec) -> Iterator[Case]:
+    """Yield cases of large batches and full rows, which hold uniform values, ends and runs in turn.
+
+    Rows are fewer where the stored values of the outputs are many.
+    """
+    unpadded = ((Raggedness.NONE, RowLengths.FIRST),) * UNPADDED
+    kinds = FULL if spec.ragged else unpadded
+    for number, ((length, batch), (kind, rows)) in enumerate(zip(PRODUCTION, kinds, strict=False)):
+        others = dict(zip(spec.axes, (length, length + 1), strict=False))
+        least = FEWEST_ROWS if number else MORE_ROWS
+        most = max(OUTPUT_VALUES // _stored_values(spec, Case(others, 1)), least)
+        yield Case(others, min(batch, most), kind, draw=number % 3, rows=rows)
+
+
+def _stored_values(spec: ModelSpec, case: Case) -> int:
+    """Return how many values of a case's outputs a golden holds."""
+    total = 0
+    for tensor in spec.outputs:
+        shape = [*tensor.shape(case.batch, case.lengths)]
+        if tensor.step_axis is not None and output_steps(spec, case) > ALL_STEPS:
+            shape[tensor.step_axis] = KEPT_STEPS
+        total += prod(shape)
+    return total
 
 
 def _two_lengths(spec: ModelSpec) -> list[Case]:

@@ -155,6 +155,10 @@ class Golden:
         except (ValueError, TypeError, OverflowError, ZeroDivisionError) as error:
             raise GoldenError(f"{self.folder}: the formula of {place!r}: {error}") from None
 
+    def entries(self) -> Iterator[tuple[Case, Mapping[str, Any]]]:
+        """Yield every case with its entry in the manifest."""
+        yield from self._recorded.values()
+
     def noise(self) -> dict[tuple[str, str], float]:
         """Return the float32 errors recorded, by case id and SHA-256 of the stored output."""
         return {

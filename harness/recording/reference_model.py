@@ -58,7 +58,8 @@ def record(
 
     The model is trained if it owns its weights and ``train`` is set; else its weights are those of
     its owner's golden. The noise that the previous golden has for the same outputs counts too; with
-    ``only_new``, the float32 model is not run again for those. GoldenError, with nothing written,
+    ``only_new``, its cases stay as they are, to the bit, where its weights and their inputs do, and
+    only others are run. GoldenError, with nothing written,
     where the model did not learn, disagrees with the oracle, or is so sensitive to rounding that a
     comparison would mean nothing.
     """
@@ -73,37 +74,42 @@ def record(
         seed = source.manifest["seed"]
     subject = TrainedTwin(spec, framework, parameters, adapter, twin, progress)
     drawn = [_draw(subject, case) for case in cases.plan(spec)]
-    expected, worst = _expected(subject, drawn)
-    recorded = [_recorded(subject, *pair) for pair in zip(drawn, expected, strict=True)]
-    noise, runs = _earlier_noise(root / spec.name / framework, recorded)
-    again = [n for n, earlier in enumerate(noise) if not (only_new and earlier)]
-    new = _noise(subject, [drawn[n] for n in again], [expected[n] for n in again], runs)
-    for number, errors in zip(again, new, strict=True):
-        earlier = noise[number]
-        noise[number] = {name: max(e, earlier.get(name, 0.0)) for name, e in errors.items()}
+    folder = root / spec.name / framework
+    kept, stored = _kept(subject, folder, drawn) if only_new else ({}, {})
+    run = [entry for entry in drawn if entry.case.id not in kept]
+    expected, worst = _expected(subject, run)
+    recorded = [_recorded(subject, *pair) for pair in zip(run, expected, strict=True)]
+    earlier, first = ([], 0) if only_new else _earlier_noise(folder, recorded)
+    runs = int(stored.get("float32_runs", DRAWS))
+    noise = _noise(subject, run, expected, range(first, first + runs))
+    for errors, before in zip(noise, earlier, strict=False):
+        errors |= {name: max(error, before.get(name, 0.0)) for name, error in errors.items()}
     recorded = [replace(case, noise=n) for case, n in zip(recorded, noise, strict=True)]
     for case, outputs in zip(recorded, expected, strict=True):
         _refuse_meaningless(subject, case, outputs)
+    by_id = kept | {case.case.id: case for case in recorded}
+    every = [by_id[entry.case.id] for entry in drawn]
+    worst = max(worst, stored.get("float64_relative_difference", 0.0))
     about = {
         "model": spec.name,
         "framework": framework,
         "seed": seed,
         "training": training,
         "float64_relative_difference": worst,
-        "float32_runs": DRAWS * (not only_new or not runs) + runs,
+        "float32_runs": first + runs,
         "environment": made_with(framework),
         "command": f"python -m harness.record {spec.name} --framework {framework}",
     }
     weights = parameters if spec.weights == spec.name else owner
-    store.write(root / spec.name / framework, spec, weights, recorded, about, pack=True)
-    largest = max(max(errors.values()) for errors in noise)
+    store.write(folder, spec, weights, every, about, pack=True)
+    largest = max(max(case.noise.values()) for case in every)
     return {"score": training["score"], "float64": worst, "noise": largest}
 
 
 def measured(subject: TrainedTwin, drawn: Sequence[Drawn]) -> list[store.RecordedCase]:
     """Return any cases with the oracle's outputs and their noise, as ``record`` stores them."""
     expected, _ = _expected(subject, drawn)
-    noise = _noise(subject, drawn, expected)
+    noise = _noise(subject, drawn, expected, range(DRAWS))
     recorded = []
     for case, outputs, errors in zip(drawn, expected, noise, strict=True):
         recorded.append(replace(_recorded(subject, case, outputs), noise=errors))
@@ -203,17 +209,17 @@ def _expected(subject: TrainedTwin, drawn: Sequence[Drawn]) -> tuple[list[Arrays
 
 
 def _noise(
-    subject: TrainedTwin, drawn: Sequence[Drawn], expected: Sequence[Arrays], first: int = 0
+    subject: TrainedTwin, drawn: Sequence[Drawn], expected: Sequence[Arrays], draws: range
 ) -> list[dict[str, float]]:
     """Return the float32 twin's largest absolute error of every output of every case.
 
-    There are ``DRAWS`` runs, numbered from ``first``, since the largest error of a single one is
+    There are several runs, by the numbers of ``draws``, since the largest error of a single one is
     chance. In all but number 0 the parameters, also the oracle's, are moved by up to ``NEARBY`` of
     their size, which changes the rounding errors but hardly the mathematics.
     """
     noise = [dict.fromkeys(outputs, 0.0) for outputs in expected]
     model = subject.adapter.build(subject.twin, subject.spec, None)
-    for draw in range(first, first + DRAWS):
+    for done, draw in enumerate(draws):
         near = nearby(subject.parameters, draw)
         subject.adapter.load(model, near)
         for errors, case in zip(noise, drawn, strict=True):
@@ -221,8 +227,37 @@ def _noise(
             for name, value in subject.adapter.run(model, subject.spec, case.inputs).items():
                 error = float(np.abs(value.astype(np.float64) - exact[name]).max(initial=0.0))
                 errors[name] = max(errors[name], error)
-        subject.progress(f"{subject.name}: float32, run {draw + 1 - first}/{DRAWS}")
+        subject.progress(f"{subject.name}: float32, run {done + 1}/{len(draws)}")
     return noise
+
+
+def _kept(
+    subject: TrainedTwin, folder: Path, drawn: Sequence[Drawn]
+) -> tuple[dict[str, store.RecordedCase], Mapping[str, Any]]:
+    """Return the cases that the golden in ``folder`` has, by id, and its manifest.
+
+    There is nothing where it has other weights or another specification, and none of a case whose
+    inputs have other formulas.
+    """
+    try:
+        stored = store.read(folder)
+    except GoldenError:
+        return {}, {}
+    hashes = {name: sha256(value) for name, value in subject.parameters.items()}
+    if stored.spec != subject.spec or stored.manifest["weights"]["tensors"] != hashes:
+        return {}, {}
+    entries = {case.id: entry for case, entry in stored.entries()}
+    kept = {}
+    for new in drawn:
+        entry = entries.get(new.case.id, {"inputs": {}, "outputs": {}})
+        formulas = {name: about["formula"] for name, about in entry["inputs"].items()}
+        if formulas == new.formulas:
+            case = stored.load(new.case)
+            noise = {name: float(about["noise"]) for name, about in entry["outputs"].items()}
+            kept[new.case.id] = store.RecordedCase(
+                new.case, new.formulas, case.inputs, case.outputs, case.steps, noise
+            )
+    return kept, stored.manifest
 
 
 def _earlier_noise(

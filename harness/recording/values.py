@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.core.schema import BATCH, Array, Arrays, Case, ModelSpec, Raggedness, TensorSpec
 from harness.goldens.formulas import MOST_PERMUTED, Formula, evaluate
+from reference_models import cases
 from reference_models.cases import formulas, seed_of
 
 FEATURES = 8
@@ -107,16 +108,9 @@ def size(tensor: TensorSpec) -> int:
 
 def ends(spec: ModelSpec, tensor: TensorSpec) -> list[float]:
     """Return both ends of a range and, of floats, 0 where it holds that; never a padded step."""
-    dtype = np.dtype(tensor.dtype)
-    if tensor in integers(spec):
-        found = [tensor.low, tensor.high - 1]
-    else:
-        low = np.asarray(tensor.low, dtype)
-        high = np.nextafter(np.asarray(tensor.high, dtype), low)
-        found = [float(low), float(high)] + [0.0] * (tensor.low <= 0 < tensor.high)
     marks = tensor.name == spec.padded and prod(_features(tensor)) < FEATURES
-    padding = float(np.asarray(spec.padding, dtype))
-    return [end for end in dict.fromkeys(found) if not (marks and end == padding)]
+    padding = float(np.asarray(spec.padding, tensor.dtype))
+    return [end for end in dict.fromkeys(cases.ends(tensor)) if not (marks and end == padding)]
 
 
 def coverage(spec: ModelSpec, feeds: Iterable[Feed]) -> dict[str, list[int]]:

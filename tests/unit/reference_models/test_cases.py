@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.core.schema import Raggedness
+from harness.core.schema import Raggedness, RowLengths
 from reference_models import cases, catalog
 
 SPECS = [catalog.load(name) for name in catalog.MODELS]
@@ -58,7 +58,8 @@ def test_ragged_inputs_are_what_their_case_says(spec):
         if case.raggedness is Raggedness.NONE:
             assert valid.all()
         elif case.raggedness is Raggedness.EMPTY:
-            assert not valid[0].any()
+            assert (count == 0).any()
+            assert (valid == (steps < count)).all()
         elif case.raggedness is Raggedness.LEFT:
             assert not valid.all()
             assert (valid == (steps >= valid.shape[1] - count)).all()
@@ -67,6 +68,57 @@ def test_ragged_inputs_are_what_their_case_says(spec):
             assert (valid == (steps < count)).all()
         else:
             assert not valid.all()
+
+
+def drawn(spec):
+    """Return the inputs of every case of production's kinds."""
+    plan = [c for c in cases.plan(spec) if c.batch > 16 or c.draw or c.rows is not RowLengths.FIRST]
+    return [cases.drawn(spec, case, 1)[1] for case in plan]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_some_batches_are_large_and_some_values_at_the_ends_of_their_range(spec):
+    plan = cases.plan(spec)
+    assert max(case.batch for case in plan) >= 17
+    apart = {*spec.lengths, *spec.masks}
+    for tensor in (t for t in spec.inputs if t.name not in apart):
+        values = [inputs[tensor.name] for inputs in drawn(spec)]
+        for end in cases.ends(tensor):
+            assert any((value == np.asarray(end, tensor.dtype)).any() for value in values)
+        if tensor.step_axis == 1:
+            flat = [value.reshape(*value.shape[:2], -1).any(axis=2) for value in values]
+            assert any(
+                (
+                    (value[:, 1:] == value[:, :-1]).reshape(*valid[:, 1:].shape, -1).all(2)
+                    & valid[:, 1:]
+                ).any()
+                for value, valid in zip(values, flat, strict=True)
+            )
+
+
+@pytest.mark.parametrize("spec", [s for s in SPECS if s.padded], ids=lambda s: s.name)
+def test_rows_are_as_long_as_production_has_them(spec):
+    found = set()
+    for inputs in drawn(spec):
+        valid = inputs[spec.padded] != 0
+        counts, steps = valid.sum(axis=1).tolist(), valid.shape[1]
+        padded = [count for count in counts if 0 < count < steps]
+        found |= {"full beside padded"} if steps in counts and min(counts) < steps else set()
+        found |= {"first shorter"} if counts[0] < max(counts) else set()
+        found |= {"later empty"} if 0 in counts[1:] else set()
+        found |= {"two empty"} if counts.count(0) > 1 else set()
+        found |= {"equally long"} if len(padded) > len(set(padded)) else set()
+        found |= (
+            {"sorted"} if counts == sorted(counts, reverse=True) and min(counts) < steps else set()
+        )
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_a_golden_holds_few_values_of_a_large_batch(spec):
+    for case in (c for c in cases.plan(spec) if c.batch > 17):
+        outputs = [t.shape(case.batch, case.lengths) for t in spec.outputs]
+        assert sum(map(np.prod, outputs)) <= cases.OUTPUT_VALUES or case.longest > cases.ALL_STEPS
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 10, 17, 100, 4096])
