@@ -36,7 +36,7 @@ SQUARE = (2, 3, 5)
 CROWDED = ((3, 16),)
 """Batches larger than any example's, so that one that is baked in does not fit."""
 EXTRA = (*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True))
-PRODUCTION = ((2, 64), (3, 33), (6, 5), (12, 4), (21, 3), (4, 17))
+PRODUCTION = ((2, 64), (21, 3), (6, 5), (12, 4), (3, 33), (4, 17))
 """Lengths and batches as production feeds them: large ones, and short ones between the others."""
 FULL = (
     (Raggedness.RIGHT, RowLengths.MIXED),
@@ -185,7 +185,7 @@ def _distinct(cases: Iterable[Case]) -> list[Case]:
 
 
 def _production(spec: ModelSpec) -> Iterator[Case]:
-    """Yield cases of large batches and full rows, which hold uniform values, ends and runs in turn.
+    """Yield cases of large batches and full rows, which hold ends, runs and uniform values in turn.
 
     Rows are fewer where the stored values of the outputs are many.
     """
@@ -195,7 +195,7 @@ def _production(spec: ModelSpec) -> Iterator[Case]:
         others = dict(zip(spec.axes, (length, length + 1), strict=False))
         least = FEWEST_ROWS if number else MORE_ROWS
         most = max(OUTPUT_VALUES // _stored_values(spec, Case(others, 1)), least)
-        yield Case(others, min(batch, most), kind, draw=number % 3, rows=rows)
+        yield Case(others, min(batch, most), kind, draw=(number + 1) % 3, rows=rows)
 
 
 def _stored_values(spec: ModelSpec, case: Case) -> int:

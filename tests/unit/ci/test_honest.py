@@ -23,7 +23,7 @@ def test_a_draw_has_the_lengths_and_the_batch_that_it_says():
     spec = catalog.load("gru_tagger")
     drawn = Draw(1, 9).cases(spec)
     assert {max(case.lengths.values()) for case in drawn} == {*range(1, 10)}
-    assert {case.batch for case in drawn} == {1, 2, 3, 5, 16}
+    assert {case.batch for case in drawn} == {1, 2, 3, 5, 16, 17, 33, 64}
     wide = Draw(1, 9, 64).cases(spec)
     assert {case.batch for case in wide} == {64}
     assert len({case.id for case in wide}) == len(wide) < len(drawn)

@@ -70,19 +70,21 @@ def test_ragged_inputs_are_what_their_case_says(spec):
             assert not valid.all()
 
 
-def drawn(spec):
-    """Return the inputs of every case of production's kinds."""
+def drawn(spec, framework="torch"):
+    """Return the inputs of every case of production's kinds, as recording draws them."""
     plan = [c for c in cases.plan(spec) if c.batch > 16 or c.draw or c.rows is not RowLengths.FIRST]
-    return [cases.drawn(spec, case, 1)[1] for case in plan]
+    seeds = [cases.seed_of(f"{spec.name}/{framework}/{case.id}") for case in plan]
+    return [cases.drawn(spec, *pair)[1] for pair in zip(plan, seeds, strict=True)]
 
 
+@pytest.mark.parametrize("framework", ["keras", "torch"])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
-def test_some_batches_are_large_and_some_values_at_the_ends_of_their_range(spec):
+def test_some_batches_are_large_and_some_values_at_the_ends_of_their_range(spec, framework):
     plan = cases.plan(spec)
     assert max(case.batch for case in plan) >= 17
     apart = {*spec.lengths, *spec.masks}
     for tensor in (t for t in spec.inputs if t.name not in apart):
-        values = [inputs[tensor.name] for inputs in drawn(spec)]
+        values = [inputs[tensor.name] for inputs in drawn(spec, framework)]
         for end in cases.ends(tensor):
             assert any((value == np.asarray(end, tensor.dtype)).any() for value in values)
         if tensor.step_axis == 1:
