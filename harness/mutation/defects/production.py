@@ -18,7 +18,7 @@ from harness.mutation.defects.defect import Mutant, Specimen
 
 ERROR = 0.01
 LARGE = 16
-"""The largest batch of the cases that every model gets."""
+"""The largest batch of the cases that sweep lengths; those like production's have more rows."""
 POWERS = (4, 8, 16, 32, 64)
 
 
