@@ -13,6 +13,7 @@ from harness.core.bands import drowned
 from harness.core.errors import GoldenError, UsageError, one_line
 from harness.core.reading import TENSOR_BYTES, check_file, check_inside
 from harness.core.schema import BATCH, Array, Arrays, TensorSpec
+from harness.core.tolerance import largest_finite
 from harness.goldens.form import Entry, GoldenManifest
 from harness.goldens.manifest import hashes, key, sha256
 from harness.goldens.noise_floor import Usual, drowns
@@ -88,7 +89,7 @@ def check_noise(folder: Path, form: GoldenManifest, tensors: Arrays, usual: Usua
             if not drowns(about.noise, scale):
                 continue
             value = tensors[key(entry.case, "output", name)]
-            scale = max(scale, float(np.abs(value[np.isfinite(value)]).max(initial=0)))
+            scale = max(scale, largest_finite(value))
             if drowns(about.noise, scale):
                 raise _meaningless(folder, name, entry, about.noise, scale)
         for name, projection in entry.projections.items():
