@@ -15,15 +15,20 @@ from harness.shipping import user_model
 from harness.validation.selection import Selection
 
 FAMILIES = ("magnitudes", "production")
-"""The families whose defects are of the kinds that a net's tolerance or its cases may hide."""
+WEIGHTS = ("one-ulp", "table-rows-exchanged")
+"""The families and defects of the kinds that a net's tolerance or its cases may hide."""
 
 
 def kinds(patterns: Sequence[str]) -> list[str]:
-    """Return the names of defects that patterns select; without any, those of ``FAMILIES``."""
+    """Return the names of defects that patterns select; without any, those that cases may hide."""
     if patterns:
         return list(study.defects(patterns))
     own = [f"harness.mutation.defects.{family}" for family in FAMILIES]
-    return [name for name, defect in study.defects().items() if defect.__module__ in own]
+    return [
+        name
+        for name, defect in study.defects().items()
+        if name in WEIGHTS or defect.__module__ in own
+    ]
 
 
 def studied(

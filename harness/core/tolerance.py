@@ -52,6 +52,14 @@ def one_ulp(scale: float) -> float:
     return float(np.spacing(np.float32(within)))
 
 
+def largest_finite(values: Array) -> float:
+    """Return the largest finite magnitude; 0 where nothing is finite, and for strings."""
+    if values.dtype.kind in "OSU":
+        return 0.0
+    finite = values[np.isfinite(values)].astype(np.float64, copy=False)
+    return float(np.abs(finite).max(initial=0.0))
+
+
 def rounded_scale(values: Array) -> float:
     """Return the largest absolute value among those that rounding to float32 changes; 0 for none.
 
@@ -69,7 +77,7 @@ def scale_of(usual: float, expected: Array) -> float:
 
     Where float32 holds every value exactly, the scale is the largest value.
     """
-    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
+    largest = largest_finite(expected)
     return usual if largest <= usual else max(usual, rounded_scale(expected)) or largest
 
 

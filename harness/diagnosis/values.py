@@ -13,6 +13,7 @@ import onnx
 
 from harness.core.errors import StageError, one_line
 from harness.core.schema import Array, Arrays, Runtime
+from harness.core.tolerance import largest_finite
 from harness.graphs.inference import declared_types
 from harness.graphs.recurrent import Y, is_recurrent
 from harness.graphs.view import Net
@@ -168,10 +169,7 @@ def apart(actual: Array | None, expected: Array | None) -> float:
 def scale(value: Array | None) -> float:
     """Return the largest finite magnitude of a tensor, at least the smallest normal float32."""
     smallest = float(np.finfo(np.float32).tiny)
-    if value is None or np.asarray(value).dtype.kind in "OSU":
-        return smallest
-    wide = np.abs(np.asarray(value).astype(np.float64))
-    return max(float(wide[np.isfinite(wide)].max(initial=0.0)), smallest)
+    return smallest if value is None else max(largest_finite(np.asarray(value)), smallest)
 
 
 def agree(actual: Array | None, expected: Array | None) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from harness.core.bands import drowned
 from harness.core.errors import GoldenError
 from harness.core.schema import BATCH, Array, Arrays, TensorSpec
+from harness.core.tolerance import largest_finite
 from harness.goldens.form import Entry, GoldenManifest
 from harness.goldens.manifest import hashes, key, sha256
 from harness.goldens.noise_floor import Usual, drowns
@@ -70,7 +71,7 @@ def check_noise(folder: Path, form: GoldenManifest, tensors: Arrays, usual: Usua
             if not drowns(about.noise, scale):
                 continue
             value = tensors[key(entry.case, "output", name)]
-            scale = max(scale, float(np.abs(value[np.isfinite(value)]).max(initial=0)))
+            scale = max(scale, largest_finite(value))
             if drowns(about.noise, scale):
                 raise _meaningless(folder, name, entry, about.noise, scale)
         for name, projection in entry.projections.items():

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.core.errors import StageError
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Raggedness, Runtime, Session
+from harness.core.tolerance import largest_finite
 from reference_models import cases
 
 Wrap = Callable[[Session], Session]
@@ -91,7 +92,6 @@ class Referee:
                 moved = float(np.abs(actual[apart] - exact[apart]).max(initial=0.0))
             if not math.isfinite(moved):
                 return math.inf
-            finite = exact[np.isfinite(exact)]
-            if moved > EQUAL * float(np.abs(finite).max(initial=0.0)):
+            if moved > EQUAL * largest_finite(exact):
                 largest = max(largest, moved / self._unit(name, inputs))
         return largest

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.core.operator_errors import Errors, OfLargest
 from harness.core.schema import Array, Arrays
-from harness.core.tolerance import Row
+from harness.core.tolerance import Row, largest_finite
 from harness.graphs import walk
 from harness.graphs.recurrent import RECURRENT
 
@@ -43,7 +43,7 @@ class Disturbance:
         error = self.errors.get(op_type, 0.0)
         if op_type in self.of_largest:
             factor, power = self.of_largest[op_type]
-            largest = np.abs(value[np.isfinite(value)]).max(initial=0.0)
+            largest = largest_finite(value)
             error = factor * max(value.shape, default=1) ** power * 2.0**-24 * largest
         return value + error * self.sign(value.shape) if error else value
 

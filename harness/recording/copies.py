@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.core.errors import UsageError
 from harness.core.schema import Array, Arrays, ModelSpec
+from harness.core.tolerance import largest_finite
 from harness.goldens.noise_floor import drowns, nearby
 from harness.recording.output_axes import named
 from harness.recording.probing import UserModel, run
@@ -26,7 +27,7 @@ def check(
     """
     find = getattr(model, "departing_layer", None)
     gaps = {name: _gap(rounded[name], value) for name, value in exact.items()}
-    wide = [name for name, gap in gaps.items() if drowns(gap, _scale(exact[name]))]
+    wide = [name for name, gap in gaps.items() if drowns(gap, largest_finite(exact[name]))]
     if find is None or not wide:
         return
     try:
@@ -50,8 +51,3 @@ def _gap(one: Array, other: Array) -> float:
         return 0.0
     finite = np.isfinite(one) & np.isfinite(other)
     return float(np.abs(one[finite].astype(np.float64) - other[finite]).max(initial=0.0))
-
-
-def _scale(value: Array) -> float:
-    finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value[:0]
-    return float(np.abs(finite).max(initial=0.0))

@@ -11,6 +11,7 @@ import numpy as np
 from harness.core.bands import Bands, drowned, measured, merged, scale_of_most
 from harness.core.projection import Projection, projected
 from harness.core.schema import Array, Arrays, Case, ModelSpec
+from harness.core.tolerance import largest_finite
 from harness.goldens.noise_floor import drowns
 from reference_models.cases import kept_steps, output_steps
 
@@ -132,7 +133,7 @@ def errors(actual: Array, exact: Array) -> Array:
 def _as_before(again: Array, value: Array) -> bool:
     """Return whether two float64 runs differ by no more than the order of sums may make them."""
     floats = value.dtype.kind == "f"
-    return not floats or bool(errors(again, value).max(initial=0.0) <= SAME * _scale(value))
+    return not floats or bool(errors(again, value).max(initial=0.0) <= SAME * largest_finite(value))
 
 
 def _meaningless(result: Measured) -> str:
@@ -141,7 +142,7 @@ def _meaningless(result: Measured) -> str:
         if value.dtype.kind == "f" and value.size and not np.isfinite(value).any():
             return f"{name} is finite nowhere; there is nothing to compare"
         moved = drowned(result.bands.get(name, {}))
-        scale, noise = _scale(value), result.noise[name]
+        scale, noise = largest_finite(value), result.noise[name]
         if moved is None and value.dtype.kind == "f" and drowns(noise, scale):
             moved = noise, scale
         if moved is not None:
@@ -150,9 +151,3 @@ def _meaningless(result: Measured) -> str:
                 " would mean nothing"
             )
     return ""
-
-
-def _scale(value: Array) -> float:
-    """Return the largest finite absolute value; 0 for other than floats."""
-    finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value[:0]
-    return float(np.abs(finite).max(initial=0.0))

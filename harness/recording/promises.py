@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.core.errors import UsageError
 from harness.core.schema import BATCH, Array, Arrays, Case, ModelSpec, Raggedness, TensorSpec
+from harness.core.tolerance import largest_finite
 from harness.recording.measured import Measured
 from harness.recording.output_axes import Outputs, named, sized
 from harness.recording.probing import RefusedError, UserModel, run
@@ -206,7 +207,7 @@ def _apart(one: Array, other: Array, part: float = APART) -> Array:
     """Return where two values differ by more than a part of the largest one."""
     if one.shape != other.shape or one.dtype.kind != "f":
         return np.asarray(one != other) if one.shape == other.shape else np.ones(one.shape, bool)
-    allowed = part * float(np.abs(other[np.isfinite(other)]).max(initial=0.0))
+    allowed = part * largest_finite(other)
     with np.errstate(invalid="ignore"):
         near = np.asarray(np.abs(one - other) <= allowed)
     return np.asarray(~(near | (one == other) | (np.isnan(one) & np.isnan(other))))

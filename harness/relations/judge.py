@@ -17,7 +17,7 @@ from harness.core.registry import resolve
 from harness.core.results import CaseResult, OutputComparison, Status
 from harness.core.schema import Array, Case, GoldenCase, Runtime, Session, Stage
 from harness.core.temporary import temporary_folder
-from harness.core.tolerance import Row
+from harness.core.tolerance import Row, largest_finite
 from harness.goldens.store import Golden
 from harness.relations import RELATIONS
 from harness.relations.context import Check, Context, Pair
@@ -153,5 +153,4 @@ def _difference(expected: Array, actual: Array) -> str:
 
 
 def _scale(value: Array, usual: float) -> float:
-    finite = np.abs(value[np.isfinite(value)].astype(np.float64))
-    return max(usual, float(finite.max(initial=0.0)))
+    return max(usual, largest_finite(value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -28,17 +27,6 @@ def weights_off_by_a_tenth(subject: Specimen) -> Iterator[Mutant]:
             yield _put(subject, weight, changed, f"{weight} {sign * TENTH:+g}")
 
 
-def one_ulp_in_a_weight(subject: Specimen) -> Iterator[Mutant]:
-    """The largest or a middling weight of a tensor is the next float32."""
-    for weight, values in _weights(subject):
-        order = np.argsort(np.abs(values), axis=None, kind="stable")
-        order = order[values.flat[order] != 0]
-        for which, index in (("largest", order[-1]), ("median", order[len(order) // 2])):
-            changed = values.copy()
-            changed.flat[index] = np.nextafter(values.flat[index], np.float32(np.inf))
-            yield _put(subject, weight, changed, f"{weight} {which}")
-
-
 def smallest_bias_off(subject: Specimen) -> Iterator[Mutant]:
     """The smallest value of a bias that is not 0 is a tenth too large."""
     for weight, values in _weights(subject):
@@ -59,19 +47,6 @@ def last_layer_zeroed(subject: Specimen) -> Iterator[Mutant]:
         assert values is not None
         number = [n for n in edit.nodes if n.op_type == node.op_type].index(node)
         yield _put(subject, node.input[1], np.zeros_like(values), place(number, node))
-
-
-def embedding_rows_exchanged(subject: Specimen) -> Iterator[Mutant]:
-    """Two rows of an embedding, neither near its ends, have each other's place."""
-    edit = Edit(subject.model)
-    for table in dict.fromkeys(node.input[0] for node in edit.embeddings()):
-        values = edit.value(table)
-        assert values is not None
-        a, b = len(values) // 3, 2 * len(values) // 3
-        changed = values.copy()
-        changed[[a, b]] = values[[b, a]]
-        if a != b:
-            yield replace(_put(subject, table, changed, table), certain=True)
 
 
 def bounds_altered(subject: Specimen) -> Iterator[Mutant]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -128,11 +129,17 @@ def one_ulp(subject: Specimen) -> Iterator[Mutant]:
 
 
 def table_rows_exchanged(subject: Specimen) -> Iterator[Mutant]:
-    """The first and the last row of an embedding have each other's place."""
+    """Two rows of an embedding, its first and last or two between, have each other's place."""
     for table, values in _embeddings(subject):
-        changed = values.copy()
-        changed[[0, -1]] = values[[-1, 0]]
-        yield from _replaced(subject, table, changed, "")
+        last = len(values) - 1
+        places = {"ends": [0, last]}
+        if last > 2:
+            places["middle"] = [last // 3, 2 * last // 3]
+        for which, rows in places.items():
+            changed = values.copy()
+            changed[rows] = values[rows[::-1]]
+            for mutant in _replaced(subject, table, changed, which):
+                yield replace(mutant, certain=which == "middle")
 
 
 def bias_doubled(subject: Specimen) -> Iterator[Mutant]:

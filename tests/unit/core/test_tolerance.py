@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.core.tolerance import one_ulp, rounded_scale, scale_of
+from harness.core.tolerance import largest_finite, one_ulp, rounded_scale, scale_of
 
 
 def filled(fill):
@@ -30,3 +30,11 @@ def test_one_ulp_is_finite_everywhere():
     largest = float(np.finfo(np.float32).max)
     assert one_ulp(1.0) == 2.0**-23
     assert one_ulp(largest) == one_ulp(-1e300) == 2.0**103
+
+
+def test_the_largest_finite_magnitude_is_that_of_any_numbers():
+    assert largest_finite(np.array([[1, -3], [np.nan, -np.inf]], np.float32)) == 3.0
+    assert largest_finite(np.array([-(2**63), 5])) == 2.0**63
+    assert largest_finite(np.array([False, True])) == 1.0
+    assert largest_finite(np.array([np.nan])) == largest_finite(np.array([])) == 0.0
+    assert largest_finite(np.array(["a"])) == largest_finite(np.array(["a"], object)) == 0.0

@@ -28,17 +28,6 @@ def test_every_tensor_is_a_tenth_too_large_and_too_small():
         np.testing.assert_allclose(after, factor * before, rtol=1e-6)
 
 
-def test_one_weight_is_the_next_float32():
-    mutants = planted(magnitudes.one_ulp_in_a_weight, tagger())
-    assert set(mutants) == {
-        f"{name} {which}" for name in WEIGHTS for which in ("largest", "median")
-    }
-    for place, mutant in mutants.items():
-        before, after = values(mutant, place.partition(" ")[0])
-        (where,) = np.flatnonzero(before != after)
-        assert after.flat[where] == np.nextafter(before.flat[where], np.float32(np.inf))
-
-
 def test_the_smallest_value_of_a_bias_alone_is_changed():
     mutants = planted(magnitudes.smallest_bias_off, tagger())
     before, after = values(mutants["bias"], "bias")
@@ -46,14 +35,10 @@ def test_the_smallest_value_of_a_bias_alone_is_changed():
     assert [*np.flatnonzero(before != after)] == [np.abs(before).argmin()]
 
 
-def test_the_last_layer_and_two_middle_rows_of_a_table_tell():
+def test_the_last_layer_tells():
     (zeroed,) = planted(magnitudes.last_layer_zeroed, tagger()).values()
     assert not values(zeroed, "kernel")[1].any()
-    (exchanged,) = planted(magnitudes.embedding_rows_exchanged, tagger()).values()
-    before, after = values(exchanged, "table")
-    np.testing.assert_array_equal(after, before[[0, 1, 4, 3, 2, 5]])
-    for defect in (magnitudes.last_layer_zeroed, magnitudes.embedding_rows_exchanged):
-        assert min(departures(defect).values()) > 1e-3
+    assert min(departures(magnitudes.last_layer_zeroed).values()) > 1e-3
 
 
 def test_a_bound_and_a_fill_are_moved():
