@@ -174,7 +174,8 @@ def inferred(model: ModelProto) -> ModelProto:
 
     Raises as onnx does where a node contradicts itself or the declared types.
     """
-    return infer(bare(model), strict_mode=True, data_prop=True)
+    typed = onnx.shape_inference.infer_shapes(bare(_light(model)), strict_mode=True, data_prop=True)
+    return _filled(typed, model)
 
 
 def infer(model: ModelProto, **options: bool) -> ModelProto:
@@ -182,21 +183,34 @@ def infer(model: ModelProto, **options: bool) -> ModelProto:
 
     No shape follows from float32s, and onnx copies them several times. The model is left as it is.
     """
-    light, weights = ModelProto(), {}
-    floats = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT]
-    taken = [tensor for tensor in floats if len(tensor.raw_data) > WEIGHT_BYTES]
+    return _filled(onnx.shape_inference.infer_shapes(_light(model), **options), model)
+
+
+def _large(model: ModelProto) -> list[TensorProto]:
+    floats = (t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT)
+    return [tensor for tensor in floats if len(tensor.raw_data) > WEIGHT_BYTES]
+
+
+def _light(model: ModelProto) -> ModelProto:
+    """Return a copy without the values of large weights; the model is left as it is."""
+    light, taken = ModelProto(), _large(model)
+    values = [tensor.raw_data for tensor in taken]
     for tensor in taken:
-        weights[tensor.name] = tensor.raw_data
         tensor.ClearField("raw_data")
     try:
         light.CopyFrom(model)
     finally:
-        for tensor in taken:
-            tensor.raw_data = weights[tensor.name]
-    typed = onnx.shape_inference.infer_shapes(light, **options)
+        for tensor in reversed(taken):
+            tensor.raw_data = values.pop()
+    return light
+
+
+def _filled(typed: ModelProto, model: ModelProto) -> ModelProto:
+    """Return ``typed`` with the values of the model's large weights."""
+    weights = {tensor.name: tensor for tensor in _large(model)}
     for tensor in typed.graph.initializer:
         if tensor.name in weights:
-            tensor.raw_data = weights[tensor.name]
+            tensor.raw_data = weights[tensor.name].raw_data
     return typed
 
 
