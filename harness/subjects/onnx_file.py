@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from harness.core.errors import CheckError, StageError, UsageError, one_line
+from harness.core.errors import CheckError, LoadError, StageError, UsageError, one_line
 from harness.core.names import check_printable, visible
 from harness.core.reading import MODEL_BYTES, check_file, read_bytes
 from harness.core.schema import BATCH, Array, Arrays, Axis
@@ -85,9 +85,18 @@ class OnnxFile:
         return {"sha256": np.frombuffer(digest, np.uint8)}
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
-        """Return the outputs, in the dtypes that the graph declares unless ``wide``."""
+        """Return the outputs, in the dtypes that the graph declares unless ``wide``.
+
+        UsageError where the oracle lacks an operator.
+        """
         dtypes = {value.name: _dtype(value) for value in self.model.graph.output}
-        (outputs, _), *_ = measure(self.path, [inputs], 1)
+        try:
+            (outputs, _), *_ = measure(self.path, [inputs], 1)
+        except LoadError as error:
+            raise UsageError(
+                f"{self.path} has no reference: {error}; judge it by outputs that you trust:"
+                f" harness.validate {self.path} --golden DIR"
+            ) from None
         return [(n, v if wide else v.astype(dtypes[n])) for n, v in outputs.items()]
 
     def measure(self, inputs: Sequence[Arrays]) -> list[list[Arrays]]:
