@@ -6,6 +6,8 @@ For a file or a factory that is a child; for a live model of the Python API it i
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 
 from harness.core.environment import made_with
 from harness.core.errors import UsageError
-from harness.core.schema import ModelSpec, Progress
+from harness.core.schema import Case, ModelSpec, Progress
 from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface
@@ -66,6 +68,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
 
     added = (more.long, more.reading, decided)
     results, refused, uncompared = measure(kept, spec, plan, progress, added)
+    _check_batch(plan, [*(result.case for result in results), *uncompared], refused)
     refused = [*refused, *promised.lines, *promises.left_out(promised, results)]
     if own.framework != "onnx":
         spec = replace(spec, unchanged=promises.unchanged(own, spec, results, right))
@@ -86,6 +89,16 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     store.write(folder / STORED, spec, parameters, recorded, origin, keep_weights=False)
     about["refused"] = refused
     (folder / ABOUT).write_text(json.dumps(about))
+
+
+def _check_batch(plan: Sequence[Case], ran: Sequence[Case], refused: Sequence[str]) -> None:
+    """Raise UsageError where a model runs at no other batch than 1, though others were planned."""
+    if {case.batch for case in ran} == {1} and any(case.batch > 1 for case in plan):
+        why = next((line for line in refused if not re.search(r"batch=1\b", line)), "")
+        raise UsageError(
+            "the batch is declared as one that varies, but the model runs at batch=1 alone"
+            f"{f' ({why})' if why else ''}; --batch 1 proves it there"
+        )
 
 
 def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:
