@@ -41,7 +41,7 @@ def attention(
     )
     if past is not None:
         k, v = (np.concatenate([old, new], 2) for old, new in zip(past, (k, v), strict=True))
-    added = _mask(mask, k.shape[2], mask_filter_value, x.dtype)
+    added = _mask(mask, len(k), k.shape[2], mask_filter_value, x.dtype)
     y = _attend(q, k, v, scale, [added, attention_bias], bool(unidirectional))
     return (y, np.stack([k, v])) if k.shape == v.shape else (y,)
 
@@ -89,7 +89,7 @@ def multi_head_attention(
         )
     if past_key is not None and past_value is not None:
         k, v = np.concatenate([past_key, k], 2), np.concatenate([past_value, v], 2)
-    added = _mask(mask, k.shape[2], mask_filter_value, query.dtype)
+    added = _mask(mask, len(k), k.shape[2], mask_filter_value, query.dtype)
     return _attend(q, k, v, scale, [added, attention_bias], bool(unidirectional)), k, v
 
 
@@ -109,14 +109,19 @@ def _attend(
     return np.asarray(np.moveaxis(y, 1, 2).reshape(len(y), steps, -1))
 
 
-def _mask(mask: Array | None, total: int, low: float, dtype: Any) -> Array | None:
-    """Return what a mask adds to scores [B, H, S, T]: lengths, starts, steps or pairs of steps."""
+def _mask(mask: Array | None, rows: int, total: int, low: float, dtype: Any) -> Array | None:
+    """Return what a mask adds to scores [B, H, S, T]: ends, ends and starts, steps, or pairs."""
     if mask is None:
         return None
     if mask.ndim == 1:
-        raise NotImplementedError(
-            "the oracle has no attention with a mask of lengths; it has one of [batch, time]"
-        )
+        if len(mask) not in (rows, 2 * rows):
+            raise NotImplementedError(
+                f"the oracle has no attention with a mask of {len(mask)} numbers for {rows} rows;"
+                " it has ends, or ends and starts"
+            )
+        ends, starts = mask[:rows, None], mask[rows:, None]
+        steps = np.arange(total)
+        mask = (steps < ends) & (steps >= starts) if len(starts) else steps < ends
     open_ = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
     if open_.shape[-1] != total:
         raise ValueError(f"a mask of {open_.shape[-1]} steps for {total} keys")

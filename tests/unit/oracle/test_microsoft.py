@@ -92,6 +92,8 @@ CASES = {
     ),
     "Attention": node(*ATTENTION, num_heads=2),
     "Attention mask": node(*ATTENTION, MASK, num_heads=2, unidirectional=1),
+    "Attention ends": node(*ATTENTION, LENGTHS[1:], num_heads=2),
+    "Attention starts": node(*ATTENTION, np.array([3, 5, 1, 0], np.int32), num_heads=2),
     "Attention pairs": node(
         *ATTENTION,
         RNG.integers(0, 2, (2, 5, 5)).astype(np.int32) | np.eye(5, dtype=np.int32),
@@ -115,6 +117,7 @@ CASES = {
     "MultiHeadAttention mask": node(
         *(QUERY, KEY, VALUE, None, (np.arange(7) < [[3], [7]]).astype(np.int32)), num_heads=2
     ),
+    "MultiHeadAttention ends": node(QUERY, KEY, VALUE, None, LENGTHS[:2], num_heads=2),
     "MultiHeadAttention past": node(
         *(QUERY, f(2, 5, 8), f(2, 5, 8), f(24), None, None, f(2, 2, 3, 4), f(2, 2, 3, 4)),
         outputs=("y", "keys", "values"),
@@ -192,7 +195,7 @@ def test_an_operator_gives_what_its_kernel_gives(name):
     ("op", "case", "words"),
     [
         ("GridCell", node(f(2, 3)), "the oracle has no operator com.microsoft.GridCell"),
-        ("Attention", node(*ATTENTION, LENGTHS[:2], num_heads=2), "no attention with a mask of le"),
+        ("Attention", node(*ATTENTION, LENGTHS, num_heads=2), "no attention with a mask of 3"),
         ("Attention", node(*ATTENTION, num_heads=2, do_rotary=1), "no attention with do_rotary"),
         ("FusedGemm", node(f(2, 3), f(3, 2), activation="Sin"), "no FusedGemm with the activation"),
     ],
