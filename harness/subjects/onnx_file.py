@@ -130,8 +130,12 @@ class OnnxFile:
     def _lengths(self) -> set[str]:
         """Return the inputs that are the number of valid steps of a recurrent node's rows."""
         sources = self._sources()
-        nodes = [node for node in self.model.graph.node if is_recurrent(node)]
-        return {sources[n.input[4]] for n in nodes if len(n.input) > 4 and n.input[4] in sources}
+        return {
+            sources[node.input[4]]
+            for node in self.model.graph.node
+            if is_recurrent(node) or node.op_type == "DynamicQuantizeLSTM"
+            if len(node.input) > 4 and node.input[4] in sources
+        }
 
     def _sources(self) -> dict[str, str]:
         """Return the input that a value is, or is but for its dtype, by the value's name."""

@@ -1,8 +1,9 @@
 """Products with weights in few bits; inputs that are quantised when they are run.
 
 An input's scale and zero point come from its own smallest and largest value, as in
-``DynamicQuantizeLinear``. ONNX Runtime's LSTM quantises the input of all steps at once and the
-hidden state of every step.
+``DynamicQuantizeLinear``. ONNX Runtime's LSTM quantises the input of all steps at once, and at
+every step the hidden state of all rows, or of each thread's. In float64 that is all rows and in
+float32 each row by itself, so that the two differ by what the number of threads decides.
 """
 
 from __future__ import annotations
@@ -17,13 +18,27 @@ from harness.graphs.recurrent import RECURRENT
 from harness.oracle.activations import resolved
 from harness.oracle.recurrent import DIRECTIONS
 
+INTEGERS = 4
+"""The accuracy level that allows a product of integers."""
 
-def rounded(x: Array) -> Array:
-    """Return values as they are after quantisation to 8 bits."""
-    low, high = min(0.0, float(x.min(initial=0))), max(0.0, float(x.max(initial=0)))
-    scale = (high - low) / 255 if high > low else 1.0
+
+def rounded(x: Array, axis: int | None = None) -> Array:
+    """Return values as they are after quantisation to 8 bits: together, or by ``axis`` for each."""
+    low = np.minimum(x.min(axis, keepdims=True, initial=0), 0).astype(np.float64)
+    high = np.maximum(x.max(axis, keepdims=True, initial=0), 0).astype(np.float64)
+    scale = np.where(high > low, (high - low) / 255, 1.0)
     zero = np.clip(np.rint(-low / scale), 0, 255)
     return np.asarray((np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale, x.dtype)
+
+
+def rounded_blocks(x: Array, size: int) -> Array:
+    """Return values quantised to -127..127, with a scale for each block of the last axis."""
+    width = x.shape[-1]
+    blocks = np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, -width % size)])
+    blocks = blocks.reshape(*x.shape[:-1], -1, size)
+    scale = np.abs(blocks).max(-1, keepdims=True, initial=0) / 127
+    scale = np.where(scale > 0, scale, 1)
+    return np.asarray((np.rint(blocks / scale) * scale).reshape(*x.shape[:-1], -1)[..., :width])
 
 
 def matmul(
@@ -69,11 +84,13 @@ def matmul_n_bits(
 ) -> tuple[Array]:
     """Return ``a @ b.T`` of weights [N, blocks, bytes], whose low bits come first.
 
-    The input is not quantised, whatever ``accuracy_level`` allows. NotImplementedError for
-    reordered blocks.
+    An ``accuracy_level`` of 4 lets a runtime quantise the input: it is in float32 and is not in
+    float64, so that the two differ by what is allowed. NotImplementedError for reordered blocks.
     """
     if g_idx is not None or weight_prepacked:
         raise NotImplementedError("the oracle has no MatMulNBits with g_idx or prepacked weights")
+    if accuracy_level == INTEGERS and a.dtype != np.float64:
+        a = rounded_blocks(a, block_size).astype(a.dtype)
     blocks = -(-K // block_size)
     zero: Any = float(1 << (bits - 1))
     if zero_points is not None:
@@ -129,6 +146,7 @@ def lstm(
     y = np.zeros((steps, shape[0], rows, hidden_size), x.dtype)
     ends = [np.zeros(shape, x.dtype) if s is None else s.copy() for s in (initial_h, initial_c)]
     limit = clip or np.inf
+    together = None if x.dtype == np.float64 else -1
     for d, reverse in enumerate(backward):
         f, g, h = functions[d]
         bias = 0.0 if b is None else np.add(*np.split(b[d], 2))
@@ -138,7 +156,7 @@ def lstm(
         for step in range(steps):
             row = np.where(lens > step, lens - 1 - step if reverse else step, 0)
             going = (lens > step)[:, None]
-            fed = rounded(np.where((lens >= step)[:, None], hidden, 0)) @ loops[d]
+            fed = rounded(np.where((lens >= step)[:, None], hidden, 0), together) @ loops[d]
             gates = projected[row, np.arange(rows)] + fed
             i, o, forget, c = np.split(gates, 4, axis=-1)
             i = f(np.clip(i + p_i * memory, -limit, limit))
