@@ -23,12 +23,18 @@ INTEGERS = 4
 
 
 def rounded(x: Array, axis: int | None = None) -> Array:
-    """Return values as they are after quantisation to 8 bits: together, or by ``axis`` for each."""
-    low = np.minimum(x.min(axis, keepdims=True, initial=0), 0).astype(np.float64)
-    high = np.maximum(x.max(axis, keepdims=True, initial=0), 0).astype(np.float64)
-    scale = np.where(high > low, (high - low) / 255, 1.0)
+    """Return values as they are after quantisation to 8 bits: together, or by ``axis`` for each.
+
+    Quotients are of float32, as the scale is: that of an even range is a tie, which decides for
+    every value.
+    """
+    narrow = x.astype(np.float32)
+    low = np.minimum(narrow.min(axis, keepdims=True, initial=0), 0)
+    high = np.maximum(narrow.max(axis, keepdims=True, initial=0), 0)
+    scale = np.where(high > low, (high - low) / np.float32(255), np.float32(1))
     zero = np.clip(np.rint(-low / scale), 0, 255)
-    return np.asarray((np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale, x.dtype)
+    steps = np.clip(np.rint(narrow / scale) + zero, 0, 255) - zero
+    return np.asarray(steps.astype(x.dtype) * scale.astype(x.dtype))
 
 
 def rounded_blocks(x: Array, size: int) -> Array:
