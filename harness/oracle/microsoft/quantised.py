@@ -133,13 +133,15 @@ def lstm(
 ) -> tuple[Array, ...]:
     """Return Y, Y_h, Y_c of weights [directions, inputs, 4 * units] with gates i, o, f, c.
 
-    Rows that ended before the last step have no part in the scale of the hidden state.
+    Rows that ended before the last step have no part in the scale of the hidden state, and steps
+    that no row has none in that of the input.
     """
     assert w_scale is not None
     assert r_scale is not None
     (steps, rows, _), backward = x.shape, DIRECTIONS[direction]
     shape = len(backward), rows, hidden_size
     lens = np.full(rows, steps) if sequence_lens is None else sequence_lens
+    longest = int(lens.max(initial=0))
     kernels = _weights(w, w_zero_point, w_scale, x.dtype)
     loops = _weights(r, r_zero_point, r_scale, x.dtype)
     functions = resolved(
@@ -157,9 +159,9 @@ def lstm(
         f, g, h = functions[d]
         bias = 0.0 if b is None else np.add(*np.split(b[d], 2))
         p_i, p_o, p_f = np.split(np.zeros(3 * hidden_size, x.dtype) if p is None else p[d], 3)
-        projected = rounded(x) @ kernels[d] + bias
+        projected = rounded(x[:longest]) @ kernels[d] + bias
         hidden, memory = ends[0][d], ends[1][d]
-        for step in range(steps):
+        for step in range(longest):
             row = np.where(lens > step, lens - 1 - step if reverse else step, 0)
             going = (lens > step)[:, None]
             fed = rounded(np.where((lens >= step)[:, None], hidden, 0), together) @ loops[d]
