@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from functools import partial
 from typing import Any
 
 import keras
@@ -38,6 +39,14 @@ def carry(model: keras.Model, wide: keras.Model) -> None:
                 and not _same(value, vars(copy).get(name))
             ):
                 setattr(copy, name, _widened(value))
+        if isinstance(copy, keras.layers.MelSpectrogram):
+            _widen_spectrogram(copy)
+
+
+def _widen_spectrogram(layer: keras.layers.MelSpectrogram) -> None:
+    """Give a float64 layer a float64 matrix and reference, which are float32 whatever its dtype."""
+    layer.linear_to_mel_weight_matrix = partial(layer.linear_to_mel_weight_matrix, dtype="float64")
+    layer.ref_power = np.float64(layer.ref_power)
 
 
 def departing(model: keras.Model, wide: keras.Model, tensors: Any, wider: Any) -> str:

@@ -32,11 +32,6 @@ from harness.frameworks.keras_twin import every_step_at_once, precision
 FRAMEWORK = "keras"
 
 
-def recognises(model: object) -> bool:
-    """Return whether an object is a Keras model."""
-    return isinstance(model, keras.Model)
-
-
 def read(path: Path) -> keras.Model:
     """Return the model in a ``.keras`` file; UsageError where it holds none, or code.
 
@@ -69,7 +64,10 @@ class KerasModel:
         again: Callable[[], keras.Model] | None = None,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
-            raise UsageError(f"Keras runs on {keras.backend.backend()}; expected tensorflow")
+            raise UsageError(
+                f"Keras runs on {keras.backend.backend()}; expected tensorflow: set KERAS_BACKEND="
+                "tensorflow, or save the model as .keras, which every backend reads"
+            )
         for layer in model._flatten_layers():
             if (dtype := getattr(layer, "compute_dtype", "float32")) not in ("float32", None):
                 raise UsageError(

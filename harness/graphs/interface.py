@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
@@ -32,6 +33,47 @@ def name_axes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
         if isinstance(axis, str) and not dim.HasField("dim_value") and dim.dim_param not in names:
             dim.dim_param = axis
     return named
+
+
+def name_inputs(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
+    """Return a copy whose inputs have the specification's names, where only one of them can be.
+
+    Inputs of other names are paired by dtype and shape; where that leaves a choice, or a new name
+    is taken, the copy is as the model.
+    """
+    named = deepcopy(model)
+    known = {tensor.name for tensor in spec.inputs}
+    foreign = [value for value in walk.inputs(named.graph) if value.name not in known]
+    own = {value.name for value in walk.inputs(named.graph)}
+    missing = [tensor for tensor in spec.inputs if tensor.name not in own]
+    fits = [[t.name for t in missing if _fits(value, t)] for value in foreign]
+    new = [names[0] for names in fits if len(names) == 1]
+    taken = {name for node in walk.nodes(named.graph) for name in (*node.input, *node.output)}
+    if len(set(new)) < len(fits) or taken & set(new):
+        return named
+    old = dict(zip((value.name for value in foreign), new, strict=True))
+    if any(value.name in old for value in named.graph.output):
+        return named
+    for value in foreign:
+        value.name = old[value.name]
+    for node in walk.nodes(named.graph):
+        node.input[:] = [old.get(name, name) for name in node.input]
+    return named
+
+
+def _fits(value: Any, tensor: TensorSpec) -> bool:
+    """Return whether an input may be the specified one: its dtype, rank and fixed sizes."""
+    dims = dims_of(value.type)
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+    return (
+        value.type.tensor_type.elem_type == dtype
+        and dims is not None
+        and len(dims) == len(tensor.axes)
+        and all(
+            axis == dim or not (isinstance(axis, int) and isinstance(dim, int))
+            for axis, dim in zip(tensor.axes, dims, strict=True)
+        )
+    )
 
 
 def fix_sizes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:

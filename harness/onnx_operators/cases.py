@@ -33,6 +33,8 @@ LEFT_OUT = {
     r"test_averagepool_2d_ceil_last_window_starts_on_pad": ROUNDED,
     r"test_if_opt": UNTYPED,
 }
+TIES = {"test_dynamicquantizelinear", "test_dynamicquantizelinear_expanded"}
+"""Cases with a quotient of n + 0.5, which is no such tie in full precision."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def judge(case: OperatorCase, runtime: GuardedRuntime, path: Path) -> OperatorVe
     names = [value.name for value in model.graph.input]
     path.write_bytes(case.model)
     wide = runtime.row.full_precision
+    if wide and case.name in TIES:
+        return OperatorVerdict(NOT_COMPARED, "float32 alone makes a tie of one of its values")
     try:
         session = runtime.prepare(str(path))
         for inputs, outputs in case.data_sets:

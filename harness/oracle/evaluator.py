@@ -17,7 +17,7 @@ from onnx import FunctionProto
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from harness.oracle import control, precise, recurrent
+from harness.oracle import control, linear, microsoft, precise, recurrent
 from harness.oracle.operator_errors import disturbed
 from harness.oracle.widen import NARROW_DTYPES, widen_function
 
@@ -29,6 +29,8 @@ WIDENED: dict[str, Any] = {
     "RMSNormalization": precise.rms_normalization,
     "DequantizeLinear": precise.dequantize_linear,
     "DynamicQuantizeLinear": precise.dynamic_quantize_linear,
+    "LinearAttention": linear.linear_attention,
+    "CausalConvWithState": linear.causal_conv,
 }
 CORRECTED: dict[str, Any] = {
     "LSTM": recurrent.lstm,
@@ -37,17 +39,25 @@ CORRECTED: dict[str, Any] = {
     "LRN": precise.lrn,
 }
 CONTROL: dict[str, Any] = {"Loop": control.loop, "Scan": control.scan}
-FLOAT32_INSIDE = ("AffineGrid", "CausalConvWithState", "GridSample", "LinearAttention")
+FLOAT32_INSIDE = ("AffineGrid", "GridSample")
 
 
-def _operator(name: str, kernel: Any, needs_context: bool) -> Any:
+def _operator(name: str, kernel: Any, needs_context: bool, domain: str = "") -> Any:
     """Return ``kernel`` as the evaluator's class of an operator."""
-    body = {"_run": staticmethod(kernel), "need_context": lambda self: needs_context}
+    body = {
+        "_run": staticmethod(kernel),
+        "need_context": lambda self: needs_context,
+        "op_domain": domain,
+        **({"op_schema": None} if domain else {}),
+    }
     return type(name, (OpRun,), body)
 
 
 OPERATORS = [_operator(name, kernel, False) for name, kernel in CORRECTED.items()]
 OPERATORS += [_operator(name, kernel, True) for name, kernel in CONTROL.items()]
+OPERATORS += [
+    _operator(name, kernel, False, microsoft.DOMAIN) for name, kernel in microsoft.OPERATORS.items()
+]
 WIDE_OPERATORS = [*OPERATORS, *(_operator(n, kernel, False) for n, kernel in WIDENED.items())]
 
 
@@ -76,6 +86,16 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
     def attribute(self, value: Any) -> Any:
         """Return an attribute as a node of a widened graph has it."""
         return _exact(value)
+
+    def _load_impl(self, node: Any, input_types: Any = None) -> Any:
+        """Return the class of a node; NotImplementedError names an operator of another domain."""
+        try:
+            return super()._load_impl(node, input_types)
+        except NotImplementedError as error:
+            if not node.domain:
+                raise
+            text = f"the oracle has no operator {node.domain}.{node.op_type}"
+            raise NotImplementedError(text) from error
 
     def run(
         self,

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.errors import LoadError, RunError, check_input_names, one_line
+from harness.core.errors import LoadError, RunError, check_input_names, clipped, one_line
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row
 from harness.graphs import walk
 
 PROVIDER = "oracle"
 OLDEST_OPSET = 13
+OLDEST_CONVERTED = 7
+"""Older ones have operators in another meaning, which onnx converts only in part."""
 
 
 class OracleSession:
@@ -37,7 +39,8 @@ class OracleSession:
     def run(self, inputs: Arrays) -> list[tuple[str, Array]]:
         """Return one case's outputs; RunError where an input is not as declared or a node fails.
 
-        In a widened model all floating outputs are float64.
+        LoadError where the oracle lacks a form of an operator that its inputs decide. In a widened
+        model all floating outputs are float64.
         """
         from harness.oracle.feeds import contradiction
         from harness.oracle.widen import widen_value
@@ -50,6 +53,8 @@ class OracleSession:
             with np.errstate(all="ignore"):
                 feeds = {n: widen_value(v) if self._wide else v for n, v in inputs.items()}
                 values = self._evaluator.run(None, feeds)
+        except NotImplementedError as error:
+            raise LoadError(clipped(str(error))) from error
         except Exception as error:
             raise RunError(one_line(error)) from error
         return list(zip(self._outputs, values, strict=True))
@@ -99,11 +104,10 @@ class OracleRuntime:
         return self.open(model)
 
     def open(self, model: Any) -> OracleSession:
-        """Load a copy of a ModelProto.
+        """Load a copy of a ModelProto, converted to ``OLDEST_OPSET`` where it is older.
 
-        LoadError where it has no outputs, its opset is older than ``OLDEST_OPSET`` (the reference
-        evaluator gives some operators their newer meaning there), or an operator is unknown or
-        would be evaluated in float32 though the model is widened.
+        LoadError where it has no outputs, cannot be converted, or an operator is unknown or would
+        be evaluated in float32 though the model is widened.
         """
         from harness.oracle.evaluator import DeclaredEvaluator, Evaluator
         from harness.oracle.widen import widen
@@ -111,15 +115,35 @@ class OracleRuntime:
         if not model.graph.output:
             raise LoadError("it holds no graph with an output; expected an ONNX model")
         try:
-            opset = walk.opsets(model).get("", OLDEST_OPSET)
-            if opset < OLDEST_OPSET:
-                raise LoadError(f"opset {opset}; the oracle evaluates {OLDEST_OPSET} and later")
-            evaluator = Evaluator(widen(model)) if self.wide else DeclaredEvaluator(model)
+            newer = _converted(model)
+            evaluator = Evaluator(widen(newer)) if self.wide else DeclaredEvaluator(newer)
             return OracleSession(evaluator, model)
         except LoadError:
             raise
+        except NotImplementedError as error:
+            raise LoadError(clipped(str(error))) from error
         except Exception as error:
             raise LoadError(one_line(error)) from error
+
+
+def _converted(model: Any) -> Any:
+    """Return a model at ``OLDEST_OPSET`` or later: the evaluator gives operators that meaning.
+
+    LoadError where onnx's converter cannot, as for nested graphs, which it leaves as they are.
+    """
+    from onnx import version_converter
+
+    opset = walk.opsets(model).get("", OLDEST_OPSET)
+    if opset >= OLDEST_OPSET:
+        return model
+    limit = f"opset {opset}; the oracle evaluates {OLDEST_OPSET} and later"
+    if opset < OLDEST_CONVERTED or any(list(walk.bodies(node)) for node in model.graph.node):
+        kinds = f"from {OLDEST_CONVERTED} on without Loop, Scan or If"
+        raise LoadError(f"{limit}, of older ones those {kinds}")
+    try:
+        return version_converter.convert_version(model, OLDEST_OPSET)
+    except Exception as error:
+        raise LoadError(f"{limit}, and onnx cannot convert it: {one_line(error)}") from error
 
 
 ORACLE = OracleRuntime()

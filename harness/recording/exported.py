@@ -49,7 +49,7 @@ def model(
             exported, example = _export(own, spec, weight_sizes(parameters), fallback, settings)
             about["example"] = sizes_of(spec, example)
         else:
-            exported = _named(existing, spec)
+            exported = _named(interface.name_inputs(existing, spec), spec)
         varied = resolve(VARIANTS[settings.variant])(exported)
         about["opset"] = walk.opset(varied)
         about["rounded"] = [] if own.framework == "onnx" else constants_beyond(varied, parameters)

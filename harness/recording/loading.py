@@ -78,14 +78,12 @@ def user_model(model: Any, text: str, weights: Path | None = None, again: Any = 
 
     ``again`` builds another one.
     """
+    if isinstance(model, getattr(sys.modules.get("keras"), "Model", ())):  # on torch a module, too
+        return user_models("keras").KerasModel(model, weights, again)
     if "torch" in sys.modules:
         torch = user_models("torch")
         if torch.recognises(model):
             return torch.TorchModel(model, weights)
-    if "keras" in sys.modules:
-        keras = user_models("keras")
-        if keras.recognises(model):
-            return keras.KerasModel(model, weights, again)
     if isinstance(model, type):
         raise UsageError(f"{text} is the class {model.__qualname__}; expected a model, so call it")
     kind = type(model)

@@ -6,6 +6,7 @@ For a file or a factory that is a child; for a live model of the Python API it i
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ import numpy as np
 
 from harness.core.environment import made_with
 from harness.core.errors import UsageError
-from harness.core.schema import ModelSpec, Progress
+from harness.core.schema import Case, ModelSpec, Progress, lengths_text
 from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
 from harness.graphs import interface
 from harness.recording import cases, decisions, exported, promises, weights
 from harness.recording.measured import Measured
 from harness.recording.more import More
-from harness.recording.probing import UserModel, specification
+from harness.recording.probing import RefusedError, UserModel, run, specification
 from harness.recording.runs import Refused, measure
 from harness.recording.settings import ExportSettings
 from harness.recording.values import Feed, Values, coverage
+from reference_models.cases import drawn
 
 STORED, MODEL, ABOUT = "golden", "model.onnx", "about.json"
 
@@ -66,6 +68,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
 
     added = (more.long, more.reading, decided)
     results, refused, uncompared = measure(kept, spec, plan, progress, added)
+    _check_batch(own, spec, plan, [*(result.case for result in results), *uncompared])
     refused = [*refused, *promised.lines, *promises.left_out(promised, results)]
     if own.framework != "onnx":
         spec = replace(spec, unchanged=promises.unchanged(own, spec, results, right))
@@ -86,6 +89,22 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     store.write(folder / STORED, spec, parameters, recorded, origin, keep_weights=False)
     about["refused"] = refused
     (folder / ABOUT).write_text(json.dumps(about))
+
+
+def _check_batch(
+    own: UserModel, spec: ModelSpec, plan: Sequence[Case], ran: Sequence[Case]
+) -> None:
+    """Raise UsageError where a model runs at no other batch than 1, though others were planned."""
+    if {case.batch for case in ran} != {1} or not any(case.batch > 1 for case in plan):
+        return
+    case = replace(min(ran, key=lambda case: case.longest), batch=3)
+    try:
+        run(own, drawn(spec, case, 0)[1], wide=False)
+    except RefusedError as error:
+        raise UsageError(
+            "the batch is declared as one that varies, but the model runs at batch=1 alone"
+            f" ({lengths_text(case.lengths)}, batch=3: {error}); --batch 1 proves it there"
+        ) from None
 
 
 def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:

@@ -247,7 +247,7 @@ def _ranged(described: InputDescription, dtype: str) -> InputDescription:
         if whole:
             raise UsageError(
                 f"input {name!r} is {dtype} and needs its range:"
-                f" '{name}: in 0..9999', or what its values are"
+                f" '{name}: in 0..9999', or what its values are{_counts(described)}"
             )
         return replace(described, low=-1.0, high=1.0)
     if not whole:
@@ -268,6 +268,12 @@ def _ranged(described: InputDescription, dtype: str) -> InputDescription:
         if low > high:
             raise UsageError(f"input {name!r}: nothing is left of its range but the padding")
     return replace(described, low=float(low), high=float(high + 1))
+
+
+def _counts(described: InputDescription) -> str:
+    """Return a hint where one integer for each row may be the number of its valid steps."""
+    by_row = described.axes == (BATCH,)
+    return f": '{described.name}: lengths of AXIS' for numbers of valid steps" if by_row else ""
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -48,9 +48,21 @@ SUFFIXES = {
     ".jit": Kind.TORCHSCRIPT,
     ".torchscript": Kind.TORCHSCRIPT,
 }
+_HDF5 = (
+    "Keras reads HDF5 without its guard against code in the file; where you trust it, save it as"
+    " .keras: keras.models.load_model('FILE', compile=False).save('model.keras'), or give"
+    " FILE.py:factory, with --weights FILE for weights alone"
+)
+_TENSORFLOW = (
+    "a SavedModel has no layers; export the Keras model that it was made of, or convert it:"
+    " python -m tf2onnx.convert --saved-model FOLDER --output model.onnx"
+)
 OTHER = {
-    ".h5": "HDF5 holds no complete Keras model; save it as .keras, or give FILE.py:factory and"
-    " --weights FILE",
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+    ".pb": _TENSORFLOW,
+    ".tflite": "a TFLite file has no layers; export the model that it was made of, or convert it:"
+    " python -m tf2onnx.convert --tflite FILE --output model.onnx",
     ".safetensors": "it holds weights alone; give FILE.py:factory and --weights FILE",
     ".py": "a Python file needs the name of its factory: FILE.py:factory",
 }
@@ -117,7 +129,8 @@ def resolve(text: str, kinds: Collection[Kind]) -> Subject:
         kind = "file or reference model" if Kind.REFERENCE in kinds else "file or folder"
         raise UsageError(f"{text}: no such {kind}; {expected}")
     if path.is_dir():
-        raise UsageError(f"{text} is a folder; {expected}")
+        saved = (path / "saved_model.pb").is_file()
+        raise UsageError(f"{text}: {_TENSORFLOW}" if saved else f"{text} is a folder; {expected}")
     return _allowed(Subject(_file(path, expected), text), kinds, expected)
 
 

@@ -17,6 +17,7 @@ from harness.core.errors import ExportError
 from harness.core.schema import Raggedness, TensorSpec
 from harness.exporters.finish import OPSETS
 from harness.exporters.keras.native import export
+from harness.frameworks.keras_model import KerasModel
 from tests.support.keras_refused import REFUSED
 from tests.support.keras_rows import FEATURES, ROWS, UNITS, TwoParts
 from tests.support.keras_specs import MASKS, draw, model_spec, randomise, spec_of, tensor
@@ -148,6 +149,33 @@ def test_every_layer_computes_what_keras_does(row):
         worst = max(worst, excess(runner.run(None, inputs), near, fast(exact, inputs, "float64")))
     print(f"{row}: {worst:.3f} of its tolerance")
     assert worst <= 1
+
+
+def test_a_spectrogram_is_a_convolution():
+    def made(dtype):
+        x = keras.Input((None,), name="x", dtype=dtype)
+        sizes = {"fft_length": 32, "sequence_length": 24, "sequence_stride": 10}
+        layer = kl.MelSpectrogram(
+            **sizes, num_mel_bins=6, sampling_rate=8000, min_freq=20, max_freq=4000, dtype=dtype
+        )
+        return keras.Model(x, layer(x), name="mel")
+
+    model = made("float32")
+    spec = model_spec(
+        "mel",
+        [tensor("x", (None, None), "float32")],
+        [TensorSpec("y", "float32", ("batch", 6, "frames"))],
+    )
+    graph = export(model, spec, {}, 18)
+    exact = KerasModel(model)
+    exact.arrange(["x"])
+    runner = session(graph)
+    for batch, samples in ((1, 17), (3, 160), (2, 401)):
+        inputs = {"x": np.random.default_rng(samples).normal(size=(batch, samples))}
+        inputs = {"x": inputs["x"].astype(np.float32)}
+        wide = [value for _, value in exact.run(inputs, wide=True)]
+        assert wide[0].dtype == np.float64
+        assert excess(runner.run(None, inputs), eager(model, inputs), wide) <= 1
 
 
 STRUCTURED = ("shared-dicts", "rnn_of-cells-initial_state", "bidirectional-unmasked")

@@ -395,6 +395,30 @@ def shipped(ship):
     return folder, onnx.load(folder / "model.onnx")
 
 
+@pytest.mark.parametrize("batch", [None, [1]])
+def test_a_batch_that_works_at_1_alone_is_found(ship, tmp_path, batch):
+    """A start state of one row is baked into the file, whose batch is declared as dynamic."""
+    text = """
+    g (float[batch, time, 2] x) => (float[one, batch, 3] h) {
+        xs = Transpose<perm = [1, 0, 2]>(x)
+        start = ConstantOfShape<value = float[1] {0.5}>(size)
+        y, h = LSTM<hidden_size = 3>(xs, w, r, , , start)
+    }
+    """
+    model = onnx.parser.parse_model('<ir_version: 9, opset_import: ["" : 18]>' + text)
+    rng = np.random.default_rng(0)
+    weights = {"w": (1, 12, 2), "r": (1, 12, 3)}
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in weights.items()}
+    for name, value in {**arrays, "size": np.array([1, 1, 3])}.items():
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    onnx.save(model, tmp_path / "one.onnx")
+    if batch:
+        ship(str(tmp_path / "one.onnx"), lengths=[1, 5], batch=batch)
+        return
+    with pytest.raises(UsageError, match=r"runs at batch=1 alone \(time=1, batch=3: .*--batch 1 "):
+        ship(str(tmp_path / "one.onnx"), lengths=[1, 5])
+
+
 def test_an_onnx_file_of_the_users_own(ship, shipped, tmp_path):
     own = tmp_path / "mine.onnx"
     shutil.copy(shipped[0] / "model.onnx", own)

@@ -65,11 +65,12 @@ def account(report):
         (torch_net, TOKENS, "torch-script"),
         (keras_net, FRAMES, "native"),
         (keras_net, FRAMES, "tf2onnx"),
+        (keras_net, FRAMES, "keras-export"),
     ],
-    ids=["torch native", "torch stock", "keras native", "keras stock"],
+    ids=["torch native", "torch stock", "keras native", "keras stock", "keras own"],
 )
 def test_every_weight_of_an_own_net_is_found(make, inputs, exporter, tmp_path):
-    if exporter == "tf2onnx":
+    if exporter in ("tf2onnx", "keras-export"):
         pytest.importorskip("tf2onnx")
     folder = tmp_path / "net"
     report = harness.export(make(), folder, inputs=inputs, exporter=exporter, **SIZES)

@@ -117,6 +117,22 @@ def time_distributed_masked():
     return keras.Model(ids, kl.TimeDistributed(kl.GRU(UNITS))(y))
 
 
+def time_distributed_images():
+    x = keras.Input((None, 6, 6, 2), name="x")
+    y = kl.TimeDistributed(kl.Conv2D(3, 3, activation="relu"))(x)
+    y = kl.TimeDistributed(kl.MaxPooling2D())(y)
+    return keras.Model(x, kl.LSTM(UNITS)(kl.TimeDistributed(kl.Flatten())(y)))
+
+
+def time_distributed_sentences():
+    """Words of sentences of documents; both levels are masked."""
+    words = keras.Input((None,), dtype="int32")
+    y = kl.Embedding(11, FEATURES, mask_zero=True)(words)
+    sentence = keras.Model(words, kl.Bidirectional(kl.GRU(UNITS))(y))
+    ids = keras.Input((None, 6), dtype="int32", name="ids")
+    return keras.Model(ids, kl.GRU(UNITS)(kl.TimeDistributed(sentence)(ids)))
+
+
 def time_distributed_model():
     inner = keras.Sequential([kl.Dense(4, "relu"), kl.Dense(3)])
     return model(kl.TimeDistributed(inner))
@@ -288,7 +304,9 @@ def _rows() -> dict[str, Callable[[], keras.Model]]:
         ),
         "time_distributed-recurrent": time_distributed_recurrent,
         "time_distributed-masked": time_distributed_masked,
+        "time_distributed-images": time_distributed_images,
         "time_distributed-model": time_distributed_model,
+        "time_distributed-sentences": time_distributed_sentences,
         "repeat-vector": repeat_vector,
         "repeat-dynamic": repeat_to_dynamic_length,
         "nested": nested,

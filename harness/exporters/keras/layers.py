@@ -168,6 +168,11 @@ def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | No
     for method in ("inner_loop", "get_initial_state"):
         if _definer(layer, method) not in _RECURRENT:
             raise ExportError(f"{where}: {type(layer).__name__} overrides {method}; cannot export")
+    if not keras.tree.is_nested(x) and len(x.shape) > 3:
+        raise ExportError(
+            f"{where}: {type(layer).__name__} over {x.shape} is no LSTM, GRU or RNN node; "
+            "--exporter tf2onnx writes it as a Loop"
+        )
     if keras.tree.is_nested(x) or len(x.shape) != 3:
         shape = "several tensors" if keras.tree.is_nested(x) else x.shape
         raise ExportError(f"{where}: expected one input [batch, steps, features], got {shape}")

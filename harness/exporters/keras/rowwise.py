@@ -52,6 +52,37 @@ def _time_distributed(
     return keras.tree.map_structure(lambda y: _unfold(y, inputs), folded)
 
 
+def _mel_spectrogram(self: layers.MelSpectrogram, inputs: Tensor) -> Tensor:
+    """Trace the transform of every frame as one ``Conv``: ONNX's own one fits no frame axis."""
+    if len(inputs.shape) != 2:
+        raise ExportError(f"layer {self.name!r}: expected [batch, samples], got {inputs.shape}")
+    size, half = self.fft_length, self.fft_length // 2
+    with tf.init_scope():
+        parts = keras.ops.stft(
+            np.eye(size), self.sequence_length, self.sequence_stride, size, self.window, False
+        )
+        kernel = np.concatenate([np.asarray(part)[:, 0].T for part in parts])
+        matrix = self.linear_to_mel_weight_matrix(
+            num_mel_bins=self.num_mel_bins,
+            num_spectrogram_bins=half + 1,
+            sampling_rate=self.sampling_rate,
+            lower_edge_hertz=self.min_freq,
+            upper_edge_hertz=self.max_freq,
+        )
+        matrix = np.asarray(matrix)
+    padded = node("Pad", inputs, np.array([0, half, 0, half]), mode="reflect")
+    waves = node(
+        "Conv",
+        node("Unsqueeze", padded, np.array([1])),
+        kernel[:, None].astype(np.float32),
+        strides=[self.sequence_stride],
+    )
+    real, imaginary = tf.split(node("Transpose", waves, perm=[0, 2, 1]), 2, axis=-1)
+    spectrum = tf.pow(tf.sqrt(tf.square(real) + tf.square(imaginary)), self.mag_exp)
+    y = node("MatMul", spectrum, matrix)
+    return node("Transpose", self._dbscale(y) if self.power_to_db else y, perm=[0, 2, 1])
+
+
 def _check_rowwise(wrapper: layers.TimeDistributed, layer: Any) -> None:
     for part in layer._flatten_layers(include_self=True):
         function = getattr(part, "activation", None)
@@ -73,19 +104,28 @@ def _fold(x: Tensor) -> Tensor:
     sizes = list(x.shape[2:])
     if None not in sizes:
         return node("Reshape", x, np.array([-1, *sizes]))
-    shape = node("Concat", np.array([-1]), node("Shape", x, start=2), axis=0)
+    shape = node("Concat", np.array([-1]), _dims(x, 2), axis=0)
     return tf.ensure_shape(node("Reshape", x, shape), [None, *sizes])
 
 
 def _unfold(y: Tensor, like: Tensor) -> Tensor:
     """Return [batch * steps, ...] as [batch, steps, ...], with batch and steps from ``like``."""
-    shape = node("Concat", node("Shape", like, end=2), node("Shape", y, start=1), axis=0)
+    shape = node("Concat", _dims(like, 0, 2), _dims(y, 1), axis=0)
     return tf.ensure_shape(node("Reshape", y, shape), [*like.shape[:2], *y.shape[1:]])
+
+
+def _dims(x: Tensor, start: int, end: int | None = None) -> Tensor:
+    """Return some sizes of a tensor; tf2onnx, which moves transposes, loses a ``Shape``'s start."""
+    if None not in (sizes := list(x.shape[start:end])):
+        return np.array(sizes, np.int64)
+    last = np.array([len(x.shape) if end is None else end])
+    return node("Slice", node("Shape", x), np.array([start]), last)
 
 
 ROWWISE: dict[type, Callable[..., Any]] = {
     layers.Dense: _dense,
     layers.Embedding: _embedding,
+    layers.MelSpectrogram: _mel_spectrogram,
     layers.RepeatVector: _repeat_vector,
     layers.TimeDistributed: _time_distributed,
 }

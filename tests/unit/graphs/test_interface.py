@@ -94,6 +94,41 @@ def test_fixing_sizes_invents_no_shape() -> None:
     assert not fixed.graph.output[0].type.tensor_type.HasField("shape")
 
 
+PAIR = ModelSpec(
+    "pair",
+    "",
+    (
+        TensorSpec("frames", "float32", ("batch", "time", 3)),
+        TensorSpec("start", "float32", ("batch", 4)),
+    ),
+    (),
+    "pair",
+)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "names"),
+    [
+        ({"a": ["n", 4], "b": ["n", "t", 3]}, ["start", "frames"]),
+        ({"a": ["n", 4], "frames": ["n", "t", 3]}, ["start", "frames"]),
+        ({"a": ["n", 4], "b": ["n", "t", 5]}, ["a", "b"]),
+        ({"a": ["n", 4], "b": ["n", 4]}, ["a", "b"]),
+        ({"a": ["n", 4], "b": ["n", "t", 3], "c": ["n"]}, ["a", "b", "c"]),
+    ],
+)
+def test_foreign_inputs_are_named_where_only_one_can_be_meant(
+    shapes: dict[str, list[Any]], names: list[str]
+) -> None:
+    inputs = [oh.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in shapes.items()]
+    nodes = [oh.make_node("Relu", [name], [f"{name}_out"]) for name in shapes]
+    outputs = [oh.make_tensor_value_info(f"{n}_out", TensorProto.FLOAT, None) for n in shapes]
+    model = oh.make_model(oh.make_graph(nodes, "g", inputs, outputs))
+    named = interface.name_inputs(model, PAIR)
+    assert [value.name for value in named.graph.input] == names
+    assert [node.input[0] for node in named.graph.node] == names
+    assert [value.name for value in model.graph.input] == list(shapes)
+
+
 def test_a_conforming_graph_passes() -> None:
     interface.check(scaler(), SPEC, SIZES)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, numpy_helper, parser
 
@@ -86,7 +87,13 @@ def test_a_node_that_fails_is_a_run_error_in_one_line(tmp_path):
     [
         ("y = NoSuchOp(x)", 18, "NoSuchOp"),
         ("y = local.Missing(x)", 18, "Missing"),
-        ("y = Softmax(x)", 12, "opset 12; the oracle evaluates 13 and later"),
+        ("y = Softmax(x)", 6, "opset 6; the oracle evaluates 13 and later"),
+        (
+            "k = Constant<value = bool {1}>() y = If(k)<then_branch = a () => (float p) "
+            "{ p = Exp(x) }, else_branch = b () => (float q) { q = Neg(x) }>",
+            11,
+            "without Loop, Scan or If",
+        ),
         ("y = GridSample(x, x)", 18, "GridSample is evaluated in float32"),
     ],
 )
@@ -95,6 +102,30 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(tmp_path, body, opset, wor
     with pytest.raises(LoadError, match=word) as caught:
         ORACLE.prepare(save(tmp_path, text, opset))
     assert "\n" not in str(caught.value)
+
+
+OLDER = """
+g (float[n, t, 2] x, float[1, 12, 2] w, float[1, 12, 3] r) => (float y) {
+    z = Transpose<perm = [1, 0, 2]>(x)
+    every, last = LSTM<hidden_size = 3>(z, w, r)
+    h = Squeeze<axes = [0]>(last)
+    flat = Softmax(h)
+    y = Unsqueeze<axes = [1]>(flat)
+}
+"""
+
+
+@pytest.mark.parametrize("opset", range(7, 13))
+def test_an_older_opset_gives_what_onnx_runtime_gives(tmp_path, opset):
+    rng = np.random.default_rng(0)
+    shapes = {"x": (4, 5, 2), "w": (1, 12, 2), "r": (1, 12, 3)}
+    inputs = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+    path = save(tmp_path, OLDER, opset)
+    ((name, value),) = ORACLE.prepare(path).run(inputs)
+    (expected,) = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, inputs)
+    assert name == "y"
+    assert value.dtype == np.float64
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["junk.onnx", "none.onnx", "empty.onnx"])

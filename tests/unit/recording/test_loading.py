@@ -73,3 +73,18 @@ def test_a_module_that_is_nowhere_is_told(here):
     lines, errors = load(here, "nowhere:make")
     assert lines == []
     assert "nowhere cannot be imported: ModuleNotFoundError: No module named 'nowhere'" in errors
+
+
+def test_a_keras_model_on_another_backend_is_told_what_it_runs_on(tmp_path, monkeypatch):
+    """On torch it is a module of PyTorch, too."""
+    for name in ("keras", "tensorflow", "torch"):
+        pytest.importorskip(name)
+    (tmp_path / "own.py").write_text(
+        "import os\nos.environ['KERAS_BACKEND'] = 'torch'\nimport keras\n\ndef make():\n"
+        "    return keras.Sequential([keras.Input((None, 2)), keras.layers.Dense(1)])\n"
+    )
+    command = [sys.executable, "-m", "harness.export", "own.py:make", "-o", "bundle"]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Keras runs on torch; expected tensorflow: set KERAS_BACKEND=tensorflow" in result.stderr

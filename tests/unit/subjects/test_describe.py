@@ -119,6 +119,7 @@ def test_the_upper_bound_becomes_the_one_that_is_excluded():
         ("x: in 0..3", "needs a description of its dtype and axes"),
         ("x: int64", "needs a description of its axes"),
         ("x: int64[batch, t]", "needs its range"),
+        ("n: int64[batch]", "'n: lengths of AXIS' for numbers of valid steps"),
         ("x: uint8[batch, t] in 0..256", "0..256 is beyond uint8"),
         ("x: int64[batch, t] in 0..9, padding 5", "padding 5 lies within 0..9"),
         ("x: int64[batch, t] in 0..0, padding 0", "nothing is left of its range"),

@@ -16,7 +16,7 @@ from tests.support.small_graphs import cell
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("a.keras", "a.PT2", "a.onnx", "a.jit", "words.bin", "a.h5"):
+    for name in ("a.keras", "a.PT2", "a.onnx", "a.jit", "words.bin", "a.h5", "a.tflite"):
         (tmp_path / name).write_bytes(b"words")
     with zipfile.ZipFile("script.pt", "w") as archive:
         archive.writestr("script/data.pkl", "x" * (1 << 17))
@@ -25,6 +25,8 @@ def here(tmp_path, monkeypatch):
         archive.writestr("state/data.pkl", "")
     (tmp_path / "old.pt").write_bytes(b"\x80\x02")
     (tmp_path / "nets.py").write_text("from torch import nn\nN = 3\n\ndef make():\n    pass\n")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"words")
     (tmp_path / "star.py").write_text("from nets import *\n")
     return tmp_path
 
@@ -62,6 +64,8 @@ def test_it_names_a_file_or_a_factory(here, text, kind, place, factory, name):
         ("state.pt", "is a pickle, which runs code"),
         ("old.pt", "is a pickle, which runs code"),
         ("a.h5", "save it as .keras"),
+        ("a.tflite", "python -m tf2onnx.convert --tflite"),
+        ("saved", "python -m tf2onnx.convert --saved-model"),
         ("nets.py", "needs the name of its factory: FILE.py:factory (it defines: make)"),
         ("nets.py:other", "nets.py defines no 'other'; it defines: make"),
         ("none.py:make", "none.py: no such file"),
