@@ -64,6 +64,8 @@ class Formula(Struct, forbid_unknown_fields=True):
     ends: Annotated[list[float], Meta(min_length=1, max_length=MOST_ENDS)] | None = None
     runs: bool = False
     spread: Literal["bands", "corners"] | None = None
+    marks: tuple[float, float] | None = None
+    time_first: bool = False
     nan: bool = False
 
     def refusal(self, batch: int) -> str:
@@ -173,6 +175,8 @@ class Specification(Struct, forbid_unknown_fields=True):
     never_empty: bool = False
     valid_only: bool = False
     unchanged: tuple[Raggedness, ...] | None = None
+    also_padded: dict[str, float] = {}
+    marks: dict[str, tuple[float, float]] = {}
     package: str = ""
 
     @property
@@ -254,6 +258,8 @@ def _check_spec(spec: ModelSpec, what: str) -> None:
             raise UsageError(f"{what}: spec.{kind} are {names[kind]}; expected names, each once")
     links: tuple[tuple[str, str, list[str | None], list[str]], ...] = (
         ("padded", "inputs", [spec.padded] if spec.padded else [], names["inputs"]),
+        ("also_padded", "inputs", [*spec.also_padded], names["inputs"]),
+        ("marks", "inputs", [*spec.marks], [*spec.masks]),
         ("masks", "inputs", [*spec.masks], names["inputs"]),
         ("masks", "axes", [*spec.masks.values()], names["axes"]),
         ("lengths", "inputs", [*spec.lengths], names["inputs"]),
@@ -285,7 +291,11 @@ def _problems(spec: ModelSpec, entry: Entry) -> Iterator[str]:
         if size > INPUT_BYTES:
             yield f"input {tensor.name} of {size:,} bytes; at most {INPUT_BYTES:,} are allowed"
         formula = entry.inputs[tensor.name].formula
-        needs_steps = {"counts": formula.counts is not None, "runs": formula.runs}
+        needs_steps = {
+            "counts": formula.counts is not None,
+            "runs": formula.runs,
+            "time first": formula.time_first,
+        }
         for what in [w for w, is_so in {**needs_steps, "nan": formula.nan}.items() if is_so]:
             if len(shape) < 2:
                 yield f"input {tensor.name}: its formula has {what}, but there is no axis of steps"

@@ -30,11 +30,11 @@ def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
         if tensor.name in spec.lengths:
             inputs[tensor.name] = np.full(shape, size[spec.lengths[tensor.name]], tensor.dtype)
         else:
-            never = spec.padding if tensor.name == spec.padded else None
+            never = spec.paddings.get(tensor.name)
             inputs[tensor.name] = _draw(rng, tensor, shape, never)
-    if spec.ragged is None:
-        return inputs
-    return spec.padded_outside(inputs, _valid_steps(size[BATCH], size[spec.ragged]))
+    for axis in spec.ragged_axes:
+        inputs = spec.padded_outside(inputs, _valid_steps(size[BATCH], size[axis]), axis)
+    return inputs
 
 
 def sizes_of(spec: ModelSpec, inputs: Mapping[str, Array]) -> dict[str, int]:

@@ -88,6 +88,8 @@ def specification(
         name,
         padded=padded[0].name if padded else None,
         padding=padded[0].padding or 0 if padded else 0,
+        also_padded={d.name: d.padding or 0 for d in padded[1:]},
+        marks={d.name: d.marks for d in inputs if d.marks},
         lengths={d.name: d.lengths_of for d in inputs if d.lengths_of},
         masks={d.name: d.mask_of for d in inputs if d.mask_of},
         frameworks=(model.framework,),
@@ -172,27 +174,25 @@ def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> N
                     f" {', '.join(spec.axes)}"
                 )
     for tensor in spec.inputs:
-        if tensor.name in spec.masks and tensor.axes != (BATCH, spec.masks[tensor.name]):
-            raise UsageError(f"input {tensor.name!r}: a mask has axes [batch, sequence axis]")
+        mask = spec.masks.get(tensor.name)
+        if mask and tensor.axes not in ((BATCH, mask), (mask, BATCH)):
+            raise UsageError(
+                f"input {tensor.name!r}: a mask has axes [batch, sequence axis] or [sequence axis,"
+                " batch]"
+            )
         if tensor.name in spec.lengths and tensor.axes not in ((), (1,), (BATCH,)):
             raise UsageError(f"input {tensor.name!r}: lengths have axes [batch], [1] or []")
     if (spec.never_empty or spec.valid_only) and spec.ragged is None:
         word = "never empty" if spec.never_empty else "valid steps only"
         raise UsageError(f"{word!r} is for a model with padding, a mask or lengths of rows")
-    if len(padded) > 1:
-        raise UsageError(
-            "one input can be padded, and others follow it by 'mask of' and 'lengths of';"
-            f" padding is given for {', '.join(described.name for described in padded)}"
-        )
     for described in padded:
         axes = described.axes or ()
-        if len(axes) < 2 or axes[0] != BATCH or not isinstance(axes[1], str):
-            name = described.name
-            raise UsageError(f"input {name!r}: padding needs axes [batch, sequence axis, …]")
-    by_row = [t.name for t in spec.inputs if t.name in spec.lengths and BATCH in t.axes]
-    ragged = {*spec.masks.values(), *(spec.lengths[name] for name in by_row)}
-    if len(ragged | ({spec.ragged} if spec.padded else set())) > 1:
-        raise UsageError("padding, masks and lengths must be of one and the same sequence axis")
+        pair = [axis for axis in axes[:2] if isinstance(axis, str)]
+        if len(pair) < 2 or BATCH not in pair:
+            raise UsageError(
+                f"input {described.name!r}: padding needs axes [batch, sequence axis, …] or"
+                " [sequence axis, batch, …]; with the words 'no padding' it has none"
+            )
 
 
 def _probes(
@@ -254,11 +254,12 @@ def _at_bounds(model: UserModel, spec: ModelSpec, case: Case) -> None:
             f"{bound:.0f}": {**drawn_inputs, tensor.name: np.full_like(value, bound)}
             for bound in (low, high)
         }
-        if tensor.name == spec.padded and value.shape[1] > 1:
-            valid = np.ones(value.shape[:2], bool)
+        axis = spec.padded_axis(tensor)
+        if axis and case.lengths[axis] > 1:
+            valid = np.ones((case.batch, case.lengths[axis]), bool)
             valid[:, -1] = False
-            highest = at_bounds[f"{high:.0f}"]
-            at_bounds[f"its padding {spec.padding:g}"] = spec.padded_outside(highest, valid)
+            highest = spec.padded_outside(at_bounds[f"{high:.0f}"], valid, axis)
+            at_bounds[f"its padding {spec.paddings[tensor.name]:g}"] = highest
         for text, inputs in at_bounds.items():
             try:
                 run(model, inputs, wide=False)

@@ -114,8 +114,8 @@ def ends(spec: ModelSpec, tensor: TensorSpec) -> list[float]:
         low = np.asarray(tensor.low, dtype)
         high = np.nextafter(np.asarray(tensor.high, dtype), low)
         found = [float(low), float(high)] + [0.0] * (tensor.low <= 0 < tensor.high)
-    marks = tensor.name == spec.padded and prod(_features(tensor)) < FEATURES
-    padding = float(np.asarray(spec.padding, dtype))
+    marks = tensor.name in spec.paddings and prod(_features(tensor)) < FEATURES
+    padding = float(np.asarray(spec.paddings.get(tensor.name, 0), dtype))
     return [end for end in dict.fromkeys(found) if not (marks and end == padding)]
 
 
@@ -138,7 +138,9 @@ def _features(tensor: TensorSpec) -> list[int]:
 def _read(spec: ModelSpec, feed: Feed, tensor: TensorSpec) -> Array:
     """Return the values at valid steps, flat."""
     value = feed.inputs[tensor.name]
-    if feed.case.raggedness is Raggedness.NONE or tensor.axes[:2] != (BATCH, spec.ragged):
+    axis = next((a for a in spec.ragged_axes if {*tensor.axes[:2]} == {BATCH, a}), None)
+    if feed.case.raggedness is Raggedness.NONE or axis is None:
         return value.reshape(-1)
-    valid = spec.valid_steps(feed.inputs)
-    return value[valid] if valid is not None else value
+    valid = spec.valid_steps(feed.inputs, axis)
+    assert valid is not None
+    return value[valid if tensor.axes[0] == BATCH else valid.T]

@@ -5,13 +5,15 @@ One input is one line::
     tokens: int64[batch, sequence] in 0..9999, padding 0
     frames: float32[batch, time, 40] in -3..3, normal
     mask: float32[batch, sequence], mask of sequence, right
+    hidden: bool[batch, sequence], padding mask of sequence
     lengths: int64[batch], lengths of sequence
 
 Every part after the name may be left out where the model says it. Both bounds of a range belong to
 it; for floats the upper one is never drawn. With ``right``, padding is only at the end of a row;
 with ``never empty`` no row is padded throughout; with ``valid steps only`` padded steps of outputs
-are not compared. ``may be nan`` says that a float input may hold NaN, with which the export has to
-do what the model does.
+are not compared. A ``padding mask`` is 1 at padded steps and 0 at valid ones, an ``additive mask``
+-1e9 and 0. ``no padding`` switches off what the model itself says of it. ``may be nan`` says that a
+float input may hold NaN, with which the export has to do what the model does.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ FLAGS = {
     "never empty": "never_empty",
     "valid steps only": "valid_only",
     "may be nan": "nan",
+    "no padding": "no_padding",
 }
 """The words that say one thing, and the field of each."""
 _LINE = re.compile(r"\s*(?P<name>\S*[^\s:](?=\s*:\s)|[^\s:]+)\s*:\s*(?P<text>.*)$")
@@ -52,7 +55,9 @@ _TYPE = re.compile(r"(?P<dtype>\w+)?\s*(?:\[(?P<axes>[^\]]*)\])?\s*")
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"in\s+(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})$")
 _PADDING = re.compile(rf"padding\s+(?P<value>{_NUMBER})$")
-_OF = re.compile(r"(?P<what>mask|lengths)\s+of\s+(?P<axis>\w+)$")
+_OF = re.compile(r"(?P<kind>(?:padding|additive)\s+)?(?P<what>mask|lengths)\s+of\s+(?P<axis>\w+)$")
+MARKS = {"": None, "padding": (0.0, 1.0), "additive": (0.0, -1e9)}
+"""What a mask holds at valid and at padded steps, by the word before it; None for 1 and 0."""
 
 
 def line(text: str) -> InputDescription:
@@ -135,7 +140,12 @@ def _with(described: InputDescription, word: str) -> InputDescription:
         if not math.isfinite(value := float(match["value"])):
             raise UsageError(f"input {name!r}: the padding {match['value']} is not finite")
         changes = {"padding": value}
-    elif match := _OF.match(word):
+    elif (match := _OF.match(word)) and match["what"] == "mask":
+        marks = MARKS[(match["kind"] or "").strip()]
+        if marks is MARKS["additive"] and dtype is not None and not dtype.startswith("float"):
+            raise UsageError(f"input {name!r} is {dtype}; an additive mask is float32")
+        changes = {"mask_of": match["axis"], "marks": marks}
+    elif match and not match["kind"]:
         changes = {f"{match['what']}_of": match["axis"]}
     elif (flag := " ".join(word.split())) in FLAGS:
         if flag == "may be nan" and dtype is not None and not dtype.startswith("float"):
@@ -144,8 +154,8 @@ def _with(described: InputDescription, word: str) -> InputDescription:
     else:
         raise UsageError(
             f"input {name!r}: {word!r} is not understood; expected: in LOW..HIGH, normal,"
-            " padding VALUE, mask of AXIS, lengths of AXIS, right, never empty, valid steps only,"
-            " may be nan"
+            " padding VALUE, no padding, mask of AXIS, padding mask of AXIS, additive mask of AXIS,"
+            " lengths of AXIS, right, never empty, valid steps only, may be nan"
         )
     return replace(described, **changes)
 

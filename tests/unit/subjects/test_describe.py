@@ -32,6 +32,15 @@ def test_a_whole_line():
             InputDescription("m", "bool", ("t",), mask_of="t", right=True),
         ),
         (
+            "m: bool[batch, t], padding mask of t",
+            InputDescription("m", "bool", ("batch", "t"), mask_of="t", marks=(0.0, 1.0)),
+        ),
+        (
+            "m: [batch, t], additive mask of t",
+            InputDescription("m", axes=("batch", "t"), mask_of="t", marks=(0.0, -1e9)),
+        ),
+        ("x: no padding", InputDescription("x", no_padding=True)),
+        (
             "n: int64[batch], lengths of t",
             InputDescription("n", "int64", ("batch",), lengths_of="t"),
         ),
@@ -51,6 +60,8 @@ def test_parts_may_be_left_out(text, expected):
         ("x: float32[batch, time 2]", "axis 'time 2' is neither a name nor a size"),
         ("x: float32[batch, 0]", "axis '0' is neither"),
         ("x: float32[t, t]", "has one axis twice"),
+        ("m: bool[batch, t], additive mask of t", "is bool; an additive mask is float32"),
+        ("n: int64[batch], padding lengths of t", "is not understood; expected: in LOW..HIGH"),
         ("x: float32[batch, t] in 3..1", "the range '3..1' is empty"),
         ("x: float32[batch, t] in 1..1", "is empty"),
         ("x: float32[batch, t] in -1e999..1e999", "is not finite"),
