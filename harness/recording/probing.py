@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from harness.core.schema import (
     TensorSpec,
     lengths_text,
 )
+from harness.recording import cases
 from harness.recording.output_axes import Outputs
 from harness.recording.output_axes import outputs as outputs_of
 from harness.subjects.describe import complete
@@ -28,7 +29,11 @@ from reference_models.cases import drawn
 
 LENGTHS = (13, 128, 7, 64, 32, 16, 17)
 """The first two are far apart, so that what grows slowly with a length differs between them."""
+FAR = 4
+"""Lengths are far apart where one is this many times the other."""
 BATCHES = ((3, 4), (5, 6))
+_OF_TUPLES = re.compile(r"\b(hx|cx|tuple|unpack|hidden)\b", re.IGNORECASE)
+"""What errors speak of where a tensor is given in place of a tuple."""
 
 
 class UserModel(Protocol):
@@ -135,11 +140,18 @@ def _inputs(model: UserModel, description: ModelDescription) -> list[InputDescri
         raise UsageError("an input is described twice")
     inferred = {d.name: d for d in model.inputs()}
     merged = {n: described[n].over(d) if n in described else d for n, d in inferred.items()}
+    whole = {n for n in inferred if n not in described and _parts(n, described)}
+    merged = {n: d for n, d in merged.items() if n not in whole}
     merged = merged | {n: d for n, d in described.items() if n not in inferred}
     if not merged:
         raise UsageError("the model says nothing of its inputs; describe them: --input TEXT")
     model.arrange(list(merged))
     return [complete(d, len(merged) == 1) for d in merged.values()]
+
+
+def _parts(name: str, described: Collection[str]) -> list[str]:
+    """Return the inputs that are described as parts of one that is a tuple or dictionary."""
+    return [other for other in described if other.startswith(f"{name}.")]
 
 
 def _tensor(described: InputDescription) -> TensorSpec:
@@ -199,7 +211,9 @@ def _probes(
     model: UserModel, spec: ModelSpec, lengths: Sequence[int], batches: Sequence[int]
 ) -> list[tuple[Case, Outputs]]:
     """Return the outputs at two sizes that differ in every axis, or in fewer if none such run."""
-    order = list(dict.fromkeys([*LENGTHS, *lengths]))
+    given = _apart(lengths)
+    first = given if len(given) > 1 and given[1] >= FAR * given[0] else []
+    order = list(dict.fromkeys([*first, *LENGTHS, *given]))
     axes = dict.fromkeys([*spec.axes, *spec.lengths.values()])
     candidates: list[Lengths] = [
         {axis: order[(number + 3 * place) % len(order)] for place, axis in enumerate(axes)}
@@ -214,11 +228,25 @@ def _probes(
     for sizes in [probes[0][0].lengths] if probes else candidates:
         probes += _probe(model, spec, sizes, BATCHES[1] if probes else tuple(batches), errors)
     if not probes:
-        hint = "; name an axis that inputs share alike in each: [batch, time]"
-        raise UsageError(
-            f"the model itself does not run at {errors[0]}{hint if len(axes) > 1 else ''}"
-        )
+        hints = [
+            "; name an axis that inputs share alike in each: [batch, time]" * (len(axes) > 1),
+            "; describe the parts of an argument that is a tuple: 'hidden.0: …', 'hidden.1: …'"
+            * bool(_OF_TUPLES.search(errors[0])),
+        ]
+        raise UsageError(f"the model itself does not run at {errors[0]}{''.join(hints)}")
     return [probes[0], probes[-1]]
+
+
+def _apart(lengths: Sequence[int]) -> list[int]:
+    """Return the lengths that a user gave, those farthest apart first; none where they are default.
+
+    One step is none of the first two where there are two others: it has no padding.
+    """
+    if tuple(lengths) == cases.LENGTHS:
+        return []
+    ascending = sorted(set(lengths) - {1}) if len(set(lengths) - {1}) > 1 else sorted(set(lengths))
+    pairs = zip(ascending, reversed(ascending), strict=True)
+    return list(dict.fromkeys(length for pair in pairs for length in pair))
 
 
 def _probe(

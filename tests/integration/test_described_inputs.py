@@ -89,6 +89,28 @@ DESCRIBED = {
 }
 
 
+class Language(nn.Module):
+    """An LSTM whose state is a tuple; a faulty one has its parts exchanged."""
+
+    def __init__(self, exchanged):
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.exchanged = nn.LSTM(4, 5), exchanged
+
+    def forward(self, x, state):
+        return self.lstm(x, state[::-1] if self.exchanged else state)
+
+
+def test_the_parts_of_a_tuple_are_told_apart(tmp_path):
+    part = "float32[1, batch, 5]"
+    inputs = {"x": "float32[time, batch, 4]", "state.0": part, "state.1": part}
+    options = {"inputs": inputs, "lengths": SIZES}
+    assert harness.export(Language(False), tmp_path / "honest", **options).conforms
+    assert harness.export(Language(True), tmp_path / "faulty", **options).conforms
+    theirs = tmp_path / "faulty/model.onnx"
+    assert not harness.export(Language(False), tmp_path / "judged", onnx=theirs, **options).conforms
+
+
 def judged(folder, function, inputs, **options):
     return harness.export(Net(function), folder, inputs=inputs, lengths=SIZES, **options)
 

@@ -8,6 +8,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.core.schema import Case, Raggedness, RowLengths
 from harness.goldens.noise_floor import JITTERED
+from harness.recording import cases as usual
 from harness.recording.probing import specification
 from harness.recording.runs import measure
 from harness.subjects.describe import line
@@ -140,6 +141,32 @@ def test_several_padded_inputs_have_rows_of_their_own():
     moved = spec.padded_outside(values, np.ones((4, 6), bool), "to")
     assert not moved["m"].any()
     np.testing.assert_array_equal(moved["s"], values["s"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [((1, 100, 101, 800), [100, 800]), ((500, 501), [13, 128]), (usual.LENGTHS, [13, 128])],
+)
+def test_sizes_are_probed_where_the_users_lengths_are_farthest_apart(given, expected):
+    seen = []
+
+    def noted(x):
+        seen.append(x.shape[1])
+        return x
+
+    probed(noted, FRAMES, lengths=given)
+    assert seen == expected
+
+
+def test_lengths_farthest_apart_are_tried_where_the_usual_ones_do_not_run():
+    seen = []
+
+    def long_only(x):
+        seen.append(x.shape[1])
+        return x if 500 <= x.shape[1] <= 600 else 1 / 0
+
+    probed(long_only, FRAMES, lengths=(500, 501, 600))
+    assert seen[-2:] == [500, 600]
 
 
 def test_what_a_model_says_of_padding_is_switched_off():
