@@ -68,7 +68,9 @@ def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
         ragged = by_axis.get(axis, {}) if axis else {}
         if ragged and tensor.axes[:2] == (axis, BATCH):
             ragged = {**ragged, "time_first": True}
-        if tensor.name in spec.lengths and not (ragged and BATCH in tensor.axes):
+        if tensor.name in spec.causal:
+            result[tensor.name] = {"causal": True, "marks": list(spec.causal[tensor.name])}
+        elif tensor.name in spec.lengths and not (ragged and BATCH in tensor.axes):
             result[tensor.name] = {"constant": case.lengths[spec.lengths[tensor.name]]}
         elif tensor.name in spec.lengths:
             result[tensor.name] = {"each": ragged["counts"]}

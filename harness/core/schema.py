@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.axis_rules import AxisRule, fitted
+
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 Axis = str | int
@@ -116,6 +118,9 @@ class ModelSpec:
     ``frameworks`` are those that have a twin. ``states`` maps each input that is a state to the
     output that is the same state after the last step. Rows are ``never_empty`` where the model is
     given none without a valid step; with ``valid_only`` outputs mean nothing at padded steps.
+    ``rules`` hold what is known of sequence axes: multiples, ranges, sums of others. ``causal``
+    maps an input, whose last two axes are the steps of queries and of keys, to what it holds where
+    a query sees a key and where it does not, because the key comes later.
     ``unchanged`` has the places of padding that leave the values at valid steps as they are; None
     where that is not known.
     """
@@ -137,6 +142,12 @@ class ModelSpec:
     unchanged: tuple[Raggedness, ...] | None = None
     also_padded: Mapping[str, float] = field(default_factory=dict)
     marks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rules: Mapping[str, AxisRule] = field(default_factory=dict)
+    causal: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def fitted(self, lengths: Lengths) -> dict[str, int]:
+        """Return lengths that follow the rules of the axes, with those that follow from others."""
+        return fitted(self.rules, lengths)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -322,6 +333,17 @@ class Session(Protocol):
 
     def evidence(self) -> dict[str, Any]:
         """Return what is known of where and how it ran; called once, after the last case."""
+
+
+def causal_mask(shape: tuple[int, ...], marks: tuple[float, float], dtype: str) -> Array:
+    """Return a mask of queries, the last axis but one, and keys, of which the last is its own.
+
+    It holds the first of ``marks`` where a query sees a key, the second where the key is later.
+    """
+    queries, keys = shape[-2:]
+    seen = np.tri(queries, keys, keys - queries, dtype=bool)
+    values = np.where(seen, *(np.asarray(mark).astype(dtype) for mark in marks))
+    return np.broadcast_to(values, shape).copy()
 
 
 Progress = Callable[[str], None]

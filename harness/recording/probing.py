@@ -94,7 +94,9 @@ def specification(
         padded=padded[0].name if padded else None,
         padding=padded[0].padding or 0 if padded else 0,
         also_padded={d.name: d.padding or 0 for d in padded[1:]},
-        marks={d.name: d.marks for d in inputs if d.marks},
+        marks={d.name: d.marks for d in inputs if d.marks and d.mask_of},
+        causal={d.name: d.causal for d in inputs if d.causal},
+        rules={**{a: r for d in inputs for a, r in d.rules.items()}, **description.rules},
         lengths={d.name: d.lengths_of for d in inputs if d.lengths_of},
         masks={d.name: d.mask_of for d in inputs if d.mask_of},
         frameworks=(model.framework,),
@@ -175,6 +177,14 @@ def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> N
             " time], or [states] in the TOML file, which pair an input with the output that is its"
             " next"
         )
+    free = [axis for axis in spec.axes if axis not in spec.rules or not spec.rules[axis].terms]
+    for axis, rule in spec.rules.items():
+        known = rule.terms or axis in [*spec.axes, *spec.lengths.values()]
+        if odd := [term for term in rule.terms if term not in free] or [axis] * (not known):
+            raise UsageError(
+                f"axis {axis!r}: {odd[0]!r} is no sequence axis of an input or follows from others;"
+                f" choose from: {', '.join(free)}"
+            )
     for kind, named in (("mask", spec.masks), ("lengths", spec.lengths)):
         for name, axis in named.items():
             alone = kind == "lengths" and all(
@@ -214,11 +224,15 @@ def _probes(
     given = _apart(lengths)
     first = given if len(given) > 1 and given[1] >= FAR * given[0] else []
     order = list(dict.fromkeys([*first, *LENGTHS, *given]))
-    axes = dict.fromkeys([*spec.axes, *spec.lengths.values()])
+    axes = cases.free_axes(spec)
+    orders = {a: spec.rules[a].lengths(order) if a in spec.rules else order for a in axes}
     candidates: list[Lengths] = [
-        {axis: order[(number + 3 * place) % len(order)] for place, axis in enumerate(axes)}
-        for number in range(len(order))
+        spec.fitted(
+            {a: own[(n + 3 * place) % len(own)] for place, (a, own) in enumerate(orders.items())}
+        )
+        for n in range(len(order))
     ]
+    candidates = [c for n, c in enumerate(candidates) if c not in candidates[:n]]
     probes: list[tuple[Case, Outputs]] = []
     errors: list[str] = []
     for sizes in candidates:
@@ -275,7 +289,7 @@ def _at_bounds(model: UserModel, spec: ModelSpec, case: Case) -> None:
     drawn_inputs = drawn(spec, replace(case, raggedness=Raggedness.NONE), 0)[1]
     for tensor in spec.inputs:
         whole = tensor.whole or np.dtype(tensor.dtype).kind in "iu"
-        if not whole or tensor.name in spec.lengths or tensor.name in spec.masks:
+        if not whole or tensor.name in {*spec.lengths, *spec.masks, *spec.causal}:
             continue
         value, low, high = drawn_inputs[tensor.name], tensor.low, tensor.high - 1
         at_bounds = {

@@ -96,7 +96,7 @@ def fed(spec: ModelSpec, case: Case, by_name: Mapping[str, Formula]) -> Feed:
 
 def integers(spec: ModelSpec) -> list[TensorSpec]:
     """Return the inputs of integers from a range, which may be places in a table."""
-    apart = {*spec.masks, *spec.lengths}
+    apart = {*spec.masks, *spec.lengths, *spec.causal}
     whole = (t for t in spec.inputs if t.whole or np.dtype(t.dtype).kind in "iu")
     return [tensor for tensor in whole if tensor.name not in apart]
 

@@ -46,6 +46,8 @@ def inapplicable(spec: ModelSpec) -> str:
         return "no input is described with padding, as a mask or as lengths of rows"
     if not spec.paddings and spec.unchanged is None:
         return "no input is described with padding"
+    if spec.rules:
+        return f"the length of {next(iter(spec.rules))} is not free"
     axes = {*spec.ragged_axes}
     lengths = [name for name, of in spec.lengths.items() if of in axes]
     for tensor in spec.inputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import UsageError
 from harness.core.names import check_path_part, check_printable
 from harness.core.schema import Axis
@@ -20,7 +21,8 @@ class InputDescription:
     throughout; with ``valid_only`` outputs mean nothing at padded steps; where ``nan``, values may
     be NaN. A mask has its ``marks`` at valid and at padded steps, 1 and 0 where that is None. With
     ``no_padding``, what the model says of padding does not hold. UsageError where
-    a name is not printable.
+    a name is not printable. ``causal`` are the marks of keys that a query sees, and of later ones;
+    ``rules`` are those of axes that the line writes as sums.
     """
 
     name: str
@@ -39,6 +41,8 @@ class InputDescription:
     never_empty: bool = False
     valid_only: bool = False
     no_padding: bool = False
+    causal: tuple[float, float] | None = None
+    rules: Mapping[str, AxisRule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_printable(self.name, "an input's name")
@@ -90,6 +94,7 @@ class ModelDescription:
     batch: tuple[str, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+    rules: Mapping[str, AxisRule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for output in self.outputs:
