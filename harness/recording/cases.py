@@ -76,6 +76,7 @@ def plan(
         if usual[1] and not usual[0]:
             more = [(lengths[len(lengths) // 2], CROWDED[0][1])]
         sizes += [(dict.fromkeys(axes, length), batch) for length, batch in more]
+    sizes += [({**dict.fromkeys(axes, lengths[0]), **end}, max(rows)) for end in _ends(spec, axes)]
     between = []
     if usual[0] and axes:
         pairs = zip(_between(spec.name), BETWEEN if usual[1] else cycle(rows), strict=False)
@@ -176,6 +177,14 @@ def ragged(case: Case, axis: str, kind: Raggedness, rows: RowLengths) -> Case:
     if rows is RowLengths.TWO and case.batch == 2:
         rows = RowLengths.LATE
     return replace(case, raggedness=kind, rows=rows)
+
+
+def _ends(spec: ModelSpec, axes: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Yield both ends of every range that an axis is described with, unless one is too long."""
+    for axis in axes:
+        for end in spec.rules[axis].bounds if axis in spec.rules else ():
+            if end is not None and end <= LONG[0]:
+                yield {axis: end}
 
 
 def _between(name: str) -> Iterator[int]:

@@ -12,6 +12,7 @@ import numpy as np
 from harness.core.errors import HarnessError, StageError, UsageError, one_line
 from harness.core.schema import (
     BATCH,
+    Array,
     Arrays,
     Case,
     Lengths,
@@ -106,6 +107,7 @@ def specification(
     _check(spec, padded, bool(description.states))
     first, second = _probes(model, spec, lengths, batches)
     _at_bounds(model, spec, first[0])
+    _check_marks(model, spec, first[0])
     outputs = outputs_of(first, second, description.outputs, by_name)
     for length, axis in spec.lengths.items():
         if axis not in replace(spec, outputs=outputs).axes:
@@ -148,7 +150,20 @@ def _inputs(model: UserModel, description: ModelDescription) -> list[InputDescri
     if not merged:
         raise UsageError("the model says nothing of its inputs; describe them: --input TEXT")
     model.arrange(list(merged))
-    return [complete(d, len(merged) == 1) for d in merged.values()]
+    own = [n for n, d in described.items() if d.padding is not None]
+    kept = [d if n in own else _of_window(d) for n, d in merged.items()]
+    return [complete(d, len(merged) == 1) for d in kept]
+
+
+def _of_window(described: InputDescription) -> InputDescription:
+    """Return an input without inferred padding where its steps are of a fixed number."""
+    steps = (described.axes or ())[1:2]
+    return replace(described, padding=None) if steps and isinstance(steps[0], int) else described
+
+
+def shapes(spec: ModelSpec) -> str:
+    """Return the inputs with their axes, for a sentence."""
+    return ", ".join(f"{t.name}[{', '.join(map(str, t.axes))}]" for t in spec.inputs)
 
 
 def _parts(name: str, described: Collection[str]) -> list[str]:
@@ -168,14 +183,15 @@ def _tensor(described: InputDescription) -> TensorSpec:
 def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> None:
     """Raise UsageError where a mask, a length or padding is of an axis that the model lacks.
 
-    A ``step``, a model with states, needs no sequence axis: its sequence is one of calls.
+    A ``step``, a model with states, needs no sequence axis: its sequence is one of calls. Nor does
+    a window of a fixed number of steps, whose batch varies.
     """
-    if not spec.axes and not spec.lengths and not step:
-        shapes = ", ".join(f"{t.name}[{', '.join(map(str, t.axes))}]" for t in spec.inputs)
+    batched = any(BATCH in tensor.axes for tensor in spec.inputs)
+    if not spec.axes and not spec.lengths and not step and not batched:
         raise UsageError(
-            f"no input has a sequence axis that varies: {shapes}; expected one, as in [batch,"
-            " time], or [states] in the TOML file, which pair an input with the output that is its"
-            " next"
+            f"no input has an axis that varies: {shapes(spec)}; expected one, as in [batch,"
+            " time] or [batch, 24, 1], or [states] in the TOML file, which pair an input with the"
+            " output that is its next"
         )
     free = [axis for axis in spec.axes if axis not in spec.rules or not spec.rules[axis].terms]
     for axis, rule in spec.rules.items():
@@ -249,6 +265,47 @@ def _probes(
         ]
         raise UsageError(f"the model itself does not run at {errors[0]}{''.join(hints)}")
     return [probes[0], probes[-1]]
+
+
+def _check_marks(model: UserModel, spec: ModelSpec, case: Case) -> None:
+    """Raise UsageError where the model reads the steps alone that a mask says are padded."""
+    seed = 0
+    values = drawn(spec, case, seed)[1]
+    for mask, axis in spec.masks.items():
+        valid = spec.valid_steps(values, axis)
+        if mask in spec.causal or valid is None or valid.all() or not valid.any(axis=1).all():
+            continue
+        moved = [_moved(spec, case, values, axis, where) for where in (valid, ~valid)]
+        try:
+            before, *after = [run(model, inputs, wide=False) for inputs in (values, *moved)]
+        except RefusedError:
+            continue
+        same = [
+            all(
+                np.array_equal(a, b, equal_nan=True)
+                for (_, a), (_, b) in zip(before, o, strict=True)
+            )
+            for o in after
+        ]
+        if same == [True, False]:
+            word = "mask of" if mask in spec.marks else "padding mask of"
+            raise UsageError(
+                f"input {mask!r}: the model reads the steps that it marks as padded, and none that"
+                f" it marks as valid; expected '{word} {axis}'"
+            )
+
+
+def _moved(spec: ModelSpec, case: Case, values: Arrays, axis: str, where: Array) -> Arrays:
+    """Return the inputs with other values at some steps of an axis, [batch, steps] bool."""
+    other, moved = drawn(spec, case, 1)[1], dict(values)
+    for tensor in spec.inputs:
+        told = {*spec.masks, *spec.lengths, *spec.causal}
+        if tensor.name not in told and {BATCH, axis} <= {*tensor.axes}:
+            at = tensor.axes.index(BATCH), tensor.axes.index(axis)
+            moved[tensor.name] = values[tensor.name].copy()
+            rows = np.moveaxis(moved[tensor.name], at, (0, 1))
+            rows[where] = np.moveaxis(other[tensor.name], at, (0, 1))[where]
+    return moved
 
 
 def _apart(lengths: Sequence[int]) -> list[int]:

@@ -3,6 +3,8 @@
 An honest model passes, and the graph of one that differs in this alone is found against it.
 """
 
+import json
+
 import pytest
 
 import harness
@@ -22,8 +24,9 @@ class Net(nn.Module):
         self.embed, self.function = nn.Embedding(12, 4), function
         self.last = nn.Linear(4, 3)
 
-    def forward(self, x, y):
-        return self.last(self.function(self.embed, x, y))
+    def forward(self, x, y, z=None):
+        others = [y] if z is None else [y, z]
+        return self.last(self.function(self.embed, x, *others))
 
 
 def mean(steps, valid, axis=1):
@@ -64,6 +67,61 @@ def weighed_alike(embed, x, y):
     return (embed(x) * (embed(x).sum(-1) + 0 * y).softmax(1)[..., None]).sum(1)
 
 
+def attended(embed, x, hidden, before=None):
+    steps = embed(x)
+    keys = steps if before is None else torch.cat([before, steps], 1)
+    return (steps @ keys.transpose(1, 2)).masked_fill(hidden, -1e9).softmax(-1) @ keys
+
+
+def attended_to_all(embed, x, hidden):
+    return attended(embed, x, hidden & ~hidden)
+
+
+def with_past(embed, x, y, z):
+    return attended(embed, x, (y == 0)[:, None], z)
+
+
+def with_all_of_the_past(embed, x, y, z):
+    return attended(embed, x, (y > 1)[:, None], z)
+
+
+def in_fours(embed, x, y):
+    return embed(x).unflatten(1, (x.shape[1] // 4, 4)).mean(2) + y[:, None]
+
+
+def first_of_fours(embed, x, y):
+    return embed(x)[:, ::4] + y[:, None]
+
+
+def each_repeated(embed, x, y):
+    return embed(x).repeat_interleave(2, 1) * y
+
+
+def all_repeated(embed, x, y):
+    return embed(x).repeat(1, 2, 1) * y
+
+
+def places(x):
+    assert 3 <= x.shape[1] <= 12
+    return torch.linspace(-1, 1, 12)[: x.shape[1], None]
+
+
+def placed(embed, x, y):
+    return embed(x) * places(x) + y[:, None]
+
+
+def placed_up_to_ten(embed, x, y):
+    return embed(x) * places(x).clamp(max=0.6) + y[:, None]
+
+
+def window(embed, x, y):
+    return embed(x).cumsum(1)[:, -1] + y
+
+
+def window_but_the_last(embed, x, y):
+    return window(embed, x[:, :-1], y)
+
+
 TOKENS = "int64[batch, time] in 0..11"
 DESCRIBED = {
     "two padded inputs": (
@@ -80,6 +138,40 @@ DESCRIBED = {
         {"x": TOKENS, "y": "bool[batch, time], padding mask of time"},
         hidden,
         all_shown,
+    ),
+    "a causal mask": (
+        {"x": TOKENS, "y": "bool[time, time], causal padding mask of time"},
+        attended,
+        attended_to_all,
+    ),
+    "a mask over the past and the present": (
+        {
+            "x": TOKENS,
+            "y": "int64[batch, past + time], mask of past + time",
+            "z": "float32[batch, past, 4]",
+        },
+        with_past,
+        with_all_of_the_past,
+    ),
+    "a multiple": (
+        {"x": TOKENS, "y": "float32[batch, 4]", "time": "multiple of 4"},
+        in_fours,
+        first_of_fours,
+    ),
+    "an axis that follows from another": (
+        {"x": TOKENS, "y": "float32[batch, frames, 4]", "frames": "2 * time"},
+        each_repeated,
+        all_repeated,
+    ),
+    "a bounded axis": (
+        {"x": TOKENS, "y": "float32[batch, 4]", "time": "3..12"},
+        placed,
+        placed_up_to_ten,
+    ),
+    "a fixed window": (
+        {"x": "int64[batch, 24] in 0..11", "y": "float32[batch, 4]"},
+        window,
+        window_but_the_last,
     ),
     "an additive mask": (
         {"x": TOKENS, "y": "float32[batch, time], additive mask of time"},
@@ -124,6 +216,14 @@ def test_an_honest_model_passes_and_one_that_differs_there_alone_is_found(tmp_pa
     theirs = tmp_path / "faulty/model.onnx"
     report = judged(tmp_path / "judged", honest, inputs, onnx=theirs)
     assert not report.conforms
+
+
+def test_of_a_fixed_window_no_other_length_is_claimed(tmp_path):
+    inputs, honest, _ = DESCRIBED["a fixed window"]
+    assert judged(tmp_path / "honest", honest, inputs).conforms
+    manifest = json.loads((tmp_path / "honest/manifest.json").read_text())
+    told = "other lengths: no input has steps that vary, x[batch, 24], y[batch, 4]"
+    assert manifest["refused"] == [f"{told}: it takes this alone"]
 
 
 def test_the_fault_shows_in_the_padding_of_the_second_input_alone(tmp_path):

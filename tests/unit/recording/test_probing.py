@@ -109,7 +109,7 @@ def test_a_batch_that_the_user_asks_for_is_tried_too():
             "name an axis that inputs share",
         ),
         (lambda x: {"x": x}, [FRAMES], "'x' has the name of another output or of an input"),
-        (lambda x: x, ["x: float32[batch, 4]"], "no input has a sequence axis that varies"),
+        (lambda x: x, ["x: float32[24, 4]"], "no input has an axis that varies: x[24, 4]"),
         (lambda x: x, [FRAMES, "m: float32[batch, t], mask of u"], "mask of u, but the sequence"),
         (lambda x: x, [FRAMES, "m: float32[t, 2], mask of t"], "a mask has axes"),
         (lambda x: x, [FRAMES, "n: int64[batch, 2], lengths of time"], "lengths have axes"),
@@ -167,6 +167,18 @@ def test_lengths_farthest_apart_are_tried_where_the_usual_ones_do_not_run():
 
     probed(long_only, FRAMES, lengths=(500, 501, 600))
     assert seen[-2:] == [500, 600]
+
+
+def masked_sum(x, m):
+    return (x * m[..., None]).sum(1)
+
+
+def test_a_mask_of_the_other_polarity_is_told():
+    assert probed(masked_sum, FRAMES, "m: float32[batch, time], mask of time").marks == {}
+    with pytest.raises(UsageError, match=r"input 'm': the model reads .* 'mask of time'$"):
+        probed(masked_sum, FRAMES, "m: float32[batch, time], padding mask of time")
+    with pytest.raises(UsageError, match=r"expected 'padding mask of time'$"):
+        probed(lambda x, m: masked_sum(x, ~m), FRAMES, "m: bool[batch, time], mask of time")
 
 
 def test_what_a_model_says_of_padding_is_switched_off():
