@@ -53,8 +53,11 @@ def parser() -> argparse.ArgumentParser:
         "--input",
         action="append",
         metavar="TEXT",
-        help="one input, such as 'tokens: int64[batch, sequence] in 0..9999, padding 0'; may be"
-        " repeated; what the model says itself may be left out",
+        help="one input, such as 'tokens: int64[batch, sequence] in 0..9999, padding 0', or one"
+        " axis: 'time: multiple of 4, 8..512', 'frames = 4 * tokens'; may be repeated; what the"
+        " model says itself may be left out. Words: normal, padding VALUE, no padding, mask of"
+        " AXIS, padding mask of AXIS, additive mask of AXIS, causal mask of AXIS, lengths of AXIS,"
+        " right, never empty, valid steps only, may be nan",
     )
     own.add_argument(
         "--inputs",
@@ -148,7 +151,9 @@ def main(argv: Sequence[str]) -> int:
                 request,
                 done,
                 tell,
-                lambda line: shown.print(f"            {line}", highlight=False, soft_wrap=True),
+                lambda line: shown.print(
+                    f"            {line}", highlight=False, markup=False, soft_wrap=True
+                ),
             )
     if args.json:
         print(json_file.dumps(report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import cycle
 from math import prod
 from typing import Any
@@ -97,27 +98,53 @@ def _swept(spec: ModelSpec) -> list[Case]:
 def formulas(spec: ModelSpec, case: Case, seed: int) -> dict[str, Formula]:
     """Return the formula of every input of ``spec`` at ``case``."""
     result: dict[str, Formula] = {}
-    ragged: dict[str, Any] = {}
-    if spec.ragged and case.raggedness is not Raggedness.NONE:
-        counts = _counts(case, case.lengths[spec.ragged], seed)
-        ragged = {"raggedness": case.raggedness.value, "counts": counts}
+    by_axis = _ragged(spec, case, seed)
     for number, tensor in enumerate(spec.inputs):
-        if tensor.name in spec.lengths and not (ragged and BATCH in tensor.axes):
+        axis = spec.padded_axis(tensor)
+        ragged = by_axis.get(axis, {}) if axis else {}
+        if ragged and tensor.axes[:2] == (axis, BATCH):
+            ragged = {**ragged, "time_first": True}
+        if tensor.name in spec.causal:
+            result[tensor.name] = {"causal": True, "marks": list(spec.causal[tensor.name])}
+        elif tensor.name in spec.lengths and not (ragged and BATCH in tensor.axes):
             result[tensor.name] = {"constant": case.lengths[spec.lengths[tensor.name]]}
         elif tensor.name in spec.lengths:
             result[tensor.name] = {"each": ragged["counts"]}
         elif tensor.name in spec.masks:
-            result[tensor.name] = {"valid": True, "seed": seed * 16, **ragged}
+            marks = {"marks": list(spec.mark(tensor.name))} if tensor.name in spec.marks else {}
+            result[tensor.name] = {"valid": True, "seed": seed * 16, **ragged, **marks}
             if not ragged:
-                result[tensor.name] = {"constant": 1}
+                result[tensor.name] = {"constant": spec.mark(tensor.name)[0]}
         else:
             formula = {"seed": seed * 16 + 2 * number, "low": tensor.low, "high": tensor.high}
             formula |= {"normal": True} if tensor.normal else {}
             formula |= {"whole": True} if tensor.whole else {}
-            if tensor.name == spec.padded and ragged:
-                formula |= ragged | ({"padding": spec.padding} if spec.padding else {})
-                formula |= {"places": seed * 16} if spec.masks else {}
+            if tensor.name in spec.paddings and ragged:
+                formula |= {"places": seed * 16} if spec.masks or spec.also_padded else {}
+                padding = spec.paddings[tensor.name]
+                formula |= ragged | ({"padding": padding} if padding else {})
             result[tensor.name] = formula
+    return result
+
+
+def _ragged(spec: ModelSpec, case: Case, seed: int) -> dict[str, dict[str, Any]]:
+    """Return what formulas have of the padding of each ragged axis.
+
+    Every axis has the case's kind of padding, but rows and places of its own.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for place, axis in enumerate(spec.ragged_axes):
+        steps = case.lengths[axis]
+        kind = case.raggedness if place == 0 else possible(steps, case.raggedness)
+        if kind is Raggedness.NONE:
+            continue
+        if place == 0:
+            result[axis] = {"raggedness": kind.value, "counts": _counts(case, steps, seed)}
+            continue
+        own, turn = seed_of(f"{seed}/{axis}"), place % case.batch
+        counts = _counts(replace(case, raggedness=kind), steps, own)
+        counts = counts[-turn:] + counts[:-turn] if turn else counts
+        result[axis] = {"raggedness": kind.value, "counts": counts, "places": own * 16}
     return result
 
 

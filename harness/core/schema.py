@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.axis_rules import AxisRule, fitted
+
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 Axis = str | int
@@ -105,15 +107,20 @@ class TensorSpec:
 class ModelSpec:
     """The specification of a model; imports no framework.
 
-    ``padded`` names the input [batch, steps, …] whose value ``padding`` marks a padded step;
-    ``masks`` maps each input [batch, steps] that is 1 at valid steps and 0 at padded ones to the
-    sequence axis that it masks. ``padded_steps`` maps a framework to what a recurrent layer yields
-    at a padded step: its last valid output (``repeat``) or ``zero``. ``weights`` names the model
-    that is trained and whose weights this one shares. ``lengths`` maps each input that is a length
-    to its axis: it is filled, not drawn; one of shape [batch] holds the valid steps of each row.
+    ``padded`` names the input [batch, steps, …] whose value ``padding`` marks a padded step, and
+    ``also_padded`` maps further ones to theirs; the batch may also come after the steps. ``masks``
+    maps each input [batch, steps] that is 1 at valid steps and 0 at padded ones, or what ``marks``
+    has for it, to the sequence axis that it masks. ``padded_steps`` maps a framework to what a
+    recurrent layer yields at a padded step: its last valid output (``repeat``) or ``zero``.
+    ``weights`` names the model that is trained and whose weights this one shares. ``lengths`` maps
+    each input that is a length to its axis: it is filled, not drawn; one of shape [batch] holds the
+    valid steps of each row.
     ``frameworks`` are those that have a twin. ``states`` maps each input that is a state to the
     output that is the same state after the last step. Rows are ``never_empty`` where the model is
     given none without a valid step; with ``valid_only`` outputs mean nothing at padded steps.
+    ``rules`` hold what is known of sequence axes: multiples, ranges, sums of others. ``causal``
+    maps an input, whose last two axes are the steps of queries and of keys, to what it holds where
+    a query sees a key and where it does not, because the key comes later.
     ``unchanged`` has the places of padding that leave the values at valid steps as they are; None
     where that is not known.
     """
@@ -133,6 +140,14 @@ class ModelSpec:
     never_empty: bool = False
     valid_only: bool = False
     unchanged: tuple[Raggedness, ...] | None = None
+    also_padded: Mapping[str, float] = field(default_factory=dict)
+    marks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rules: Mapping[str, AxisRule] = field(default_factory=dict)
+    causal: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def fitted(self, lengths: Lengths) -> dict[str, int]:
+        """Return lengths that follow the rules of the axes, with those that follow from others."""
+        return fitted(self.rules, lengths)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -141,16 +156,30 @@ class ModelSpec:
         return tuple(dict.fromkeys(a for a in named if a != BATCH))
 
     @property
-    def ragged(self) -> str | None:
-        """The sequence axis whose steps may be padded; None where every step is valid."""
-        for tensor in self.inputs:
-            if tensor.name == self.padded:
-                return str(tensor.axes[1])
-            if tensor.name in self.masks:
-                return self.masks[tensor.name]
-            if tensor.name in self.lengths and BATCH in tensor.axes:
-                return self.lengths[tensor.name]
+    def paddings(self) -> dict[str, float]:
+        """The value that marks a padded step, of every padded input."""
+        return {**({self.padded: self.padding} if self.padded else {}), **self.also_padded}
+
+    def padded_axis(self, tensor: TensorSpec) -> str | None:
+        """The sequence axis whose padding an input tells; None where it tells of none."""
+        if tensor.name in self.paddings:
+            return next(a for a in tensor.axes if isinstance(a, str) and a != BATCH)
+        if tensor.name in self.masks:
+            return self.masks[tensor.name]
+        if tensor.name in self.lengths and BATCH in tensor.axes:
+            return self.lengths[tensor.name]
         return None
+
+    @property
+    def ragged_axes(self) -> tuple[str, ...]:
+        """The sequence axes whose steps may be padded, each by itself."""
+        told = [self.padded_axis(tensor) for tensor in self.inputs]
+        return tuple(dict.fromkeys(axis for axis in told if axis is not None))
+
+    @property
+    def ragged(self) -> str | None:
+        """The first sequence axis whose steps may be padded; None where every step is valid."""
+        return next(iter(self.ragged_axes), None)
 
     @property
     def raggedness(self) -> tuple[Raggedness, ...]:
@@ -160,55 +189,78 @@ class ModelSpec:
         kinds = AT_THE_END if self.lengths else tuple(Raggedness)
         return tuple(k for k in kinds if not (self.never_empty and k is Raggedness.EMPTY))
 
-    def valid_steps(self, inputs: Mapping[str, Array]) -> Array | None:
-        """Return which steps of the ragged axis hold data, [batch, steps] bool.
+    def valid_steps(self, inputs: Mapping[str, Array], axis: str | None = None) -> Array | None:
+        """Return which steps of a ragged axis, the first by default, hold data.
 
-        A step is padded where the padded input holds nothing but its padding, a mask is 0, or a
-        row's length is over. None where the model has no ragged axis.
+        It is [batch, steps] bool. A step is padded where a padded input holds nothing but its
+        padding, a mask says so, or a row's length is over. None where the axis is not ragged.
         """
-        for tensor in self.inputs:
+        axis = axis or self.ragged
+        for tensor in self.inputs if axis else ():
+            if self.padded_axis(tensor) != axis:
+                continue
             value = inputs[tensor.name]
-            if tensor.name == self.padded:
-                marks = value != np.asarray(self.padding).astype(value.dtype)
+            if tensor.name in self.paddings or tensor.name in self.masks:
+                at = tensor.axes.index(BATCH), tensor.axes.index(axis)
+                value = np.moveaxis(value, at, (0, 1))
+            if tensor.name in self.paddings:
+                marks = value != np.asarray(self.paddings[tensor.name]).astype(value.dtype)
                 return np.asarray(marks.any(axis=tuple(range(2, marks.ndim))))
             if tensor.name in self.masks:
-                return np.asarray(value != 0)
-            if tensor.name in self.lengths and BATCH in tensor.axes:
-                axis = self.lengths[tensor.name]
-                along = [t for t in self.inputs if axis in t.axes]
-                sizes = [inputs[t.name].shape[t.axes.index(axis)] for t in along]
-                return np.arange(max([*sizes, *value])) < value[:, None]
+                return np.asarray(
+                    value != np.asarray(self.mark(tensor.name)[1]).astype(value.dtype)
+                )
+            along = [t for t in self.inputs if axis in t.axes]
+            sizes = [inputs[t.name].shape[t.axes.index(axis)] for t in along]
+            return np.arange(max([*sizes, *value])) < value[:, None]
         return None
+
+    def mark(self, mask: str) -> tuple[float, float]:
+        """Return what a mask holds at valid and at padded steps."""
+        return self.marks.get(mask, (1, 0))
 
     def left_out(self, tensor: TensorSpec, inputs: Mapping[str, Array]) -> Array | None:
         """Return which places of an output are padded steps that mean nothing, in its shape.
 
-        Axes but the batch and the steps have the size 1. None where all places mean something.
+        Axes but the batch and the ragged ones have the size 1. None where all places mean
+        something.
         """
-        valid = self.valid_steps(inputs) if self.valid_only else None
-        axes = tensor.axes
-        if valid is None or self.ragged not in axes or BATCH not in axes:
-            return None
-        at = axes.index(BATCH), axes.index(self.ragged)
-        padded = np.expand_dims(~valid, tuple(range(2, len(axes))))
-        return np.moveaxis(padded, (0, 1), at)
+        return self.padded_places(tensor, inputs) if self.valid_only else None
 
-    def padded_outside(self, inputs: Arrays, valid: Array) -> Arrays:
-        """Return the inputs with every step padded that is not ``valid``, [batch, steps] bool.
+    def padded_places(self, tensor: TensorSpec, inputs: Mapping[str, Array]) -> Array | None:
+        """Return which places of an output are padded steps, as ``left_out`` does."""
+        axes, places = tensor.axes, None
+        for axis in self.ragged_axes:
+            valid = self.valid_steps(inputs, axis)
+            if valid is None or axis not in axes or BATCH not in axes:
+                continue
+            padded = np.expand_dims(~valid, tuple(range(2, len(axes))))
+            padded = np.moveaxis(padded, (0, 1), (axes.index(BATCH), axes.index(axis)))
+            places = padded if places is None else places | padded
+        return places
 
-        There the padded input holds its padding and a mask 0; a row's length is the number of its
+    def padded_outside(self, inputs: Arrays, valid: Array, axis: str | None = None) -> Arrays:
+        """Return the inputs with every step of a ragged axis padded that is not ``valid``.
+
+        That is [batch, steps] bool, the axis the first ragged one by default. At padded steps
+        a padded input holds its padding and a mask its mark; a row's length is the number of its
         valid steps.
         """
-        result = dict(inputs)
-        for tensor in self.inputs:
-            dtype = inputs[tensor.name].dtype
-            if tensor.name == self.padded:
-                result[tensor.name] = inputs[tensor.name].copy()
-                result[tensor.name][~valid] = self.padding
-            elif tensor.name in self.masks:
-                result[tensor.name] = valid.astype(dtype)
-            elif tensor.name in self.lengths and BATCH in tensor.axes:
-                result[tensor.name] = valid.sum(axis=1).astype(dtype)
+        axis, result = axis or self.ragged, dict(inputs)
+        for tensor in self.inputs if axis else ():
+            if self.padded_axis(tensor) != axis:
+                continue
+            name, dtype = tensor.name, inputs[tensor.name].dtype
+            if name in self.lengths:
+                result[name] = valid.sum(axis=1).astype(dtype)
+                continue
+            result[name] = inputs[name].copy()
+            at = tensor.axes.index(BATCH), tensor.axes.index(axis)
+            rows = np.moveaxis(result[name], at, (0, 1))
+            if name in self.masks:
+                rows[...] = np.where(valid, *(np.asarray(n).astype(dtype) for n in self.mark(name)))
+            else:
+                rows[~valid] = self.paddings[name]
         return result
 
     def output(self, name: str) -> TensorSpec:
@@ -281,6 +333,17 @@ class Session(Protocol):
 
     def evidence(self) -> dict[str, Any]:
         """Return what is known of where and how it ran; called once, after the last case."""
+
+
+def causal_mask(shape: tuple[int, ...], marks: tuple[float, float], dtype: str) -> Array:
+    """Return a mask of queries, the last axis but one, and keys, of which the last is its own.
+
+    It holds the first of ``marks`` where a query sees a key, the second where the key is later.
+    """
+    queries, keys = shape[-2:]
+    seen = np.tri(queries, keys, keys - queries, dtype=bool)
+    values = np.where(seen, *(np.asarray(mark).astype(dtype) for mark in marks))
+    return np.broadcast_to(values, shape).copy()
 
 
 Progress = Callable[[str], None]

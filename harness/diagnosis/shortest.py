@@ -74,6 +74,7 @@ def _at(length: int, like: Case, probe: Probe) -> Iterator[Case]:
     batches = sorted({*BATCHES, like.batch, length if length <= EACH else 1})
     sizes = [{a: length if a == axis else 1 for a in like.lengths} for axis in like.lengths]
     sizes += [dict.fromkeys(like.lengths, length)] if len(like.lengths) > 1 else []
+    sizes = [spec.fitted(lengths) for lengths in sizes]
     for batch, lengths, kind in product(batches, sizes, spec.raggedness):
         padded = lengths[spec.ragged] if spec.ragged else 0
         if kind in (Raggedness.NONE, Raggedness.EMPTY) or padded > 1 + (kind is Raggedness.GAPPED):

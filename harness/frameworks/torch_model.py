@@ -21,6 +21,7 @@ from harness.core.names import visible
 from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
 from harness.core.schema import Array, Arrays
 from harness.frameworks import pt2_archive
+from harness.frameworks.torch_arguments import argument_of, arranged, nested
 from harness.frameworks.torch_attention import by_formula
 from harness.frameworks.torch_float64 import EveryOperator, OwnCalls, precision
 from harness.subjects.description import InputDescription
@@ -105,14 +106,15 @@ class TorchModel:
             self._names = tuple(names)
             return list(names)
         own = [p.name for p in parameters]
-        if unknown := [name for name in names if name not in own]:
+        if unknown := [name for name in names if not argument_of(name, own)]:
             raise UsageError(
                 f"{self.class_name} has no input {unknown[0]!r}; it takes: {', '.join(own)}"
             )
         required = [p.name for p in parameters if p.default is p.empty]
-        if missing := [name for name in required if name not in names]:
+        given = {argument_of(name, own) for name in names}
+        if missing := [name for name in required if name not in given]:
             raise UsageError(f"{self.class_name} also takes {', '.join(missing)}; describe it too")
-        self._names = tuple(name for name in own if name in names)
+        self._names = tuple(arranged(names, own))
         return list(self._names)
 
     @property
@@ -127,7 +129,9 @@ class TorchModel:
         positional = all(p.kind is not p.KEYWORD_ONLY for p in parameters)
         first = tuple(p.name for p in parameters[: len(self._names)])
         in_place = positional and first == self._names
-        return self._module if in_place else _ByName(self._module, self._names)
+        if in_place:
+            return self._module
+        return _ByName(self._module, self._names, [p.name for p in parameters])
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
         """Return the outputs, named as the model does, else ``""``; float64 where ``wide``."""
@@ -218,25 +222,29 @@ class TorchModel:
 
 
 class _ByName(nn.Module):  # type: ignore[misc]
-    """Calls a module by the names of some of its inputs."""
+    """Calls a module by the names of some of its inputs, which may be parts of its arguments."""
 
-    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+    def __init__(self, module: nn.Module, names: Sequence[str], own: Sequence[str]) -> None:
         super().__init__()
-        self.module, self._names = module, tuple(names)
+        self.module, self._names, self._own = module, tuple(names), tuple(own)
 
     def forward(self, *arguments: Tensor) -> Any:
-        return self.module(**dict(zip(self._names, arguments, strict=True)))
+        values = dict(zip(self._names, arguments, strict=True))
+        return self.module(**nested(values, self._own))
 
 
 def _call(module: Any, names: Sequence[str], arguments: Sequence[Tensor], by_name: bool) -> Any:
     """Call a module by name, unless its ``forward`` has variadic or unknown parameters."""
+    own: list[str] = []
     try:
         parameters = inspect.signature(module.forward).parameters.values()
+        own = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         variadic = by_name and any(p.kind is p.VAR_POSITIONAL for p in parameters)
     except (TypeError, ValueError):
         variadic = True
     if by_name and not variadic:
-        return module(**dict(zip(names, arguments, strict=True)))
+        values = dict(zip(names, arguments, strict=True))
+        return module(**nested(values, own or [*names]))
     return module(*arguments)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from harness.core import bands
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import UsageError
 from harness.core.names import check_path_part, check_printable
 from harness.core.schema import (
@@ -64,11 +65,16 @@ class Formula(Struct, forbid_unknown_fields=True):
     ends: Annotated[list[float], Meta(min_length=1, max_length=MOST_ENDS)] | None = None
     runs: bool = False
     spread: Literal["bands", "corners"] | None = None
+    marks: tuple[float, float] | None = None
+    causal: bool = False
+    time_first: bool = False
     nan: bool = False
 
     def refusal(self, batch: int) -> str:
         """Return what is wrong with the formula of an input; empty where nothing is."""
         if self.constant is not None or self.each is not None:
+            return ""
+        if self.causal:
             return ""
         if self.seed is None:
             return "its formula has no constant, no values and no seed"
@@ -155,6 +161,18 @@ class Tensor(Struct, forbid_unknown_fields=True):
         return TensorSpec(**{**fields, "axes": axes})
 
 
+class Rule(Struct, forbid_unknown_fields=True):
+    multiple: Count = 1
+    least: Count = 1
+    most: Count | None = None
+    terms: dict[str, Count] = {}
+    plus: Size = 0
+
+    @property
+    def rule(self) -> AxisRule:
+        return AxisRule(**{name: getattr(self, name) for name in self.__struct_fields__})
+
+
 class Specification(Struct, forbid_unknown_fields=True):
     """A ModelSpec. The module that older manifests name as ``package`` is never imported."""
 
@@ -173,11 +191,16 @@ class Specification(Struct, forbid_unknown_fields=True):
     never_empty: bool = False
     valid_only: bool = False
     unchanged: tuple[Raggedness, ...] | None = None
+    also_padded: dict[str, float] = {}
+    marks: dict[str, tuple[float, float]] = {}
+    rules: dict[str, Rule] = {}
+    causal: dict[str, tuple[float, float]] = {}
     package: str = ""
 
     @property
     def spec(self) -> ModelSpec:
         fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "package"}
+        fields["rules"] = {axis: rule.rule for axis, rule in self.rules.items()}
         for kind in ("inputs", "outputs"):
             fields[kind] = tuple(tensor.spec for tensor in fields[kind])
         return ModelSpec(**fields)
@@ -254,6 +277,10 @@ def _check_spec(spec: ModelSpec, what: str) -> None:
             raise UsageError(f"{what}: spec.{kind} are {names[kind]}; expected names, each once")
     links: tuple[tuple[str, str, list[str | None], list[str]], ...] = (
         ("padded", "inputs", [spec.padded] if spec.padded else [], names["inputs"]),
+        ("also_padded", "inputs", [*spec.also_padded], names["inputs"]),
+        ("marks", "inputs", [*spec.marks], [*spec.masks]),
+        ("causal", "inputs", [*spec.causal], names["inputs"]),
+        ("rules", "axes", [*spec.rules, *_terms(spec)], names["axes"]),
         ("masks", "inputs", [*spec.masks], names["inputs"]),
         ("masks", "axes", [*spec.masks.values()], names["axes"]),
         ("lengths", "inputs", [*spec.lengths], names["inputs"]),
@@ -266,6 +293,10 @@ def _check_spec(spec: ModelSpec, what: str) -> None:
             raise UsageError(
                 f"{what}: spec.{field} has {unknown[0]!r}; the {kind} are {', '.join(known)}"
             )
+
+
+def _terms(spec: ModelSpec) -> list[str | None]:
+    return [term for rule in spec.rules.values() for term in rule.terms]
 
 
 def _problems(spec: ModelSpec, entry: Entry) -> Iterator[str]:
@@ -285,7 +316,12 @@ def _problems(spec: ModelSpec, entry: Entry) -> Iterator[str]:
         if size > INPUT_BYTES:
             yield f"input {tensor.name} of {size:,} bytes; at most {INPUT_BYTES:,} are allowed"
         formula = entry.inputs[tensor.name].formula
-        needs_steps = {"counts": formula.counts is not None, "runs": formula.runs}
+        needs_steps = {
+            "counts": formula.counts is not None,
+            "runs": formula.runs,
+            "time first": formula.time_first,
+            "causal": formula.causal,
+        }
         for what in [w for w, is_so in {**needs_steps, "nan": formula.nan}.items() if is_so]:
             if len(shape) < 2:
                 yield f"input {tensor.name}: its formula has {what}, but there is no axis of steps"

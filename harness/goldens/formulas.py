@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.schema import Array, Raggedness
+from harness.core.schema import Array, Raggedness, causal_mask
 
 Formula = Mapping[str, Any]
 _BLOCK = 2**14
@@ -74,7 +74,10 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
     standard deviation of a twelfth of the range), whose sum is exact on every platform; with
     ``"whole"`` floats are drawn as integers. With ``"counts"`` and ``"raggedness"``, the padded
     steps of axis 1 hold ``"padding"``, or 0; in ``{"valid", "seed", "counts", "raggedness"}`` they
-    are 0 and all others 1. ``"places"`` is the seed of a gapped case's places where inputs share
+    are 0 and all others 1, or as the two ``"marks"`` of valid and padded ones say. With
+    ``"causal"`` a query, of the last axis but one, sees the keys of the last axis that are not
+    later, of which the last is its own. With ``"time_first"`` the steps are axis 0 and the batch is
+    axis 1. ``"places"`` is the seed of a gapped case's places where inputs share
     them.
 
     With ``"permuted"``, a seed, integers are drawn without replacement: the valid steps hold the
@@ -89,8 +92,16 @@ def evaluate(formula: Formula, shape: Sequence[int], dtype: str) -> Array:
         return np.full(shape, formula["constant"], dtype)
     if "each" in formula:
         return np.asarray(formula["each"], dtype).reshape(shape)
+    if formula.get("causal"):
+        return causal_mask(tuple(shape), formula.get("marks") or (1, 0), dtype)
+    if formula.get("time_first"):
+        swapped = evaluate(
+            {**formula, "time_first": False}, (shape[1], shape[0], *shape[2:]), dtype
+        )
+        return np.ascontiguousarray(swapped.swapaxes(0, 1))
     if "valid" in formula:
-        return _valid(formula, shape).astype(dtype)
+        marks = (np.asarray(mark).astype(dtype) for mark in formula.get("marks") or (1, 0))
+        return np.where(_valid(formula, shape), *marks)
     padded = ~_valid(formula, shape) if "counts" in formula else None
     if formula.get("spread"):
         values = _spread(formula, shape, dtype)

@@ -8,10 +8,12 @@ from math import factorial, gcd, isqrt
 
 import numpy as np
 
-from harness.core.schema import BATCH, Array, Arrays, ModelSpec, TensorSpec
+from harness.core.schema import BATCH, Array, Arrays, ModelSpec, TensorSpec, causal_mask
 
 SEED = 20
 SMALLEST_SIZE = 5
+TRIES = 30
+"""The sizes of which one is sought that follows the rule of its axis and is no other size."""
 
 
 def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
@@ -27,14 +29,16 @@ def example_inputs(spec: ModelSpec, avoid: Iterable[int] = ()) -> Arrays:
     inputs: Arrays = {}
     for tensor in spec.inputs:
         shape = tensor.shape(size[BATCH], size)
-        if tensor.name in spec.lengths:
+        if tensor.name in spec.causal:
+            inputs[tensor.name] = causal_mask(shape, spec.causal[tensor.name], tensor.dtype)
+        elif tensor.name in spec.lengths:
             inputs[tensor.name] = np.full(shape, size[spec.lengths[tensor.name]], tensor.dtype)
         else:
-            never = spec.padding if tensor.name == spec.padded else None
+            never = spec.paddings.get(tensor.name)
             inputs[tensor.name] = _draw(rng, tensor, shape, never)
-    if spec.ragged is None:
-        return inputs
-    return spec.padded_outside(inputs, _valid_steps(size[BATCH], size[spec.ragged]))
+    for axis in spec.ragged_axes:
+        inputs = spec.padded_outside(inputs, _valid_steps(size[BATCH], size[axis]), axis)
+    return inputs
 
 
 def sizes_of(spec: ModelSpec, inputs: Mapping[str, Array]) -> dict[str, int]:
@@ -60,7 +64,17 @@ def _free_sizes(spec: ModelSpec, avoid: set[int]) -> dict[str, int]:
     fixed = {a for a in axes if isinstance(a, int)}
     primes = (n for n in count(SMALLEST_SIZE) if gcd(n, factorial(isqrt(n))) == 1)
     free = (prime for prime in primes if prime not in avoid | fixed)
-    return {axis: next(free) for axis in (BATCH, *spec.axes)}
+    sizes = {BATCH: next(free)}
+    taken = avoid | fixed
+    for axis in spec.axes:
+        rule = spec.rules.get(axis)
+        if rule is None:
+            sizes[axis] = next(free)
+        elif not rule.terms:
+            wanted = rule.lengths([next(free) for _ in range(TRIES)])
+            new = [n for n in wanted if n not in taken | {*sizes.values(), 1}]
+            sizes[axis] = [*new, *wanted][0]
+    return spec.fitted(sizes)
 
 
 def _draw(

@@ -63,7 +63,7 @@ def plan(
     once.
     """
     single = not any(BATCH in tensor.axes for tensor in spec.inputs)
-    axes = sequence_axes(spec)
+    axes = free_axes(spec)
     usual = tuple(lengths) == LENGTHS, tuple(batches) == BATCHES and not single
     rows = (1,) if single else tuple(batches)
     if all(usual) and not axes:
@@ -76,11 +76,12 @@ def plan(
         if usual[1] and not usual[0]:
             more = [(lengths[len(lengths) // 2], CROWDED[0][1])]
         sizes += [(dict.fromkeys(axes, length), batch) for length, batch in more]
+    sizes += [({**dict.fromkeys(axes, lengths[0]), **end}, max(rows)) for end in _ends(spec, axes)]
     between = []
     if usual[0] and axes:
         pairs = zip(_between(spec.name), BETWEEN if usual[1] else cycle(rows), strict=False)
-        between = [Case(dict.fromkeys(axes, length), batch) for length, batch in pairs]
-    cases = [Case(lengths, batch) for lengths, batch in sizes]
+        between = [Case(spec.fitted(dict.fromkeys(axes, n)), batch) for n, batch in pairs]
+    cases = [Case(spec.fitted(lengths), batch) for lengths, batch in sizes]
     if axis := spec.ragged:
         kinds = _kinds(spec, right)
         full = cycle([kind for kind in kinds if kind[1] is not RowLengths.FIRST])
@@ -89,7 +90,11 @@ def plan(
         every = [(n, b) for n, b in EVERY_RAGGEDNESS if n in lengths]
         every = every or [(n, max(rows)) for n in lengths[:3]]
         cases += [
-            ragged(Case(dict.fromkeys(axes, n), b if usual[1] else max(rows[-1], 1)), axis, *kind)
+            ragged(
+                Case(spec.fitted(dict.fromkeys(axes, n)), b if usual[1] else max(rows[-1], 1)),
+                axis,
+                *kind,
+            )
             for n, b in every
             for kind in kinds
         ]
@@ -102,12 +107,13 @@ def plan(
 
 def long_case(spec: ModelSpec, batches: Sequence[int]) -> Case | None:
     """Return one case that is longer than all others; None where no axis is a sequence."""
-    axes = sequence_axes(spec)
+    axes = free_axes(spec)
     if not axes:
         return None
     many = any(BATCH in tensor.axes for tensor in spec.inputs)
     batch = (LONG[1] if spec.ragged else 1) if tuple(batches) == BATCHES else batches[0]
-    lengths = {**dict.fromkeys(axes, 32), spec.ragged or axes[0]: LONG[0]}
+    longest = spec.ragged if spec.ragged in axes else axes[0]
+    lengths = spec.fitted({**dict.fromkeys(axes, 32), str(longest): LONG[0]})
     case = Case(lengths, batch if many else 1)
     return ragged(case, spec.ragged, Raggedness.RIGHT, RowLengths.MIXED) if spec.ragged else case
 
@@ -116,6 +122,12 @@ def sequence_axes(spec: ModelSpec) -> list[str]:
     """Return the sequence axes of the inputs, and those that an input is the length of."""
     named = [axis for tensor in spec.inputs for axis in tensor.axes if axis in spec.axes]
     return [str(axis) for axis in dict.fromkeys([*named, *spec.lengths.values()])]
+
+
+def free_axes(spec: ModelSpec) -> list[str]:
+    """Return the sequence axes whose lengths follow from no others."""
+    bound = {axis for axis, rule in spec.rules.items() if rule.terms}
+    return [axis for axis in sequence_axes(spec) if axis not in bound]
 
 
 def bounded(spec: ModelSpec, case: Case) -> Case:
@@ -165,6 +177,14 @@ def ragged(case: Case, axis: str, kind: Raggedness, rows: RowLengths) -> Case:
     if rows is RowLengths.TWO and case.batch == 2:
         rows = RowLengths.LATE
     return replace(case, raggedness=kind, rows=rows)
+
+
+def _ends(spec: ModelSpec, axes: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Yield both ends of every range that an axis is described with, unless one is too long."""
+    for axis in axes:
+        for end in spec.rules[axis].bounds if axis in spec.rules else ():
+            if end is not None and end <= LONG[0]:
+                yield {axis: end}
 
 
 def _between(name: str) -> Iterator[int]:

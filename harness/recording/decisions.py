@@ -26,7 +26,7 @@ from harness.core.schema import (
 from harness.core.temporary import temporary_folder
 from harness.goldens.formulas import Formula
 from harness.graphs.decisions import MARGINS
-from harness.recording.cases import KINDS, LENGTHS, bounded, ragged, sequence_axes
+from harness.recording.cases import KINDS, LENGTHS, bounded, free_axes, ragged
 from harness.recording.measured import Measured
 from harness.recording.values import Feed, ends, fed, integers
 from harness.runtimes.decisions import Found, counted
@@ -137,7 +137,7 @@ class _Maker:
     def __init__(
         self, spec: ModelSpec, results: Sequence[Measured], lengths: Sequence[int]
     ) -> None:
-        self._spec, self._axes = spec, sequence_axes(spec)
+        self._spec, self._axes = spec, free_axes(spec)
         self._usual = tuple(lengths) == LENGTHS
         few = [n for n in lengths if n <= max(STEPS)] or [min(lengths)]
         self._steps = STEPS if self._usual else few
@@ -156,7 +156,8 @@ class _Maker:
         length, rows = self._steps[number % len(self._steps)], self._rows
         if self._usual and number % 16 == 15:
             length, rows = BEYOND[number // 16 % 2], min(rows, 2)
-        case = bounded(spec, Case(dict.fromkeys(self._axes, length), rows, draw=DRAW + number))
+        lengths = spec.fitted(dict.fromkeys(self._axes, length))
+        case = bounded(spec, Case(lengths, rows, draw=DRAW + number))
         if spec.ragged:
             case = ragged(case, spec.ragged, *self._kinds[number % len(self._kinds)])
         drawn = formulas(spec, case, seed_of(f"{spec.name}/{case.id}"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.core.schema import BATCH, Case, ModelSpec, lengths_text
-from harness.recording.cases import BATCHES, LENGTHS, long_case, output_values, sequence_axes
+from harness.recording.cases import BATCHES, LENGTHS, free_axes, long_case, output_values
 from harness.recording.measured import Measured
 from harness.recording.probing import RefusedError, UserModel, run
 from harness.recording.runs import Refused
@@ -65,7 +65,7 @@ class More:
         like = max(results, key=lambda result: (result.case.batch, result.case.longest))
         outputs = like.values
         steps = like.case.batch * like.case.longest
-        axes = sequence_axes(self.spec)
+        axes = free_axes(self.spec)
         length = max((n for n in self.lengths if n <= READING[0]), default=self.lengths[0])
         length = length if axes else 1
         batch = min(READING[1], OUTPUT_VALUES * steps // max(outputs, 1) // length)
@@ -73,7 +73,8 @@ class More:
             return
         for draw in range(-(-left // (length * batch))):
             if values.unread() > 0:
-                yield values.feed(Case(dict.fromkeys(axes, length), batch, draw=1 + draw), turn=0)
+                lengths = self.spec.fitted(dict.fromkeys(axes, length))
+                yield values.feed(Case(lengths, batch, draw=1 + draw), turn=0)
 
     def _seconds(self, like: Measured) -> float:
         """Return how long the float64 model takes for a case that it ran before."""

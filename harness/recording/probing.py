@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 from harness.core.errors import HarnessError, StageError, UsageError, one_line
 from harness.core.schema import (
     BATCH,
+    Array,
     Arrays,
     Case,
     Lengths,
@@ -20,6 +21,7 @@ from harness.core.schema import (
     TensorSpec,
     lengths_text,
 )
+from harness.recording import cases
 from harness.recording.output_axes import Outputs
 from harness.recording.output_axes import outputs as outputs_of
 from harness.subjects.describe import complete
@@ -28,7 +30,11 @@ from reference_models.cases import drawn
 
 LENGTHS = (13, 128, 7, 64, 32, 16, 17)
 """The first two are far apart, so that what grows slowly with a length differs between them."""
+FAR = 4
+"""Lengths are far apart where one is this many times the other."""
 BATCHES = ((3, 4), (5, 6))
+_OF_TUPLES = re.compile(r"\b(hx|cx|tuple|unpack|hidden)\b", re.IGNORECASE)
+"""What errors speak of where a tensor is given in place of a tuple."""
 
 
 class UserModel(Protocol):
@@ -88,6 +94,10 @@ def specification(
         name,
         padded=padded[0].name if padded else None,
         padding=padded[0].padding or 0 if padded else 0,
+        also_padded={d.name: d.padding or 0 for d in padded[1:]},
+        marks={d.name: d.marks for d in inputs if d.marks and d.mask_of},
+        causal={d.name: d.causal for d in inputs if d.causal},
+        rules={**{a: r for d in inputs for a, r in d.rules.items()}, **description.rules},
         lengths={d.name: d.lengths_of for d in inputs if d.lengths_of},
         masks={d.name: d.mask_of for d in inputs if d.mask_of},
         frameworks=(model.framework,),
@@ -97,6 +107,7 @@ def specification(
     _check(spec, padded, bool(description.states))
     first, second = _probes(model, spec, lengths, batches)
     _at_bounds(model, spec, first[0])
+    _check_marks(model, spec, first[0])
     outputs = outputs_of(first, second, description.outputs, by_name)
     for length, axis in spec.lengths.items():
         if axis not in replace(spec, outputs=outputs).axes:
@@ -133,11 +144,31 @@ def _inputs(model: UserModel, description: ModelDescription) -> list[InputDescri
         raise UsageError("an input is described twice")
     inferred = {d.name: d for d in model.inputs()}
     merged = {n: described[n].over(d) if n in described else d for n, d in inferred.items()}
+    whole = {n for n in inferred if n not in described and _parts(n, described)}
+    merged = {n: d for n, d in merged.items() if n not in whole}
     merged = merged | {n: d for n, d in described.items() if n not in inferred}
     if not merged:
         raise UsageError("the model says nothing of its inputs; describe them: --input TEXT")
     model.arrange(list(merged))
-    return [complete(d, len(merged) == 1) for d in merged.values()]
+    own = [n for n, d in described.items() if d.padding is not None]
+    kept = [d if n in own else _of_window(d) for n, d in merged.items()]
+    return [complete(d, len(merged) == 1) for d in kept]
+
+
+def _of_window(described: InputDescription) -> InputDescription:
+    """Return an input without inferred padding where its steps are of a fixed number."""
+    steps = (described.axes or ())[1:2]
+    return replace(described, padding=None) if steps and isinstance(steps[0], int) else described
+
+
+def shapes(spec: ModelSpec) -> str:
+    """Return the inputs with their axes, for a sentence."""
+    return ", ".join(f"{t.name}[{', '.join(map(str, t.axes))}]" for t in spec.inputs)
+
+
+def _parts(name: str, described: Collection[str]) -> list[str]:
+    """Return the inputs that are described as parts of one that is a tuple or dictionary."""
+    return [other for other in described if other.startswith(f"{name}.")]
 
 
 def _tensor(described: InputDescription) -> TensorSpec:
@@ -152,15 +183,24 @@ def _tensor(described: InputDescription) -> TensorSpec:
 def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> None:
     """Raise UsageError where a mask, a length or padding is of an axis that the model lacks.
 
-    A ``step``, a model with states, needs no sequence axis: its sequence is one of calls.
+    A ``step``, a model with states, needs no sequence axis: its sequence is one of calls. Nor does
+    a window of a fixed number of steps, whose batch varies.
     """
-    if not spec.axes and not spec.lengths and not step:
-        shapes = ", ".join(f"{t.name}[{', '.join(map(str, t.axes))}]" for t in spec.inputs)
+    batched = any(BATCH in tensor.axes for tensor in spec.inputs)
+    if not spec.axes and not spec.lengths and not step and not batched:
         raise UsageError(
-            f"no input has a sequence axis that varies: {shapes}; expected one, as in [batch,"
-            " time], or [states] in the TOML file, which pair an input with the output that is its"
-            " next"
+            f"no input has an axis that varies: {shapes(spec)}; expected one, as in [batch,"
+            " time] or [batch, 24, 1], or [states] in the TOML file, which pair an input with the"
+            " output that is its next"
         )
+    free = [axis for axis in spec.axes if axis not in spec.rules or not spec.rules[axis].terms]
+    for axis, rule in spec.rules.items():
+        known = rule.terms or axis in [*spec.axes, *spec.lengths.values()]
+        if odd := [term for term in rule.terms if term not in free] or [axis] * (not known):
+            raise UsageError(
+                f"axis {axis!r}: {odd[0]!r} is no sequence axis of an input or follows from others;"
+                f" choose from: {', '.join(free)}"
+            )
     for kind, named in (("mask", spec.masks), ("lengths", spec.lengths)):
         for name, axis in named.items():
             alone = kind == "lengths" and all(
@@ -172,39 +212,43 @@ def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> N
                     f" {', '.join(spec.axes)}"
                 )
     for tensor in spec.inputs:
-        if tensor.name in spec.masks and tensor.axes != (BATCH, spec.masks[tensor.name]):
-            raise UsageError(f"input {tensor.name!r}: a mask has axes [batch, sequence axis]")
+        mask = spec.masks.get(tensor.name)
+        if mask and tensor.axes not in ((BATCH, mask), (mask, BATCH)):
+            raise UsageError(
+                f"input {tensor.name!r}: a mask has axes [batch, sequence axis] or [sequence axis,"
+                " batch]"
+            )
         if tensor.name in spec.lengths and tensor.axes not in ((), (1,), (BATCH,)):
             raise UsageError(f"input {tensor.name!r}: lengths have axes [batch], [1] or []")
     if (spec.never_empty or spec.valid_only) and spec.ragged is None:
         word = "never empty" if spec.never_empty else "valid steps only"
         raise UsageError(f"{word!r} is for a model with padding, a mask or lengths of rows")
-    if len(padded) > 1:
-        raise UsageError(
-            "one input can be padded, and others follow it by 'mask of' and 'lengths of';"
-            f" padding is given for {', '.join(described.name for described in padded)}"
-        )
     for described in padded:
         axes = described.axes or ()
-        if len(axes) < 2 or axes[0] != BATCH or not isinstance(axes[1], str):
-            name = described.name
-            raise UsageError(f"input {name!r}: padding needs axes [batch, sequence axis, …]")
-    by_row = [t.name for t in spec.inputs if t.name in spec.lengths and BATCH in t.axes]
-    ragged = {*spec.masks.values(), *(spec.lengths[name] for name in by_row)}
-    if len(ragged | ({spec.ragged} if spec.padded else set())) > 1:
-        raise UsageError("padding, masks and lengths must be of one and the same sequence axis")
+        pair = [axis for axis in axes[:2] if isinstance(axis, str)]
+        if len(pair) < 2 or BATCH not in pair:
+            raise UsageError(
+                f"input {described.name!r}: padding needs axes [batch, sequence axis, …] or"
+                " [sequence axis, batch, …]; with the words 'no padding' it has none"
+            )
 
 
 def _probes(
     model: UserModel, spec: ModelSpec, lengths: Sequence[int], batches: Sequence[int]
 ) -> list[tuple[Case, Outputs]]:
     """Return the outputs at two sizes that differ in every axis, or in fewer if none such run."""
-    order = list(dict.fromkeys([*LENGTHS, *lengths]))
-    axes = dict.fromkeys([*spec.axes, *spec.lengths.values()])
+    given = _apart(lengths)
+    first = given if len(given) > 1 and given[1] >= FAR * given[0] else []
+    order = list(dict.fromkeys([*first, *LENGTHS, *given]))
+    axes = cases.free_axes(spec)
+    orders = {a: spec.rules[a].lengths(order) if a in spec.rules else order for a in axes}
     candidates: list[Lengths] = [
-        {axis: order[(number + 3 * place) % len(order)] for place, axis in enumerate(axes)}
-        for number in range(len(order))
+        spec.fitted(
+            {a: own[(n + 3 * place) % len(own)] for place, (a, own) in enumerate(orders.items())}
+        )
+        for n in range(len(order))
     ]
+    candidates = [c for n, c in enumerate(candidates) if c not in candidates[:n]]
     probes: list[tuple[Case, Outputs]] = []
     errors: list[str] = []
     for sizes in candidates:
@@ -214,11 +258,66 @@ def _probes(
     for sizes in [probes[0][0].lengths] if probes else candidates:
         probes += _probe(model, spec, sizes, BATCHES[1] if probes else tuple(batches), errors)
     if not probes:
-        hint = "; name an axis that inputs share alike in each: [batch, time]"
-        raise UsageError(
-            f"the model itself does not run at {errors[0]}{hint if len(axes) > 1 else ''}"
-        )
+        hints = [
+            "; name an axis that inputs share alike in each: [batch, time]" * (len(axes) > 1),
+            "; describe the parts of an argument that is a tuple: 'hidden.0: …', 'hidden.1: …'"
+            * bool(_OF_TUPLES.search(errors[0])),
+        ]
+        raise UsageError(f"the model itself does not run at {errors[0]}{''.join(hints)}")
     return [probes[0], probes[-1]]
+
+
+def _check_marks(model: UserModel, spec: ModelSpec, case: Case) -> None:
+    """Raise UsageError where the model reads the steps alone that a mask says are padded."""
+    seed = 0
+    values = drawn(spec, case, seed)[1]
+    for mask, axis in spec.masks.items():
+        valid = spec.valid_steps(values, axis)
+        if mask in spec.causal or valid is None or valid.all() or not valid.any(axis=1).all():
+            continue
+        moved = [_moved(spec, case, values, axis, where) for where in (valid, ~valid)]
+        try:
+            before, *after = [run(model, inputs, wide=False) for inputs in (values, *moved)]
+        except RefusedError:
+            continue
+        same = [
+            all(
+                np.array_equal(a, b, equal_nan=True)
+                for (_, a), (_, b) in zip(before, o, strict=True)
+            )
+            for o in after
+        ]
+        if same == [True, False]:
+            word = "mask of" if mask in spec.marks else "padding mask of"
+            raise UsageError(
+                f"input {mask!r}: the model reads the steps that it marks as padded, and none that"
+                f" it marks as valid; expected '{word} {axis}'"
+            )
+
+
+def _moved(spec: ModelSpec, case: Case, values: Arrays, axis: str, where: Array) -> Arrays:
+    """Return the inputs with other values at some steps of an axis, [batch, steps] bool."""
+    other, moved = drawn(spec, case, 1)[1], dict(values)
+    for tensor in spec.inputs:
+        told = {*spec.masks, *spec.lengths, *spec.causal}
+        if tensor.name not in told and {BATCH, axis} <= {*tensor.axes}:
+            at = tensor.axes.index(BATCH), tensor.axes.index(axis)
+            moved[tensor.name] = values[tensor.name].copy()
+            rows = np.moveaxis(moved[tensor.name], at, (0, 1))
+            rows[where] = np.moveaxis(other[tensor.name], at, (0, 1))[where]
+    return moved
+
+
+def _apart(lengths: Sequence[int]) -> list[int]:
+    """Return the lengths that a user gave, those farthest apart first; none where they are default.
+
+    One step is none of the first two where there are two others: it has no padding.
+    """
+    if tuple(lengths) == cases.LENGTHS:
+        return []
+    ascending = sorted(set(lengths) - {1}) if len(set(lengths) - {1}) > 1 else sorted(set(lengths))
+    pairs = zip(ascending, reversed(ascending), strict=True)
+    return list(dict.fromkeys(length for pair in pairs for length in pair))
 
 
 def _probe(
@@ -247,18 +346,19 @@ def _at_bounds(model: UserModel, spec: ModelSpec, case: Case) -> None:
     drawn_inputs = drawn(spec, replace(case, raggedness=Raggedness.NONE), 0)[1]
     for tensor in spec.inputs:
         whole = tensor.whole or np.dtype(tensor.dtype).kind in "iu"
-        if not whole or tensor.name in spec.lengths or tensor.name in spec.masks:
+        if not whole or tensor.name in {*spec.lengths, *spec.masks, *spec.causal}:
             continue
         value, low, high = drawn_inputs[tensor.name], tensor.low, tensor.high - 1
         at_bounds = {
             f"{bound:.0f}": {**drawn_inputs, tensor.name: np.full_like(value, bound)}
             for bound in (low, high)
         }
-        if tensor.name == spec.padded and value.shape[1] > 1:
-            valid = np.ones(value.shape[:2], bool)
+        axis = spec.padded_axis(tensor)
+        if axis and case.lengths[axis] > 1:
+            valid = np.ones((case.batch, case.lengths[axis]), bool)
             valid[:, -1] = False
-            highest = at_bounds[f"{high:.0f}"]
-            at_bounds[f"its padding {spec.padding:g}"] = spec.padded_outside(highest, valid)
+            highest = spec.padded_outside(at_bounds[f"{high:.0f}"], valid, axis)
+            at_bounds[f"its padding {spec.paddings[tensor.name]:g}"] = highest
         for text, inputs in at_bounds.items():
             try:
                 run(model, inputs, wide=False)

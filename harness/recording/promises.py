@@ -88,11 +88,11 @@ def _differing(own: UserModel, spec: ModelSpec, inputs: Arrays) -> dict[str, set
 
     A way in which it does not run tells nothing.
     """
-    valid = spec.valid_steps(inputs)
-    assert valid is not None
+    steps = [spec.valid_steps(inputs, axis) for axis in spec.ragged_axes]
+    empty = np.any([~valid.any(axis=1) for valid in steps if valid is not None], axis=0)
     found: dict[str, set[StepKind]] = {PATHS: set(), ROUNDING: set()}
     ways: dict[str, Any] = {}
-    if not valid.any(axis=1).all():
+    if empty.any():
         ways[ROUNDING] = lambda: run(own, inputs, wide=True)
     if slow := getattr(own, "without_fast_paths", None):
         ways[PATHS] = lambda: slow(inputs)
@@ -103,7 +103,8 @@ def _differing(own: UserModel, spec: ModelSpec, inputs: Arrays) -> dict[str, set
             continue
         for tensor in spec.outputs:
             apart = _apart(one[tensor.name], other[tensor.name])
-            found[why] |= _places(spec, tensor, apart, valid)
+            padded = spec.padded_places(tensor, inputs)
+            found[why] |= _places(tensor, apart, padded, empty)
     return found
 
 
@@ -213,18 +214,16 @@ def _apart(one: Array, other: Array, part: float = APART) -> Array:
     return np.asarray(~(near | (one == other) | (np.isnan(one) & np.isnan(other))))
 
 
-def _places(spec: ModelSpec, tensor: TensorSpec, apart: Array, valid: Array) -> set[StepKind]:
-    """Return in which kinds of places values are ``apart``."""
+def _places(tensor: TensorSpec, apart: Array, padded: Array | None, empty: Array) -> set[StepKind]:
+    """Return in which kinds of places values are ``apart``: ``padded`` ones or ``empty`` rows."""
     if not apart.any():
         return set()
     if BATCH not in tensor.axes:
         return {StepKind.VALID}
     rows = np.moveaxis(apart, tensor.axes.index(BATCH), 0)
-    empty = ~valid.any(axis=1)
     kinds = {StepKind.EMPTY: bool(rows[empty].any()), StepKind.VALID: bool(rows[~empty].any())}
-    if spec.ragged in tensor.axes:
-        at = tensor.axes.index(BATCH), tensor.axes.index(spec.ragged)
-        steps = np.moveaxis(apart, at, (0, 1)).reshape(*valid.shape, -1).any(axis=2)
-        kinds[StepKind.VALID] = bool((steps & valid).any())
-        kinds[StepKind.PADDED] = bool((steps & ~valid)[~empty].any())
+    if padded is not None:
+        at_rows = np.moveaxis(np.broadcast_to(padded, apart.shape), tensor.axes.index(BATCH), 0)
+        kinds[StepKind.VALID] = bool((rows & ~at_rows)[~empty].any())
+        kinds[StepKind.PADDED] = bool((rows & at_rows)[~empty].any())
     return {place for place, differs in kinds.items() if differs}

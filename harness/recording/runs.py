@@ -173,10 +173,12 @@ def _with_noise(
 def _jittered_inputs(spec: ModelSpec, inputs: Arrays, draw: int) -> Arrays:
     """Return inputs with every float moved but masks, lengths, padding and whole numbers."""
     own = {t.name for t in spec.inputs if t.dtype == "float32" and not t.whole}
-    moved = jittered({n: v for n, v in inputs.items() if n in own - {*spec.masks}}, draw)
-    if spec.padded in moved:
-        value = inputs[spec.padded]
-        moved[spec.padded] = np.where(value == spec.padding, value, moved[spec.padded])
+    moved = jittered(
+        {n: v for n, v in inputs.items() if n in own - {*spec.masks, *spec.causal}}, draw
+    )
+    for name, padding in spec.paddings.items():
+        if name in moved:
+            moved[name] = np.where(inputs[name] == padding, inputs[name], moved[name])
     return {**inputs, **moved}
 
 

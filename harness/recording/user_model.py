@@ -22,7 +22,7 @@ from harness.graphs import interface
 from harness.recording import cases, decisions, exported, promises, weights
 from harness.recording.measured import Measured
 from harness.recording.more import More
-from harness.recording.probing import RefusedError, UserModel, run, specification
+from harness.recording.probing import RefusedError, UserModel, run, shapes, specification
 from harness.recording.runs import Refused, measure
 from harness.recording.settings import ExportSettings
 from harness.recording.values import Feed, Values, coverage
@@ -69,7 +69,12 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
     added = (more.long, more.reading, decided)
     results, refused, uncompared = measure(kept, spec, plan, progress, added)
     _check_batch(own, spec, plan, [*(result.case for result in results), *uncompared])
-    refused = [*refused, *promised.lines, *promises.left_out(promised, results)]
+    refused = [
+        *refused,
+        *_not_varied(own, spec),
+        *promised.lines,
+        *promises.left_out(promised, results),
+    ]
     if own.framework != "onnx":
         spec = replace(spec, unchanged=promises.unchanged(own, spec, results, right))
     origin = {
@@ -105,6 +110,23 @@ def _check_batch(
             "the batch is declared as one that varies, but the model runs at batch=1 alone"
             f" ({lengths_text(case.lengths)}, batch=3: {error}); --batch 1 proves it there"
         ) from None
+
+
+def _not_varied(own: UserModel, spec: ModelSpec) -> list[str]:
+    """Return a line where no length varies, and for each input whose padding is not tried."""
+    lines = []
+    if not spec.axes and not spec.states:
+        like = [(i.name, o.name) for i in spec.inputs for o in spec.outputs if i.axes == o.axes]
+        state = (
+            "; where {1!r} is the next {0!r}, say so under [states]".format(*like[0])
+            if like
+            else ""
+        )
+        given = f"no input has steps that vary, {shapes(spec)}: it takes this alone"
+        lines.append(f"other lengths: {given}{state}")
+    told = [d.name for d in own.inputs() if d.padding is not None and d.name not in spec.paddings]
+    why = "the number of its steps is fixed, or it is described with 'no padding'"
+    return lines + [f"padding of {name}, which the model tells of: {why}" for name in told]
 
 
 def _with_names(spec: ModelSpec, model: Any, fixed: bool) -> ModelSpec:

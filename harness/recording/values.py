@@ -97,7 +97,7 @@ def fed(spec: ModelSpec, case: Case, by_name: Mapping[str, Formula]) -> Feed:
 
 def integers(spec: ModelSpec) -> list[TensorSpec]:
     """Return the inputs of integers from a range, which may be places in a table."""
-    apart = {*spec.masks, *spec.lengths}
+    apart = {*spec.masks, *spec.lengths, *spec.causal}
     whole = (t for t in spec.inputs if t.whole or np.dtype(t.dtype).kind in "iu")
     return [tensor for tensor in whole if tensor.name not in apart]
 
@@ -108,8 +108,8 @@ def size(tensor: TensorSpec) -> int:
 
 def ends(spec: ModelSpec, tensor: TensorSpec) -> list[float]:
     """Return both ends of a range and, of floats, 0 where it holds that; never a padded step."""
-    marks = tensor.name == spec.padded and prod(_features(tensor)) < FEATURES
-    padding = float(np.asarray(spec.padding, tensor.dtype))
+    marks = tensor.name in spec.paddings and prod(_features(tensor)) < FEATURES
+    padding = float(np.asarray(spec.paddings.get(tensor.name, 0), tensor.dtype))
     return [end for end in dict.fromkeys(cases.ends(tensor)) if not (marks and end == padding)]
 
 
@@ -132,7 +132,9 @@ def _features(tensor: TensorSpec) -> list[int]:
 def _read(spec: ModelSpec, feed: Feed, tensor: TensorSpec) -> Array:
     """Return the values at valid steps, flat."""
     value = feed.inputs[tensor.name]
-    if feed.case.raggedness is Raggedness.NONE or tensor.axes[:2] != (BATCH, spec.ragged):
+    axis = next((a for a in spec.ragged_axes if {*tensor.axes[:2]} == {BATCH, a}), None)
+    if feed.case.raggedness is Raggedness.NONE or axis is None:
         return value.reshape(-1)
-    valid = spec.valid_steps(feed.inputs)
-    return value[valid] if valid is not None else value
+    valid = spec.valid_steps(feed.inputs, axis)
+    assert valid is not None
+    return value[valid if tensor.axes[0] == BATCH else valid.T]

@@ -42,16 +42,18 @@ def relation(context: Context) -> Check | str:
 
 def inapplicable(spec: ModelSpec) -> str:
     """Return why the relation can be tried with no model like this; empty where it can."""
-    axis = spec.ragged
-    if axis is None:
+    if spec.ragged is None:
         return "no input is described with padding, as a mask or as lengths of rows"
-    if spec.padded is None and spec.unchanged is None:
+    if not spec.paddings and spec.unchanged is None:
         return "no input is described with padding"
-    lengths = [name for name, of in spec.lengths.items() if of == axis]
+    if spec.rules:
+        return f"the length of {next(iter(spec.rules))} is not free"
+    axes = {*spec.ragged_axes}
+    lengths = [name for name, of in spec.lengths.items() if of in axes]
     for tensor in spec.inputs:
         if tensor.name in lengths and (BATCH not in tensor.axes or spec.unchanged is None):
             return f"input {tensor.name} is the length"
-        if axis in tensor.axes and BATCH not in tensor.axes:
+        if axes & {*tensor.axes} and BATCH not in tensor.axes:
             return f"input {tensor.name} is one for all rows"
     own = {axis for tensor in spec.inputs for axis in tensor.axes} | {*spec.lengths.values()}
     for tensor in spec.outputs:
@@ -69,10 +71,21 @@ def pairs(
     ways: Sequence[Raggedness],
     run: Callable[[Arrays, Case], Arrays],
 ) -> Iterator[Pair]:
-    """Yield each row alone beside itself in a batch that is padded, for each of the ways."""
-    axis = spec.ragged
-    assert axis is not None
-    valid = spec.valid_steps(inputs)
+    """Yield each row alone beside itself in a batch that is padded, for each axis and way."""
+    for axis in spec.ragged_axes:
+        yield from _along(spec, axis, case, inputs, ways, run)
+
+
+def _along(
+    spec: ModelSpec,
+    axis: str,
+    case: Case,
+    inputs: Arrays,
+    ways: Sequence[Raggedness],
+    run: Callable[[Arrays, Case], Arrays],
+) -> Iterator[Pair]:
+    valid = spec.valid_steps(inputs, axis)
+    along = f" along {axis}" if axis != spec.ragged else ""
     places = [] if valid is None else [np.flatnonzero(steps) for steps in valid]
     rows = {number: place for number, place in enumerate(places) if len(place)}
     compact: dict[int, Arrays] = {}
@@ -93,7 +106,9 @@ def pairs(
         for position, number in enumerate(rows):
             outputs = taken(spec.outputs, padded, BATCH, [position])
             outputs = taken(spec.outputs, outputs, axis, spread[number])
-            yield Pair(f"row {number} padded {way.value}", alone[number], outputs, whole=True)
+            yield Pair(
+                f"row {number} padded {way.value}{along}", alone[number], outputs, whole=True
+            )
 
 
 def _places(way: Raggedness, count: int, width: int) -> Array:
@@ -132,4 +147,4 @@ def _padded(
             parts.append(value)
         batch[tensor.name] = np.concatenate(parts, axis=tensor.axes.index(BATCH))
     valid = np.stack([np.isin(np.arange(width), places[number]) for number in rows])
-    return spec.padded_outside(batch, valid)
+    return spec.padded_outside(batch, valid, axis)

@@ -27,6 +27,8 @@ def relation(context: Context) -> Check | str:
         return "no input is described as a state that an output goes on from"
     if len(spec.axes) != 1 or spec.lengths:
         return "it needs one sequence axis, of which no input is the length"
+    if spec.rules or any(len({*t.axes}) < len(t.axes) for t in spec.inputs):
+        return "its length is not free, or is that of two axes of an input"
     (axis,) = spec.axes
 
     def check(golden: GoldenCase) -> Iterator[Pair]:

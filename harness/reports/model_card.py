@@ -165,13 +165,16 @@ def _type(tensor: TensorSpec) -> str:
 
 def _values(spec: ModelSpec, tensor: TensorSpec) -> str:
     if tensor.name in spec.masks:
-        return f"1 at valid steps of {markdown(spec.masks[tensor.name])}, 0 at padded ones"
+        valid, padded = spec.mark(tensor.name)
+        axis = markdown(spec.masks[tensor.name])
+        return f"{valid:g} at valid steps of {axis}, {padded:g} at padded ones"
     if tensor.name in spec.lengths:
         return f"the number of valid steps of {markdown(spec.lengths[tensor.name])}"
     integers = tensor.whole or not tensor.dtype.startswith("float")
     high = tensor.high - 1 if integers else tensor.high
     text = f"{tensor.low:g} to {high:g}"
-    return f"{text}; {spec.padding:g} is padding" if tensor.name == spec.padded else text
+    padding = spec.paddings.get(tensor.name)
+    return text if padding is None else f"{text}; {padding:g} is padding"
 
 
 def _example(tensor: TensorSpec) -> str:

@@ -5,13 +5,15 @@ One input is one line::
     tokens: int64[batch, sequence] in 0..9999, padding 0
     frames: float32[batch, time, 40] in -3..3, normal
     mask: float32[batch, sequence], mask of sequence, right
+    hidden: bool[batch, sequence], padding mask of sequence
     lengths: int64[batch], lengths of sequence
 
 Every part after the name may be left out where the model says it. Both bounds of a range belong to
 it; for floats the upper one is never drawn. With ``right``, padding is only at the end of a row;
 with ``never empty`` no row is padded throughout; with ``valid steps only`` padded steps of outputs
-are not compared. ``may be nan`` says that a float input may hold NaN, with which the export has to
-do what the model does.
+are not compared. A ``padding mask`` is 1 at padded steps and 0 at valid ones, an ``additive mask``
+-1e9 and 0. ``no padding`` switches off what the model itself says of it. ``may be nan`` says that a
+float input may hold NaN, with which the export has to do what the model does.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import UsageError, clipped
 from harness.core.names import visible
 from harness.core.reading import TEXT_BYTES, read_bytes
 from harness.core.schema import BATCH, Axis
+from harness.subjects import axis_lines
 from harness.subjects.description import InputDescription, ModelDescription
 
 EXAMPLE = "'tokens: int64[batch, sequence] in 0..9999, padding 0'"
@@ -45,22 +49,48 @@ FLAGS = {
     "never empty": "never_empty",
     "valid steps only": "valid_only",
     "may be nan": "nan",
+    "no padding": "no_padding",
 }
 """The words that say one thing, and the field of each."""
 _LINE = re.compile(r"\s*(?P<name>\S*[^\s:](?=\s*:\s)|[^\s:]+)\s*:\s*(?P<text>.*)$")
+_EQUAL = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<text>=.*)$")
 _TYPE = re.compile(r"(?P<dtype>\w+)?\s*(?:\[(?P<axes>[^\]]*)\])?\s*")
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"in\s+(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})$")
 _PADDING = re.compile(rf"padding\s+(?P<value>{_NUMBER})$")
-_OF = re.compile(r"(?P<what>mask|lengths)\s+of\s+(?P<axis>\w+)$")
+_OF = re.compile(
+    r"(?P<causal>causal\s+)?(?P<kind>(?:padding|additive)\s+)?(?P<what>mask|lengths)\s+of\s+"
+    r"(?P<axis>[\w+* ]+)$"
+)
+MARKS = {"": None, "padding": (0.0, 1.0), "additive": (0.0, -1e9)}
+"""What a mask holds at valid and at padded steps, by the word before it; None for 1 and 0."""
 
 
 def line(text: str) -> InputDescription:
     """Return the input that a line describes; UsageError quotes what is not understood."""
+    return _input(*_pair(text))
+
+
+def _model(lines: Iterable[tuple[str, str]], **more: Any) -> ModelDescription:
+    """Return the model that these lines describe, of inputs and of sequence axes."""
+    inputs, rules = [], {}
+    for name, text in lines:
+        found = axis_lines.rule(name, text) if len(text) <= LONGEST else None
+        if found is None:
+            inputs.append(_input(name, text))
+        else:
+            rules[name] = found
+    return ModelDescription(tuple(inputs), rules=rules, **more)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Return the name and the rest of a line, of an input or as ``frames = 4 * tokens``."""
+    if len(text) <= LONGEST and (match := _EQUAL.match(text)):
+        return match["name"], match["text"]
     match = _LINE.match(text) if len(text) <= LONGEST else None
     if match is None:
         raise UsageError(f"{clipped(text)!r} describes no input; expected a line such as {EXAMPLE}")
-    return _input(match["name"], match["text"])
+    return match["name"], match["text"]
 
 
 def _input(name: str, text: str) -> InputDescription:
@@ -75,9 +105,8 @@ def _input(name: str, text: str) -> InputDescription:
         raise UsageError(
             f"input {name!r}: unknown dtype {dtype!r}; choose from: {', '.join(DTYPES)}"
         )
-    described = InputDescription(
-        name, dtype, None if match["axes"] is None else _axes(name, match["axes"])
-    )
+    axes, rules = (None, {}) if match["axes"] is None else _axes(name, match["axes"])
+    described = InputDescription(name, dtype, axes, rules=rules)
     for word in words:
         described = _with(described, word)
     if described.normal and described.low is None:
@@ -96,8 +125,25 @@ def _split(text: str) -> tuple[str, list[str]]:
     return kind, words
 
 
-def _axes(name: str, text: str) -> tuple[Axis | None, ...]:
+def _axis(text: str) -> str:
+    """Return the name of an axis that may be written as a sum."""
+    return axis_lines.name_of(text) if axis_lines.is_sum(text) else text.strip()
+
+
+def _check_causal(described: InputDescription, word: str) -> None:
+    """Raise UsageError where a causal mask's last two axes are no steps of queries and keys."""
+    last = (described.axes or ())[-2:]
+    if described.axes is not None and (len(last) < 2 or not all(isinstance(a, str) for a in last)):
+        raise UsageError(
+            f"input {described.name!r}: {word!r} needs axes [time, time], or [time, past + time],"
+            " after others"
+        )
+
+
+def _axes(name: str, text: str) -> tuple[tuple[Axis | None, ...], dict[str, AxisRule]]:
+    """Return the axes, and the rules of those that are written as sums."""
     axes: list[Axis | None] = []
+    rules: dict[str, AxisRule] = {}
     for part in (piece.strip() for piece in text.split(",") if piece.strip()):
         if part.isdecimal() and 0 < int(part) < LARGEST:
             axes.append(int(part))
@@ -105,15 +151,17 @@ def _axes(name: str, text: str) -> tuple[Axis | None, ...]:
             axes.append(part)
         elif part == "?":
             axes.append(None)
+        elif axis_lines.is_sum(part):
+            axes.append(_axis(part))
+            rules[_axis(part)] = axis_lines.of_terms(_axis(part), part)
         else:
             raise UsageError(
                 f"input {name!r}: axis {part!r} is neither a name nor a size; expected axes as in"
                 f" {EXAMPLE}"
             )
-    named = [axis for axis in axes if isinstance(axis, str)]
-    if len(named) != len(set(named)):
-        raise UsageError(f"input {name!r}: [{text}] has one axis twice")
-    return tuple(axes)
+    if axes.count(BATCH) > 1:
+        raise UsageError(f"input {name!r}: [{text}] has the batch twice")
+    return tuple(axes), rules
 
 
 def _with(described: InputDescription, word: str) -> InputDescription:
@@ -135,8 +183,16 @@ def _with(described: InputDescription, word: str) -> InputDescription:
         if not math.isfinite(value := float(match["value"])):
             raise UsageError(f"input {name!r}: the padding {match['value']} is not finite")
         changes = {"padding": value}
-    elif match := _OF.match(word):
-        changes = {f"{match['what']}_of": match["axis"]}
+    elif (match := _OF.match(word)) and match["what"] == "mask":
+        marks = MARKS[(match["kind"] or "").strip()]
+        if marks is MARKS["additive"] and dtype is not None and not dtype.startswith("float"):
+            raise UsageError(f"input {name!r} is {dtype}; an additive mask is float32")
+        changes = {"mask_of": _axis(match["axis"]), "marks": marks}
+        if match["causal"]:
+            _check_causal(described, word)
+            changes = {"causal": marks or (1.0, 0.0)}
+    elif match and not match["kind"] and not match["causal"]:
+        changes = {"lengths_of": _axis(match["axis"])}
     elif (flag := " ".join(word.split())) in FLAGS:
         if flag == "may be nan" and dtype is not None and not dtype.startswith("float"):
             raise UsageError(f"input {name!r} is {dtype}, which has no NaN")
@@ -144,8 +200,9 @@ def _with(described: InputDescription, word: str) -> InputDescription:
     else:
         raise UsageError(
             f"input {name!r}: {word!r} is not understood; expected: in LOW..HIGH, normal,"
-            " padding VALUE, mask of AXIS, lengths of AXIS, right, never empty, valid steps only,"
-            " may be nan"
+            " padding VALUE, no padding, mask of AXIS, padding mask of AXIS, additive mask of"
+            " AXIS, causal mask of AXIS, lengths of AXIS, right, never empty, valid steps only, may"
+            " be nan"
         )
     return replace(described, **changes)
 
@@ -172,13 +229,13 @@ def file(path: Path) -> ModelDescription:
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
             raise UsageError(f'{path}: [{key}] expects lines such as tokens = "int64[batch, …]"')
     try:
-        return ModelDescription(
-            tuple(_input(name, text) for name, text in inputs.items()),
-            _texts(table.get("outputs", [])),
-            _texts(table.get("lengths", [])),
-            _texts(table.get("batch", [])),
-            states,
-            str(table.get("name", "")),
+        return _model(
+            inputs.items(),
+            outputs=_texts(table.get("outputs", [])),
+            lengths=_texts(table.get("lengths", [])),
+            batch=_texts(table.get("batch", [])),
+            states=states,
+            name=str(table.get("name", "")),
         )
     except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from None
@@ -195,12 +252,12 @@ def description(inputs: Any) -> ModelDescription:
     if isinstance(inputs, str):
         if inputs.endswith(".toml"):
             return file(Path(inputs))
-        return ModelDescription((line(inputs),))
+        return _model([_pair(inputs)])
     if isinstance(inputs, Mapping):
-        return ModelDescription(tuple(_input(str(k), str(v)) for k, v in inputs.items()))
+        return _model((str(k), str(v)) for k, v in inputs.items())
     if not isinstance(inputs, Iterable):
         raise UsageError(f"inputs is {inputs!r}; expected a description such as {EXAMPLE}")
-    return ModelDescription(tuple(line(str(text)) for text in inputs))
+    return _model(_pair(str(text)) for text in inputs)
 
 
 def complete(described: InputDescription, single: bool) -> InputDescription:
@@ -240,7 +297,7 @@ def _named(length: str, axes: tuple[Axis | None, ...]) -> tuple[Axis, ...]:
 def _ranged(described: InputDescription, dtype: str) -> InputDescription:
     """Return the description with the range to draw from, which excludes ``high`` and padding."""
     name, padding = described.name, described.padding
-    if described.mask_of or described.lengths_of or dtype == "bool":
+    if described.mask_of or described.causal or described.lengths_of or dtype == "bool":
         return replace(described, low=0.0, high=2.0)
     whole = described.whole or not dtype.startswith("float")
     if described.low is None or described.high is None:

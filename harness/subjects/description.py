@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import UsageError
 from harness.core.names import check_path_part, check_printable
 from harness.core.schema import Axis
@@ -18,7 +19,10 @@ class InputDescription:
     ``complete`` replaces it by the excluded bound. A float input that is ``whole`` holds integers.
     With ``right``, padding is only at the end of a row, with ``never_empty`` no row is padded
     throughout; with ``valid_only`` outputs mean nothing at padded steps; where ``nan``, values may
-    be NaN. UsageError where a name is not printable.
+    be NaN. A mask has its ``marks`` at valid and at padded steps, 1 and 0 where that is None. With
+    ``no_padding``, what the model says of padding does not hold. UsageError where
+    a name is not printable. ``causal`` are the marks of keys that a query sees, and of later ones;
+    ``rules`` are those of axes that the line writes as sums.
     """
 
     name: str
@@ -30,11 +34,15 @@ class InputDescription:
     whole: bool = False
     padding: float | None = None
     mask_of: str | None = None
+    marks: tuple[float, float] | None = None
     lengths_of: str | None = None
     right: bool = False
     nan: bool = False
     never_empty: bool = False
     valid_only: bool = False
+    no_padding: bool = False
+    causal: tuple[float, float] | None = None
+    rules: Mapping[str, AxisRule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_printable(self.name, "an input's name")
@@ -52,6 +60,8 @@ class InputDescription:
                 f"input {self.name!r} is {inferred.dtype} in the model; its description says"
                 f" {self.dtype}"
             )
+        if self.no_padding:
+            inferred = replace(inferred, padding=None, mask_of=None, marks=None, lengths_of=None)
         known = {k: v for k, v in vars(self).items() if v is not None and v is not False}
         merged = replace(inferred, **known)
         if self.axes is None or inferred.axes is None:
@@ -84,6 +94,7 @@ class ModelDescription:
     batch: tuple[str, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+    rules: Mapping[str, AxisRule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for output in self.outputs:

@@ -368,9 +368,7 @@ def test_an_exported_program(ship, tmp_path):
     folder, _ = ship(str(tmp_path / "a.pt2"), lengths=[2, 5, 9])
     assert axes(folder)["input"] == ["batch", "sequence", 4]
     torch.export.save(torch.export.export(model, example), tmp_path / "baked.pt2")
-    with pytest.raises(
-        UsageError, match=r"no input has a sequence axis that varies: input\[3, 7, 4\]"
-    ):
+    with pytest.raises(UsageError, match=r"no input has an axis that varies: input\[3, 7, 4\]"):
         ship(str(tmp_path / "baked.pt2"))
 
 

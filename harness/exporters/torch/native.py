@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import ExportError, one_line
 from harness.core.schema import Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
@@ -130,7 +131,7 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
 
     def traced(longer: bool = False) -> torch.export.ExportedProgram:
-        shapes = _dynamic(inputs, example if longer else {})
+        shapes = _dynamic(inputs, example if longer else {}, spec.rules)
         layers = native_layers(interface.model)
         with torch.no_grad(), padded_packing(), layers, size_one_counts() as branches:
             try:
@@ -148,7 +149,39 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         raise trace_error(error, names, calls) from error
 
 
-def _dynamic(inputs: Sequence[TensorSpec], example: Arrays) -> tuple[dict[int, Any], ...]:
+def _bound(
+    rules: Mapping[str, AxisRule], free: Mapping[str, Any], least: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the sizes of the axes that are multiples, bounded, or follow from others.
+
+    PyTorch finds out itself how an axis follows from two others.
+    """
+    sizes: dict[str, Any] = {}
+    for axis, rule in rules.items():
+        low, high = rule.bounds
+        low = max(low, least.get(axis, low)) // rule.multiple
+        if axis in free and not rule.terms and rule.multiple > 1:
+            high = None if high is None else high // rule.multiple
+            sizes[axis] = rule.multiple * torch.export.Dim(f"{axis}_part", min=low, max=high)
+        elif axis in free and not rule.terms:
+            sizes[axis] = torch.export.Dim(axis, min=low if low > 1 else None, max=high)
+    every = {**free, **sizes}
+    sums = {axis: rule for axis, rule in rules.items() if rule.terms and axis in free}
+    if any(
+        len(r.terms) > 1 or {*r.terms} & {*rules} or not {*r.terms} <= {*free}
+        for r in sums.values()
+    ):
+        return dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+    for axis, rule in sums.items():
+        ((term, factor),) = rule.terms.items()
+        size = every[term] if factor == 1 else factor * every[term]
+        sizes[axis] = size + rule.plus if rule.plus else size
+    return sizes
+
+
+def _dynamic(
+    inputs: Sequence[TensorSpec], example: Arrays, rules: Mapping[str, AxisRule]
+) -> tuple[dict[int, Any], ...]:
     """Return the dynamic axes of each input, whose sizes are at least those in ``example``."""
     least: dict[str, int] = {}
     for tensor in inputs:
@@ -160,6 +193,7 @@ def _dynamic(inputs: Sequence[TensorSpec], example: Arrays) -> tuple[dict[int, A
         for axis in tensor.axes
         if isinstance(axis, str)
     }
+    sizes |= _bound(rules, sizes, least)
     return tuple(
         {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in inputs
     )

@@ -17,6 +17,8 @@ import torch
 
 from harness.core.errors import ExportError
 
+SMALLEST = 2
+"""The least size of a dynamic axis of which nothing is described."""
 _TORCH = str(Path(torch.__file__).parent)
 _LOWER_BOUND = re.compile(r".* != 1|\d+ <= \S+(?: and \S+ <= IntInfinity\(\))?")
 _GENERATED = "<string>"  # the guards that PyTorch compiles
@@ -26,6 +28,7 @@ _GENERATED = "<string>"  # the guards that PyTorch compiles
 def size_one_counts() -> Iterator[list[str]]:
     """Raise ExportError where code outside PyTorch branches on a condition that size 1 changes.
 
+    An axis that is described as longer never has that size.
     PyTorch's own branches on sizes choose between ways to the same values. Yield a list to which
     the conditions of all other branches are added.
     """
@@ -38,6 +41,8 @@ def size_one_counts() -> Iterator[list[str]]:
         if not sys._getframe(1).f_code.co_filename.startswith((_TORCH, _GENERATED)):
             branches.append(str(expression))
             for symbol in expression.free_symbols:
+                if condition.node.shape_env.var_to_range[symbol].lower > SMALLEST:
+                    continue
                 single = expression.subs(symbol, 1)
                 if single.is_Boolean and not single.free_symbols and bool(single) != decided:
                     raise ExportError("a branch in forward goes another way at batch or length 1")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core.axis_rules import AxisRule
 from harness.core.schema import Case, ModelSpec, Raggedness, RowLengths, TensorSpec
 from harness.recording.cases import BATCHES, BETWEEN, LENGTHS, long_case, milder, plan
 from reference_models.cases import drawn
@@ -45,6 +46,23 @@ def test_no_other_size_where_the_user_names_them():
     cases = plan(PADDED, (2, 6), (4,))
     assert {case.lengths["time"] for case in cases} == {2, 6}
     assert {case.batch for case in cases} == {4}
+
+
+def test_axes_take_the_lengths_that_their_rules_allow_and_both_ends():
+    total = TensorSpec("z", "float32", ("batch", "total"))
+    rules = {
+        "time": AxisRule(4, 10, 90),
+        "total": AxisRule(terms={"time": 1, "other": 2}),
+    }
+    spec = replace(PLAIN, inputs=(X, Y, total), rules=rules)
+    cases = plan(spec, LENGTHS, BATCHES)
+    times = {case.lengths["time"] for case in cases}
+    assert {n for n in times if n % 4 == 0} == times
+    assert (min(times), max(times)) == (12, 88)
+    assert all(c.lengths["total"] == c.lengths["time"] + 2 * c.lengths["other"] for c in cases)
+    assert long_case(spec, BATCHES).lengths["time"] in range(12, 89)
+    few = {case.lengths["time"] for case in plan(spec, (12, 16), (1,))}
+    assert few == {12, 16, 88}
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.core.schema import Case, Raggedness
+from harness.core.schema import Case, Raggedness, RowLengths
 from harness.goldens.noise_floor import JITTERED
+from harness.recording import cases as usual
 from harness.recording.probing import specification
 from harness.recording.runs import measure
 from harness.subjects.describe import line
 from harness.subjects.description import ModelDescription
+from reference_models import cases
 
 FRAMES = "x: float32[batch, time, 4]"
 
@@ -107,27 +109,85 @@ def test_a_batch_that_the_user_asks_for_is_tried_too():
             "name an axis that inputs share",
         ),
         (lambda x: {"x": x}, [FRAMES], "'x' has the name of another output or of an input"),
-        (lambda x: x, ["x: float32[batch, 4]"], "no input has a sequence axis that varies"),
+        (lambda x: x, ["x: float32[24, 4]"], "no input has an axis that varies: x[24, 4]"),
         (lambda x: x, [FRAMES, "m: float32[batch, t], mask of u"], "mask of u, but the sequence"),
-        (lambda x: x, [FRAMES, "m: float32[t, batch], mask of t"], "a mask has axes"),
+        (lambda x: x, [FRAMES, "m: float32[t, 2], mask of t"], "a mask has axes"),
         (lambda x: x, [FRAMES, "n: int64[batch, 2], lengths of time"], "lengths have axes"),
-        (lambda x: x, ["x: float32[time, batch, 4], padding 0"], "padding needs axes"),
-        (
-            lambda x, y: x,
-            [FRAMES + ", padding 0", "y: float32[batch, t], padding 0"],
-            "one input can be padded",
-        ),
-        (
-            lambda x, m: x,
-            [FRAMES + ", padding 0", "m: bool[batch, t], mask of t"],
-            "of one and the same sequence axis",
-        ),
+        (lambda x: x, ["x: float32[2, batch, time], padding 0"], "padding needs axes"),
     ],
 )
 def test_what_does_not_fit_is_told(function, lines, expected):
     with pytest.raises(UsageError) as error:
         probed(function, *lines)
     assert expected in str(error.value)
+
+
+def test_several_padded_inputs_have_rows_of_their_own():
+    source = "s: int64[batch, from] in 0..9, padding 0"
+    target = "t: int64[to, batch] in 0..9, padding 9"
+    hidden = "m: float32[to, batch], padding mask of to"
+    spec = probed(lambda s, t, m: s.sum(1) + t.sum(0), source, target, hidden)
+    assert spec.ragged_axes == ("from", "to")
+    assert spec.paddings == {"s": 0, "t": 9}
+    case = Case({"from": 8, "to": 6}, 4, Raggedness.GAPPED, rows=RowLengths.MIXED)
+    values = cases.drawn(spec, case, 1)[1]
+    valid = {axis: spec.valid_steps(values, axis) for axis in spec.ragged_axes}
+    assert valid["from"].shape == (4, 8)
+    np.testing.assert_array_equal(valid["to"].T, values["t"] != 9)
+    np.testing.assert_array_equal(valid["to"].T, values["m"] == 0)
+    full = {axis: [*map(int, np.flatnonzero(v.all(axis=1)))] for axis, v in valid.items()}
+    assert full["from"]
+    assert full["from"] != full["to"], "rows are full at one axis where another is padded"
+    moved = spec.padded_outside(values, np.ones((4, 6), bool), "to")
+    assert not moved["m"].any()
+    np.testing.assert_array_equal(moved["s"], values["s"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [((1, 100, 101, 800), [100, 800]), ((500, 501), [13, 128]), (usual.LENGTHS, [13, 128])],
+)
+def test_sizes_are_probed_where_the_users_lengths_are_farthest_apart(given, expected):
+    seen = []
+
+    def noted(x):
+        seen.append(x.shape[1])
+        return x
+
+    probed(noted, FRAMES, lengths=given)
+    assert seen == expected
+
+
+def test_lengths_farthest_apart_are_tried_where_the_usual_ones_do_not_run():
+    seen = []
+
+    def long_only(x):
+        seen.append(x.shape[1])
+        return x if 500 <= x.shape[1] <= 600 else 1 / 0
+
+    probed(long_only, FRAMES, lengths=(500, 501, 600))
+    assert seen[-2:] == [500, 600]
+
+
+def masked_sum(x, m):
+    return (x * m[..., None]).sum(1)
+
+
+def test_a_mask_of_the_other_polarity_is_told():
+    assert probed(masked_sum, FRAMES, "m: float32[batch, time], mask of time").marks == {}
+    with pytest.raises(UsageError, match=r"input 'm': the model reads .* 'mask of time'$"):
+        probed(masked_sum, FRAMES, "m: float32[batch, time], padding mask of time")
+    with pytest.raises(UsageError, match=r"expected 'padding mask of time'$"):
+        probed(lambda x, m: masked_sum(x, ~m), FRAMES, "m: bool[batch, time], mask of time")
+
+
+def test_what_a_model_says_of_padding_is_switched_off():
+    model = Net(lambda x: x)
+    model.inputs = lambda: [line("x: int64[batch, time] in 0..9, padding 0")]
+    described = ModelDescription((line("x: no padding"),))
+    spec = specification(model, described, "net", (1, 7), (1, 3))
+    assert spec.ragged is None
+    assert spec.inputs[0].low == 0
 
 
 def table(size):

@@ -10,6 +10,7 @@ from harness.recording import cases
 from harness.recording.output_axes import outputs
 from harness.recording.probing import RefusedError, run, specification
 from harness.recording.runs import measure
+from harness.recording.user_model import _not_varied
 from harness.subjects.describe import line
 from harness.subjects.description import ModelDescription
 
@@ -53,9 +54,19 @@ def test_a_step_with_a_state_needs_no_sequence_axis():
     assert step.states == {"state": "next"}
 
 
-def test_without_a_state_a_model_with_no_sequence_axis_is_refused():
-    with pytest.raises(UsageError, match=r"no input has a sequence axis.*\[states\]"):
-        specification(Cell(FRAME, STATE), ModelDescription(), "cell", (7,), (1,))
+def test_without_an_axis_that_varies_a_model_is_refused():
+    fixed = Cell("frame: float32[3, 6]", "state: float32[2, 3, 4]")
+    with pytest.raises(UsageError, match=r"no input has an axis that varies.*\[states\]"):
+        specification(fixed, ModelDescription(), "cell", (7,), (1,))
+
+
+def test_a_window_of_a_fixed_number_of_steps_is_judged_at_its_batches():
+    window = specification(Cell(FRAME, STATE), ModelDescription(), "cell", (7,), (1,))
+    assert window.axes == ()
+    (line, *others) = _not_varied(Cell(FRAME, STATE), window)
+    assert line.startswith("other lengths: no input has steps that vary, frame[batch, 6], state")
+    assert line.endswith("where 'next' is the next 'state', say so under [states]")
+    assert not others
 
 
 def test_a_step_is_measured_at_every_batch():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import UsageError
 from harness.subjects.describe import complete, description, file, line
 from harness.subjects.description import InputDescription
@@ -32,6 +33,15 @@ def test_a_whole_line():
             InputDescription("m", "bool", ("t",), mask_of="t", right=True),
         ),
         (
+            "m: bool[batch, t], padding mask of t",
+            InputDescription("m", "bool", ("batch", "t"), mask_of="t", marks=(0.0, 1.0)),
+        ),
+        (
+            "m: [batch, t], additive mask of t",
+            InputDescription("m", axes=("batch", "t"), mask_of="t", marks=(0.0, -1e9)),
+        ),
+        ("x: no padding", InputDescription("x", no_padding=True)),
+        (
             "n: int64[batch], lengths of t",
             InputDescription("n", "int64", ("batch",), lengths_of="t"),
         ),
@@ -50,7 +60,10 @@ def test_parts_may_be_left_out(text, expected):
         ("x: floats[batch]", "unknown dtype 'floats'; choose from: float32, int64"),
         ("x: float32[batch, time 2]", "axis 'time 2' is neither a name nor a size"),
         ("x: float32[batch, 0]", "axis '0' is neither"),
-        ("x: float32[t, t]", "has one axis twice"),
+        ("x: float32[batch, batch]", "has the batch twice"),
+        ("m: bool[batch, t, 4], causal mask of t", "needs axes [time, time]"),
+        ("m: bool[batch, t], additive mask of t", "is bool; an additive mask is float32"),
+        ("n: int64[batch], padding lengths of t", "is not understood; expected: in LOW..HIGH"),
         ("x: float32[batch, t] in 3..1", "the range '3..1' is empty"),
         ("x: float32[batch, t] in 1..1", "is empty"),
         ("x: float32[batch, t] in -1e999..1e999", "is not finite"),
@@ -189,3 +202,42 @@ def test_a_pipe_is_no_description(tmp_path):
 def test_any_number_of_axes_gets_names():
     axes = complete(line("x: float32[?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?]"), True).axes
     assert (axes[0], axes[1], axes[-1], len(set(axes))) == ("batch", "sequence", "sequence_10", 11)
+
+
+@pytest.mark.parametrize(
+    ("text", "axis", "expected"),
+    [
+        ("time: multiple of 4", "time", AxisRule(4)),
+        ("time: 8..512", "time", AxisRule(1, 8, 512)),
+        ("time: multiple of 4, 8..512", "time", AxisRule(4, 8, 512)),
+        ("frames = 4 * tokens", "frames", AxisRule(terms={"tokens": 4})),
+        ("frames: 4*tokens + 1", "frames", AxisRule(terms={"tokens": 4}, plus=1)),
+        ("target = source", "target", AxisRule(terms={"source": 1})),
+    ],
+)
+def test_lines_of_axes(text, axis, expected):
+    found = description([text, "x: float32[batch, time]"])
+    assert found.rules == {axis: expected}
+    assert [given.name for given in found.inputs] == ["x"]
+
+
+def test_an_axis_is_written_as_a_sum():
+    given = line("m: int64[batch, past + time], mask of past + time")
+    assert given.axes == ("batch", "past_time")
+    assert given.mask_of == "past_time"
+    assert given.rules == {"past_time": AxisRule(terms={"past": 1, "time": 1})}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time: multiple of 0", "0 is no size"),
+        ("time: multiple of 8, 9..15", "no multiple of 8 lies in 9..15"),
+        ("time = 2 ** n", "'2 ** n' is not understood; expected: multiple of N, A..B, ="),
+        ("time = time + 1", "names no other axis"),
+    ],
+)
+def test_a_line_of_an_axis_that_is_not_understood(text, message):
+    with pytest.raises(UsageError) as error:
+        description(text)
+    assert message in str(error.value)
