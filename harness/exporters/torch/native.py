@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,12 @@ from harness.core.schema import Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
 from harness.exporters.quiet import silenced
 from harness.exporters.torch.blame import conversion_error, module_of, trace_error
+from harness.exporters.torch.masks import given_masks
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
 from harness.exporters.torch.registry import one_registry
 from harness.exporters.torch.rows import read_rows
-from harness.exporters.torch.sizes import shortest_only, size_one_counts
+from harness.exporters.torch.sizes import longest, shortest_only, size_one_counts
 from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS, Y_C, W
 
 
@@ -129,18 +131,27 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         if isinstance(module, nn.RNNCellBase):
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
 
-    def traced(longer: bool = False) -> torch.export.ExportedProgram:
-        shapes = _dynamic(inputs, example if longer else {})
+    def traced(
+        longer: bool = False, most: Mapping[str, int] = MappingProxyType({})
+    ) -> torch.export.ExportedProgram:
+        shapes = _dynamic(inputs, example if longer else {}, most)
         layers = native_layers(interface.model)
-        with torch.no_grad(), padded_packing(), layers, size_one_counts() as branches:
+        with (
+            torch.no_grad(),
+            padded_packing(),
+            layers,
+            given_masks(),
+            size_one_counts() as branches,
+        ):
             try:
                 return torch.export.export(
                     interface, arguments, dynamic_shapes=(shapes,), strict=False
                 )
             except torch._dynamo.exc.UserError as error:
-                if branches or longer or not shortest_only(error):
+                bounded = dict(most) | longest(error)
+                if bounded == dict(most) and (branches or longer or not shortest_only(error)):
                     raise
-        return traced(longer=True)
+        return traced(longer or bounded == dict(most), bounded)
 
     try:
         return traced()
@@ -148,14 +159,16 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         raise trace_error(error, names, calls) from error
 
 
-def _dynamic(inputs: Sequence[TensorSpec], example: Arrays) -> tuple[dict[int, Any], ...]:
-    """Return the dynamic axes of each input, whose sizes are at least those in ``example``."""
+def _dynamic(
+    inputs: Sequence[TensorSpec], example: Arrays, most: Mapping[str, int]
+) -> tuple[dict[int, Any], ...]:
+    """Return the dynamic axes of each input, at least as in ``example`` and at ``most`` so long."""
     least: dict[str, int] = {}
     for tensor in inputs:
         if tensor.name in example:
             least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
     sizes = {
-        axis: torch.export.Dim(axis, min=least.get(axis))
+        axis: torch.export.Dim(axis, min=least.get(axis), max=most.get(axis))
         for tensor in inputs
         for axis in tensor.axes
         if isinstance(axis, str)
