@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         "--exporter", default="native", metavar="NAME", help=", ".join(options.exporters())
     )
     parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="a model of your own that the native exporter cannot export ends there; without it,"
+        " PyTorch's own exporters are tried in turn",
+    )
+    parser.add_argument(
         "--variant", default="fp32", metavar="NAME", help=", ".join(options.variants())
     )
     parser.add_argument(
@@ -109,6 +115,7 @@ def main(argv: Sequence[str]) -> int:
         "--onnx": args.onnx,
         "--name": args.name,
         "--timeout": args.timeout,
+        "--strict": args.strict,
     }
     if resolve(args.subject, EXPORTABLE).kind is Kind.REFERENCE:
         if odd := [flag for flag, value in flags.items() if value]:
@@ -145,6 +152,7 @@ def main(argv: Sequence[str]) -> int:
             [name.strip() for name in args.outputs.split(",")] if args.outputs else (),
             args.name,
             args.timeout,
+            args.strict,
         )
         with progress.shown(errors, not args.quiet, PHASES) as tell:
             report, written = user_model.ship(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from harness.core.schema import ModelSpec, TensorSpec
 from harness.exporters import OPSETS
 from harness.graphs.inference import dims_of, inferred
 from harness.graphs.recurrent import is_recurrent
-from harness.graphs.walk import MAIN, trimmed, used
+from harness.graphs.walk import MAIN, bodies, trimmed, used
 
 CONTROL_FLOW = {"Loop", "Scan", "If"}
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform"}
@@ -22,16 +22,21 @@ RANDOM |= {"RandomNormalLike", "RandomUniformLike"}
 
 
 def finish(
-    model: ModelProto, spec: ModelSpec, opset: int, metadata: Mapping[str, str]
+    model: ModelProto,
+    spec: ModelSpec,
+    opset: int,
+    metadata: Mapping[str, str],
+    scanned: bool = False,
 ) -> ModelProto:
     """Return ``model`` at ``opset`` with the names and axes of ``spec``, checked.
 
     The graph's inputs and outputs are in the order of ``spec``. ExportError where a declared
-    dtype, rank or fixed size is not what the graph computes, or where it holds control flow.
+    dtype, rank or fixed size is not what the graph computes, or where it holds control flow,
+    but for a Scan of a model that was ``scanned``.
     """
     if opset not in OPSETS:
         raise ExportError(f"opset {opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
-    _refuse(model.graph.node)
+    _refuse(model.graph.node, {"Scan"} if scanned else set())
     graph = model.graph
     _expect_count(spec, "input", spec.inputs, graph.input)
     _expect_count(spec, "output", spec.outputs, graph.output)
@@ -58,9 +63,9 @@ def finish(
     return model
 
 
-def _refuse(nodes: Iterable[NodeProto]) -> None:
+def _refuse(nodes: Iterable[NodeProto], allowed: set[str]) -> None:
     for node in nodes:
-        if node.op_type in CONTROL_FLOW:
+        if node.op_type in CONTROL_FLOW - allowed:
             raise ExportError(f"{node.name}: needs {node.op_type}, which is no native node")
         if node.op_type in RANDOM:
             raise ExportError(f"{node.name}: draws random numbers at inference")
@@ -109,9 +114,15 @@ def _rename(model: ModelProto, spec: ModelSpec) -> None:
 
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = new(value.name)
+    _rename_nodes(graph, new)
+
+
+def _rename_nodes(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
     for node in graph.node:
         node.input[:] = [new(name) for name in node.input]
         node.output[:] = [new(name) for name in node.output]
+        for body in bodies(node):
+            _rename_nodes(body, new)
 
 
 def _declared(tensor: TensorSpec) -> onnx.ValueInfoProto:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.graphs.attributes import integers
 from harness.graphs.example import example_inputs, sizes_of, weight_sizes
 from harness.graphs.rounded import constants_beyond
 from harness.linting.baked import coincidences
+from harness.recording import instead
 from harness.recording.measured import Measured
 from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run
@@ -46,7 +48,12 @@ def model(
     try:
         progress(f"{spec.name}: exporting")
         if existing is None:
-            exported, example = _export(own, spec, weight_sizes(parameters), fallback, settings)
+            weights = weight_sizes(parameters)
+
+            def made(exporter: str) -> tuple[Any, Arrays]:
+                return _export(own, spec, weights, fallback, replace(settings, exporter=exporter))
+
+            exported, example = _by_a_way(own, spec, made, settings, results, about)
             about["example"] = sizes_of(spec, example)
         else:
             exported = _named(interface.name_inputs(existing, spec), spec)
@@ -61,6 +68,28 @@ def model(
     except Exception as error:
         about["failure"] = {"stage": "export", "reason": one_line(error)}
     return None
+
+
+def _by_a_way(
+    own: UserModel,
+    spec: ModelSpec,
+    made: Callable[[str], tuple[Any, Arrays]],
+    settings: ExportSettings,
+    results: Sequence[Measured],
+    about: dict[str, Any],
+) -> tuple[Any, Arrays]:
+    """Return what the exporter asked for makes or, where the native one ends, a stock one.
+
+    ``about`` then names the exporter whose way was taken, and why it was.
+    """
+    try:
+        return made(settings.exporter)
+    except StageError as error:
+        if settings.strict or settings.exporter != "native":
+            raise
+        name, result = instead.exported(error, own.framework, made, spec, results)
+        about |= {"exporter": name, "instead": str(error)}
+        return result
 
 
 def _export(

@@ -11,7 +11,10 @@ from harness.subjects.description import ModelDescription
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How a user model is recorded and exported; ``existing`` is a file to judge instead."""
+    """How a user model is recorded and exported; ``existing`` is a file to judge instead.
+
+    Where ``strict``, the exporter's own way is the only one.
+    """
 
     name: str
     text: str
@@ -22,3 +25,4 @@ class ExportSettings:
     variant: str = "fp32"
     opset: int = DEFAULT_OPSET
     existing: str = ""
+    strict: bool = False

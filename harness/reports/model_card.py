@@ -58,6 +58,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
         "",
         f"Made from {code(str(manifest['subject']))} ({markdown(stored.framework)}) by the exporter"
         f" {code(manifest['exporter'])}, variant {markdown(manifest['variant'])}.",
+        *_instead(manifest),
         "",
         "| | name | type | values |",
         "| --- | --- | --- | --- |",
@@ -110,6 +111,13 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
         lines += ["", *[f"- {markdown(line)}" for line in manifest["refused"]]]
     again = shlex.join(["harness", "validate", f"path/to/{spec.name}"])
     return "\n".join([*lines, "", *_AGAIN, "", block(visible(again)), ""])
+
+
+def _instead(manifest: Mapping[str, Any]) -> list[str]:
+    """Return why another exporter than the one asked for made the model; nothing where none did."""
+    if why := manifest.get("instead"):
+        return ["", f"The native exporter refused it: {markdown(str(why))}."]
+    return []
 
 
 def read(evidence: Mapping[str, Any]) -> list[str]:

@@ -54,6 +54,7 @@ class Request:
     outputs: Sequence[str] = ()
     name: str = ""
     timeout: float | None = None
+    strict: bool = False
 
 
 def ship(
@@ -90,6 +91,7 @@ def ship(
             "model": stored.spec.name,
             "framework": stored.framework,
             "exporter": about["exporter"],
+            **({"instead": about["instead"]} if "instead" in about else {}),
             "variant": settings.variant,
             "opset": about["opset"],
             "subject": settings.text,
@@ -112,6 +114,8 @@ def ship(
         step = pipeline.counted(prepared, progress, "validating")
         report = pipeline.judge(prepared, "harness.export", done, step)
         report = _with_evidence(report, {"decisions": about["decisions"]})
+        if why := about.get("instead"):
+            note(f"exported by {about['exporter']} instead of {settings.exporter}: {why}")
         for line in about["refused"]:
             note(f"not compared: {line}")
         for line in model_card.decided(about)[1:]:
@@ -156,6 +160,7 @@ def _make(request: Request, folder: Path, progress: Progress) -> ExportSettings:
         request.variant,
         request.opset,
         str(request.existing or ""),
+        request.strict,
     )
     _check_files(request, named)
     if named is None:

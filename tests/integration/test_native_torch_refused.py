@@ -28,18 +28,6 @@ from tests.support.torch_grid import (  # noqa: E402
 )
 
 
-class Cells(nn.Module):
-    def __init__(self, kind) -> None:
-        super().__init__()
-        self.cell = kind(F, H)
-
-    def forward(self, x):
-        state = None
-        for step in range(x.shape[1]):
-            state = self.cell(x[:, step], state)
-        return state[0] if isinstance(state, tuple) else state
-
-
 class Over(nn.Module):
     """A layer and what is done with it."""
 
@@ -150,9 +138,6 @@ def quantized() -> nn.Module:
 
 
 UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "an LSTMCell in a loop": (lambda: Cells(nn.LSTMCell), "cell: called 13 times"),
-    "a GRUCell in a loop": (lambda: Cells(nn.GRUCell), "cell: called 13 times"),
-    "an RNNCell in a loop": (lambda: Cells(nn.RNNCell), "cell: called 13 times"),
     "a state kept in an attribute": (lambda: Over(gru(), stateful), "state changes in forward"),
     "a buffer changed in place": (lambda: Over(gru(), in_place), "carried changes in forward"),
     "a branch on a value": (lambda: Over(gru(), branching), "Over: "),

@@ -61,7 +61,10 @@ def _violation(text: str) -> str:
         r"You marked (\S+) as dynamic but your code specialized it to be a constant \((\d+)\)", text
     )
     if marked:
-        return f"axis {marked[1]!r} may not vary: the model runs only at the example's {marked[2]}"
+        return (
+            f"axis {marked[1]!r} becomes the number {marked[2]} in the trace, as in a loop over it;"
+            " use a recurrent layer, torch.scan, or torch.jit.script with --exporter torch-script"
+        )
     return f"the axes are not free of each other: {text}"
 
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,14 @@ from harness.core.schema import Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
 from harness.exporters.quiet import silenced
 from harness.exporters.torch.blame import conversion_error, module_of, trace_error
+from harness.exporters.torch.masks import given_masks
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
 from harness.exporters.torch.registry import one_registry
+from harness.exporters.torch.rolled.rebuilt import rolled
+from harness.exporters.torch.rolled.unrolled import unrolled
 from harness.exporters.torch.rows import read_rows
-from harness.exporters.torch.sizes import shortest_only, size_one_counts
+from harness.exporters.torch.sizes import longest, shortest_only, size_one_counts
 from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS, Y_C, W
 
 
@@ -44,23 +48,42 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
     module that cannot be exported exactly and the reason.
     """
     with silenced():
-        name = type(model).__name__
-        program = _trace(model, spec, example)
-        spec = replace(spec, inputs=tuple(t for t in spec.inputs if t.name in example))
-        _check(program, spec, name)
-        read_rows(program)
         try:
-            with one_registry():
-                converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
-        except Exception as error:
-            raise conversion_error(error, program, name) from error
-        metadata = {
-            "exporter": "native/torch",
-            "torch": torch.__version__,
-            "onnx": onnx.__version__,
-            "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
-        }
-        return finish(_tidy(converted.model), spec, opset, metadata)
+            return _converted(_trace(model, spec, example), model, spec, example, opset, False)
+        except ExportError:
+            try:
+                looped = _looped(model, spec, example)
+                return _converted(looped, model, spec, example, opset, True)
+            except Exception:  # the first error is the one to tell
+                pass
+            raise
+
+
+def _converted(
+    program: torch.export.ExportedProgram,
+    model: nn.Module,
+    spec: ModelSpec,
+    example: Arrays,
+    opset: int,
+    scanned: bool,
+) -> onnx.ModelProto:
+    """Return a program as ONNX; one that was ``scanned`` may hold scans."""
+    name = type(model).__name__
+    spec = replace(spec, inputs=tuple(t for t in spec.inputs if t.name in example))
+    _check(program, spec, name, scanned)
+    read_rows(program)
+    try:
+        with one_registry():
+            converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
+    except Exception as error:
+        raise conversion_error(error, program, name) from error
+    metadata = {
+        "exporter": "native/torch",
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
+    }
+    return finish(_tidy(converted.model), spec, opset, metadata, scanned)
 
 
 class _Interface(nn.Module):  # type: ignore[misc]
@@ -130,18 +153,27 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         if isinstance(module, nn.RNNCellBase):
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
 
-    def traced(longer: bool = False) -> torch.export.ExportedProgram:
-        shapes = _dynamic(inputs, example if longer else {}, spec.rules)
+    def traced(
+        longer: bool = False, most: Mapping[str, int] = MappingProxyType({})
+    ) -> torch.export.ExportedProgram:
+        shapes = _dynamic(inputs, example if longer else {}, most, spec.rules)
         layers = native_layers(interface.model)
-        with torch.no_grad(), padded_packing(), layers, size_one_counts() as branches:
+        with (
+            torch.no_grad(),
+            padded_packing(),
+            layers,
+            given_masks(),
+            size_one_counts() as branches,
+        ):
             try:
                 return torch.export.export(
                     interface, arguments, dynamic_shapes=(shapes,), strict=False
                 )
             except torch._dynamo.exc.UserError as error:
-                if branches or longer or not shortest_only(error):
+                bounded = dict(most) | longest(error)
+                if bounded == dict(most) and (branches or longer or not shortest_only(error)):
                     raise
-        return traced(longer=True)
+        return traced(longer or bounded == dict(most), bounded)
 
     try:
         return traced()
@@ -179,16 +211,39 @@ def _bound(
     return sizes
 
 
+def _looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
+    """Return a program whose Python loops over dynamic lengths are scans.
+
+    NotALoopError, or PyTorch's own error, where there is none or it cannot be one.
+    """
+    inputs = [t for t in spec.inputs if t.name in example]
+    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
+    least = _dynamic(inputs, example, {}, spec.rules)
+    interface = _Interface(copy.deepcopy(model).cpu(), spec, example).eval()
+    layers = native_layers(interface.model)
+    with torch.no_grad(), padded_packing(), given_masks(), layers:
+        with unrolled(interface) as loops:
+            program = torch.export.export(
+                interface, arguments, dynamic_shapes=(least,), strict=False
+            )
+        module = rolled(program, loops)
+        shapes = _dynamic(inputs, {}, {}, spec.rules)
+        return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+
+
 def _dynamic(
-    inputs: Sequence[TensorSpec], example: Arrays, rules: Mapping[str, AxisRule]
+    inputs: Sequence[TensorSpec],
+    example: Arrays,
+    most: Mapping[str, int],
+    rules: Mapping[str, AxisRule],
 ) -> tuple[dict[int, Any], ...]:
-    """Return the dynamic axes of each input, whose sizes are at least those in ``example``."""
+    """Return the dynamic axes of each input, at least as in ``example`` and at ``most`` so long."""
     least: dict[str, int] = {}
     for tensor in inputs:
         if tensor.name in example:
             least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
     sizes = {
-        axis: torch.export.Dim(axis, min=least.get(axis))
+        axis: torch.export.Dim(axis, min=least.get(axis), max=most.get(axis))
         for tensor in inputs
         for axis in tensor.axes
         if isinstance(axis, str)
@@ -199,10 +254,12 @@ def _dynamic(
     )
 
 
-def _check(program: torch.export.ExportedProgram, spec: ModelSpec, name: str) -> None:
+def _check(
+    program: torch.export.ExportedProgram, spec: ModelSpec, name: str, scanned: bool
+) -> None:
     """Raise ExportError where an output's axis has another size than its name among the inputs."""
     for node in program.graph.nodes:
-        _check_node(node, name)
+        _check_node(node, name, scanned)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     sizes: dict[str, str] = {}
     for tensor, node in zip(spec.inputs, program.graph_signature.user_inputs, strict=True):
@@ -229,11 +286,13 @@ _WEIGHT = re.compile(r"W_(?:h0_)?(l\d+_\w+)$")
 _CONTROL_FLOW = {"cond", "while_loop", "scan", "associative_scan", "map_impl"}
 
 
-def _check_node(node: torch.fx.Node, root: str) -> None:
+def _check_node(node: torch.fx.Node, root: str, scanned: bool) -> None:
     """Raise ExportError where a node draws random numbers, branches, or drops axes of size 1."""
     target = node.target
     where = module_of(node) or root
     if isinstance(target, torch._ops.HigherOrderOperator) and target.name() in _CONTROL_FLOW:
+        if scanned and target.name() == "scan":
+            return
         raise ExportError(f"{where}: {target.name()} is control flow, which no native node has")
     if not isinstance(target, torch._ops.OpOverload):
         return

@@ -21,6 +21,7 @@ SMALLEST = 2
 """The least size of a dynamic axis of which nothing is described."""
 _TORCH = str(Path(torch.__file__).parent)
 _LOWER_BOUND = re.compile(r".* != 1|\d+ <= \S+(?: and \S+ <= IntInfinity\(\))?")
+_UPPER_BOUND = re.compile(r"^  (\w+) = Dim\('\w+', (?:min=\d+, )?max=(\d+)\)$", re.MULTILINE)
 _GENERATED = "<string>"  # the guards that PyTorch compiles
 
 
@@ -50,6 +51,11 @@ def size_one_counts() -> Iterator[list[str]]:
 
     with patch.object(torch.SymBool, "__bool__", checked):
         yield branches
+
+
+def longest(error: Exception) -> dict[str, int]:
+    """Return the largest size of each axis that a model takes, as a table of positions has one."""
+    return {axis: int(size) for axis, size in _UPPER_BOUND.findall(str(error))}
 
 
 def shortest_only(error: Exception) -> bool:

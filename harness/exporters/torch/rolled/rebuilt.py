@@ -1,0 +1,148 @@
+"""A traced model written anew, with each of its loops as a scan."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch._higher_order_ops.scan import scan
+
+from harness.exporters.torch.rolled.repeats import loops_of
+from harness.exporters.torch.rolled.steps import Every, Loop, NotALoopError
+from harness.exporters.torch.rolled.unrolled import JOIN, Looped
+
+aten = torch.ops.aten
+
+
+def rolled(program: torch.export.ExportedProgram, looped: Sequence[Looped]) -> nn.Module:
+    """Return a module that computes what an unrolled program does, at any length.
+
+    NotALoopError where its steps are not alike, or are used one by one.
+    """
+    loops = loops_of(program.graph, looped) if looped else []
+    if not loops:
+        raise NotALoopError("nothing in the trace repeats itself")
+    return _Rebuilding(program, loops).module()
+
+
+def repeated(body: Any, count: Any, skipped: int, carried: Any, read: Any) -> Any:
+    """Return the last carried values and, stacked, the results of every step."""
+    states = [start.clone() for start in carried] or [torch.zeros(1)]
+
+    def step(state: Any, both: Any) -> Any:
+        at, back = both
+        new, kept = body(state, at, back, read)
+        new = new or state
+        if skipped:
+            new = [torch.where(at[0] >= skipped, a, b) for a, b in zip(new, state, strict=True)]
+        return [a.clone() for a in new], [a.clone() for a in kept]
+
+    steps = torch.arange(count)[:, None]
+    return scan(step, states, [steps, steps.flip(0)])
+
+
+class _Rebuilding:
+    def __init__(self, program: torch.export.ExportedProgram, loops: Sequence[Loop]) -> None:
+        self._program, self._loops = program, loops
+        self._root: dict[str, Any] = {}
+        self._graph = fx.Graph()
+        self._new: dict[fx.Node, fx.Node] = {}
+        self._every: dict[tuple[int, int], fx.Node] = {}
+        self._of = {node: loop for loop in loops for node in loop.places}
+
+    def module(self) -> nn.Module:
+        signature = self._program.graph_signature
+        fixed = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        held = {**self._program.state_dict, **self._program.constants}
+        firsts = {loop.steps[0][0]: loop for loop in self._loops}
+        self._note()
+        for node in self._program.graph.nodes:
+            if node.op == "placeholder" and node.name in fixed:
+                self._root[fixed[node.name]] = held[fixed[node.name]]
+                self._new[node] = self._graph.get_attr(fixed[node.name])
+            elif node in firsts:
+                self._scan(firsts[node])
+            elif node in self._of:
+                continue
+            elif node.target is JOIN:
+                self._new[node] = self._join(*node.args)
+            else:
+                self._new[node] = self._graph.node_copy(node, self._value)
+        self._graph.eliminate_dead_code()
+        return fx.GraphModule(self._root, self._graph)
+
+    def _note(self) -> None:
+        """Have every loop keep what is used outside it."""
+        for node, loop in self._of.items():
+            if any(self._of.get(user) is not loop for user in node.users):
+                loop.keep(loop.places[node][1])
+
+    def _call(self, target: Any, *args: Any) -> fx.Node:
+        return self._graph.call_function(target, args)
+
+    def _scan(self, loop: Loop) -> None:
+        new = [loop.local[place] for place, _ in loop.carried]
+        loop.body.output((new, [loop.local[place] for place in loop.kept]))
+        name = f"loop_{self._loops.index(loop)}"
+        self._root[name] = fx.GraphModule({}, loop.body)
+        count = self._value(loop.size)
+        if loop.count > loop.length:
+            count = self._call(operator.add, count, loop.count - loop.length)
+        starts = [self._value(start) for _, start in loop.carried]
+        read = [self._value(source) for source in loop.read]
+        body = self._graph.get_attr(name)
+        results = self._call(repeated, body, count, loop.skipped, starts, read)
+        every = self._call(operator.getitem, results, 1)
+        for number, place in enumerate(loop.kept):
+            key = id(loop), place
+            self._every[key] = self._call(operator.getitem, every, number)
+
+    def _value(self, node: Any) -> fx.Node:
+        if isinstance(node, Every):
+            return self._every[id(node.loop), node.place]
+        loop = self._of.get(node)
+        if loop is None:
+            return self._new[node]
+        step, place = loop.places[node]
+        at = step - loop.count if 2 * step > loop.count else step + loop.skipped
+        return self._call(aten.select.int, self._every[id(loop), place], 0, at)
+
+    def _join(self, parts: Any, _: Any, dim: int, stacked: bool) -> fx.Node:
+        pieces = []
+        at = 0
+        while at < len(parts):
+            run = self._run(parts[at:])
+            if run is None:
+                piece = self._value(parts[at])
+                at += 1
+                pieces.append(self._call(aten.unsqueeze.default, piece, dim) if stacked else piece)
+                continue
+            many, piece = run
+            at += many
+            piece = self._call(torch.movedim, piece, 0, dim)
+            pieces.append(piece if stacked else self._call(torch.flatten, piece, dim, dim + 1))
+        return pieces[0] if len(pieces) == 1 else self._call(aten.cat.default, pieces, dim)
+
+    def _run(self, parts: Sequence[fx.Node]) -> tuple[int, fx.Node] | None:
+        """Return how many parts are all steps of one loop in order, and their tensor."""
+        loop = self._of.get(parts[0])
+        if loop is None:
+            return None
+        place = loop.places[parts[0]][1]
+        steps = [loop.places[n][0] for n in parts[: loop.count] if n in loop.places]
+        whole = list(range(loop.count))
+        if steps not in (whole, whole[::-1]):
+            return None
+        every = self._every[id(loop), place]
+        if loop.skipped:
+            every = self._call(aten.slice.Tensor, every, 0, loop.skipped)
+        if steps != whole:
+            every = self._call(torch.flip, every, [0])
+        return loop.count, every
