@@ -6,20 +6,6 @@ from torch import nn
 FEATURES, UNITS = 5, 3
 
 
-class Cells(nn.Module):
-    """An LSTMCell in a Python loop over time."""
-
-    def __init__(self):
-        super().__init__()
-        self.cell = nn.LSTMCell(FEATURES, UNITS)
-
-    def forward(self, x):
-        state = None
-        for step in range(x.shape[1]):
-            state = self.cell(x[:, step], state)
-        return state[0]
-
-
 class Branching(nn.Module):
     """Goes another way where a value is positive."""
 
@@ -67,7 +53,6 @@ class Noisy(nn.Module):
 
 
 MODELS = {
-    "cells": (Cells, "cell: called"),
     "branching": (Branching, "Branching|data-dependent"),
     "squeezing": (Squeezing, "squeeze\\(\\) without an axis"),
     "remembering": (Remembering, "state changes in forward"),
