@@ -238,7 +238,7 @@ def _probes(
 ) -> list[tuple[Case, Outputs]]:
     """Return the outputs at two sizes that differ in every axis, or in fewer if none such run."""
     given = _apart(lengths)
-    first = given if len(given) > 1 and given[1] >= FAR * given[0] else []
+    first = given if len(given) > 1 and given[1] >= FAR * given[0] > FAR else []
     order = list(dict.fromkeys([*first, *LENGTHS, *given]))
     axes = cases.free_axes(spec)
     orders = {a: spec.rules[a].lengths(order) if a in spec.rules else order for a in axes}

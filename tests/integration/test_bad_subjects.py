@@ -56,7 +56,6 @@ def files(tmp_path_factory):
     for name, place in {**places, "link": "link.bin", "missing": "missing.bin"}.items():
         (inside / f"{name}.onnx").write_bytes(linear(location=place).SerializeToString())
     onnx.save(linear(), folder / "good.onnx")
-    onnx.save(linear(("batch", 7, 4)), folder / "fixed.onnx")
     (folder / "cut.onnx").write_bytes((folder / "good.onnx").read_bytes()[:60])
     (folder / "empty.onnx").touch()
     (folder / "words.dat").write_text("hello")
@@ -123,7 +122,6 @@ FILES = {
     "a class that is not here": (["custom.keras"], "needs a class that is not here"),
     "a truncated graph": (["cut.onnx"], "cut.onnx is not"),
     "an empty file": (["empty.onnx"], "empty.onnx is not valid ONNX"),
-    "one length alone": (["fixed.onnx"], "varies: x[batch, 7, 4]"),
     "data above its folder": (["in/up.onnx"], "points outside the directory"),
     "data at a path": (["in/absolute.onnx"], "is an absolute path"),
     "data behind a link": (["in/link.onnx"], "symbolic link"),

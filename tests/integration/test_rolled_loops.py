@@ -45,13 +45,28 @@ class Cells(nn.Module):
         return torch.stack(steps, 1)
 
 
-@pytest.mark.parametrize("kind", [Own, Cells])
+class FromNothing(nn.Module):
+    """The last state of a cell whose first step is given none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(F, H)
+
+    def forward(self, x):
+        state = None
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+        return state[0]
+
+
+@pytest.mark.parametrize("kind", [Own, Cells, FromNothing])
 def test_a_loop_is_a_scan_at_every_length(kind) -> None:
     import onnxruntime
 
     torch.manual_seed(3)
     model = kind().eval()
-    wanted = spec((X,), (TensorSpec("y", "float32", ("batch", "sequence", H)),))
+    axes = ("batch", H) if kind is FromNothing else ("batch", "sequence", H)
+    wanted = spec((X,), (TensorSpec("y", "float32", axes),))
     made = export(model, wanted, draw(wanted, 11, 13))
     assert [node.op_type for node in made.graph.node].count("Scan") == 1
     session = onnxruntime.InferenceSession(made.SerializeToString())

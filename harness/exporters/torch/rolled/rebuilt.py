@@ -28,8 +28,14 @@ def rolled(program: torch.export.ExportedProgram, looped: Sequence[Looped]) -> n
     return _Rebuilding(program, loops).module()
 
 
-def repeated(body: Any, count: Any, skipped: int, carried: Any, read: Any) -> Any:
-    """Return the last carried values and, stacked, the results of every step."""
+def repeated(
+    body: Any, count: Any, skipped: int, carried: Any, read: Any, states_of: Sequence[int | None]
+) -> Any:
+    """Return the last carried values and, stacked, the results of every step.
+
+    A result that is carried on has a number in ``states_of``: at a skipped step, it is what is
+    carried into that step.
+    """
     states = [start.clone() for start in carried] or [torch.zeros(1)]
 
     def step(state: Any, both: Any) -> Any:
@@ -38,6 +44,7 @@ def repeated(body: Any, count: Any, skipped: int, carried: Any, read: Any) -> An
         new = new or state
         if skipped:
             new = [torch.where(at[0] >= skipped, a, b) for a, b in zip(new, state, strict=True)]
+            kept = [k if n is None else new[n] for k, n in zip(kept, states_of, strict=True)]
         return [a.clone() for a in new], [a.clone() for a in kept]
 
     steps = torch.arange(count)[:, None]
@@ -98,7 +105,8 @@ class _Rebuilding:
         starts = [self._value(start) for _, start in loop.carried]
         read = [self._value(source) for source in loop.read]
         body = self._graph.get_attr(name)
-        results = self._call(repeated, body, count, loop.skipped, starts, read)
+        states_of = [_state_of(loop, place) for place in loop.kept]
+        results = self._call(repeated, body, count, loop.skipped, starts, read, states_of)
         every = self._call(operator.getitem, results, 1)
         for number, place in enumerate(loop.kept):
             key = id(loop), place
@@ -111,7 +119,10 @@ class _Rebuilding:
         if loop is None:
             return self._new[node]
         step, place = loop.places[node]
-        at = step - loop.count if 2 * step > loop.count else step + loop.skipped
+        last = 2 * step > loop.count
+        if last and loop.skipped and _state_of(loop, place) is None:
+            raise NotALoopError("at the length 1, there is no step with this value")
+        at = step - loop.count if last else step + loop.skipped
         return self._call(aten.select.int, self._every[id(loop), place], 0, at)
 
     def _join(self, parts: Any, _: Any, dim: int, stacked: bool) -> fx.Node:
@@ -146,3 +157,8 @@ class _Rebuilding:
         if steps != whole:
             every = self._call(torch.flip, every, [0])
         return loop.count, every
+
+
+def _state_of(loop: Loop, place: int) -> int | None:
+    """Return the number of the carried value that a node of a step is; None where it is none."""
+    return next((n for n, (own, _) in enumerate(loop.carried) if own == place), None)
