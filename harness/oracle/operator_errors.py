@@ -93,13 +93,12 @@ def _recurrent(op_type: str, errors: Errors) -> float:
     return sum(errors.get(name, 0.0) for name in dict.fromkeys(RECURRENT[op_type].activations))
 
 
-def moved(session: Any, row: Row, inputs: Arrays) -> tuple[Arrays, Arrays]:
-    """Return the outputs of an oracle's session, and how far operators' errors move each value.
+def moved(session: Any, exact: Arrays, row: Row, inputs: Arrays) -> Arrays:
+    """Return how far operators' errors move each value of an oracle's session's ``exact`` outputs.
 
     The errors are all up, all down, and twice of random sign. A value is moved as far as the one
     that is moved farthest in its row and step.
     """
-    exact = dict(session.run(inputs))
     bounds = {name: np.zeros(np.shape(value)) for name, value in exact.items()}
     rng = np.random.default_rng(0)
     signs: list[Sign] = [lambda _: 1.0, lambda _: -1.0]
@@ -110,7 +109,7 @@ def moved(session: Any, row: Row, inputs: Arrays) -> tuple[Arrays, Arrays]:
                 with np.errstate(invalid="ignore"):
                     distance = np.abs(np.asarray(value, np.float64) - exact[name])
                 bounds[name] = np.fmax(bounds[name], distance)
-    return exact, {name: _along(value) for name, value in bounds.items()}
+    return {name: _along(value) for name, value in bounds.items()}
 
 
 def _along(bound: Array) -> Array:

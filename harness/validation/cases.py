@@ -123,7 +123,7 @@ def _compared(job: Ready, golden: GoldenCase, ran: _Ran, known: KnownErrors | No
     case, seconds, error = ran.case, ran.seconds, ran.error
     if error is not None:
         return CaseResult(case, status(error), error.stage, str(error), seconds=seconds)
-    row = job.runtime.row if known is None else known.row
+    row = job.runtime.row
     if reason := compare.structure(job.golden.spec, golden, ran.outputs, row):
         return CaseResult(case, Status.FAIL, Stage.COMPARE, reason, seconds=seconds)
     outputs = compare.compare(job.golden.spec, golden, ran.outputs, row)

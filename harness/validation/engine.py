@@ -92,7 +92,12 @@ def _run(
     if job.decisions and job.model is not None:
         inputs = (cases.golden_case(job, case, store).inputs for case in job.cases)
         evidence["decisions"] = decisions.over(interface.read(str(job.model)), inputs)
-    evidence = {"tolerance": known.row.evidence(), **evidence, **known.evidence(), **job.evidence}
+    evidence = {
+        "tolerance": job.runtime.row.evidence(),
+        **evidence,
+        **known.evidence(),
+        **job.evidence,
+    }
     evidence |= {"relations_left_out": left_out} if left_out else {}
     evidence |= {"padded_steps_left_out": padded} if (padded := cases.left_out(job, store)) else {}
     try:
