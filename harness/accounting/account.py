@@ -188,7 +188,7 @@ class _Ledger:
                 if (
                     doubt
                     and doubt.sure
-                    and doubt.share >= doubts.COPY
+                    and (doubt.share >= doubts.COPY or doubt.tiny)
                     and not self._same(name, doubt)
                 ):
                     wrong[name] = doubt
@@ -294,4 +294,4 @@ class _Ledger:
         return [c for c in self._unsourced() if c.array.dtype.kind == "f" and c.array.size > 1]
 
     def _without_source(self) -> list[Unsourced]:
-        return [Unsourced(c.name, c.shape) for c in self._floats()]
+        return [Unsourced(c.name, c.shape, doubts.uneven(c.array)) for c in self._floats()]

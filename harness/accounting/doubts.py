@@ -15,6 +15,7 @@ from harness.accounting.rows import RowIndex, RowMatches
 from harness.accounting.search import Home, Pool, orders
 from harness.accounting.terms import layer, parts
 from harness.core.schema import Array
+from harness.graphs.rounded import exact
 
 ALIKE = 0.5
 """The share of elements, of those that differ among themselves, that has to be the same."""
@@ -25,6 +26,7 @@ COPY = 0.98
 MOVED = 1e-3
 """How far each element may be moved, relatively, in a constant that stands for the parameter."""
 FEW_BLOCKS = 4
+FEW_ULPS = 4
 _ROLES = {"weight_ih": "W", "weight_hh": "R", "kernel": "W", "recurrent_kernel": "R", "bias": ""}
 _ROLES |= {"bias_ih": "B[W]", "bias_hh": "B[R]", "recurrent_bias": "B[R]"}
 """What parameters of recurrent layers are to ONNX's nodes, by the frameworks' names for them."""
@@ -125,6 +127,30 @@ def constant(value: Array) -> bool:
     """Return whether all elements are the same."""
     own = bits(value).reshape(-1)
     return bool(np.all(own == own[0]))
+
+
+def uneven(value: Array) -> str:
+    """Return how a constant is one number, such as 1, but for some elements that are close to it.
+
+    Empty where it is not: nothing but a change makes 1.0000001 of some of many ones.
+    """
+    if value.dtype.kind != "f" or value.size < 2:
+        return ""
+    flat = value.reshape(-1)
+    numbers, counts = np.unique(flat, return_counts=True)
+    usual = next((n for n, c in zip(numbers, counts, strict=True) if 2 * c >= flat.size), None)
+    if usual is None or len(numbers) == 1 or not usual or not np.isfinite(flat).all():
+        return ""
+    if not exact(np.asarray(usual)) or np.any(
+        np.abs(numbers - usual) > FEW_ULPS * np.spacing(usual)
+    ):
+        return ""
+    places = np.argwhere(value != usual)
+    first = tuple(int(n) for n in places[0])
+    return (
+        f"is {usual:.9g} everywhere but at {len(places):,} of {value.size:,} elements; first at"
+        f" {list(first)}: {_number(value[first])}{_ulps(usual, value[first])}"
+    )
 
 
 def _nearest(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:

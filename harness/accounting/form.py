@@ -12,7 +12,6 @@ from msgspec import Meta, Struct
 
 from harness.core.errors import CheckError
 from harness.core.reading import TEXT_BYTES, read_json
-from harness.core.summary import count
 from harness.goldens.form import DTYPES
 from harness.typed_json import typed
 
@@ -69,11 +68,12 @@ class Parameter(Struct, forbid_unknown_fields=True, frozen=True):
         return f"{self.name} {self.how}"
 
 
-class Unsourced(Struct, forbid_unknown_fields=True, frozen=True):
-    """A constant that comes from no parameter."""
+class Unsourced(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """A constant that comes from no parameter, and what is ``wrong`` with it, if anything is."""
 
     name: str
     shape: Dims
+    wrong: str = ""
 
     @property
     def elements(self) -> int:
@@ -93,11 +93,12 @@ class Account(Struct, forbid_unknown_fields=True, frozen=True):
     @property
     def failure(self) -> str:
         """What is wrong with the weights, in one line; empty where nothing is."""
-        wrong = self.of(*NOT_FOUND)
+        wrong = [parameter.line for parameter in self.of(*NOT_FOUND)]
+        wrong += [f"constant {c.name!r} {c.wrong}" for c in self.without_source if c.wrong]
         if not wrong:
             return ""
-        more = f"; and {count(len(wrong) - 1, 'more parameter')}" if len(wrong) > 1 else ""
-        return f"weights: {wrong[0].line}{more}"
+        more = f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        return f"weights: {wrong[0]}{more}"
 
     def evidence(self) -> dict[str, Any]:
         """Return what a report says of it."""

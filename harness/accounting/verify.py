@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
+from harness.accounting import doubts
 from harness.accounting.constants import Constant, collect, joined, pieces
 from harness.accounting.form import Account, Block, Parameter
 from harness.accounting.rows import ascending
+from harness.accounting.search import Pool
 from harness.core.errors import CheckError
+from harness.core.schema import Array
 from harness.goldens.manifest import sha256
 
 
@@ -40,6 +43,28 @@ def check(account: Account, model: onnx.ModelProto, hashes: Mapping[str, str]) -
             raise CheckError(f"weights: {parameter.name} is not in its order: {parameter.how}")
         if wrong := _wrong(parameter, found, hashes[parameter.name]):
             raise CheckError(f"weights: {parameter.name} {wrong}")
+    _rest(account, found)
+
+
+def _rest(account: Account, found: Mapping[str, Constant]) -> None:
+    """Raise CheckError where a constant that the account has no use for was altered.
+
+    It may be a second copy of a parameter, or one number.
+    """
+    sources = {block.constant for parameter in account.parameters for block in parameter.blocks}
+    rest = {name: constant for name, constant in found.items() if name not in sources}
+    for name, constant in rest.items():
+        if wrong := doubts.uneven(constant.array):
+            raise CheckError(f"weights: constant {name!r} {wrong}")
+    spare = [piece for piece in pieces(rest) if piece.values.dtype.kind == "f"]
+    sizes = {piece.values.size for piece in spare}
+    for parameter in account.of("copied"):
+        if parameter.blocks and parameter.elements in sizes:
+            value = _values(parameter, found)
+            same = [home.piece for home in Pool(spare).homes(value)]
+            doubt = doubts.near(value, [piece for piece in spare if piece not in same])
+            if doubt and doubt.sure and doubt.tiny:
+                raise CheckError(f"weights: {parameter.name} {doubt.text}")
 
 
 def _nodes(blocks: tuple[Block, ...], found: Mapping[str, Constant]) -> set[str]:
@@ -55,22 +80,26 @@ def _wrong(parameter: Parameter, found: Mapping[str, Constant], expected: str) -
     """Return what is wrong with a parameter, in words that follow its name; empty for nothing."""
     blocks = parameter.blocks
     if not blocks:
-        copied = parameter.status == "copied" and parameter.elements
-        none = copied or parameter.constant is not None
+        some = parameter.status == "copied" and parameter.elements
+        none = some or parameter.constant is not None
         return "is copied to no place" if none else ""
     elements = sum(block.rows * block.width for block in blocks)
     if parameter.status == "copied" and elements != parameter.elements:
         return f"has {parameter.elements:,} elements, and its blocks have not"
     try:
-        values = joined(found, blocks)
-        if parameter.status == "copied":
-            shape = tuple(size for size in parameter.shape if size != 1)
-            moved = values.reshape([shape[axis] for axis in parameter.axes])
-            values = moved.transpose(np.argsort(parameter.axes)).reshape(parameter.shape)
-            values = values.astype(parameter.dtype, copy=False)
+        copied = parameter.status == "copied"
+        values = _values(parameter, found) if copied else joined(found, blocks)
     except (ValueError, IndexError, TypeError) as error:
         return f"is not where the account has it: {error}"
     stated = expected if parameter.status == "copied" else parameter.constant
     if sha256(values) != stated:
         return f"is altered: its SHA-256 is not the recorded one; it was found {parameter.how}"
     return ""
+
+
+def _values(parameter: Parameter, found: Mapping[str, Constant]) -> Array:
+    """Return a parameter that was copied, put together from its blocks."""
+    shape = tuple(size for size in parameter.shape if size != 1)
+    moved = joined(found, parameter.blocks).reshape([shape[axis] for axis in parameter.axes])
+    values = moved.transpose(np.argsort(parameter.axes)).reshape(parameter.shape)
+    return np.asarray(values.astype(parameter.dtype, copy=False))

@@ -243,6 +243,28 @@ def test_a_second_copy_is_held_to_the_first():
     assert "t is altered" in account({"t": table}, graph({"a": table, "b": part})).failure
 
 
+def test_one_ulp_in_a_second_copy_of_few_elements_is_told():
+    scale = drawn(5)
+    near = scale.copy()
+    near[4] = np.nextafter(near[4], np.float32(9))
+    assert "at [4]" in account({"s": scale}, graph({"a": scale, "b": near})).failure
+
+
+@pytest.mark.parametrize("size", [2, 12])
+def test_a_constant_that_is_one_number_but_for_an_ulp_is_told(size):
+    ones, ramp = np.ones(size, np.float32), np.linspace(0.9, 1, 30, dtype=np.float32)
+    parameters = {"gamma": ones, "w": drawn(4, 4)}
+    held = {"w": parameters["w"], "first": ones, "ramp": ramp}
+    assert account(parameters, graph({**held, "second": ones})).failure == ""
+    near = ones.copy()
+    near[-1] = np.nextafter(near[-1], np.float32(9))
+    made = account(parameters, graph({**held, "second": near}))
+    assert "is altered" in made.failure or "'second' is 1 everywhere but" in made.failure
+    assert "1.00000012" in made.failure
+    made = account({"w": held["w"]}, graph({"w": held["w"], "inner": near}))
+    assert f"constant 'inner' is 1 everywhere but at 1 of {size} elements" in made.failure
+
+
 def test_what_may_be_anywhere_is_no_defect():
     zeros, ones, single = np.zeros(6, np.float32), np.ones(6, np.float32), drawn(1)
     table, tied = drawn(50, 6), drawn(7, 6)

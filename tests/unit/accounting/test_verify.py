@@ -63,6 +63,19 @@ def test_one_ulp_in_one_element_is_told_with_the_name(told, name):
         told.check(**{name: changed})
 
 
+def test_one_ulp_in_what_the_account_has_no_use_for_is_told():
+    scale = np.array([0.3, 0.7, 1.9], np.float32)
+    held = {"a": scale, "b": scale, "ones": np.ones(4, np.float32)}
+    made = account({"s": scale}, graph(held))
+    hashes = {"s": sha256(scale)}
+    verify.check(made, graph(held), hashes)
+    for name, message in (("b", "s is altered at 1 of 3 elements"), ("ones", "'ones' is 1 every")):
+        near = held[name].copy()
+        near[1] = np.nextafter(near[1], np.float32(9))
+        with pytest.raises(CheckError, match=message):
+            verify.check(made, graph({**held, name: near}), hashes)
+
+
 def test_a_forged_account_lets_no_weight_pass_that_is_elsewhere(told):
     first = told.account.parameters[0]
     block = first.blocks[0]
