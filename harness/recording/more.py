@@ -1,4 +1,4 @@
-"""Cases that are added once others ran: a long one, and those that read the rest of a table."""
+"""Cases that are added once others ran: long, for the rest of a table, of small values."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.core.schema import BATCH, Case, ModelSpec, lengths_text
+import numpy as np
+
+from harness.core.schema import BATCH, Arrays, Case, ModelSpec, lengths_text
 from harness.recording.cases import BATCHES, LENGTHS, free_axes, long_case, output_values
 from harness.recording.measured import Measured
+from harness.recording.output_axes import named
 from harness.recording.probing import RefusedError, UserModel, run
 from harness.recording.runs import Refused
 from harness.recording.values import Feed, Values
@@ -23,6 +26,16 @@ READING = (64, 64)
 """The length and the batch of such a case, at most."""
 OUTPUT_VALUES = 2**20
 """The values of the outputs of such a case, at most."""
+SMALL_DRAW = 2000
+"""The first number of a draw that is made in search of small values."""
+SMALL = 1e-3
+"""A value that is small beside the largest of an output."""
+SMALL_DRAWS, SMALL_SECONDS = 16, 0.5
+"""How many inputs are drawn in search of such values at most, and for how long."""
+SMALL_VALUES = 2**13
+"""The values of their outputs, of which a golden then holds every one."""
+HOPELESS = 30
+"""An output without any value less than so many times as large as a small one has none."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,38 @@ class More:
                 lengths = self.spec.fitted(dict.fromkeys(axes, length))
                 yield values.feed(Case(lengths, batch, draw=1 + draw), turn=0)
 
+    def small(self, results: list[Measured], values: Values, refused: Refused) -> Iterator[Feed]:
+        """Yield cases with values that are small beside others of an output, if none has some.
+
+        What computes those wrongly shows nowhere else. An output far from having any is left.
+        """
+        least = _least(self.spec, [result.outputs for result in results])
+        axes = free_axes(self.spec)
+        usual = tuple(self.lengths) == LENGTHS and tuple(self.batches) == BATCHES
+        if not usual or not any(BATCH in tensor.axes for tensor in self.spec.inputs):
+            return
+        like = max(results, key=lambda result: (result.case.batch, result.case.longest))
+        of_step = max(like.values // (like.case.batch * max(like.case.longest, 1)), 1)
+        length = READING[0] // 4 if axes else 1
+        batch = min(READING[1], SMALL_VALUES // (of_step * length))
+        if batch < 1:
+            return
+        started = time.perf_counter()
+        for draw in range(SMALL_DRAWS):
+            near = {name for name, part in least.items() if SMALL < part < HOPELESS * SMALL}
+            if not near or time.perf_counter() - started > SMALL_SECONDS:
+                return
+            lengths = self.spec.fitted(dict.fromkeys(axes, length))
+            feed = values.feed(Case(lengths, batch, draw=SMALL_DRAW + draw), turn=0)
+            try:
+                outputs = named(self.spec, run(self.model, feed.inputs, wide=False))
+            except RefusedError:
+                return
+            found = _least(self.spec, [outputs])
+            least = {name: min(part, found.get(name, 1.0)) for name, part in least.items()}
+            if any(least[name] <= SMALL for name in near):
+                yield feed
+
     def _seconds(self, like: Measured) -> float:
         """Return how long the float64 model takes for a case that it ran before."""
         started = time.perf_counter()
@@ -84,3 +129,16 @@ class More:
         except RefusedError:
             return float("inf")
         return time.perf_counter() - started
+
+
+def _least(spec: ModelSpec, several: Sequence[Arrays]) -> dict[str, float]:
+    """Return the smallest value of each float output, as a part of the largest beside it."""
+    least: dict[str, float] = {}
+    for outputs in several:
+        for tensor in spec.outputs:
+            value = outputs[tensor.name]
+            if value.dtype.kind == "f":
+                sizes = np.abs(value[np.isfinite(value) & (value != 0)])
+                part = float(sizes.min() / sizes.max()) if sizes.size else 1.0
+                least[tensor.name] = min(part, least.get(tensor.name, 1.0))
+    return least

@@ -66,7 +66,7 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
         about["decisions"] = found.evidence()
         return feeds
 
-    added = (more.long, more.reading, decided)
+    added = (more.long, more.reading, more.small, decided)
     results, refused, uncompared = measure(kept, spec, plan, progress, added)
     _check_batch(own, spec, plan, [*(result.case for result in results), *uncompared])
     refused = [

@@ -41,6 +41,7 @@ def added(spec=SPEC, lengths=LENGTHS, batches=BATCHES):
 def any_time(monkeypatch):
     monkeypatch.setattr(more, "LONG_SECONDS", np.inf)
     monkeypatch.setattr(more, "READING_SECONDS", np.inf)
+    monkeypatch.setattr(more, "SMALL_SECONDS", np.inf)
 
 
 def test_the_rest_of_a_table_is_read():
@@ -73,3 +74,25 @@ def test_outputs_that_would_be_too_large_are_told():
     found, refused = added(replace(SPEC, outputs=(replace(OUTPUT, axes=("batch", "time", 10**5)),)))
     assert found["long"] == []
     assert list(refused) == ["its outputs would have 102,400,000 values"]
+
+
+class Echo:
+    def run(self, inputs, wide):
+        return [("", inputs["x"])]
+
+
+@pytest.mark.parametrize(("least", "batches", "count"), [
+    (0.02, BATCHES, 1), (0.0005, BATCHES, 0), (0.5, BATCHES, 0), (0.02, (1, 2), 0)
+])  # fmt: skip
+def test_small_values_of_an_output_are_sought_where_it_may_have_some(least, batches, count):
+    x = TensorSpec("x", "float32", ("batch", "time", 2), -1.0, 1.0)
+    spec = ModelSpec("m", "", (x,), (replace(x, name="y"),), "m")
+    values = Values(spec)
+    feed = values.feed(Case({"time": 10}, 64))
+    y = np.linspace(least, 1, 64 * 10 * 2).reshape(64, 10, 2)
+    first = Measured(feed.case, feed.formulas, feed.inputs, {"y": y}, {})
+    feeds = list(More(Echo(), spec, LENGTHS, batches).small([first], values, defaultdict(list)))
+    assert len(feeds) == count
+    for found in feeds:
+        sizes = np.abs(found.inputs["x"])
+        assert sizes[sizes > 0].min() < sizes.max() * 1e-3
