@@ -159,14 +159,6 @@ class Golden:
         """Yield every case with its entry in the manifest."""
         yield from self._recorded.values()
 
-    def noise(self) -> dict[tuple[str, str], float]:
-        """Return the float32 errors recorded, by case id and SHA-256 of the stored output."""
-        return {
-            (case_id, about["sha256"]): float(about["noise"])
-            for case_id, (_, entry) in self._recorded.items()
-            for about in entry["outputs"].values()
-        }
-
     @cached_property
     def usual(self) -> Usual:
         """How far float32 errs, and how large values are, at any lengths."""
@@ -293,6 +285,11 @@ def write(
         (new / MANIFEST).write_text(manifests.text(manifests.signed(manifest)), "utf-8")
 
 
+def bands(entry: Mapping[str, Any]) -> dict[str, Bands]:
+    """Return the float32 errors by magnitude of each output of a case's entry that has them."""
+    return {n: _bands(about) for n, about in entry["outputs"].items() if "bands" in about}
+
+
 def goldens(root: Path) -> Iterator[Path]:
     """Return every golden's folder under ``root``, without what a killed process left there."""
     folders = (path.parent for path in sorted(root.glob(f"*/*/{MANIFEST}")))
@@ -315,8 +312,8 @@ def _entry(recorded: RecordedCase, tensors: Arrays) -> dict[str, Any]:
     for name, value in recorded.outputs.items():
         outputs[name] = {"sha256": sha256(value), "noise": recorded.noise[name]}
         if name in recorded.bands:
-            bands = recorded.bands[name].items()
-            outputs[name]["bands"] = [[band, *figures] for band, figures in bands]
+            found = recorded.bands[name].items()
+            outputs[name]["bands"] = [[band, *figures] for band, figures in found]
         tensors[key(case, "output", name)] = np.asarray(value, order="C")
     projections: dict[str, Any] = {}
     for name, about in recorded.projections.items():

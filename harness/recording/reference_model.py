@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from harness.core.bands import Bands
+from harness.core.bands import measured as measured_bands
 from harness.core.environment import made_with
 from harness.core.errors import GoldenError
 from harness.core.schema import Array, Arrays, Case, ModelSpec, Progress, lengths_text
@@ -18,6 +20,7 @@ from harness.goldens import store
 from harness.goldens.formulas import Formula
 from harness.goldens.manifest import sha256
 from harness.goldens.noise_floor import DRAWS, drowns, nearby
+from harness.recording.magnitudes import Errors, earlier, of_rare, rare
 from reference_models import cases, catalog
 
 FLOAT64_AGREEMENT = 1e-12
@@ -59,9 +62,9 @@ def record(
     The model is trained if it owns its weights and ``train`` is set; else its weights are those of
     its owner's golden. The noise that the previous golden has for the same outputs counts too; with
     ``only_new``, its cases stay as they are, to the bit, where its weights and their inputs do, and
-    only others are run. GoldenError, with nothing written,
-    where the model did not learn, disagrees with the oracle, or is so sensitive to rounding that a
-    comparison would mean nothing.
+    only others are run, or those whose errors by magnitude it lacks. GoldenError, with nothing
+    written, where the model did not learn, disagrees with the oracle, or is so sensitive to
+    rounding that a comparison would mean nothing.
     """
     adapter = twin_adapter(framework)
     twin = catalog.part(spec, f"{framework}_twin")
@@ -76,19 +79,28 @@ def record(
     drawn = [_draw(subject, case) for case in cases.plan(spec)]
     folder = root / spec.name / framework
     kept, stored = _kept(subject, folder, drawn) if only_new else ({}, {})
+    runs = int(stored.get("float32_runs", DRAWS))
+    needed = rare([*kept.values()])
+    again = [d for d in drawn if d.case.id in kept and needed - kept[d.case.id].bands.keys()]
+    if again:
+        found = _noise(subject, again, range(runs, runs + DRAWS))
+        runs += DRAWS
+        for entry, errors in zip(again, found, strict=True):
+            case = kept[entry.case.id]
+            errors.add(Errors(dict(case.noise)))
+            kept[entry.case.id] = errors.of(case)
     run = [entry for entry in drawn if entry.case.id not in kept]
     expected, worst = _expected(subject, run)
     recorded = [_recorded(subject, *pair) for pair in zip(run, expected, strict=True)]
-    earlier, first = ([], 0) if only_new else _earlier_noise(folder, recorded)
-    runs = int(stored.get("float32_runs", DRAWS))
-    noise = _noise(subject, run, expected, range(first, first + runs))
-    for errors, before in zip(noise, earlier, strict=False):
-        errors |= {name: max(error, before.get(name, 0.0)) for name, error in errors.items()}
-    recorded = [replace(case, noise=n) for case, n in zip(recorded, noise, strict=True)]
+    before, first = ([], 0) if only_new else earlier(folder, recorded)
+    noise = _noise(subject, run, range(first, first + runs))
+    for errors, others in zip(noise, before, strict=False):
+        errors.add(others)
+    recorded = [errors.of(case) for case, errors in zip(recorded, noise, strict=True)]
     for case, outputs in zip(recorded, expected, strict=True):
         _refuse_meaningless(subject, case, outputs)
     by_id = kept | {case.case.id: case for case in recorded}
-    every = [by_id[entry.case.id] for entry in drawn]
+    every = of_rare([by_id[entry.case.id] for entry in drawn])
     worst = max(worst, stored.get("float64_relative_difference", 0.0))
     about = {
         "model": spec.name,
@@ -109,12 +121,12 @@ def record(
 def measured(subject: TrainedTwin, drawn: Sequence[Drawn]) -> list[store.RecordedCase]:
     """Return any cases with the oracle's outputs and their noise, as ``record`` stores them."""
     expected, _ = _expected(subject, drawn)
-    noise = _noise(subject, drawn, expected, range(DRAWS))
+    noise = _noise(subject, drawn, range(DRAWS))
     recorded = []
     for case, outputs, errors in zip(drawn, expected, noise, strict=True):
-        recorded.append(replace(_recorded(subject, case, outputs), noise=errors))
+        recorded.append(errors.of(_recorded(subject, case, outputs)))
         _refuse_meaningless(subject, recorded[-1], outputs)
-    return recorded
+    return of_rare(recorded)
 
 
 def check(folder: Path) -> float:
@@ -208,16 +220,16 @@ def _expected(subject: TrainedTwin, drawn: Sequence[Drawn]) -> tuple[list[Arrays
     return expected, worst
 
 
-def _noise(
-    subject: TrainedTwin, drawn: Sequence[Drawn], expected: Sequence[Arrays], draws: range
-) -> list[dict[str, float]]:
-    """Return the float32 twin's largest absolute error of every output of every case.
+def _noise(subject: TrainedTwin, drawn: Sequence[Drawn], draws: range) -> list[Errors]:
+    """Return the float32 twin's errors of every output of every case.
 
     There are several runs, by the numbers of ``draws``, since the largest error of a single one is
     chance. In all but number 0 the parameters, also the oracle's, are moved by up to ``NEARBY`` of
     their size, which changes the rounding errors but hardly the mathematics.
     """
-    noise = [dict.fromkeys(outputs, 0.0) for outputs in expected]
+    noise = [Errors({}) for _ in drawn]
+    if not drawn:
+        return []
     model = subject.adapter.build(subject.twin, subject.spec, None)
     for done, draw in enumerate(draws):
         near = nearby(subject.parameters, draw)
@@ -225,8 +237,9 @@ def _noise(
         for errors, case in zip(noise, drawn, strict=True):
             exact = subject.oracle(near, case.inputs)
             for name, value in subject.adapter.run(model, subject.spec, case.inputs).items():
-                error = float(np.abs(value.astype(np.float64) - exact[name]).max(initial=0.0))
-                errors[name] = max(errors[name], error)
+                error = np.abs(value.astype(np.float64) - exact[name])
+                by_band: dict[str, Bands] = {name: measured_bands(exact[name], error)}
+                errors.add(Errors({name: float(error.max(initial=0.0))}, by_band))
         subject.progress(f"{subject.name}: float32, run {done + 1}/{len(draws)}")
     return noise
 
@@ -255,30 +268,10 @@ def _kept(
             case = stored.load(new.case)
             noise = {name: float(about["noise"]) for name, about in entry["outputs"].items()}
             kept[new.case.id] = store.RecordedCase(
-                new.case, new.formulas, case.inputs, case.outputs, case.steps, noise
+                *(new.case, new.formulas, case.inputs, case.outputs, case.steps, noise),
+                bands=store.bands(entry),
             )
     return kept, stored.manifest
-
-
-def _earlier_noise(
-    folder: Path, recorded: Sequence[store.RecordedCase]
-) -> tuple[list[dict[str, float]], int]:
-    """Return the noise that the golden in ``folder`` has for each case, and its number of runs.
-
-    A case has none unless its outputs are bit for bit the same: then the float32 runs, perhaps on
-    another machine, were of the same computation.
-    """
-    try:
-        stored = store.read(folder)
-    except GoldenError:
-        return [{} for _ in recorded], 0
-    stored_noise = stored.noise()
-    noise: list[dict[str, float]] = []
-    for entry in recorded:
-        keys = {name: (entry.case.id, sha256(value)) for name, value in entry.outputs.items()}
-        complete = all(key in stored_noise for key in keys.values())
-        noise.append({name: stored_noise[key] for name, key in keys.items()} if complete else {})
-    return noise, int(stored.manifest["float32_runs"]) if any(noise) else 0
 
 
 def _recorded(subject: TrainedTwin, drawn: Drawn, expected: Arrays) -> store.RecordedCase:
