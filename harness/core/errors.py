@@ -56,6 +56,8 @@ class StageError(HarnessError):
 
     exit_code = DOES_NOT_CONFORM
     stage = Stage.EXPORT
+    baking: tuple[str, ...] = ()
+    """The exporters that would export the model and leave out silently what it does elsewhere."""
 
     def __init__(self, message: str, crashed: bool = False) -> None:
         super().__init__(message)

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.core import places
 from harness.core.errors import UsageError, clipped, one_line
 from harness.core.names import visible
+from harness.core.places import at
 from harness.core.schema import Array, Arrays
 from harness.subjects.description import InputDescription
 
@@ -120,8 +122,15 @@ class KerasModel:
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
         """Return the outputs, named as the model does, else ``""``; float64 where ``wide``."""
-        with tf.device("CPU"), _unfiltered_errors():
-            result = self._function(inputs, wide)(*self._tensors(inputs, wide))
+        try:
+            with tf.device("CPU"), _unfiltered_errors():
+                result = self._function(inputs, wide)(*self._tensors(inputs, wide))
+        except tf.errors.OperatorNotAllowedInGraphError as error:
+            raise UsageError(
+                f"{self.model.name}: a Python branch or loop (if, while, for) asks for the value of"
+                f" a tensor{at(places.of_error(error))}, which no graph has; use keras.ops.where,"
+                " cond or scan"
+            ) from None
         named = self._named(result)
         if wide and any(v.dtype == tf.float32 for _, v in named):
             raise UsageError(f"{self.model.name} gives float32 for a float64 input")

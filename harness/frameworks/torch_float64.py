@@ -35,11 +35,26 @@ class EveryOperator(TorchDispatchMode):  # type: ignore[misc]
     So are tensors that no parameter or buffer holds, such as those in an attribute or a list.
     """
 
+    supports_higher_order_operators = True
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            args, kwargs = pytree.tree_map(self._inside, (args, dict(kwargs or {})))
         writes = getattr(getattr(func, "_schema", None), "is_mutable", False)
         return _called(func, args, kwargs, writes)
+
+    def _inside(self, value: Any) -> Any:
+        """Return a branch or a body of control flow as one that runs under this mode, too."""
+        if not callable(value) or isinstance(value, Tensor):
+            return value
+
+        def body(*args: Any) -> Any:
+            with self:
+                return value(*args)
+
+        return body
 
 
 class OwnCalls(TorchFunctionMode):  # type: ignore[misc]

@@ -141,7 +141,11 @@ class TorchModel:
         for name, value in named:
             if not isinstance(value, Tensor):
                 which = f"output {name}" if name else "an output"
-                raise UsageError(f"{which} of {self.class_name} is a {type(value).__name__}")
+                kind = type(value).__name__
+                raise UsageError(
+                    f"{which} of {self.class_name} is a {kind}; expected tensors alone: return it"
+                    " as one, or leave it out"
+                )
             if wide and value.dtype == torch.float32:
                 raise UsageError(f"{self.class_name} gives float32 for a float64 input")
         return [(name, value.numpy()) for name, value in named]
@@ -153,7 +157,12 @@ class TorchModel:
         arguments = [torch.from_numpy(np.array(inputs[name])) for name in self._names]
         if wide:
             arguments = [a.double() if a.is_floating_point() else a for a in arguments]
-        with torch.inference_mode(), precision(mode), warnings.catch_warnings():
+        with (
+            torch.inference_mode(),
+            torch.compiler.set_stance("force_eager"),  # torch.cond and torch.scan would compile
+            precision(mode),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             try:
                 result = _call(module, self._names, arguments, self._program is None)

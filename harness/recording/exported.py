@@ -87,9 +87,10 @@ def _by_a_way(
     except StageError as error:
         if settings.strict or settings.exporter != "native":
             raise
-        name, result = instead.exported(error, own.framework, made, spec, results)
-        about |= {"exporter": name, "instead": str(error)}
-        return result
+        why = error
+    name, result = instead.exported(why, own.framework, made, spec, results)
+    about |= {"exporter": name, "instead": str(why)}
+    return result
 
 
 def _export(

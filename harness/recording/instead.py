@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.errors import ExportError, StageError
-from harness.core.schema import ModelSpec
+from harness.core.errors import ExportError, RunError, StageError, clipped
+from harness.core.schema import ModelSpec, case_text
 from harness.core.temporary import temporary_folder
 from harness.exporters import FALLBACKS
 from harness.recording.measured import Measured
@@ -34,6 +34,9 @@ def exported(
     """
     tried = []
     for name in FALLBACKS.get(framework, ()):
+        if name in why.baking:
+            tried.append(f"{name} would keep one side of the branch without a word")
+            continue
         try:
             made = make(name)
             wrong = departure(made[0], spec, results)
@@ -41,7 +44,7 @@ def exported(
             wrong = str(error)
         if not wrong:
             return name, made
-        tried.append(f"{name}: {_brief(wrong)}")
+        tried.append(f"{name} {_brief(wrong, str(why))}")
     raise ExportError("; ".join([str(why), *tried])) from why
 
 
@@ -53,18 +56,25 @@ def departure(model: Any, spec: ModelSpec, results: Sequence[Measured]) -> str:
         path = folder / "model.onnx"
         path.write_bytes(model.SerializeToString())
         session = load("ort-cpu").prepare(str(path))
+        given = {value.name for value in model.graph.input}
+        if unread := [tensor.name for tensor in spec.inputs if tensor.name not in given]:
+            return f"gives a graph without the input {unread[0]!r}"
         for result in chosen:
-            actual = dict(session.run(result.inputs))
+            try:
+                actual = dict(session.run(result.inputs))
+            except RunError:
+                return f"gives a graph that does not run at {case_text(result.case)}"
             for tensor in spec.outputs:
-                expected, given = result.outputs[tensor.name], actual.get(tensor.name)
+                expected, value = result.outputs[tensor.name], actual.get(tensor.name)
                 padded = spec.left_out(tensor, result.inputs)
-                at = f"{tensor.name} at {result.case.id}"
-                if given is None or given.dtype != tensor.dtype:
-                    return f"{at} is another type"
-                if result.steps is None and given.shape != expected.shape:
-                    return f"{at} is {list(given.shape)}, expected {list(expected.shape)}"
-                if result.steps is None and not _near(given, expected, padded):
-                    return f"{at} is not what the model gives"
+                what = f"gives {{}} for {tensor.name!r} at {case_text(result.case)}"
+                if value is None or value.dtype != tensor.dtype:
+                    return what.format("another type")
+                if result.steps is None and value.shape != expected.shape:
+                    shapes = f"{list(value.shape)} instead of {list(expected.shape)}"
+                    return what.format(shapes)
+                if result.steps is None and not _near(value, expected, padded):
+                    return what.format("other values")
     return ""
 
 
@@ -78,5 +88,9 @@ def _near(given: Any, expected: Any, padded: Any) -> bool:
     return bool(near.all() if padded is None else (near | padded).all())
 
 
-def _brief(text: str, most: int = 160) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _brief(wrong: str, why: str) -> str:
+    """Return why a way is none, without what ``why`` has said and without its advice."""
+    reason = wrong.partition("; ")[0]
+    if reason == why.partition("; ")[0]:
+        return "ends there, too"
+    return reason if reason.startswith("gives ") else f"ends in: {clipped(reason, 200)}"

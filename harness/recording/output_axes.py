@@ -16,6 +16,7 @@ from harness.core.schema import (
     Case,
     ModelSpec,
     TensorSpec,
+    case_text,
     lengths_text,
 )
 
@@ -51,7 +52,16 @@ def outputs(
     tensors = []
     for name, (_, a), (_, b) in zip(unique, values, other_values, strict=True):
         if a.ndim != b.ndim or a.dtype != b.dtype:
-            raise UsageError(f"output {name} has another rank or dtype at another size")
+            raise UsageError(
+                f"output {name!r} is {a.dtype} of rank {a.ndim} at {case_text(case)},"
+                f" and {b.dtype} of rank {b.ndim} at {case_text(other_case)}; give it the same axes"
+                " at every size, as by naming the axis of a squeeze"
+            )
+        if a.dtype.kind == "c":
+            raise UsageError(
+                f"output {name!r} is {a.dtype}, which no runtime gives; return its real and its"
+                " imaginary part, as by torch.view_as_real"
+            )
         for sizes in zip(a.shape, b.shape, strict=True):
             if sizes not in axis_of:
                 axis_of[sizes] = sizes[0] if sizes[0] == sizes[1] else _free(name, used)
@@ -83,8 +93,10 @@ def sized(spec: ModelSpec, case: Case, outputs: Arrays) -> Case:
         if list(shape) != [sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes]:
             axes = ", ".join(map(str, tensor.axes))
             raise UsageError(
-                f"output {tensor.name} is {list(shape)} at {lengths_text(case.lengths)},"
-                f" batch={case.batch}; at other sizes it was [{axes}]"
+                f"{spec.name}: output {tensor.name!r} is {list(shape)} at"
+                f" {lengths_text(case.lengths)}, batch={case.batch}, where it is [{axes}] at other"
+                " sizes; give it the same axes at all of them, as by naming the axis of a squeeze,"
+                " or describe the sizes that it is for, as in 'time: 2..512'"
             )
     lengths = {axis: sizes[axis] for axis in spec.axes}
     return replace(case, lengths=lengths)

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from harness.core import places
 from harness.core.errors import HarnessError, StageError, UsageError, one_line
+from harness.core.places import at
 from harness.core.schema import (
     BATCH,
     Array,
@@ -66,7 +68,14 @@ class UserModel(Protocol):
 
 
 class RefusedError(Exception):
-    """The model raises at these sizes; the text is that of its error."""
+    """The model raises at these sizes; the text is that of its error.
+
+    ``place`` is where, as ``at`` has it, for a message alone: a golden holds no path of a user's.
+    """
+
+    def __init__(self, text: str, place: str = "") -> None:
+        super().__init__(text)
+        self.place = place
 
 
 def specification(
@@ -108,7 +117,10 @@ def specification(
     first, second = _probes(model, spec, lengths, batches)
     _at_bounds(model, spec, first[0])
     _check_marks(model, spec, first[0])
-    outputs = outputs_of(first, second, description.outputs, by_name)
+    try:
+        outputs = outputs_of(first, second, description.outputs, by_name)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
     for length, axis in spec.lengths.items():
         if axis not in replace(spec, outputs=outputs).axes:
             raise UsageError(
@@ -134,7 +146,8 @@ def run(model: UserModel, inputs: Arrays, wide: bool) -> Outputs:
     except HarnessError:
         raise
     except Exception as error:
-        raise RefusedError(re.sub(r"\{\{.*?\}\}\s*", "", one_line(error))) from error
+        text = re.sub(r"\{\{.*?\}\}\s*", "", one_line(error))
+        raise RefusedError(text, at(places.of_error(error))) from error
 
 
 def _inputs(model: UserModel, description: ModelDescription) -> list[InputDescription]:
@@ -334,7 +347,7 @@ def _probe(
         try:
             return [(case, run(model, drawn(spec, case, 0)[1], wide=False))]
         except RefusedError as error:
-            errors.append(f"{lengths_text(sizes)}, batch={batch}: {error}")
+            errors.append(f"{lengths_text(sizes)}, batch={batch}: {error}{error.place}")
     return []
 
 
@@ -365,5 +378,5 @@ def _at_bounds(model: UserModel, spec: ModelSpec, case: Case) -> None:
             except RefusedError as error:
                 raise UsageError(
                     f"input {tensor.name!r}: the model itself refuses {text}, described as within"
-                    f" {low:.0f}..{high:.0f}: {error}"
+                    f" {low:.0f}..{high:.0f}: {error}{error.place}"
                 ) from None

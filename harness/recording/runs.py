@@ -67,7 +67,9 @@ def measure(
     if not judged:
         reason, sizes = next(iter(refused.items()))
         raise UsageError(
-            f"the model itself can be judged at none of the sizes; {sizes[0]}: {reason}"
+            f"{spec.name}: the model itself can be judged at none of the sizes; {sizes[0]}:"
+            f" {reason}; describe the sizes that it is for, as in"
+            " 'time: multiple of 4', or give --lengths"
         )
     lines = [
         f"{sizes[0]}{f' and {len(sizes) - 1} more' if len(sizes) > 1 else ''}: {reason}"

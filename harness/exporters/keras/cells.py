@@ -11,9 +11,13 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
+from harness.core import places
 from harness.core.errors import ExportError
+from harness.core.places import at
 from harness.exporters.keras.tf_graph import Tensor, node
 from harness.graphs.recurrent import gate_order
+
+AS_A_LOOP = "tf2onnx may write it as a Loop"
 
 Array = NDArray[np.float32]
 Cell = Any
@@ -40,8 +44,9 @@ def unpack(layer: layers.RNN) -> list[Cell]:
     for cell in cells:
         if type(cell) not in _GATES:
             raise ExportError(
-                f"layer {layer.name!r}: cell {type(cell).__name__} has no ONNX equivalent; "
-                f"expected one of: {', '.join(kind.__name__ for kind in _GATES)}"
+                f"layer {layer.name!r}: cell {type(cell).__name__} has no ONNX equivalent"
+                f"{at(places.of_class(type(cell)))}; "
+                f"expected one of: {', '.join(kind.__name__ for kind in _GATES)}; {AS_A_LOOP}"
             )
         if not cell.built:
             raise ExportError(f"layer {layer.name!r}: its cell has no weights yet; call it once")
@@ -84,7 +89,7 @@ def _activations(cell: Cell) -> dict[str, Any]:
             name = getattr(function, "__name__", type(function).__name__)
             raise ExportError(
                 f"cell {cell.path!r}: ONNX's recurrent nodes have no activation {name!r}; "
-                f"expected one of: {', '.join(f.__name__ for f in _ACTIVATIONS)}"
+                f"expected one of: {', '.join(f.__name__ for f in _ACTIVATIONS)}; {AS_A_LOOP}"
             )
     if functions == [keras.activations.sigmoid, keras.activations.tanh][-len(functions) :]:
         return {}

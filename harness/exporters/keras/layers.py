@@ -11,8 +11,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from harness.core import places
 from harness.core.errors import ExportError
-from harness.exporters.keras.cells import recurrent_node, unpack
+from harness.core.places import at
+from harness.exporters.keras.cells import AS_A_LOOP, recurrent_node, unpack
 from harness.exporters.keras.mask import ValidSteps
 from harness.exporters.keras.rowwise import ROWWISE
 from harness.exporters.keras.tf_graph import Tensor, node
@@ -70,8 +72,9 @@ def _bidirectional_call(carried: States) -> Callable[..., Any]:
             if not isinstance(layer, layers.RNN) or _definer(layer, "call") not in _RECURRENT:
                 raise ExportError(
                     f"layer {self.name!r}: Bidirectional of a custom {type(layer).__name__} "
-                    "cannot be exported; expected one of: "
+                    f"cannot be exported{at(places.of_class(type(layer)))}; expected one of: "
                     + ", ".join(kind.__name__ for kind in _RECURRENT)
+                    + f"; {AS_A_LOOP}"
                 )
         half = [None, None]
         if initial_state is not None:
@@ -167,11 +170,14 @@ def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | No
     where = f"layer {layer.name!r}"
     for method in ("inner_loop", "get_initial_state"):
         if _definer(layer, method) not in _RECURRENT:
-            raise ExportError(f"{where}: {type(layer).__name__} overrides {method}; cannot export")
+            place = at(places.of_class(type(layer)))
+            raise ExportError(
+                f"{where}: {type(layer).__name__} overrides {method}{place}; {AS_A_LOOP}"
+            )
     if not keras.tree.is_nested(x) and len(x.shape) > 3:
         raise ExportError(
             f"{where}: {type(layer).__name__} over {x.shape} is no LSTM, GRU or RNN node; "
-            "--exporter tf2onnx writes it as a Loop"
+            f"{AS_A_LOOP}"
         )
     if keras.tree.is_nested(x) or len(x.shape) != 3:
         shape = "several tensors" if keras.tree.is_nested(x) else x.shape

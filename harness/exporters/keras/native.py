@@ -24,7 +24,9 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from harness.core import places
 from harness.core.errors import ExportError, StageError, one_line
+from harness.core.places import at
 from harness.core.schema import BATCH, Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
 from harness.exporters.keras.layers import States, native_layers
@@ -61,7 +63,11 @@ def export(
     except StageError:
         raise
     except Exception as error:
-        raise ExportError(f"model {spec.name!r} cannot be traced: {one_line(error)}") from error
+        place = at(places.of_error(error))
+        raise ExportError(
+            f"model {spec.name!r} cannot be traced: {one_line(error)}{place}; write it with"
+            " keras.ops on tensors alone"
+        ) from error
     finally:
         if filtered:
             keras.config.enable_traceback_filtering()

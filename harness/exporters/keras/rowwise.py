@@ -10,7 +10,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from harness.core import places
 from harness.core.errors import ExportError
+from harness.core.places import at
 from harness.exporters.keras.tf_graph import Tensor, node
 
 
@@ -90,7 +92,8 @@ def _check_rowwise(wrapper: layers.TimeDistributed, layer: Any) -> None:
         if foreign or not getattr(function, "__module__", "keras.").startswith("keras."):
             raise ExportError(
                 f"layer {wrapper.name!r}: TimeDistributed of {type(part).__name__} {part.name!r} "
-                "cannot be exported: its own code may mix rows; expected layers of Keras only"
+                f"cannot be exported: its own code may mix rows{at(places.of_class(type(part)))}; "
+                "expected layers of Keras only; call the layer on every step at once instead"
             )
         if getattr(part, "stateful", False):
             raise ExportError(

@@ -7,6 +7,7 @@ which a tf2onnx handler replaces it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,17 +17,30 @@ import tensorflow as tf
 import tf2onnx
 from onnx import TypeProto, helper
 
+from harness.core import places
 from harness.core.errors import ExportError
+from harness.core.places import at
 from harness.exporters.quiet import tf2onnx_errors
 from harness.graphs.inference import dims_of
 
 OPSET = 18
+_BRANCH = (
+    "takes a branch, which has no form without control flow",
+    "choose with keras.ops.where; tf2onnx may write it as an If",
+)
+_UNKNOWN = re.compile(r"\[(?P<name>[^\]:]+): (?P<op>\w+)\] is not supported")
 _REFUSED = {
-    "Random": "draws random numbers at inference",
-    "Assign": "changes a variable, which an ONNX graph cannot do",
-    "While": "loops over time in a way that is no LSTM, GRU or RNN node",
-    "If": "takes a branch, which has no form without control flow",
-    "Case": "takes a branch, which has no form without control flow",
+    "Random": ("draws random numbers at inference", "make what is drawn an input"),
+    "Assign": (
+        "changes a variable, which an ONNX graph cannot do",
+        "make the variable an input and its next value an output",
+    ),
+    "While": (
+        "loops over time in a way that is no LSTM, GRU or RNN node",
+        "use a recurrent layer; tf2onnx may write it as a Loop",
+    ),
+    "If": _BRANCH,
+    "Case": _BRANCH,
 }
 
 Tensor = Any
@@ -83,18 +97,35 @@ def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProt
     """
     graph = function.get_concrete_function(*signature).graph
     operations = graph.get_operations()
-    for kind, reason in _REFUSED.items():
+    for kind, (reason, way) in _REFUSED.items():
         for operation in operations:
             if operation.type.removeprefix("Stateless").startswith(kind):
-                raise ExportError(f"{operation.name}: {reason}")
+                raise ExportError(f"{operation.name}: {reason}{_place(operation)}; {way}")
     with tf2onnx_errors() as errors:
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=OPSET, custom_op_handlers=_HANDLERS
         )
     if errors:
-        raise ExportError(f"no exact ONNX equivalent: {errors[0].splitlines()[0]}")
+        raise _unknown(errors[0].splitlines()[0], operations)
     _fill(model.graph, graph.captures)
     return model
+
+
+def _place(operation: Any) -> str:
+    """Return where in the user's code an operation is from, as ``at`` has it."""
+    frames = [(frame.filename, frame.lineno) for frame in operation.traceback or ()]
+    return at(places.of_frames(reversed(frames)))
+
+
+def _unknown(text: str, operations: Sequence[Any]) -> ExportError:
+    """Return the error for what tf2onnx says of an operation that it cannot convert."""
+    if (match := _UNKNOWN.search(text)) is None:
+        return ExportError(f"no exact ONNX equivalent: {text}")
+    places_of = [_place(operation) for operation in operations if operation.name == match["name"]]
+    return ExportError(
+        f"{match['name']}: TensorFlow's {match['op']} is not supported: it has no ONNX operator"
+        f"{''.join(places_of[:1])}; write it with operators that ONNX has"
+    )
 
 
 def _fill(graph: onnx.GraphProto, captures: Sequence[tuple[Any, Any]]) -> None:

@@ -9,9 +9,12 @@ import onnx
 import torch
 
 from harness.core.errors import ExportError
+from harness.core.places import chain
 from harness.core.schema import Arrays, ModelSpec
 from harness.core.temporary import temporary_folder
-from harness.exporters.stock.quiet import root_cause, without_stderr
+from harness.exporters.stock.quiet import without_stderr
+from harness.exporters.torch.blame import conversion_error, trace_error
+from harness.exporters.torch.guards import Guard, watched
 
 
 def dynamo(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.ModelProto:
@@ -31,6 +34,7 @@ def script(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.Mod
         for t in spec.inputs + spec.outputs
     }
     training = torch.onnx.TrainingMode.EVAL
+    torch._C._jit_set_onnx_log_output_stream("stderr")  # a failed export writes its whole graph
     return _export(model, spec, example, opset, dynamo=False, dynamic_axes=axes, training=training)
 
 
@@ -39,8 +43,9 @@ def _export(
 ) -> onnx.ModelProto:
     """Export a module in evaluation mode, traced on ``example``."""
     arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in spec.inputs)
+    guards: list[Guard] = []
     try:
-        with temporary_folder() as folder, without_stderr():
+        with temporary_folder() as folder, without_stderr(), watched(guards):
             path = folder / "model.onnx"
             program = torch.onnx.export(
                 model.eval(),
@@ -56,4 +61,13 @@ def _export(
                 program.save(path)
             return onnx.load(path)
     except Exception as error:
-        raise ExportError(f"torch.onnx.export: {root_cause(error)}") from error
+        raise _blamed(error, model, spec, guards) from error
+
+
+def _blamed(error: Exception, model: Any, spec: ModelSpec, guards: list[Guard]) -> ExportError:
+    root = type(model).__name__
+    text = "\n".join(str(cause) for cause in chain(error))
+    if "No ONNX function found" in text or "to ONNX opset version" in text:
+        return conversion_error(error, root)
+    names = {id(model): root} | {id(m): name for name, m in model.named_modules() if name}
+    return trace_error(error, names, {}, guards, spec.inputs)

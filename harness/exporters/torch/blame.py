@@ -1,18 +1,46 @@
-"""The error of a failed export of PyTorch: the module at fault and the reason, in one line."""
+"""The error of a failed export of PyTorch: module, reason, place and the way on, in one line."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from traceback import walk_tb
 
 import torch
 from torch import nn
 
+from harness.core import places
 from harness.core.errors import ExportError, flattened
+from harness.core.places import at, chain
+from harness.core.schema import TensorSpec
+from harness.exporters.torch.guards import Guard, restriction
 
-_STEPS = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
-_NODE = re.compile(r"Error when translating node %(\w+) ")
+_NO_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
+_NO_SYMBOLIC = re.compile(r"operator '([^']+)' to ONNX opset version \d+ is not supported")
+_STACK = re.compile(r'File "([^"]+)", line (\d+)')
+_RAW = re.compile(
+    r"\b[suz]\d+\b|\b(?:Eq|Ne|Mod)\(|Sym(?:Int|Bool|Float)|torch\._|L\[|data.dependent|[Ff]ake"
+    r" ?[Tt]ensor|Proxy|symbolic|tensor subclass"
+)
+"""Words of PyTorch's own machinery, which say nothing to the user of it."""
+_CONFLICTS = ("Constraints violated", "conflicts between user-specified ranges")
+_OF_VALUES = "data-dependent"
+_ON_BOOL = re.compile(r"expression Eq\(u\d+, 1\)")
+_BRANCHES = ("__bool__", "checked")
+"""The functions that Python calls for the truth of a size, PyTorch's and ``sizes.checked``."""
+BRANCH = "a Python branch (if, while, bool()) asks for the value of a tensor"
+WAY_OF_BRANCH = "choose with torch.where, which computes both"
+VALUE = "a Python number is read from the values of a tensor (item(), int(), tolist())"
+WAY_OF_VALUE = "take sizes from shapes and leave steps out by a mask"
+WAY_OF_OPERATOR = "write it with operators that ONNX has"
+WAY_OF_LINE = "write that line with PyTorch's operators on tensors alone"
+
+
+class ValueBranchError(ExportError):
+    """A Python branch on a tensor's value, of which a trace of values takes one side."""
+
+    baking = ("torch-script",)
 
 
 def module_of(node: torch.fx.Node) -> str:
@@ -21,67 +49,95 @@ def module_of(node: torch.fx.Node) -> str:
     return str(stack[-1][0]).removeprefix("model").lstrip(".") if stack else ""
 
 
+def place_of(node: torch.fx.Node) -> str:
+    """Return the place in the user's code that a node is from, as ``at`` has it."""
+    found = _STACK.findall(node.meta.get("stack_trace") or "")
+    return at(places.of_frames((file, int(line)) for file, line in reversed(found)))
+
+
 def trace_error(
-    error: Exception, names: Mapping[int, str], calls: Mapping[str, int]
+    error: Exception,
+    names: Mapping[int, str],
+    calls: Mapping[str, int],
+    guards: Sequence[Guard],
+    inputs: Sequence[TensorSpec],
 ) -> ExportError:
     """Return the error of a failed trace.
 
-    ``names`` maps a module's id to its qualified name, ``calls`` a cell's name to its calls.
+    ``names`` maps a module's id to its qualified name, ``calls`` a cell's name to its calls,
+    ``guards`` are what the trace took for granted of the axes of ``inputs``.
     """
-    root = next(iter(names.values()))
-    for cause in _chain(error):
+    where = _frame_module(error, names) or next(iter(names.values()), "")
+    place = at(places.of_error(error))
+    for cause in chain(error):
         if isinstance(cause, ExportError):
-            return ExportError(f"{_frame_module(error, names) or root}: {cause}")
-    violations = re.findall(r"^  - (.*)$", str(error), re.MULTILINE)
-    if violations:
-        looped = [name for name, count in calls.items() if count > 1]
-        if looped:
-            steps = f"called {calls[looped[0]]} times in a Python loop over a dynamic axis"
-            return ExportError(f"{looped[0]}: {steps}; use a recurrent layer")
-        return ExportError(f"{root}: {_violation(violations[0])}")
-    return ExportError(f"{_frame_module(error, names) or root}: {_short(list(_chain(error))[-1])}")
+            reason, _, way = str(cause).partition("; ")
+            return ExportError(f"{where}: {reason}{place}{way and f'; {way}'}")
+    text = "\n".join(str(cause) for cause in chain(error))
+    if _OF_VALUES in text:
+        if not _ON_BOOL.search(text) and not _branches(error):
+            return ExportError(f"{where}: {VALUE}{place}; {WAY_OF_VALUE}")
+        scripted = "ScriptModule" in next(iter(names.values()), "")
+        kind = ExportError if scripted else ValueBranchError
+        return kind(f"{where}: {BRANCH}{place}; {WAY_OF_BRANCH}")
+    conflict = any(words in text for words in _CONFLICTS)
+    if conflict or _RAW.search(text):
+        if found := restriction(guards, inputs):
+            looped = [name for name, count in calls.items() if count > 1]
+            module = next((names[m] for m in found.guard.modules if m in names), where)
+            words = "called in a Python loop over it: " if looped else ""
+            named = looped[0] if looped else module
+            return ExportError(f"{named}: {words}{found.words}{at(found.guard.place)}; {found.way}")
+        if conflict:
+            return ExportError(f"{where}: what is done depends on the sizes of its inputs{place}")
+    return ExportError(f"{where}: {_short(list(chain(error))[-1], place)}{place}; {WAY_OF_LINE}")
 
 
-def conversion_error(
-    error: Exception, program: torch.export.ExportedProgram, root: str
-) -> ExportError:
-    """Return the error of a failed conversion of ``program``, of a model of class ``root``."""
-    text = "\n".join(str(cause) for cause in _chain(error))
-    missing = _STEPS.search(text)
-    named = _NODE.search(text)
-    op = missing[1].split("::")[-1].split(".")[-1] if missing else named[1] if named else ""
-    at = next((n for n in program.graph.nodes if op and op in str(n.target)), None)
-    module = module_of(at) if at is not None else ""
-    reason = f"no ONNX operator for {missing[1]}" if missing else _short(list(_chain(error))[-1])
-    return ExportError(f"{module or root}: {reason}")
-
-
-def _violation(text: str) -> str:
-    marked = re.search(
-        r"You marked (\S+) as dynamic but your code specialized it to be a constant \((\d+)\)", text
+def conversion_error(error: Exception, root: str) -> ExportError:
+    """Return the error of a failed conversion of a program, of a model of class ``root``."""
+    text = "\n".join(str(cause) for cause in chain(error))
+    missing = _NO_OPERATOR.search(text) or _NO_SYMBOLIC.search(text)
+    found = _translated(error)
+    module = module_of(found) if found is not None else ""
+    place = place_of(found) if found is not None else at(places.of_error(error))
+    reason = (
+        f"no ONNX operator for {missing[1]}" if missing else _short(list(chain(error))[-1], place)
     )
-    if marked:
-        return (
-            f"axis {marked[1]!r} becomes the number {marked[2]} in the trace, as in a loop over it;"
-            " use a recurrent layer, torch.scan, or torch.jit.script with --exporter torch-script"
-        )
-    return f"the axes are not free of each other: {text}"
+    way = WAY_OF_OPERATOR if missing else WAY_OF_LINE
+    return ExportError(f"{module or root}: {reason}{place}; {way}")
 
 
-def _short(error: BaseException) -> str:
+def _branches(error: BaseException) -> bool:
+    """Return whether it was raised as a user's own code asked for a truth."""
+    names = [(f.f_code.co_filename, f.f_code.co_name) for f, _ in walk_tb(error.__traceback__)]
+    return any(
+        called in _BRANCHES and places.of_frames([(file, 1)])
+        for (file, _), (_, called) in pairwise(names)
+    )
+
+
+def _translated(error: BaseException) -> torch.fx.Node | None:
+    """Return the node that was being converted when an error was raised."""
+    for cause in chain(error):
+        for frame, _ in walk_tb(cause.__traceback__):
+            if isinstance(node := frame.f_locals.get("node"), torch.fx.Node):
+                return node
+    return None
+
+
+def _short(error: BaseException, place: str) -> str:
+    """Return an error as it is, or only its kind where its text is PyTorch's own affair."""
     text = str(error).partition("\n\n")[0]
-    return flattened(f"{type(error).__name__}: {text}", 200)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    kind = type(error).__name__
+    own = not place and isinstance(error, AttributeError | TypeError | LookupError | AssertionError)
+    if own or _RAW.search(text) or _RAW.search(kind):
+        return "PyTorch's trace fails" if _RAW.search(kind) else f"PyTorch's trace fails ({kind})"
+    return flattened(f"{kind}: {text}", 200)
 
 
 def _frame_module(error: BaseException, names: Mapping[int, str]) -> str:
     """Return the module whose forward is innermost on the error's stack; empty without one."""
-    for cause in _chain(error):
+    for cause in chain(error):
         innermost = ""
         for frame, _ in walk_tb(cause.__traceback__):
             for value in (frame.f_locals.get(n) for n in ("self", "module")):

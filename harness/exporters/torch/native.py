@@ -28,7 +28,8 @@ from harness.core.errors import ExportError, one_line
 from harness.core.schema import Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
 from harness.exporters.quiet import silenced
-from harness.exporters.torch.blame import conversion_error, module_of, trace_error
+from harness.exporters.torch.blame import conversion_error, module_of, place_of, trace_error
+from harness.exporters.torch.guards import Guard, watched
 from harness.exporters.torch.masks import given_masks
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
@@ -76,7 +77,7 @@ def _converted(
         with one_registry():
             converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
     except Exception as error:
-        raise conversion_error(error, program, name) from error
+        raise conversion_error(error, name) from error
     metadata = {
         "exporter": "native/torch",
         "torch": torch.__version__,
@@ -153,6 +154,8 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         if isinstance(module, nn.RNNCellBase):
             module.register_forward_pre_hook(lambda m, _: calls.update([names[id(m)]]))
 
+    guards: list[Guard] = []
+
     def traced(
         longer: bool = False, most: Mapping[str, int] = MappingProxyType({})
     ) -> torch.export.ExportedProgram:
@@ -164,6 +167,7 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
             layers,
             given_masks(),
             size_one_counts() as branches,
+            watched(guards),
         ):
             try:
                 return torch.export.export(
@@ -178,7 +182,7 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
     try:
         return traced()
     except Exception as error:
-        raise trace_error(error, names, calls) from error
+        raise trace_error(error, names, calls, guards, inputs) from error
 
 
 def _bound(
@@ -293,7 +297,10 @@ def _check_node(node: torch.fx.Node, root: str, scanned: bool) -> None:
     if isinstance(target, torch._ops.HigherOrderOperator) and target.name() in _CONTROL_FLOW:
         if scanned and target.name() == "scan":
             return
-        raise ExportError(f"{where}: {target.name()} is control flow, which no native node has")
+        raise ExportError(
+            f"{where}: {target.name()} is control flow, which no native node has{place_of(node)};"
+            " --exporter torch-dynamo may write it as an If or a Loop"
+        )
     if not isinstance(target, torch._ops.OpOverload):
         return
     off = "dropout" in target.name() and False in node.args
@@ -301,9 +308,15 @@ def _check_node(node: torch.fx.Node, root: str, scanned: bool) -> None:
         dropout = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
         off = dropout == 0.0
     if torch.Tag.nondeterministic_seeded in target.tags and not off:
-        raise ExportError(f"{where}: {target.name()} draws random numbers in evaluation mode")
+        raise ExportError(
+            f"{where}: {target.name()} draws random numbers in evaluation mode{place_of(node)};"
+            " make what is drawn an input"
+        )
     if target is torch.ops.aten.squeeze.default:
-        raise ExportError(f"{where}: squeeze() without an axis drops any axis that has size 1")
+        raise ExportError(
+            f"{where}: squeeze() without an axis drops any axis that has size 1{place_of(node)};"
+            " name the axis, as in squeeze(1)"
+        )
 
 
 def _tidy(model: ir.Model) -> onnx.ModelProto:

@@ -46,7 +46,10 @@ def size_one_counts() -> Iterator[list[str]]:
                     continue
                 single = expression.subs(symbol, 1)
                 if single.is_Boolean and not single.free_symbols and bool(single) != decided:
-                    raise ExportError("a branch in forward goes another way at batch or length 1")
+                    raise ExportError(
+                        "a branch in forward goes another way at batch or length 1; do the same"
+                        " at every size, or describe the axis as longer, as in 'time: 2..512'"
+                    )
         return decided
 
     with patch.object(torch.SymBool, "__bool__", checked):

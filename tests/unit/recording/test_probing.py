@@ -279,7 +279,7 @@ def test_a_model_is_left_as_it_was_when_a_run_ends_early():
 def test_an_output_of_another_shape_than_at_first_is_refused():
     spec = probed(lambda x: x[:, :6] if x.shape[1] > 6 else x[:, :1], FRAMES, lengths=(9, 13))
     assert axes(spec)["output"] == ("batch", 6, 4)
-    with pytest.raises(UsageError, match=r"output output is \[2, 1, 4\] at time=3, batch=2"):
+    with pytest.raises(UsageError, match=r"output 'output' is \[2, 1, 4\] at time=3, batch=2"):
         measured(Net(lambda x: x[:, :6] if x.shape[1] > 6 else x[:, :1]), spec, 3)
 
 
