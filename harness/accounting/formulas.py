@@ -23,7 +23,13 @@ def candidates(wide: Arrays, every: Arrays, hits: Collection[str]) -> Iterator[D
     ``every`` holds all parameters. The formulas in ``hits``, to which the caller adds meanwhile,
     were found: a bias is folded where a weight was.
     """
-    found = norms.affines(wide)
+    even = {
+        name: value.astype(np.float64)
+        for name, value in every.items()
+        if name not in wide and value.dtype.kind == "f" and value.size > 1
+        if np.all(value == value.flat[0])
+    }
+    found = norms.affines(wide, even) if wide else []
     yield from _sums(wide)
     normed = [*_weight_norms(wide), *_spectral_norms(wide)]
     yield from normed

@@ -35,28 +35,33 @@ class Affine:
     sizes: Array
 
 
-def affines(wide: Arrays) -> list[Affine]:
-    """Return the norms among parameters: batch norms at every usual epsilon, and other norms."""
+def affines(wide: Arrays, even: Arrays) -> list[Affine]:
+    """Return the norms among parameters: batch norms at every usual epsilon, and other norms.
+
+    ``even`` are those of one value throughout, as an untrained batch norm's: any constant of that
+    value is a copy of them, whether they are folded or not.
+    """
     found = []
-    for name in wide:
+    every = wide | even
+    for name in every:
         for scale_of, shift_of, mean_of, variance_of in NORMS:
             path = name.removesuffix(variance_of)
-            if parts(name)[-1] != variance_of or path + mean_of not in wide:
+            if parts(name)[-1] != variance_of or path + mean_of not in every:
                 continue
-            scales = [n for n in (path + scale_of, name) if n in wide]
-            own = [*scales, *(path + p for p in (shift_of, mean_of) if path + p in wide)]
-            gamma, beta = wide.get(path + scale_of, 1.0), wide.get(path + shift_of, 0.0)
+            scales = [n for n in (path + scale_of, name) if n in every]
+            own = [*scales, *(path + p for p in (shift_of, mean_of) if path + p in every)]
+            gamma, beta = every.get(path + scale_of, 1.0), every.get(path + shift_of, 0.0)
             for epsilon in EPSILONS:
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    scale = gamma / np.sqrt(wide[name] + epsilon)
-                    centre = wide[path + mean_of] * scale
+                    scale = gamma / np.sqrt(every[name] + epsilon)
+                    centre = every[path + mean_of] * scale
                 text = f"{path.rstrip('./')} (epsilon {epsilon:g})"
                 sizes = np.abs(beta) + np.abs(centre)
                 made = Affine(text, tuple(own), tuple(scales), scale, beta - centre, sizes)
                 found.append(made)
         for scale_of, shift_of in LAYER_NORMS:
             path = name.removesuffix(scale_of)
-            if parts(name)[-1] == scale_of and wide[name].ndim == 1:
+            if name in wide and parts(name)[-1] == scale_of and wide[name].ndim == 1:
                 shift = wide.get(path + shift_of, np.zeros_like(wide[name]))
                 own = [n for n in (name, path + shift_of) if n in wide]
                 if shift.shape == wide[name].shape:

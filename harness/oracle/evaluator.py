@@ -37,6 +37,7 @@ CORRECTED: dict[str, Any] = {
     "GRU": recurrent.gru,
     "RNN": recurrent.rnn,
     "LRN": precise.lrn,
+    **microsoft.MAIN_OPERATORS,
 }
 CONTROL: dict[str, Any] = {"Loop": control.loop, "Scan": control.scan}
 FLOAT32_INSIDE = ("AffineGrid", "GridSample")

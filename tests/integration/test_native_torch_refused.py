@@ -187,3 +187,10 @@ def test_weight_normalised_layers_and_subclasses_are_exact() -> None:
         normalised.parametrizations.weight_hh_l0.original0.mul_(1.7)
     model = Rows({"scaled": Scaled(F, H, batch_first=True), "normal": normalised}, batch_first)
     compare(model, spec((X,), layer_outputs(model)), lengths=(1, 8, 33))
+
+
+def test_torchscript_is_named_with_the_way_out():
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(F, H)))
+    model_spec = spec((X,), (TensorSpec("y", "float32", ("batch", "sequence", H)),))
+    with pytest.raises(ExportError, match=r"is TorchScript.* or --exporter torch-script"):
+        export(scripted, model_spec, draw(model_spec, 5, 7))

@@ -57,7 +57,19 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
                 return _converted(looped, model, spec, example, opset, True)
             except Exception:  # the first error is the one to tell
                 pass
+            if scripted := _scripted(model):
+                raise ExportError(
+                    f"{scripted} is TorchScript, which cannot be traced again; give the module that"
+                    " it was made of, or --exporter torch-script"
+                ) from None
             raise
+
+
+def _scripted(model: nn.Module) -> str:
+    """Return the path, or the class, of the first module that is TorchScript; empty for none."""
+    parts = model.named_modules()
+    found = (name or type(m).__name__ for name, m in parts if isinstance(m, torch.jit.ScriptModule))
+    return next(found, "")
 
 
 def _converted(

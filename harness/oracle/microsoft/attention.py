@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.schema import Array
+from harness.oracle.microsoft.quantised import wide
 
 
 def attention(
@@ -34,16 +35,34 @@ def attention(
     """Return the output [B, S, H * D], and keys and values [2, B, H, T, D] with the past."""
     _no("do_rotary", do_rotary)
     _no("past_present_share_buffer", past_present_share_buffer)
-    sizes = list(qkv_hidden_sizes or [weights.shape[1] // 3] * 3)
     projected = x @ weights if bias is None else x @ weights + bias
+    sizes = qkv_hidden_sizes or [weights.shape[1] // 3] * 3
     q, k, v = (
-        _heads(part, num_heads) for part in np.split(projected, np.cumsum(sizes)[:2], axis=-1)
+        heads(part, num_heads) for part in np.split(projected, np.cumsum(sizes)[:2], axis=-1)
     )
     if past is not None:
         k, v = (np.concatenate([old, new], 2) for old, new in zip(past, (k, v), strict=True))
-    added = _mask(mask, len(k), k.shape[2], mask_filter_value, x.dtype)
+    added = _mask(mask, len(k), k.shape[2], mask_filter_value, projected.dtype)
     y = _attend(q, k, v, scale, [added, attention_bias], bool(unidirectional))
     return (y, np.stack([k, v])) if k.shape == v.shape else (y,)
+
+
+def quantised_attention(
+    x: Array,
+    weights: Array,
+    bias: Array,
+    scale_of_x: Array,
+    scale_of_weights: Array,
+    mask: Array | None = None,
+    zero_of_x: Array | None = None,
+    zero_of_weights: Array | None = None,
+    past: Array | None = None,
+    **options: Any,
+) -> tuple[Array, ...]:
+    """Return what ``attention`` does of an input and weights that are integers."""
+    x = wide(x, zero_of_x, bias.dtype) * scale_of_x
+    weights = wide(weights, zero_of_weights, bias.dtype) * scale_of_weights
+    return attention(x, weights, bias, mask, past, **options)
 
 
 def multi_head_attention(
@@ -72,10 +91,10 @@ def multi_head_attention(
         parts = [np.moveaxis(query[:, :, :, place], 2, 1) for place in range(3)]
     elif key is not None and key.ndim == 5:
         packed = [np.moveaxis(key[:, :, :, place], 2, 1) for place in range(2)]
-        parts = [_heads(query, num_heads), *packed]
+        parts = [heads(query, num_heads), *packed]
     else:
-        parts = [_heads(query, num_heads)]
-        parts += [_heads(t, num_heads) if t.ndim == 3 else t for t in (key, value) if t is not None]
+        parts = [heads(query, num_heads)]
+        parts += [heads(t, num_heads) if t.ndim == 3 else t for t in (key, value) if t is not None]
     if len(parts) != 3:
         raise ValueError("MultiHeadAttention without keys and values")
     q, k, v = parts
@@ -128,7 +147,7 @@ def _mask(mask: Array | None, rows: int, total: int, low: float, dtype: Any) -> 
     return np.asarray(np.where(open_ > 0, 0, low), dtype)
 
 
-def _heads(x: Array, count: int) -> Array:
+def heads(x: Array, count: int) -> Array:
     """Return [B, S, heads * size] as [B, heads, S, size]."""
     return np.asarray(np.moveaxis(x.reshape(*x.shape[:2], count, -1), 2, 1))
 

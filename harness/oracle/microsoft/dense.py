@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from onnx.reference.ops.op_conv import Conv
 
 from harness.core.schema import Array
 from harness.graphs.recurrent import parameters
@@ -52,6 +54,28 @@ def fused_matmul(
     return (np.asarray(alpha * (a @ b)),)
 
 
+def fused_conv(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    z: Array | None = None,
+    *,
+    activation: str = "",
+    activation_params: Sequence[float] = (),
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> tuple[Array]:
+    """Return the activation of a convolution, to which ``z`` is added."""
+    geometry = (auto_pad, dilations, group, kernel_shape, pads, strides)
+    (y,) = Conv._run(None, x, w, b, *geometry)
+    y = y if z is None else y + z
+    return (_activated("FusedConv", activation, y, activation_params),)
+
+
 def fused_gemm(
     a: Array,
     b: Array,
@@ -68,12 +92,19 @@ def fused_gemm(
     """Return the activation of ``alpha * a @ b + beta * c``; NotImplementedError for another."""
     y = alpha * ((a.T if transA else a) @ (b.T if transB else b))
     y = y if c is None else y + beta * c
-    if not activation:
-        return (y,)
-    if activation not in FUNCTIONS:
-        raise NotImplementedError(f"the oracle has no FusedGemm with the activation {activation!r}")
-    taken = len(parameters(activation))
-    return (FUNCTIONS[activation](y, *(activation_alpha, activation_beta)[:taken]),)
+    return (_activated("FusedGemm", activation, y, (activation_alpha, activation_beta)),)
+
+
+def _activated(op: str, name: str, y: Array, given: Sequence[float]) -> Array:
+    """Return an activation by its name, none by an empty one; NotImplementedError for another."""
+    if not name:
+        return y
+    if name == "Clip":
+        low, high = given
+        return np.clip(y, low, high)
+    if name not in FUNCTIONS:
+        raise NotImplementedError(f"the oracle has no {op} with the activation {name!r}")
+    return FUNCTIONS[name](y, *given[: len(parameters(name))])
 
 
 def skip_layer_normalization(
@@ -88,6 +119,15 @@ def skip_layer_normalization(
     total = x + skip if bias is None else x + skip + bias
     y, mean, inverse = _normal(total, gamma, beta, epsilon)
     return y, mean, inverse, total
+
+
+def simplified_layer_normalization(
+    x: Array, scale: Array, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> tuple[Array, Array]:
+    """Return the input over its root mean square from ``axis`` on, and the inverse root."""
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    inverse = 1 / np.sqrt(np.square(x).mean(axes, keepdims=True) + epsilon)
+    return (x * inverse * scale).astype(x.dtype), inverse.astype(x.dtype)
 
 
 def skip_simplified_layer_normalization(

@@ -57,7 +57,7 @@ def matmul(
     bias: Array | None = None,
 ) -> tuple[Array]:
     """Return the product of two matrices of integers, each with its scale and zero point."""
-    y = _wide(a, a_zero_point, a_scale.dtype) @ _wide(b, b_zero_point, a_scale.dtype)
+    y = wide(a, a_zero_point, a_scale.dtype) @ wide(b, b_zero_point, a_scale.dtype)
     y = y * (a_scale * b_scale)
     return (y if bias is None else y + bias,)
 
@@ -69,7 +69,7 @@ def dynamic_matmul(
     b_zero_point: Array | None = None,
     bias: Array | None = None,
 ) -> tuple[Array]:
-    y = rounded(a) @ (_wide(b, b_zero_point, a.dtype) * b_scale)
+    y = rounded(a) @ (wide(b, b_zero_point, a.dtype) * b_scale)
     return (y if bias is None else y + bias,)
 
 
@@ -183,10 +183,10 @@ def _weights(w: Array, zero: Array | None, scale: Array, dtype: Any) -> Array:
     """Return weights with one scale, or one of each column, for each direction."""
     scale = scale.reshape(len(w), 1, -1)
     zero = None if zero is None else zero.reshape(len(w), 1, -1)
-    return np.asarray(_wide(w, zero, dtype) * scale)
+    return np.asarray(wide(w, zero, dtype) * scale)
 
 
-def _wide(x: Array, zero: Array | None, dtype: Any) -> Array:
+def wide(x: Array, zero: Array | None, dtype: Any) -> Array:
     return x.astype(dtype) if zero is None else x.astype(dtype) - zero.astype(dtype)
 
 

@@ -375,6 +375,19 @@ def test_a_batch_norm_is_found_in_the_layer_before_and_in_the_layer_after(epsilo
     assert {*status(parameters, graph(constants)).values()} == {"derived"}
 
 
+def test_a_batch_norm_of_ones_and_zeros_is_folded_though_its_values_are_elsewhere_too():
+    names = [f"{layer}.{part}" for layer in ("n", "other") for part in NORM]
+    flat = {name: np.full(8, float(name.endswith(("weight", "var"))), "f4") for name in names}
+    del flat["other.running_mean"], flat["other.running_var"]
+    weight = drawn(8, 3, 5)
+    folded = (weight.astype(np.float64) / np.sqrt(1 + 1e-5)).astype(np.float32)
+    constants = {"w": folded, "ones": flat["other.weight"], "zeros": flat["other.bias"]}
+    assert status({"c.weight": weight, **flat}, graph(constants))["c.weight"] == "derived"
+    folded[5, 1, 2] *= 1.001
+    failure = account({"c.weight": weight, **flat}, graph(constants)).failure
+    assert "altered at 1 of 120 elements" in failure
+
+
 def test_an_epsilon_that_nobody_guesses_is_no_defect():
     norm, weight = batch_norm(8), drawn(8, 6)
     norm["n.running_var"][:7] *= 1e6

@@ -54,6 +54,22 @@ def nbits(bits, zero=None, bias=False, k=40, n=6, size=16):
     return inputs, {"K": k, "N": n, "bits": bits, "block_size": size}, ["y"], (1, 2, 3, 5)
 
 
+def grouped(steps, ends, *, past=0, total=None, packed=False, bias=False, sink=False, **options):
+    """Four heads of queries and two of keys; a row of each of ``ends``, its last place."""
+    rows = len(ends)
+    total = max(ends) + 1 if total is None else total
+    parts = [f(rows, steps, 128), None, None]
+    if not packed:
+        parts = [f(rows, steps, 64), f(rows, steps, 32), f(rows, steps, 32)]
+    cache = [f(rows, 2, past, 16), f(rows, 2, past, 16)] if past else [None, None]
+    counts = [np.array(ends, np.int32), np.array(total, np.int32)]
+    angles = [f(9, 8), f(9, 8)] if options.get("do_rotary") else [None, None]
+    more = [None, f(rows, 4, steps, total) if bias else None, f(4) if sink else None]
+    inputs = [*parts, *cache, *counts, *angles, *more]
+    attributes = {"num_heads": 4, "kv_num_heads": 2, **options}
+    return inputs, attributes, ["y", "keys", "values"], ()
+
+
 def node(*inputs, outputs=("y",), constants=(), **attributes):
     return inputs, attributes, list(outputs), constants
 
@@ -61,6 +77,9 @@ def node(*inputs, outputs=("y",), constants=(), **attributes):
 ATTENTION = f(2, 5, 6), f(6, 24), f(24)
 QUERY, KEY, VALUE = f(2, 5, 8), f(2, 7, 8), f(2, 7, 8)
 NORM = f(2, 3, 8), f(2, 3, 8), f(8)
+SCALE = np.array(0.002, np.float32)
+PLACES = np.array([[4, 1, 0, 6, 2], [0, 1, 2, 3, 4]])
+ANGLES = [np.reshape(turn(np.arange(18)), (9, 2)).astype(np.float32) for turn in (np.cos, np.sin)]
 EMBED = f(7, 8), f(9, 8), f(2, 8), f(8), f(8)
 CASES = {
     "Gelu": node(f(3, 4)),
@@ -134,6 +153,59 @@ CASES = {
     "DynamicQuantizeLSTM": lstm("forward", None),
     "DynamicQuantizeLSTM lengths": lstm("reverse", LENGTHS, "channels", peephole=True),
     "DynamicQuantizeLSTM both": lstm("bidirectional", LENGTHS),
+    "QAttention": node(
+        *(u8(2, 5, 6), i8(6, 24), f(24), SCALE, SCALE, LENGTHS[1:]),
+        *(np.array(120, np.uint8), np.array(3, np.int8)),
+        constants=(1,),
+        num_heads=2,
+    ),
+    "QAttention columns": node(
+        *(
+            u8(2, 5, 6),
+            i8(6, 24),
+            f(24),
+            SCALE,
+            scales(24) / 9,
+            None,
+            np.array(9, np.uint8),
+            i8(24),
+        ),
+        f(2, 2, 2, 3, 4),
+        outputs=("y", "present"),
+        constants=(1,),
+        num_heads=2,
+        unidirectional=1,
+    ),
+    "RotaryEmbedding": node(f(2, 5, 8), PLACES, *ANGLES, num_heads=2),
+    "RotaryEmbedding heads": node(f(2, 3, 5, 4), np.array([2]), *ANGLES, interleaved=1),
+    "RotaryEmbedding part": node(f(2, 5, 12), PLACES, *ANGLES, num_heads=2, rotary_embedding_dim=4),
+    "RotaryEmbedding width": node(f(2, 5, 8), PLACES, *ANGLES),
+    "GroupQueryAttention": grouped(5, [4, 4]),
+    "GroupQueryAttention rows": grouped(5, [2, 4]),
+    "GroupQueryAttention packed": grouped(5, [4, 4], packed=True, scale=0.3),
+    "GroupQueryAttention step": grouped(1, [3, 1], past=3, do_rotary=1),
+    "GroupQueryAttention interleaved": grouped(
+        4, [3, 3], do_rotary=1, rotary_interleaved=1, local_window_size=2
+    ),
+    "GroupQueryAttention room": grouped(1, [3, 1], past=6, total=4, softcap=0.5),
+    "GroupQueryAttention chunk": grouped(3, [6], past=4, do_rotary=1, smooth_softmax=1),
+    "GroupQueryAttention window": grouped(1, [5, 3], past=5, local_window_size=3),
+    "GroupQueryAttention sinks": grouped(5, [4, 4], bias=True, sink=True),
+    "GroupQueryAttention open": grouped(5, [4, 4], causal=0),
+    "FusedConv": node(f(2, 3, 9), f(4, 3, 3), f(4), activation="Relu", pads=[1, 1], strides=[2]),
+    "FusedConv clip": node(
+        *(f(2, 4, 6, 6), f(4, 2, 3, 3), f(4)),
+        activation="Clip",
+        activation_params=[-0.5, 0.75],
+        group=2,
+        dilations=[2, 1],
+    ),
+    "FusedConv sum": node(
+        *(f(2, 3, 9), f(4, 3, 3), None, f(2, 4, 7)),
+        activation="HardSigmoid",
+        activation_params=[0.25, 0.4],
+    ),
+    "SimplifiedLayerNormalization": node(f(2, 3, 8), f(8), epsilon=1e-6),
 }
 
 
@@ -163,18 +235,22 @@ def made(op, inputs, attributes, outputs, constants=(), domain=microsoft.DOMAIN)
         leaving,
         [numpy_helper.from_array(given[name], name) for name in weights],
     )
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(domain, 1)]
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(microsoft.DOMAIN, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10), fed
 
 
 def test_every_operator_has_a_case():
-    assert {name.split()[0] for name in CASES} == set(microsoft.OPERATORS)
+    assert {name.split()[0] for name in CASES} == {
+        *microsoft.OPERATORS,
+        *microsoft.MAIN_OPERATORS,
+    }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_operator_gives_what_its_kernel_gives(name):
     op = name.split()[0]
-    proto, fed = made(op, *CASES[name])
+    domain = "" if op in microsoft.MAIN_OPERATORS else microsoft.DOMAIN
+    proto, fed = made(op, *CASES[name], domain=domain)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(
@@ -212,6 +288,10 @@ def test_what_a_file_allows_is_rounding_in_its_own_types_alone():
         ("GridCell", node(f(2, 3)), "the oracle has no operator com.microsoft.GridCell"),
         ("Attention", node(*ATTENTION, LENGTHS, num_heads=2), "no attention with a mask of 3"),
         ("Attention", node(*ATTENTION, num_heads=2, do_rotary=1), "no attention with do_rotary"),
+        (
+            *("GroupQueryAttention", grouped(5, [4, 4], qk_output=1)),
+            "no GroupQueryAttention with qk_output",
+        ),
         ("FusedGemm", node(f(2, 3), f(3, 2), activation="Sin"), "no FusedGemm with the activation"),
     ],
 )
