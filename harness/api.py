@@ -84,8 +84,9 @@ def export(
         return reference_model.ship(selection, Path(output), lambda result: None)[0]
 
     from harness.shipping import user_model
+    from harness.shipping.request import Request
 
-    request = user_model.Request(
+    request = Request(
         subject,
         Path(output),
         inputs,

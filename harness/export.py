@@ -95,6 +95,7 @@ def main(argv: Sequence[str]) -> int:
     from harness.core.results import CellResult
     from harness.reports import console, json_file, progress
     from harness.shipping import reference_model, user_model
+    from harness.shipping.request import Request
     from harness.subjects.resolve import EXPORTABLE, Kind, resolve
     from harness.validation.selection import Selection
 
@@ -137,7 +138,7 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(f"{flag} is for reference models; {args.subject} is none")
         if args.input and args.inputs:
             raise UsageError("--input and --inputs both describe the inputs; give one of them")
-        request = user_model.Request(
+        request = Request(
             args.subject,
             args.output,
             args.inputs or args.input,

@@ -21,6 +21,7 @@ from harness.goldens import store
 from harness.graphs import interface
 from harness.runtimes import load
 from harness.shipping import user_model
+from harness.shipping.request import Request
 
 RUNTIMES = ("ort-cpu", "openvino", "onnx-reference")
 CLOSE = 1e-6
@@ -58,7 +59,7 @@ def outcomes(
     net: Net, exporter: str, runtimes: Sequence[str], lengths: Sequence[str], folder: Path
 ) -> Iterator[Outcome]:
     """Export one net and yield what each runtime makes of it; its bundle is left in ``folder``."""
-    request = user_model.Request(
+    request = Request(
         *(net.make(), folder, net.description, lengths),
         exporter=exporter,
         runtimes=runtimes,

@@ -12,6 +12,7 @@ from harness.mutation import study
 from harness.mutation.study import CellStudy
 from harness.runtimes.settings import Settings
 from harness.shipping import user_model
+from harness.shipping.request import Request
 from harness.validation.selection import Selection
 
 FAMILIES = ("magnitudes", "production")
@@ -35,7 +36,7 @@ def studied(
     net: Net, exporter: str, lengths: Sequence[str], patterns: Sequence[str], folder: Path
 ) -> Iterator[CellStudy | str]:
     """Export one net and yield its study, or why there is none."""
-    request = user_model.Request(
+    request = Request(
         *(net.make(), folder, net.description, lengths),
         exporter=exporter,
         runtimes=("ort-cpu",),

@@ -204,7 +204,7 @@ class TorchModel:
                 start = self._start[name].numpy()
                 if start.dtype == np.float32:
                     moved = change({name: start})[name]  # one at a time takes little memory
-                    value.copy_(torch.from_numpy(np.asarray(moved)))
+                    value.copy_(torch.from_numpy(np.require(moved, requirements="W")))
 
     def _widened(self) -> Any:
         if self._wide is None:

@@ -10,7 +10,7 @@ from typing import Any
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line
 from harness.core.registry import resolve
 from harness.core.schema import Arrays, ModelSpec, Progress, Raggedness
-from harness.exporters import EXPORTERS
+from harness.exporters import EXPORTERS, FALLBACKS
 from harness.exporters.variants import VARIANTS
 from harness.graphs import interface, walk
 from harness.graphs.attributes import integers
@@ -88,7 +88,8 @@ def _by_a_way(
         if settings.strict or settings.exporter != "native":
             raise
         why = error
-    name, result = instead.exported(why, own.framework, made, spec, results)
+    ways = [n for n in FALLBACKS.get(own.framework, ()) if n not in settings.without]
+    name, result = instead.exported(why, ways, made, spec, results)
     about |= {"exporter": name, "instead": str(why)}
     return result
 

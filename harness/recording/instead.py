@@ -10,7 +10,6 @@ import numpy as np
 from harness.core.errors import ExportError, RunError, StageError, clipped
 from harness.core.schema import ModelSpec, case_text
 from harness.core.temporary import temporary_folder
-from harness.exporters import FALLBACKS
 from harness.recording.measured import Measured
 from harness.runtimes import load
 
@@ -21,19 +20,19 @@ NEAR = 1e-3
 
 def exported(
     why: StageError,
-    framework: str,
+    ways: Sequence[str],
     make: Callable[[str], tuple[Any, Any]],
     spec: ModelSpec,
     results: Sequence[Measured],
 ) -> tuple[str, tuple[Any, Any]]:
-    """Return the first stock exporter whose model computes the recorded cases, and what it made.
+    """Return the first of the exporters ``ways`` whose model is near the recorded cases, and that.
 
     ``make`` takes an exporter's name and returns the model and its example. A model that is
     returned is still to be proved. ExportError with the native reason ``why``, and what was tried,
     where none is near.
     """
     tried = []
-    for name in FALLBACKS.get(framework, ()):
+    for name in ways:
         if name in why.baking:
             tried.append(f"{name} would keep one side of the branch without a word")
             continue

@@ -13,7 +13,8 @@ from harness.subjects.description import ModelDescription
 class ExportSettings:
     """How a user model is recorded and exported; ``existing`` is a file to judge instead.
 
-    Where ``strict``, the exporter's own way is the only one.
+    Where ``strict``, the exporter's own way is the only one; else a stock exporter stands in where
+    the native one ends, but none that is named in ``without``.
     """
 
     name: str
@@ -26,3 +27,4 @@ class ExportSettings:
     opset: int = DEFAULT_OPSET
     existing: str = ""
     strict: bool = False
+    without: tuple[str, ...] = ()

@@ -1,0 +1,51 @@
+"""A stock exporter's model that is rejected makes room for the next one's."""
+
+import json
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+import harness
+from harness.core.errors import ExportError
+from harness.exporters import EXPORTERS
+from harness.exporters.stock import torch_export
+
+torch = pytest.importorskip("torch")
+
+MODEL = {"inputs": "input: float32[batch, time, 4]", "lengths": [1, 2, 5], "batch": [1, 3]}
+
+
+def refuses(model, spec, example, opset):
+    raise ExportError("Linear: no way of its own")
+
+
+def nearly(model, spec, example, opset):
+    exported = torch_export.script(model, spec, example, opset)
+    for initializer in exported.graph.initializer:
+        value = numpy_helper.to_array(initializer) * np.float32(1 + 1e-5)
+        initializer.CopyFrom(numpy_helper.from_array(value, initializer.name))
+    return exported
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    monkeypatch.setitem(EXPORTERS, "native/torch", f"{__name__}:refuses")
+    monkeypatch.setitem(EXPORTERS, "torch-dynamo/torch", f"{__name__}:nearly")
+    torch.manual_seed(0)
+    return torch.nn.Linear(4, 3)
+
+
+def test_the_next_way_is_tried_where_a_model_is_rejected(ways, tmp_path):
+    assert harness.export(ways, tmp_path / "bundle", **MODEL).conforms
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert manifest["exporter"] == "torch-script"
+    assert manifest["instead"].startswith("Linear: no way of its own; torch-dynamo: rejected: weig")
+
+
+def test_the_first_rejected_model_is_shown_where_none_conforms(ways, tmp_path, monkeypatch):
+    monkeypatch.setitem(EXPORTERS, "torch-script/torch", f"{__name__}:refuses")
+    report = harness.export(ways, tmp_path / "bundle", **MODEL)
+    assert [result.cell.exporter for result in report.results] == ["torch-dynamo"]
+    assert not report.conforms
+    assert (tmp_path / "bundle/rejected.onnx").is_file()
