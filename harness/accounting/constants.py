@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -50,14 +49,25 @@ class Piece:
 
     label: str
     blocks: tuple[Block, ...]
-    values: Array = field(repr=False)
+    constant: Constant = field(repr=False)
     order: str = ""
     node: str = ""
     role: str = ""
 
-    @cached_property
-    def bits(self) -> Array:
-        return bits(self.values)
+    @property
+    def values(self) -> Array:
+        """The numbers; of a recurrent node a copy that is made each time, for memory's sake."""
+        if not self.node:
+            return self.constant.array
+        return joined({self.constant.name: self.constant}, self.blocks)
+
+    @property
+    def size(self) -> int:
+        return sum(block.rows * block.width for block in self.blocks)
+
+    @property
+    def kind(self) -> str:
+        return kind(self.constant.array)
 
     @property
     def constants(self) -> set[str]:
@@ -85,7 +95,7 @@ def pieces(found: Mapping[str, Constant]) -> Iterator[Piece]:
     """Yield every constant as a whole; of a recurrent node, each weight in a framework's order."""
     for constant in found.values():
         if not constant.weight_of:
-            yield Piece(constant.label, (whole(constant),), constant.array)
+            yield Piece(constant.label, (whole(constant),), constant)
         for node, slot in constant.weight_of:
             yield from _weights(constant, node, slot)
 
@@ -163,8 +173,7 @@ def _weights(constant: Constant, node: Any, slot: int) -> Iterator[Piece]:
                 part: str, blocks: tuple[Block, ...], text: str = text, by: str = by, way: int = way
             ) -> Piece:
                 label = f"{node.op_type}.{part} ({node.name or node.output[0]}){text}"
-                values = joined({constant.name: constant}, blocks)
-                return Piece(label, blocks, values, by, f"{node.output} {way}", part)
+                return Piece(label, blocks, constant, by, f"{node.output} {way}", part)
 
             for half, stack in enumerate(stacks):
                 part = f"{role}{'[' + 'WR'[half] + ']' if halves > 1 else ''}"

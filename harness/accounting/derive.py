@@ -62,8 +62,8 @@ def derived(parameters: Arrays, names: list[str], every: Arrays, pool: Pool) -> 
     results = Results()
     pieces: dict[int, list[Piece]] = {}
     for piece in pool.pieces:
-        if piece.values.dtype.kind == "f":
-            pieces.setdefault(piece.values.size, []).append(piece)
+        if piece.kind.startswith("f"):
+            pieces.setdefault(piece.size, []).append(piece)
     sizes = formulas.factors({size for value in every.values() for size in value.shape})
     for name in names:
         value = parameters[name]

@@ -70,7 +70,7 @@ def near(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
     """Return what is wrong with the piece that is most like a parameter; None without one."""
     if value.size < 2:
         return None
-    some = [p for p in pieces if p.values.size == value.size and kind(p.values) == kind(value)]
+    some = [p for p in pieces if p.size == value.size and p.kind == kind(value)]
     return _nearest(value, some)
 
 
@@ -162,7 +162,7 @@ def _nearest(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
     telling = own != elements[np.argmax(counts)] if common else np.ones(own.shape, bool)
     best: tuple[float, Suspicion] | None = None
     for piece in pieces:
-        other = piece.bits.reshape(-1)
+        other = bits(piece.values).reshape(-1)
         for axes in orders(squeezed, piece):
             moved = own.transpose(axes)
             few = np.linspace(0, other.size - 1, min(other.size, 512)).astype(np.int64)

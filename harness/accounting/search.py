@@ -40,15 +40,17 @@ class Pool:
         self.pieces = list(pieces)
         self._known: dict[tuple[str, int, int], list[Piece]] = {}
         for piece in self.pieces:
-            self._known.setdefault(_key(piece.values, piece.bits), []).append(piece)
+            values = piece.values
+            self._known.setdefault(_key(values, bits(values)), []).append(piece)
 
     def homes(self, values: Array) -> Iterator[Home]:
         """Yield every piece that is these values, with the axes in some order."""
         squeezed = values.squeeze()
         own = bits(squeezed)
         for piece in self._known.get(_key(values, own), []):
+            other = bits(piece.values)
             for axes in orders(squeezed, piece):
-                if _same(own, axes, piece.bits):
+                if _same(own, axes, other):
                     yield Home(piece.label, axes, piece.blocks, piece)
                     break
 
@@ -56,7 +58,7 @@ class Pool:
         return (
             piece
             for piece in self.pieces
-            if piece.values.size == values.size and kind(piece.values) == kind(values)
+            if piece.size == values.size and piece.kind == kind(values)
         )
 
 
@@ -66,7 +68,7 @@ def orders(values: Array, piece: Piece) -> Iterable[tuple[int, ...]]:
     if piece.order == "rows" or values.ndim > MOST_AXES or values.ndim < 2:
         return (own,)
     if piece.order == "columns":
-        return (own,) if piece.values.shape[-1] == 1 else (own[::-1],)
+        return (own,) if piece.blocks[0].width == 1 else (own[::-1],)
     return permutations(own)
 
 

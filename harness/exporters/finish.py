@@ -13,6 +13,7 @@ from harness.core.errors import ExportError, one_line
 from harness.core.schema import ModelSpec, TensorSpec
 from harness.exporters import OPSETS
 from harness.graphs.inference import dims_of, inferred
+from harness.graphs.light import fed
 from harness.graphs.recurrent import is_recurrent
 from harness.graphs.walk import MAIN, bodies, trimmed, used
 
@@ -57,7 +58,7 @@ def finish(
     _declare_outputs(model, spec)
     helper.set_model_props(model, dict(metadata))
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(fed(model), full_check=True)
     except Exception as error:
         raise ExportError(f"the graph does not pass ONNX's check: {one_line(error)}") from error
     return model

@@ -77,7 +77,8 @@ class TorchModel:
         self._module = module
         self._wide: Any = None
         self._mode: Any = None
-        self._start = {name: value.detach().clone() for name, value in _tensors(module)}
+        self._start = {name: value.detach() for name, value in module.named_parameters()}
+        self._buffers = {name: value.detach().clone() for name, value in module.named_buffers()}
         self._names: tuple[str, ...] = ()
 
     @property
@@ -137,6 +138,8 @@ class TorchModel:
         """Return the outputs, named as the model does, else ``""``; float64 where ``wide``."""
         if wide and self._mode is None:
             self._mode = self._cheapest_mode(inputs)
+        if not wide:
+            self._wide = None  # it takes twice the memory of the model
         named = self._outputs(inputs, self._mode if wide else None)
         for name, value in named:
             if not isinstance(value, Tensor):
@@ -195,16 +198,26 @@ class TorchModel:
             return self.run(inputs, wide=False)
 
     def parameters(self) -> Arrays:
-        return {name: value.numpy() for name, value in self._start.items()}
+        """Return the initial weights; while none is moved, they are the module's own memory."""
+        return {name: value.numpy() for name, value in {**self._start, **self._buffers}.items()}
 
     def move(self, change: Callable[[Arrays], Arrays]) -> None:
-        """Set the float32 parameters to ``change(initial ones)``; those in float64 stay."""
+        """Set the float32 parameters to ``change(initial ones)``; those in float64 stay.
+
+        One at a time takes little memory, and a copy of the initial one is kept while it is moved.
+        """
         with torch.no_grad():
             for name, value in _tensors(self._module):
-                start = self._start[name].numpy()
-                if start.dtype == np.float32:
-                    moved = change({name: start})[name]  # one at a time takes little memory
-                    value.copy_(torch.from_numpy(np.require(moved, requirements="W")))
+                initial = self._buffers[name] if name in self._buffers else self._start[name]
+                start = initial.numpy()
+                if start.dtype != np.float32:
+                    continue
+                moved = change({name: start})[name]
+                if moved is not start and initial.data_ptr() == value.data_ptr():
+                    self._start[name] = initial.clone()
+                value.copy_(torch.from_numpy(np.require(moved, requirements="W")))
+                if moved is start and name in self._start:
+                    self._start[name] = value.detach()
 
     def _widened(self) -> Any:
         if self._wide is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -22,6 +21,7 @@ from harness.core.names import visible
 from harness.core.schema import Array
 from harness.graphs import walk
 from harness.graphs.attributes import attribute, constants
+from harness.graphs.light import filled, light
 from harness.graphs.walk import MAIN
 
 COUNTS, MARGINS = "decisions_taken", "decisions_missed"
@@ -62,18 +62,19 @@ class Decision:
 def counting(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Decision]]:
     """Return a copy whose outputs are of its decisions alone, and these, in the outputs' order.
 
-    A graph of an older opset than ``OPSET``, or whose decisions are more than ``MOST``, has none.
+    A graph of an older opset than ``OPSET``, or whose decisions are more than ``MOST``, has none;
+    it is then returned itself.
     """
-    copy = deepcopy(model)
     if walk.opset(model) < OPSET:
-        return copy, []
+        return model, []
+    copy = light(model)
     names = {name for node in walk.nodes(copy.graph) for name in node.output}
     fresh = (name for n in count() if (name := f"decision_{n}") not in names)
     values = {value.name: VALUE for value in walk.inputs(copy.graph)}
     counter = _Counter(copy.graph, values, fresh, walk.opset(model))
     counts, decisions = counter.counts()
     if not decisions or len(decisions) > MOST:
-        return copy, []
+        return model, []
     margins = counter.margins()
     del copy.graph.output[:], copy.graph.value_info[:]
     for name, source, kind in (
@@ -82,7 +83,7 @@ def counting(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Decision]]:
     ):
         copy.graph.node.append(helper.make_node("Identity", [source], [name]))
         copy.graph.output.append(helper.make_tensor_value_info(name, kind, [None]))
-    return copy, decisions
+    return filled(copy, model), decisions
 
 
 def _bends(node: Any) -> tuple[float, float]:

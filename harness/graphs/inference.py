@@ -6,7 +6,6 @@ import math
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from harness.core.errors import clipped
 from harness.core.schema import BATCH
 from harness.graphs import walk
 from harness.graphs.attributes import constants
+from harness.graphs.light import light
 from harness.graphs.recurrent import is_recurrent
 
 Dim = int | str | None
@@ -26,7 +26,6 @@ Dims = tuple[Dim, ...]
 """A size, a symbol, or None where nothing is known."""
 
 SMALL = 64
-WEIGHT_BYTES = 1 << 12
 DEPTH = 64
 _PASSING = ("Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape")
 
@@ -170,53 +169,21 @@ def gather(model: ModelProto, example: Mapping[str, int], path: Path | None = No
 
 
 def inferred(model: ModelProto) -> ModelProto:
-    """Return a copy with every shape that follows from the inputs alone.
+    """Return a ``light`` copy with every shape that follows from the inputs alone.
 
     Raises as onnx does where a node contradicts itself or the declared types.
     """
-    typed = onnx.shape_inference.infer_shapes(bare(_light(model)), strict_mode=True, data_prop=True)
-    return _filled(typed, model)
+    return onnx.shape_inference.infer_shapes(bare(model), strict_mode=True, data_prop=True)
 
 
 def infer(model: ModelProto, **options: bool) -> ModelProto:
-    """Return what onnx infers of a model, without handing it the values of large weights.
-
-    No shape follows from float32s, and onnx copies them several times. The model is left as it is.
-    """
-    return _filled(onnx.shape_inference.infer_shapes(_light(model), **options), model)
-
-
-def _large(model: ModelProto) -> list[TensorProto]:
-    floats = (t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT)
-    return [tensor for tensor in floats if len(tensor.raw_data) > WEIGHT_BYTES]
-
-
-def _light(model: ModelProto) -> ModelProto:
-    """Return a copy without the values of large weights; the model is left as it is."""
-    light, taken = ModelProto(), _large(model)
-    values = [tensor.raw_data for tensor in taken]
-    for tensor in taken:
-        tensor.ClearField("raw_data")
-    try:
-        light.CopyFrom(model)
-    finally:
-        for tensor in reversed(taken):
-            tensor.raw_data = values.pop()
-    return light
-
-
-def _filled(typed: ModelProto, model: ModelProto) -> ModelProto:
-    """Return ``typed`` with the values of the model's large weights."""
-    weights = {tensor.name: tensor for tensor in _large(model)}
-    for tensor in typed.graph.initializer:
-        if tensor.name in weights:
-            tensor.raw_data = weights[tensor.name].raw_data
-    return typed
+    """Return what onnx infers of a model: a copy that is ``light``, for onnx copies it often."""
+    return onnx.shape_inference.infer_shapes(light(model), **options)
 
 
 def bare(model: ModelProto) -> ModelProto:
-    """Return a copy that declares the shapes of its inputs alone."""
-    copy = deepcopy(model)
+    """Return a ``light`` copy that declares the shapes of its inputs alone."""
+    copy = light(model)
     del copy.graph.value_info[:]
     for value in copy.graph.output:
         if value.type.HasField("tensor_type"):
@@ -227,7 +194,7 @@ def bare(model: ModelProto) -> ModelProto:
 def declared_types(model: ModelProto) -> dict[str, Any]:
     """Return the declared or inferred type of every tensor of the main graph, by name."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model).graph
+        inferred = infer(model).graph
     except Exception:
         inferred = model.graph
     return {v.name: v for v in (*inferred.value_info, *inferred.input, *inferred.output)}

@@ -27,12 +27,23 @@ def name_axes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     is.
     """
     named = deepcopy(model)
+    _name_axes(named, spec)
+    return named
+
+
+def complete(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
+    """Return a model that is changed in place as ``fix_sizes`` and then ``name_axes`` do."""
+    _fix_sizes(model, spec)
+    _name_axes(model, spec)
+    return model
+
+
+def _name_axes(model: onnx.ModelProto, spec: ModelSpec) -> None:
     names = {BATCH, *spec.axes}
-    inputs, outputs = named.graph.input, named.graph.output
+    inputs, outputs = model.graph.input, model.graph.output
     for dim, axis in [*_dims(inputs, spec.inputs), *_dims(outputs, spec.outputs)]:
         if isinstance(axis, str) and not dim.HasField("dim_value") and dim.dim_param not in names:
             dim.dim_param = axis
-    return named
 
 
 def name_inputs(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
@@ -84,10 +95,14 @@ def fix_sizes(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     sizes, and a fixed size allows only one of them.
     """
     filled = deepcopy(model)
-    for dim, axis in _dims(filled.graph.output, spec.outputs):
+    _fix_sizes(filled, spec)
+    return filled
+
+
+def _fix_sizes(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    for dim, axis in _dims(model.graph.output, spec.outputs):
         if isinstance(axis, int) and not dim.HasField("dim_value"):
             dim.dim_value = axis
-    return filled
 
 
 def check(model: onnx.ModelProto, spec: ModelSpec, example_sizes: Mapping[str, int]) -> None:

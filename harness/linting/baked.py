@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from harness.graphs.attributes import attribute
 from harness.graphs.inference import SMALL, Dims, Facts, Scope, dims_of, gather, is_batch
+from harness.graphs.light import light
 from harness.graphs.recurrent import SEQUENCE_LENS, is_recurrent
 from harness.graphs.walk import input_at
 from harness.linting.finding import Finding, Severity
@@ -55,14 +56,13 @@ def coincidences(model: ModelProto, example: Mapping[str, int]) -> bool:
 
 def _light(model: ModelProto) -> ModelProto:
     """Return a copy without the data of large initializers, as of a file that has it elsewhere."""
-    light = ModelProto()
-    light.CopyFrom(model)
-    for tensor in light.graph.initializer:
+    copy = light(model)
+    for tensor in copy.graph.initializer:
         if prod(tensor.dims) > SMALL:
             for data in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
                 tensor.ClearField(data)
             tensor.data_location = TensorProto.EXTERNAL
-    return light
+    return copy
 
 
 def _findings(facts: Facts, rule: str, batch: bool) -> Iterator[Finding]:

@@ -56,7 +56,7 @@ def model(
             exported, example = _by_a_way(own, spec, made, settings, results, about)
             about["example"] = sizes_of(spec, example)
         else:
-            exported = _named(interface.name_inputs(existing, spec), spec)
+            exported = interface.complete(interface.name_inputs(existing, spec), spec)
         varied = resolve(VARIANTS[settings.variant])(exported)
         about["opset"] = walk.opset(varied)
         about["rounded"] = [] if own.framework == "onnx" else constants_beyond(varied, parameters)
@@ -104,7 +104,7 @@ def _export(
     is not is the model's own.
     """
     example = _example(own, spec, weights, fallback)
-    exported = _named(_exported(own, spec, example, settings), spec)
+    exported = interface.complete(_exported(own, spec, example, settings), spec)
     sizes = sizes_of(spec, example)
     if not coincidences(exported, sizes):
         return exported, example
@@ -113,13 +113,9 @@ def _export(
     if set(sizes_of(spec, other).values()) & {*sizes.values()}:
         return exported, example
     try:
-        return _named(_exported(own, spec, other, settings), spec), other
+        return interface.complete(_exported(own, spec, other, settings), spec), other
     except StageError:
         return exported, example
-
-
-def _named(model: Any, spec: ModelSpec) -> Any:
-    return interface.name_axes(interface.fix_sizes(model, spec), spec)
 
 
 def _exported(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSettings) -> Any:

@@ -15,10 +15,11 @@ import numpy as np
 
 from harness.core.environment import made_with
 from harness.core.errors import UsageError
+from harness.core.memory import give_back
 from harness.core.schema import Case, ModelSpec, Progress, lengths_text
 from harness.goldens import manifest, store
 from harness.goldens.noise_floor import JITTERED
-from harness.graphs import interface
+from harness.graphs import interface, serialize
 from harness.recording import cases, decisions, exported, promises, weights
 from harness.recording.measured import Measured
 from harness.recording.more import More
@@ -56,10 +57,12 @@ def make(own: UserModel, settings: ExportSettings, folder: Path, progress: Progr
 
     def decided(results: list[Measured], _: Values, __: Refused) -> list[Feed]:
         """Export the model, and return inputs that take its decisions as the cases do not."""
+        give_back()  # of the runs before
         model = exported.model(own, spec, existing, settings, results, about, progress)
         if model is None:
             return []
-        (folder / MODEL).write_bytes(model.SerializeToString())
+        give_back()  # of the export
+        serialize.write(model, folder / MODEL)
         progress(f"{spec.name}: looking for every weight")
         weights.write(folder, own, parameters, model, [result.inputs for result in results])
         feeds, found = decisions.search(model, spec, results, settings.lengths, progress)

@@ -14,6 +14,7 @@ from harness import runtimes
 from harness.core.errors import StageError
 from harness.core.schema import Array, Arrays, Session
 from harness.core.temporary import temporary_folder
+from harness.graphs import serialize
 from harness.graphs.decisions import COUNTS, Decision, counting
 
 RUNTIME = "ort-cpu"
@@ -69,7 +70,8 @@ def counted(model: onnx.ModelProto, folder: Path) -> tuple[Session | None, Found
         return None, Found(why=f"{RUNTIME}: {reason}")
     path = folder / "counting.onnx"
     try:
-        onnx.save_model(copy, path)
+        serialize.write(copy, path)
+        del copy  # the session has its own
         return runtime.prepare(str(path)), found
     except StageError as error:
         return None, Found(why=str(error))

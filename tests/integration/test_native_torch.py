@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from itertools import chain
 
@@ -306,3 +307,18 @@ def test_attention_without_dropout_draws_nothing():
     compare(Attends(0.0), spec((X,), (y,)), lengths=(1, 2, 7))
     with pytest.raises(ExportError, match="draws random numbers in evaluation mode"):
         export(Attends(0.5), spec((X,), (y,)), draw(spec((X,), (y,)), 41, 43))
+
+
+def test_an_export_leaves_no_copy_of_the_weights_and_the_model_its_own() -> None:
+    model = nn.LSTM(64, 64, 2, bidirectional=True).eval()
+    before, own = snapshot(model), {weight.data_ptr() for weight in model.parameters()}
+    features = 2 * 64
+    x, y = (TensorSpec(n, "float32", ("time", "batch", f)) for n, f in (("x", 64), ("y", features)))
+    state = (TensorSpec(name, "float32", (4, "batch", 64)) for name in ("h", "c"))
+    exported = export(model, spec((x,), (y, *state)), {"x": np.zeros((7, 3, 64), np.float32)})
+    assert exported.graph.initializer
+    assert snapshot(model) == before
+    gc.collect()
+    tensors = [o for o in gc.get_objects() if type(o) in (torch.Tensor, nn.Parameter)]
+    held = {t.data_ptr(): t.untyped_storage().nbytes() for t in tensors if t.numel() >= 64 * 64}
+    assert not [size for place, size in held.items() if size and place not in own]

@@ -7,7 +7,6 @@ with the specification: an axis that is not what its name says is an error.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,6 +37,7 @@ from harness.exporters.torch.rolled.rebuilt import rolled
 from harness.exporters.torch.rolled.unrolled import unrolled
 from harness.exporters.torch.rows import read_rows
 from harness.exporters.torch.sizes import longest, shortest_only, size_one_counts
+from harness.exporters.torch.weights import copied, free
 from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS, Y_C, W
 
 
@@ -87,7 +87,7 @@ def _converted(
     read_rows(program)
     try:
         with one_registry():
-            converted = torch.onnx.export(program, (), opset_version=18, verbose=False)
+            converted = torch.onnx.export(program, (), opset_version=18, verbose=False).model
     except Exception as error:
         raise conversion_error(error, name) from error
     metadata = {
@@ -96,7 +96,9 @@ def _converted(
         "onnx": onnx.__version__,
         "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
     }
-    return finish(_tidy(converted.model), spec, opset, metadata, scanned)
+    proto = _tidy(converted)
+    free(program, model)
+    return finish(proto, spec, opset, metadata, scanned)
 
 
 class _Interface(nn.Module):  # type: ignore[misc]
@@ -154,7 +156,7 @@ def _changed(before: dict[Any, Any], after: dict[Any, Any]) -> str | None:
 
 def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
     try:
-        interface = _Interface(copy.deepcopy(model).cpu(), spec, example).eval()
+        interface = _Interface(copied(model), spec, example).eval()
     except Exception as error:
         raise ExportError(f"{type(model).__name__}: cannot be copied: {one_line(error)}") from error
     inputs = [t for t in spec.inputs if t.name in example]
@@ -235,7 +237,7 @@ def _looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.
     inputs = [t for t in spec.inputs if t.name in example]
     arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
     least = _dynamic(inputs, example, {}, spec.rules)
-    interface = _Interface(copy.deepcopy(model).cpu(), spec, example).eval()
+    interface = _Interface(copied(model), spec, example).eval()
     layers = native_layers(interface.model)
     with torch.no_grad(), padded_packing(), given_masks(), layers:
         with unrolled(interface) as loops:
@@ -332,7 +334,10 @@ def _check_node(node: torch.fx.Node, root: str, scanned: bool) -> None:
 
 
 def _tidy(model: ir.Model) -> onnx.ModelProto:
-    """Return a converted model with the module's names and without metadata of its conversion."""
+    """Return a converted model with the module's names and without metadata of its conversion.
+
+    The converted model loses its weights.
+    """
     ClearMetadataAndDocStringPass()(model)
     graph = model.graph
     weights = list(graph.initializers.values())
@@ -351,4 +356,7 @@ def _tidy(model: ir.Model) -> onnx.ModelProto:
         read = any(value.uses() or value.is_graph_output() for value in node.outputs[Y_C:])
         if node.op_type == "LSTM" and len(node.inputs) > SEQUENCE_LENS and not read:
             node.replace_input_with(SEQUENCE_LENS, None)
-    return ir.serde.serialize_model(model)
+    proto = ir.serde.serialize_model(model)
+    for weight in weights:
+        weight.const_value = None
+    return proto

@@ -29,13 +29,13 @@ def pack_weights(module: nn.RNNBase) -> None:
     """
     for layer in range(module.num_layers):
         sets = [_direction_weights(module, layer, d) for d in range(1 + module.bidirectional)]
-        for d, weights in enumerate(sets):
-            for name, value in weights.items():
-                module.register_buffer(f"{name}_l{layer}_{_DIRECTIONS[d]}", value)
-        if module.bidirectional:
-            for name in sets[0]:
-                both = torch.cat([weights[name] for weights in sets])
-                module.register_buffer(f"{name}_l{layer}_bidirectional", both)
+        for name in [*sets[0]]:
+            whole = torch.cat([weights.pop(name) for weights in sets])
+            for d in range(len(sets)):
+                part = whole[d : d + 1]  # shares the memory of both
+                module.register_buffer(f"{name}_l{layer}_{_DIRECTIONS[d]}", part)
+            if module.bidirectional:
+                module.register_buffer(f"{name}_l{layer}_bidirectional", whole)
 
 
 def _direction_weights(module: nn.RNNBase, layer: int, direction: int) -> dict[str, Tensor]:

@@ -71,3 +71,26 @@ def test_the_limits_that_a_model_reads_are_those_of_float32():
     expected = WIDE * 1e-4 / np.sqrt((WIDE**2 * 1e-8).mean(-1, keepdims=True) + limits.eps)
     np.testing.assert_allclose(small, expected, rtol=1e-12)
     assert torch.finfo(torch.float64).eps == np.finfo(np.float64).eps
+
+
+def test_weights_are_moved_and_come_back_to_the_bit():
+    own = TorchModel(Net(None, lambda x, _: x))
+    own.arrange(["x"])
+    initial = own.parameters()["weight"].copy()
+    own.move(lambda values: {name: value * 3 for name, value in values.items()})
+    np.testing.assert_array_equal(own.parameters()["weight"], initial)
+    np.testing.assert_array_equal(own.run({"x": X}, False)[0][1], X * 3)
+    own.move(lambda values: {name: value * 2 for name, value in values.items()})
+    np.testing.assert_array_equal(own.run({"x": X}, False)[0][1], X * 2)
+    own.move(lambda values: values)
+    np.testing.assert_array_equal(own.run({"x": X}, False)[0][1], X)
+    np.testing.assert_array_equal(own.run({"x": X}, True)[0][1], WIDE)
+
+
+def test_weights_that_are_not_moved_are_there_once():
+    own = TorchModel(Net(None, lambda x, _: x))
+    weight = own.model.weight.detach().numpy()
+    own.move(lambda values: {name: value + 1 for name, value in values.items()})
+    assert not np.shares_memory(own.parameters()["weight"], weight)
+    own.move(lambda values: values)
+    assert np.shares_memory(own.parameters()["weight"], weight)
