@@ -12,8 +12,13 @@ from collections.abc import Mapping
 Errors = Mapping[str, float]
 OfLargest = Mapping[str, tuple[float, float]]
 """A factor and a power: as a part of the largest result, ``factor * length**power * 2**-24``."""
-SUMS: OfLargest = {"CumSum": (1.0, 0.5)}
-"""Runtimes sum one after the other in float32, which frameworks need not."""
+REDUCTIONS = ("ReduceMean", "ReduceSum")
+"""Their length is the number of values that each result is made of."""
+SUMS: OfLargest = {"CumSum": (1.0, 0.5), **dict.fromkeys(REDUCTIONS, (4.0, 0.5))}
+"""Runtimes sum one after the other in float32, which frameworks need not.
+
+Where all terms are alike, as those of rows that repeat, each addition rounds to the same side.
+"""
 SLOW_DFT: OfLargest = {**SUMS, "DFT": (4.0, 1.0)}
 """At lengths that are no powers of two: float32 angles, whose error grows with the length."""
 ORT_CPU: Errors = {

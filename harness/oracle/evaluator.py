@@ -117,9 +117,10 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
                 options["linked_attributes"] = attributes
             if node.need_context():
                 options["context"] = values
-            outputs = node.run(*(values[name] for name in node.input), **options)
+            given = [values[name] for name in node.input]
+            outputs = node.run(*given, **options)
             for name, result in zip(node.output, outputs, strict=False):
-                value = disturbed(node.op_type, result)
+                value = disturbed(node.op_type, result, *given[:1])
                 if self.wide and getattr(value, "dtype", None) in NARROW_DTYPES:
                     raise RuntimeError(f"{node.op_type} gives {name!r} in {value.dtype}")
                 if name:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.operator_errors import Errors, OfLargest
+from harness.core.operator_errors import REDUCTIONS, Errors, OfLargest
 from harness.core.schema import Array, Arrays
 from harness.core.tolerance import Row, largest_finite
 from harness.graphs import walk
@@ -37,24 +37,27 @@ class Disturbance:
     of_largest: OfLargest
     sign: Sign
 
-    def of(self, op_type: str, value: Any) -> Any:
+    def of(self, op_type: str, value: Any, read: Any = None) -> Any:
+        """Return a result, moved; a reduction's error is by how much it ``read`` for each value."""
         if getattr(value, "dtype", None) != np.float64 or not value.size:
             return value
         error = self.errors.get(op_type, 0.0)
         if op_type in self.of_largest:
             factor, power = self.of_largest[op_type]
             largest = largest_finite(value)
-            error = factor * max(value.shape, default=1) ** power * 2.0**-24 * largest
+            reduced = np.size(read) // value.size
+            length = reduced if op_type in REDUCTIONS else max(value.shape, default=1)
+            error = factor * length**power * 2.0**-24 * largest
         return value + error * self.sign(value.shape) if error else value
 
 
 _ACTIVE: ContextVar[Disturbance | None] = ContextVar("disturbance", default=None)
 
 
-def disturbed(op_type: str, value: Any) -> Any:
+def disturbed(op_type: str, value: Any, read: Any = None) -> Any:
     """Return an operator's result, moved where a disturbance is active (``disturbing``)."""
     disturbance = _ACTIVE.get()
-    return value if disturbance is None else disturbance.of(op_type, value)
+    return value if disturbance is None else disturbance.of(op_type, value, read)
 
 
 @contextmanager

@@ -1,26 +1,37 @@
-"""The account of a cell's weights: made where they are at hand, else as its bundle stores it."""
+"""The account of a cell's weights: made where they are at hand, else as its bundle stores it.
+
+The oracle of a reference model tells which of them do something.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from harness.accounting import verify
+from harness.accounting.account import Probe
 from harness.accounting.account import account as made
 from harness.accounting.form import Account
 from harness.core.errors import CheckError
 from harness.core.results import CellResult, Status
-from harness.core.schema import Arrays, Stage
+from harness.core.schema import Array, Arrays, Stage
 from harness.goldens.store import Golden
 from harness.graphs import interface
 from harness.validation.job import Ready
+from reference_models import catalog
 
 OF_A_FILE = "onnx"
 """The framework of a golden that was recorded of an ONNX file, which is itself what is judged."""
 
 WRONG = "wrong"
 """What is wrong with a weight, in a cell's evidence of its account."""
+
+ENOUGH = 3
+"""The length from which a case is long enough to show what a weight does."""
 
 _parameters: dict[str, Arrays] = {}
 """Those of the golden that was asked for last, by its folder and hash."""
@@ -80,8 +91,31 @@ class _Weights:
             _parameters[self._key] = self._golden.parameters()
         return _parameters[self._key]
 
+    def probe(self) -> Probe | None:
+        """Return what runs the model's oracle with other values; None where it has none here."""
+        if not catalog.has(self._golden.spec):
+            return None
+        by_size = sorted(
+            self._golden.cases, key=lambda c: (c.longest < ENOUGH, c.longest * c.batch)
+        )
+        some = {case.raggedness: case for case in reversed(by_size)}
+        inputs = [self._golden.load(case).inputs for case in some.values()]
+        spec, framework, parameters = self._golden.spec, self._golden.framework, self.read()
+        before: dict[int, Arrays] = {}
+
+        def same(values: Mapping[str, Array]) -> bool:
+            for number, given in enumerate(inputs):
+                if number not in before:
+                    before[number] = catalog.run_oracle(spec, framework, parameters, given)
+                outputs = catalog.run_oracle(spec, framework, {**parameters, **values}, given)
+                if any(np.any(outputs[name] != own) for name, own in before[number].items()):
+                    return False
+            return True
+
+        return same
+
 
 @lru_cache(maxsize=8)
 def _made(path: str, changed: int, size: int, weights: _Weights) -> Account:
     """Return the account of a file, once for all runtimes that it is judged in."""
-    return made(weights.read(), interface.read(path))
+    return made(weights.read(), interface.read(path), weights.probe())

@@ -13,6 +13,7 @@ from harness.core.errors import UsageError
 from harness.core.results import Status
 from harness.core.schema import Stage
 from harness.exporting import bundle
+from tests.support import ROOT
 
 SIZES = {"lengths": [1, 5, 9], "batch": [1, 3], "runtimes": ["ort-cpu"]}
 TOKENS = "tokens: int64[batch, time] in 0..39"
@@ -100,6 +101,26 @@ def altered(model, rows):
     value.flat[-1] = np.nextafter(value.flat[-1], np.float32(9))
     tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     return model
+
+
+def test_a_tensor_that_is_scaled_a_little_is_told_though_others_are_unused(tmp_path):
+    pytest.importorskip("torch")
+    folder = tmp_path / "decoder"
+    golden = ROOT / "golden/sequence_decoder/torch"
+    named = {"framework": "torch", "runtimes": ["ort-cpu"]}
+    assert harness.export("sequence_decoder", folder, **named).conforms
+    model = onnx.load(folder / "model.onnx")
+    tensor = next(t for t in model.graph.initializer if len(t.dims) == 3)
+    value = numpy_helper.to_array(tensor).astype(np.float64) * (1 + 1e-6)
+    tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32), tensor.name))
+    onnx.save(model, tmp_path / "scaled.onnx")
+    (result,) = harness.validate(
+        tmp_path / "scaled.onnx", golden=golden, runtimes=["ort-cpu"]
+    ).results
+    assert (result.status, result.stage) == (Status.FAIL, Stage.CHECK)
+    assert "decoder_lstm." in result.reason
+    assert " is altered at " in result.reason
+    assert result.evidence["account"]["unused"] == 5
 
 
 def rebound(folder, **hashes):

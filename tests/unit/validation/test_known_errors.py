@@ -26,6 +26,10 @@ ITSELF = """<ir_version: 9, opset_import: ["" : 18]>
 g (float[batch, time, 3] x) => (float[batch, time, 3] y)
 <float bias = {{{bias}}}, float large = {{1.0}}>
 {{ logits = Add(x, bias) y = Sigmoid(logits) }}"""
+MEAN = """<ir_version: 9, opset_import: ["" : 18]>
+g (float[batch, time, 3] x) => (float[batch, time, 3] y)
+<int64[1] axes = {1}, float large = {1.0}>
+{ mean = ReduceMean(x, axes) y = Sub(x, mean) }"""
 WITH_ERRORS = Row(4.0, "a test's", operators={"Sigmoid": 1.3e-7})
 
 
@@ -122,3 +126,12 @@ def test_an_output_of_the_operator_itself_is_excused_where_the_graph_is_right(tm
     result = judged(ready(golden, model, Careless(1e-7)))
     assert result.status is Status.PASS
     assert result.evidence["runtime_error"]["cases"] == 4
+
+
+def test_a_mean_is_as_careless_as_the_number_of_its_terms_allows(tmp_path):
+    model, golden = _recorded(tmp_path, MEAN, 1e-12)
+    row = Row(4.0, "a test's")
+    result = judged(ready(golden, model, Careless(2e-8, row)))
+    assert result.status is Status.PASS
+    assert list(result.evidence["runtime_error"]["operators"]) == ["ReduceMean"]
+    assert judged(ready(golden, model, Careless(1e-5, row))).status is Status.FAIL
