@@ -32,6 +32,7 @@ def export(
     onnx: str | PathLike[str] | None = None,
     name: str = "",
     timeout: float | None = None,
+    strict: bool = False,
 ) -> Report:
     """Export a model, validate it, and write a bundle to ``output`` if it conforms.
 
@@ -41,7 +42,8 @@ def export(
     describes its inputs: a line such as ``"tokens: int64[batch, sequence] in 0..9999, padding 0"``,
     several, a mapping of names to what follows the colon, or the path of a TOML file; what the
     model declares itself may be left out. ``lengths`` and ``batch`` are the sizes to prove it at,
-    ``onnx`` a file to judge instead of exporting.
+    ``onnx`` a file to judge instead of exporting. A model that the native exporter cannot export
+    is tried by the framework's own ones in turn, unless ``strict``.
 
     Where the model does not conform, nothing is raised and no bundle is written: ``conforms`` of
     the report is False, its text says which cell fails and why, and ``raise_for_status()`` raises
@@ -65,6 +67,7 @@ def export(
         "onnx": onnx,
         "name": name,
         "timeout": timeout,
+        "strict": strict,
     }
     named = resolve(subject, EXPORTABLE) if isinstance(subject, str) else None
     ours = named is not None and named.kind is Kind.REFERENCE
@@ -101,6 +104,7 @@ def export(
         _names(outputs),
         name,
         timeout,
+        strict,
     )
     return user_model.ship(request, lambda result: None)[0]
 

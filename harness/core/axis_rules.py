@@ -27,6 +27,15 @@ class AxisRule:
             -self.least // step
         ) * step, None if self.most is None else self.most // step * step
 
+    @property
+    def range(self) -> str:
+        """The range as it is described."""
+        return f"{self.least}.." + (f"{self.most}" if self.most else "")
+
+    def takes(self, length: int) -> bool:
+        """Return whether the range has a length; a multiple is found from any."""
+        return self.least <= length and (self.most is None or length <= self.most)
+
     def fitted(self, length: int) -> int:
         """Return a length that follows the rule: this one where it does, else one for it.
 

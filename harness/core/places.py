@@ -25,13 +25,17 @@ Frame = tuple[str, int]
 
 
 def of_frames(frames: Iterable[Frame]) -> str:
-    """Return the first place in a user's code, such as ``net.py:7 ('y = x')``; empty without."""
+    """Return the first place in a user's code, such as ``net.py:7 ('y = x')``; empty without.
+
+    A package that is installed counts where there is no other.
+    """
     own = _frameworks()
-    for file, line in frames:
-        if is_users(file, own):
-            code = clipped(visible(linecache.getline(file, line).strip()), MOST_CODE)
-            return f"{_shown(file)}:{line}" + (f" ('{code}')" if code else "")
-    return ""
+    found = [(file, line) for file, line in frames if is_users(file, own)]
+    if not found:
+        return ""
+    file, line = next((f for f in found if not _is_installed(f[0])), found[0])
+    code = clipped(visible(linecache.getline(file, line).strip()), MOST_CODE)
+    return f"{_shown(file)}:{line}" + (f" ('{code}')" if code else "")
 
 
 def of_error(error: BaseException | None) -> str:
@@ -72,7 +76,11 @@ def is_users(file: str, frameworks: Iterable[str]) -> bool:
         return False
     if any(_within(file, folder) for folder in (_HARNESS, *frameworks)):
         return False
-    return not _within(file, _STANDARD) or any(part in file for part in _PACKAGES)
+    return not _within(file, _STANDARD) or _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    return any(f"{os.sep}{part}{os.sep}" in file for part in _PACKAGES)
 
 
 def _frameworks() -> list[str]:

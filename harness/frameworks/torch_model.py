@@ -23,6 +23,7 @@ from harness.core.schema import Array, Arrays
 from harness.frameworks import pt2_archive
 from harness.frameworks.torch_arguments import argument_of, arranged, nested
 from harness.frameworks.torch_attention import by_formula
+from harness.frameworks.torch_copies import copied, fold_norms, quantised
 from harness.frameworks.torch_float64 import EveryOperator, OwnCalls, precision
 from harness.subjects.description import InputDescription
 
@@ -60,17 +61,27 @@ class TorchModel:
     def __init__(self, model: Any, weights: Path | None = None) -> None:
         self._program = model if isinstance(model, torch.export.ExportedProgram) else None
         kind = type(model).__name__
+        if self._program is None and (odd := quantised(model)):
+            raise UsageError(
+                f"{kind}: {odd}, whose packed weights have no float64 form; export the float model"
+                " and quantise its model.onnx (onnxruntime.quantization.quantize_dynamic)"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 module = model.module() if self._program is not None else model
-                module = copy.deepcopy(module).cpu()
+                module = copied(module).cpu()
         except Exception as error:
-            raise UsageError(f"{kind} cannot be copied: {visible(one_line(error))}") from None
+            raise UsageError(
+                f"{kind} cannot be copied: {visible(one_line(error))}; make what it holds copyable"
+                " by copy.deepcopy"
+            ) from None
         if self._program is None:
             module.eval()
         if weights is not None:
             _load(module, weights)
+        if not isinstance(module, torch.jit.ScriptModule):
+            fold_norms(module)
         for name, tensor in _tensors(module):
             if tensor.is_floating_point() and tensor.dtype != torch.float32:
                 raise UsageError(f"{kind}: {name} is not float32; export float32")

@@ -114,6 +114,7 @@ def specification(
         valid_only=any(d.valid_only for d in inputs),
     )
     _check(spec, padded, bool(description.states))
+    _check_lengths(spec, lengths)
     first, second = _probes(model, spec, lengths, batches)
     _at_bounds(model, spec, first[0])
     _check_marks(model, spec, first[0])
@@ -244,6 +245,17 @@ def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> N
                 f"input {described.name!r}: padding needs axes [batch, sequence axis, …] or"
                 " [sequence axis, batch, …]; with the words 'no padding' it has none"
             )
+
+
+def _check_lengths(spec: ModelSpec, lengths: Sequence[int]) -> None:
+    """Raise UsageError where a length that a user gave lies in no axis' described range."""
+    free = cases.free_axes(spec)
+    if not free or tuple(lengths) == cases.LENGTHS or any(axis not in spec.rules for axis in free):
+        return
+    rules = {axis: spec.rules[axis] for axis in free}
+    if odd := [n for n in lengths if not any(rule.takes(n) for rule in rules.values())]:
+        ranges = ", ".join(f"{axis}: {rule.range}" for axis, rule in rules.items())
+        raise UsageError(f"--lengths has {odd[0]}, which is outside of what is described: {ranges}")
 
 
 def _probes(

@@ -204,7 +204,9 @@ def test_the_parts_of_a_tuple_are_told_apart(tmp_path):
 
 
 def judged(folder, function, inputs, **options):
-    return harness.export(Net(function), folder, inputs=inputs, lengths=SIZES, **options)
+    bounded = ".." in inputs.get("time", "")
+    lengths = [n for n in SIZES if 3 <= n <= 12] if bounded else SIZES
+    return harness.export(Net(function), folder, inputs=inputs, lengths=lengths, **options)
 
 
 @pytest.mark.parametrize("name", DESCRIBED)

@@ -13,22 +13,30 @@ from harness.core.places import chain
 from harness.core.schema import Arrays, ModelSpec
 from harness.core.temporary import temporary_folder
 from harness.exporters.stock.quiet import without_stderr
+from harness.exporters.torch.axes import dynamic
 from harness.exporters.torch.blame import conversion_error, trace_error
 from harness.exporters.torch.guards import Guard, watched
 
 
 def dynamo(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.ModelProto:
-    """Export by ``torch.export``; every named axis is dynamic, by its name."""
+    """Export by ``torch.export``; every named axis is dynamic, within its rule where it has one."""
     # torch.onnx swaps the kernels of LSTM and GRU while it traces, but the dispatcher remembers
     # those that an earlier trace left, with which a dynamic length cannot be exported.
     for operator in (torch.ops.aten.lstm.input, torch.ops.aten.gru.input):
         getattr(operator, "_dispatch_cache", {}).clear()
-    shapes = tuple({i: a for i, a in enumerate(t.axes) if isinstance(a, str)} for t in spec.inputs)
+    shapes: tuple[dict[int, Any], ...] = tuple(
+        {i: a for i, a in enumerate(t.axes) if isinstance(a, str)} for t in spec.inputs
+    )
+    if spec.rules:
+        shapes = dynamic(spec.inputs, {}, {}, spec.rules)
     return _export(model, spec, example, opset, dynamo=True, dynamic_shapes=shapes, verbose=False)
 
 
 def script(model: Any, spec: ModelSpec, example: Arrays, opset: int) -> onnx.ModelProto:
-    """Export by a TorchScript trace; every named axis is dynamic, by its name."""
+    """Export by a TorchScript trace; every named axis is dynamic, by its name.
+
+    TorchScript knows of no rules of axes: an axis that follows from another is one of its own.
+    """
     axes = {
         t.name: {i: a for i, a in enumerate(t.axes) if isinstance(a, str)}
         for t in spec.inputs + spec.outputs

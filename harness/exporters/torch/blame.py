@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from traceback import walk_tb
 
+import onnx_ir as ir
 import torch
 from torch import nn
 
@@ -14,6 +15,7 @@ from harness.core import places
 from harness.core.errors import ExportError, flattened
 from harness.core.places import at, chain
 from harness.core.schema import TensorSpec
+from harness.exporters.finish import CONTROL_FLOW
 from harness.exporters.torch.guards import Guard, restriction
 
 _NO_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
@@ -25,6 +27,7 @@ _RAW = re.compile(
 )
 """Words of PyTorch's own machinery, which say nothing to the user of it."""
 _CONFLICTS = ("Constraints violated", "conflicts between user-specified ranges")
+_VIOLATED = re.compile(r"Constraints violated \(([^)]*)\)")
 _OF_VALUES = "data-dependent"
 _ON_BOOL = re.compile(r"expression Eq\(u\d+, 1\)")
 _BRANCHES = ("__bool__", "checked")
@@ -74,20 +77,22 @@ def trace_error(
             reason, _, way = str(cause).partition("; ")
             return ExportError(f"{where}: {reason}{place}{way and f'; {way}'}")
     text = "\n".join(str(cause) for cause in chain(error))
+    if "ScriptModule" in next(iter(names.values()), ""):
+        return ExportError(f"{where}: a script cannot be traced again; --exporter torch-script")
     if _OF_VALUES in text:
         if not _ON_BOOL.search(text) and not _branches(error):
             return ExportError(f"{where}: {VALUE}{place}; {WAY_OF_VALUE}")
-        scripted = "ScriptModule" in next(iter(names.values()), "")
-        kind = ExportError if scripted else ValueBranchError
-        return kind(f"{where}: {BRANCH}{place}; {WAY_OF_BRANCH}")
+        return ValueBranchError(f"{where}: {BRANCH}{place}; {WAY_OF_BRANCH}")
     conflict = any(words in text for words in _CONFLICTS)
     if conflict or _RAW.search(text):
-        if found := restriction(guards, inputs):
+        violated = _VIOLATED.search(text)
+        blamed = violated[1].split(", ") if violated else ()
+        if found := restriction(guards, inputs, blamed):
             looped = [name for name, count in calls.items() if count > 1]
             module = next((names[m] for m in found.guard.modules if m in names), where)
-            words = "called in a Python loop over it: " if looped else ""
             named = looped[0] if looped else module
-            return ExportError(f"{named}: {words}{found.words}{at(found.guard.place)}; {found.way}")
+            words = found.words + " in a Python loop that calls it" * bool(looped)
+            return ExportError(f"{named}: {words}{at(found.guard.place)}; {found.way}")
         if conflict:
             return ExportError(f"{where}: what is done depends on the sizes of its inputs{place}")
     return ExportError(f"{where}: {_short(list(chain(error))[-1], place)}{place}; {WAY_OF_LINE}")
@@ -105,6 +110,21 @@ def conversion_error(error: Exception, root: str) -> ExportError:
     )
     way = WAY_OF_OPERATOR if missing else WAY_OF_LINE
     return ExportError(f"{module or root}: {reason}{place}; {way}")
+
+
+def check_written(model: ir.Model, root: str, allowed: Collection[str]) -> None:
+    """Raise ExportError where a converted model has control flow that is not ``allowed``."""
+    for node in model.graph:
+        if node.op_type in CONTROL_FLOW and node.op_type not in allowed:
+            told = {key.split(".")[-1]: text for key, text in node.metadata_props.items()}
+            scopes = ["", *re.findall(r"'([^']*)'", told.get("name_scopes", ""))]
+            module = scopes[-2:][0].removeprefix("model").lstrip(".")
+            stack = _STACK.findall(told.get("stack_trace", ""))
+            place = places.of_frames((file, int(line)) for file, line in reversed(stack))
+            raise ExportError(
+                f"{module or root}: {scopes[-1] or node.name} needs {node.op_type}, which is no"
+                f" native node{at(place)}; --exporter torch-dynamo may keep it"
+            )
 
 
 def _branches(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from harness.core import places
-from harness.core.schema import TensorSpec
+from harness.core.schema import BATCH, TensorSpec
 
 _SIZES = range(2, 130)
 _SOURCE = re.compile(r"L\['(\w+)'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]$")
@@ -69,14 +69,26 @@ def _modules(frames: Sequence[FrameType]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(id(value) for value in own if isinstance(value, nn.Module)))
 
 
-def restriction(guards: Sequence[Guard], inputs: Sequence[TensorSpec]) -> Restriction | None:
-    """Return the first way in which an axis is not free, but for being long enough."""
-    for guard in guards:
-        for symbol in sorted(guard.condition.free_symbols, key=str):
-            axis = _axis(guard.env, symbol, inputs)
-            found = _restricted(_taken(guard, symbol), axis) if axis else None
-            if axis and found:
-                return Restriction(axis, *found, guard)
+def restriction(
+    guards: Sequence[Guard], inputs: Sequence[TensorSpec], blamed: Collection[str]
+) -> Restriction | None:
+    """Return the first way in which an axis is not free; of those that are ``blamed``, if any.
+
+    A condition on one axis alone tells more than one on several, and to be long enough is least.
+    """
+    ordered = sorted(guards, key=lambda guard: len(guard.condition.free_symbols))
+    for enough in (False, True):
+        for guard in ordered:
+            symbols = sorted(guard.condition.free_symbols, key=str)
+            for symbol in symbols:
+                axis = _axis(guard.env, symbol, inputs)
+                if not axis or (blamed and axis not in blamed):
+                    continue
+                taken = _taken(guard, symbol)
+                several = len(symbols) > 1
+                found = _long_enough(taken, axis) if enough else _restricted(taken, axis, several)
+                if found:
+                    return Restriction(axis, *found, guard)
     return None
 
 
@@ -95,22 +107,32 @@ def _holds(condition: Any, symbol: Any, size: int) -> bool:
         return False
 
 
-def _restricted(taken: list[int], axis: str) -> tuple[str, str] | None:
+def _long_enough(taken: list[int], axis: str) -> tuple[str, str] | None:
+    """Return that an axis has to have more than the least steps; None where it need not."""
+    first = taken[0] if taken else 0
+    if first <= _SIZES.start or taken != list(range(first, _SIZES.stop)):
+        return None
+    words = f"axis {axis!r} has to be at least {first}"
+    return words, f"describe the sizes that it is for: --input '{axis}: {first}..N'"
+
+
+def _restricted(taken: list[int], axis: str, others: bool) -> tuple[str, str] | None:
     """Return how an axis that has only some sizes is restricted, and the way on; None if free."""
     first = taken[0] if taken else 0
     if first and taken == list(range(first, _SIZES.stop)):
         return None
-    if len(taken) < 2:
+    if len(taken) < 2 and not others:
         return NUMBER.format(axis=axis), WAY_OF_NUMBER
-    step = taken[1] - first
+    step = taken[1] - first if len(taken) > 1 else 0
     if step > 1 and first == step and taken == list(range(step, _SIZES.stop, step)):
         words = f"axis {axis!r} has to be a multiple of {step}"
         return words, f"describe it: --input '{axis}: multiple of {step}'"
-    if taken == list(range(first, taken[-1] + 1)):
-        words = f"one way is taken where axis {axis!r} is at most {taken[-1]}, another beyond"
-        return words, f"{WAY_OF_BRANCH} --input '{axis}: {first}..{taken[-1]}'"
-    words = f"what is done depends on the size of axis {axis!r}"
-    return words, f"{WAY_OF_BRANCH} --input '{axis}: multiple of N' or '{axis}: A..B'"
+    words = f"what is done depends on the size of axis {axis!r}" + " and others" * others
+    if axis == BATCH or others:
+        return words, WAY_OF_BRANCH
+    bounded = taken == list(range(first, taken[-1] + 1))
+    rule = f"{first}..{taken[-1]}" if bounded else "multiple of N"
+    return words, f"{WAY_OF_BRANCH}, or describe those that it is for: --input '{axis}: {rule}'"
 
 
 NUMBER = "the size of axis {axis!r} becomes a plain Python number"
@@ -118,7 +140,7 @@ WAY_OF_NUMBER = (
     "keep it a size (x.shape[1], torch.arange), use a recurrent layer or torch.scan for a loop, or"
     " give torch.jit.script of the model, which keeps loops"
 )
-WAY_OF_BRANCH = "do the same at every size, or describe the sizes that it is for, such as"
+WAY_OF_BRANCH = "do the same at every size"
 
 
 def _axis(env: Any, symbol: Any, inputs: Sequence[TensorSpec]) -> str:

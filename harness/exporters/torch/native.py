@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,12 +22,18 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from harness.core.axis_rules import AxisRule
 from harness.core.errors import ExportError, one_line
-from harness.core.schema import Arrays, ModelSpec, TensorSpec
+from harness.core.schema import Arrays, ModelSpec
 from harness.exporters.finish import finish
 from harness.exporters.quiet import silenced
-from harness.exporters.torch.blame import conversion_error, module_of, place_of, trace_error
+from harness.exporters.torch.axes import dynamic
+from harness.exporters.torch.blame import (
+    check_written,
+    conversion_error,
+    module_of,
+    place_of,
+    trace_error,
+)
 from harness.exporters.torch.guards import Guard, watched
 from harness.exporters.torch.masks import given_masks
 from harness.exporters.torch.packed import padded_packing
@@ -90,6 +96,7 @@ def _converted(
             converted = torch.onnx.export(program, (), opset_version=18, verbose=False).model
     except Exception as error:
         raise conversion_error(error, name) from error
+    check_written(converted.model, name, {"Scan"} if scanned else set())
     metadata = {
         "exporter": "native/torch",
         "torch": torch.__version__,
@@ -173,7 +180,7 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
     def traced(
         longer: bool = False, most: Mapping[str, int] = MappingProxyType({})
     ) -> torch.export.ExportedProgram:
-        shapes = _dynamic(inputs, example if longer else {}, most, spec.rules)
+        shapes = dynamic(inputs, example if longer else {}, most, spec.rules)
         layers = native_layers(interface.model)
         with (
             torch.no_grad(),
@@ -199,36 +206,6 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
         raise trace_error(error, names, calls, guards, inputs) from error
 
 
-def _bound(
-    rules: Mapping[str, AxisRule], free: Mapping[str, Any], least: Mapping[str, int]
-) -> dict[str, Any]:
-    """Return the sizes of the axes that are multiples, bounded, or follow from others.
-
-    PyTorch finds out itself how an axis follows from two others.
-    """
-    sizes: dict[str, Any] = {}
-    for axis, rule in rules.items():
-        low, high = rule.bounds
-        low = max(low, least.get(axis, low)) // rule.multiple
-        if axis in free and not rule.terms and rule.multiple > 1:
-            high = None if high is None else high // rule.multiple
-            sizes[axis] = rule.multiple * torch.export.Dim(f"{axis}_part", min=low, max=high)
-        elif axis in free and not rule.terms:
-            sizes[axis] = torch.export.Dim(axis, min=low if low > 1 else None, max=high)
-    every = {**free, **sizes}
-    sums = {axis: rule for axis, rule in rules.items() if rule.terms and axis in free}
-    if any(
-        len(r.terms) > 1 or {*r.terms} & {*rules} or not {*r.terms} <= {*free}
-        for r in sums.values()
-    ):
-        return dict.fromkeys(free, torch.export.Dim.DYNAMIC)
-    for axis, rule in sums.items():
-        ((term, factor),) = rule.terms.items()
-        size = every[term] if factor == 1 else factor * every[term]
-        sizes[axis] = size + rule.plus if rule.plus else size
-    return sizes
-
-
 def _looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
     """Return a program whose Python loops over dynamic lengths are scans.
 
@@ -236,7 +213,7 @@ def _looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.
     """
     inputs = [t for t in spec.inputs if t.name in example]
     arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
-    least = _dynamic(inputs, example, {}, spec.rules)
+    least = dynamic(inputs, example, {}, spec.rules)
     interface = _Interface(copied(model), spec, example).eval()
     layers = native_layers(interface.model)
     with torch.no_grad(), padded_packing(), given_masks(), layers:
@@ -245,31 +222,8 @@ def _looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.
                 interface, arguments, dynamic_shapes=(least,), strict=False
             )
         module = rolled(program, loops)
-        shapes = _dynamic(inputs, {}, {}, spec.rules)
+        shapes = dynamic(inputs, {}, {}, spec.rules)
         return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
-
-
-def _dynamic(
-    inputs: Sequence[TensorSpec],
-    example: Arrays,
-    most: Mapping[str, int],
-    rules: Mapping[str, AxisRule],
-) -> tuple[dict[int, Any], ...]:
-    """Return the dynamic axes of each input, at least as in ``example`` and at ``most`` so long."""
-    least: dict[str, int] = {}
-    for tensor in inputs:
-        if tensor.name in example:
-            least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
-    sizes = {
-        axis: torch.export.Dim(axis, min=least.get(axis), max=most.get(axis))
-        for tensor in inputs
-        for axis in tensor.axes
-        if isinstance(axis, str)
-    }
-    sizes |= _bound(rules, sizes, least)
-    return tuple(
-        {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in inputs
-    )
 
 
 def _check(
@@ -293,10 +247,11 @@ def _check(
         expected = [sizes.get(axis) if isinstance(axis, str) else str(axis) for axis in tensor.axes]
         dtype = str(value.dtype).removeprefix("torch.")
         if actual != expected or dtype != tensor.dtype:
-            shape = ", ".join(names.get(size, size) for size in actual)
+            shape = ", ".join(names.get(n, n if n.isdecimal() else "?") for n in actual)
             raise ExportError(
                 f"output {tensor.name!r}: expected {tensor.dtype} "
-                f"[{', '.join(map(str, tensor.axes))}], the model gives {dtype} [{shape}]"
+                f"[{', '.join(map(str, tensor.axes))}], the model gives {dtype} [{shape}]; give an"
+                " axis that is as long as an input's the size of that, as by y.reshape(x.shape)"
             )
 
 

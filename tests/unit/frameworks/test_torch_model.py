@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from harness.core.errors import UsageError  # noqa: E402
 from harness.frameworks.torch_model import TorchModel  # noqa: E402
 
 X = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4)).astype(np.float32)
@@ -94,3 +95,57 @@ def test_weights_that_are_not_moved_are_there_once():
     assert not np.shares_memory(own.parameters()["weight"], weight)
     own.move(lambda values: values)
     assert np.shares_memory(own.parameters()["weight"], weight)
+
+
+def normed(kind):
+    """A layer whose weight a hook computes from others, which are no longer as they began."""
+    torch.manual_seed(0)
+    layer = torch.nn.LSTM(4, 3, batch_first=True) if kind == "LSTM" else torch.nn.Linear(4, 3)
+    if kind == "spectral":
+        return torch.nn.utils.spectral_norm(layer)
+    layer = torch.nn.utils.weight_norm(layer, "weight_hh_l0" if kind == "LSTM" else "weight")
+    with torch.no_grad():
+        (layer.weight_hh_l0_g if kind == "LSTM" else layer.weight_g).mul_(1.5)
+    return layer
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("kind", ["weight", "spectral", "LSTM"])
+def test_weights_that_a_hook_computes_are_plain_ones_in_the_copy(kind, tmp_path):
+    layer = normed(kind).eval()
+    before, names = {k: v.clone() for k, v in layer.state_dict().items()}, {*layer.state_dict()}
+
+    class Holder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            y = self.layer(x)
+            return y[0] if kind == "LSTM" else y
+
+    model = Holder().eval()
+    with torch.no_grad():
+        expected = model(torch.from_numpy(X)).numpy()
+    model(torch.from_numpy(X))  # now the computed weight has a history
+    own = TorchModel(model)
+    assert not any(part._forward_pre_hooks for part in own.model.modules())
+    np.testing.assert_allclose(ran(model, wide=False), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(ran(model), expected, rtol=1e-5, atol=1e-6)
+    assert {*layer.state_dict()} == names
+    assert layer._forward_pre_hooks
+    for name, value in before.items():
+        assert torch.equal(layer.state_dict()[name], value), name
+
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    loaded = TorchModel(model, tmp_path / "weights.pt")
+    loaded.arrange(["x"])
+    np.testing.assert_allclose(loaded.run({"x": X}, False)[0][1], expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:.*quant:UserWarning", "ignore::DeprecationWarning")
+def test_a_quantised_layer_is_named_with_the_way_to_one():
+    quantize = torch.ao.quantization.quantize_dynamic
+    model = quantize(torch.nn.Sequential(torch.nn.Linear(4, 3)), dtype=torch.qint8)
+    with pytest.raises(UsageError, match=r"0 is a quantised Linear, .* export the float model"):
+        TorchModel(model)

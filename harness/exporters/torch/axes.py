@@ -1,0 +1,64 @@
+"""The dynamic axes of a model's inputs, as ``torch.export`` is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from harness.core.axis_rules import AxisRule
+from harness.core.schema import Arrays, TensorSpec
+
+
+def dynamic(
+    inputs: Sequence[TensorSpec],
+    example: Arrays,
+    most: Mapping[str, int],
+    rules: Mapping[str, AxisRule],
+) -> tuple[dict[int, Any], ...]:
+    """Return the dynamic axes of each input, at least as in ``example`` and at ``most`` so long."""
+    least: dict[str, int] = {}
+    for tensor in inputs:
+        if tensor.name in example:
+            least |= zip(map(str, tensor.axes), example[tensor.name].shape, strict=True)
+    sizes = {
+        axis: torch.export.Dim(axis, min=least.get(axis), max=most.get(axis))
+        for tensor in inputs
+        for axis in tensor.axes
+        if isinstance(axis, str)
+    }
+    sizes |= _bound(rules, sizes, least)
+    return tuple(
+        {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in inputs
+    )
+
+
+def _bound(
+    rules: Mapping[str, AxisRule], free: Mapping[str, Any], least: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return the sizes of the axes that are multiples, bounded, or follow from others.
+
+    PyTorch finds out itself how an axis follows from two others.
+    """
+    sizes: dict[str, Any] = {}
+    for axis, rule in rules.items():
+        low, high = rule.bounds
+        low = max(low, least.get(axis, low)) // rule.multiple
+        if axis in free and not rule.terms and rule.multiple > 1:
+            high = None if high is None else high // rule.multiple
+            sizes[axis] = rule.multiple * torch.export.Dim(f"{axis}_part", min=low, max=high)
+        elif axis in free and not rule.terms:
+            sizes[axis] = torch.export.Dim(axis, min=low if low > 1 else None, max=high)
+    every = {**free, **sizes}
+    sums = {axis: rule for axis, rule in rules.items() if rule.terms and axis in free}
+    if any(
+        len(r.terms) > 1 or {*r.terms} & {*rules} or not {*r.terms} <= {*free}
+        for r in sums.values()
+    ):
+        return dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+    for axis, rule in sums.items():
+        ((term, factor),) = rule.terms.items()
+        size = every[term] if factor == 1 else factor * every[term]
+        sizes[axis] = size + rule.plus if rule.plus else size
+    return sizes

@@ -1,0 +1,170 @@
+"""PyTorch models that native layers alone do not take: other ways, masks, ranges of lengths."""
+
+import json
+
+import pytest
+
+import harness
+from harness.core.errors import UsageError
+from harness.export import main
+from harness.goldens import store
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+FRAMES = "x: float32[batch, time, 4]"
+SIZES = {"lengths": [1, 2, 3, 5, 9], "batch": [1, 3]}
+
+
+class Net(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear, self.function = nn.Linear(4, 4), function
+
+    def forward(self, x):
+        return self.function(self.linear(x))
+
+
+class Loops(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        h = x[:, 0] * 0
+        for t in range(x.size(1)):
+            h = torch.tanh(self.linear(x[:, t]) + (h if t % 2 == 0 else -h))
+        return h
+
+
+def conditional():
+    def chosen(y):
+        return torch.cond(y.sum() > 0, lambda v: v * 2, lambda v: v - 1, (y,))
+
+    return Net(chosen)
+
+
+def scripted():
+    return torch.jit.script(Loops())
+
+
+WAYS = {
+    "torch-dynamo": (conditional, "Net: cond is control flow"),
+    "torch-script": (scripted, "linear: a script cannot be traced again"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stock_exporter_takes_what_the_native_one_refuses(tmp_path, way):
+    make, why = WAYS[way]
+    assert harness.export(make(), tmp_path / "bundle", inputs=FRAMES, **SIZES).conforms
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert manifest["exporter"] == way
+    assert manifest["instead"].startswith(why)
+    with pytest.raises(UsageError, match=why):
+        harness.export(make(), tmp_path / "strict", inputs=FRAMES, strict=True, **SIZES)
+    assert not (tmp_path / "strict").exists()
+
+
+@pytest.mark.slow
+def test_strict_on_the_command_line_ends_in_one_line(tmp_path, capfd):
+    (tmp_path / "net.py").write_text(
+        "from tests.integration.test_own_torch_ways import conditional as make\n"
+    )
+    call = [f"{tmp_path}/net.py:make", "-o", f"{tmp_path}/out", "--input", FRAMES, "--strict"]
+    with pytest.raises(UsageError, match="Net: cond is control flow") as caught:
+        main(call)
+    assert "torch-dynamo ends" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_strict_is_for_a_model_of_ones_own(tmp_path):
+    with pytest.raises(UsageError, match="strict is for a model of your own; gru_tagger is ours"):
+        harness.export("gru_tagger", tmp_path / "bundle", strict=True)
+
+
+class Attends(nn.Module):
+    """A Transformer under a causal mask, as PyTorch's documentation has it."""
+
+    def __init__(self, kind, causal=True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.causal = kind, causal
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        if kind == "encoder and decoder":
+            self.net = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+        else:
+            self.net = nn.TransformerEncoder(layer, 2)
+        self.table = nn.Embedding(12, 8)
+
+    def forward(self, tokens):
+        x, steps = self.table(tokens), tokens.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(steps)
+        if self.kind == "of truths":
+            mask = mask != 0
+        mask = mask if self.causal else torch.zeros_like(mask)
+        if self.kind == "encoder and decoder":
+            return self.net(x, x, src_mask=mask, tgt_mask=mask)
+        return self.net(x, mask=mask, is_causal=self.causal and self.kind == "told of")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["of numbers", "of truths", "told of", "encoder and decoder"])
+def test_a_causal_mask_is_in_the_graph(tmp_path, kind):
+    options = {"inputs": "tokens: int64[batch, time] in 0..11", **SIZES}
+    assert harness.export(Attends(kind), tmp_path / "bundle", **options).conforms
+    assert json.loads((tmp_path / "bundle/manifest.json").read_text())["exporter"] == "native"
+    theirs = tmp_path / "bundle/model.onnx"
+    seeing = Attends(kind, causal=False)
+    assert not harness.export(seeing, tmp_path / "other", onnx=theirs, **options).conforms
+
+
+def pairs(y):
+    batch, steps = y.shape[0], y.shape[1]
+    return y.reshape(batch, steps // 4, 16)
+
+
+class Positions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.window = nn.Parameter(torch.randn(20, 4)), nn.Conv1d(4, 3, 8)
+
+    def forward(self, x):
+        y = x + self.table[: x.shape[1]]
+        return self.window(y.transpose(1, 2)).transpose(1, 2)
+
+
+RANGES = {
+    "multiple of 4": (lambda: Net(pairs), [4, 8, 12, 20], lambda n: n % 4 == 0),
+    "8..20": (Positions, [8, 9, 13, 20], lambda n: 8 <= n <= 20),
+    "multiple of 4, 8..20": (lambda: Net(pairs), [8, 12, 20], lambda n: n in (8, 12, 16, 20)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", ["native", "torch-dynamo", "torch-script"])
+@pytest.mark.parametrize("rule", RANGES)
+def test_an_axis_with_a_rule_is_proved_within_it(tmp_path, rule, exporter):
+    make, lengths, allowed = RANGES[rule]
+    inputs = {"x": "float32[batch, time, 4]", "time": rule}
+    report = harness.export(
+        make(), tmp_path / "bundle", inputs=inputs, lengths=lengths, batch=[1, 3], exporter=exporter
+    )
+    assert report.conforms, report
+    recorded = {case.lengths["time"] for case in store.read(tmp_path / "bundle/golden").cases}
+    assert recorded >= {*lengths}
+    assert all(map(allowed, recorded)), recorded
+
+
+@pytest.mark.parametrize("lengths", [[4, 9], [9, 21]])
+def test_lengths_outside_of_the_described_range_are_refused(tmp_path, lengths):
+    odd = lengths[0] if lengths[0] < 8 else lengths[1]
+    inputs = {"x": "float32[batch, time, 4]", "time": "8..20"}
+    with pytest.raises(UsageError, match=f"--lengths has {odd}, .*time: 8..20") as caught:
+        harness.export(Positions(), tmp_path / "bundle", inputs=inputs, lengths=lengths)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "bundle").exists()
