@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from harness.exporters.torch.native import export  # noqa: E402
-from tests.support.torch_grid import F, H, X, draw, spec  # noqa: E402
+from tests.support.torch_grid import F, H, N, X, draw, spec  # noqa: E402
 
 
 class Own(nn.Module):
@@ -59,20 +61,99 @@ class FromNothing(nn.Module):
         return state[0]
 
 
-@pytest.mark.parametrize("kind", [Own, Cells, FromNothing])
-def test_a_loop_is_a_scan_at_every_length(kind) -> None:
+class Future(nn.Module):
+    """Split steps, then five of the model's own outputs, and a projection that the loop reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.cell, self.out = nn.Linear(F, F), nn.GRUCell(F, H), nn.Linear(H, F)
+
+    def forward(self, x):
+        h, steps = x.new_zeros(x.shape[0], H), []
+        for step in self.inner(x).split(1, dim=1):
+            h = self.cell(step.squeeze(1), h)
+            steps.append(self.out(h))
+        for _ in range(5):
+            h = self.cell(steps[-1], h)
+            steps.append(self.out(h))
+        return torch.stack(steps, 1)
+
+
+class Path(nn.Module):
+    """The best way through the steps, read backwards from its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.change = nn.Parameter(torch.randn(F, F))
+
+    def forward(self, x):
+        score, history = x[:, 0], []
+        for t in range(1, x.size(1)):
+            score, best = (score[:, :, None] + self.change + x[:, t, None]).max(1)
+            history.append(best)
+        score, tag = score.max(1)
+        path = [tag]
+        for best in reversed(history):
+            tag = best.gather(1, tag[:, None]).squeeze(1)
+            path.append(tag)
+        return torch.stack(path[::-1], 1).to(x.dtype)
+
+
+STEPS = TensorSpec("y", "float32", ("batch", "sequence", H))
+KINDS = {
+    Own: STEPS,
+    Cells: STEPS,
+    FromNothing: TensorSpec("y", "float32", ("batch", H)),
+    Future: TensorSpec("y", "float32", ("batch", "more", F)),
+    Path: TensorSpec("y", "float32", ("batch", "sequence")),
+}
+
+
+def same_at_every_length(model, inputs, output, example=(11, 13)):
+    """Export a model, compare it with itself in float64, and return the export."""
     import onnxruntime
 
-    torch.manual_seed(3)
-    model = kind().eval()
-    axes = ("batch", H) if kind is FromNothing else ("batch", "sequence", H)
-    wanted = spec((X,), (TensorSpec("y", "float32", axes),))
-    made = export(model, wanted, draw(wanted, 11, 13))
-    assert [node.op_type for node in made.graph.node].count("Scan") == 1
+    wanted = spec(inputs, (output,))
+    made = export(model, wanted, draw(wanted, *example))
     session = onnxruntime.InferenceSession(made.SerializeToString())
-    wide = kind().double()
-    wide.load_state_dict(model.state_dict())
+    wide = copy.deepcopy(model).double()
     for batch, length in ((1, 1), (3, 2), (2, 5), (4, 40)):
-        x = np.random.default_rng(length).uniform(-1, 1, (batch, length, F)).astype(np.float32)
-        expected = wide(torch.from_numpy(x).double()).detach().numpy()
-        np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, atol=1e-5)
+        arrays = draw(wanted, batch, length)
+        given = [torch.from_numpy(a) for a in arrays.values()]
+        wider = [a.double() if a.is_floating_point() else a for a in given]
+        expected = wide(*wider).detach().numpy()
+        np.testing.assert_allclose(session.run(None, arrays)[0], expected, atol=1e-5)
+    return made
+
+
+@pytest.mark.parametrize(("kind", "output"), KINDS.items())
+def test_a_loop_is_a_scan_at_every_length(kind, output) -> None:
+    torch.manual_seed(3)
+    made = same_at_every_length(kind().eval(), (X,), output)
+    scans = [node.op_type for node in made.graph.node].count("Scan")
+    assert scans == (2 if kind is Path else 1)
+
+
+class Longest(nn.Module):
+    """The mean over each row's own steps, of as many as the longest row has."""
+
+    def forward(self, x, lengths):
+        most = int(lengths.max().item())
+        x = x[:, :most]
+        mask = (torch.arange(most)[None] < lengths[:, None])[..., None]
+        return (x * mask.to(x.dtype)).sum(1) / lengths[:, None].to(x.dtype)
+
+
+class ThreeFactors(nn.Module):
+    """A sum of products of three tensors, whose order PyTorch may choose by their sizes."""
+
+    def forward(self, x):
+        return torch.einsum("bif,bjf,bjh->bih", x, x, torch.tanh(x))
+
+
+def test_a_size_that_is_read_from_data_stays_a_size() -> None:
+    same_at_every_length(Longest(), (X, N), TensorSpec("y", "float32", ("batch", F)))
+
+
+def test_products_of_three_tensors_fix_no_size() -> None:
+    same_at_every_length(ThreeFactors(), (X,), TensorSpec("y", "float32", ("batch", "sequence", F)))

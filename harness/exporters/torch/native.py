@@ -92,11 +92,11 @@ def _converted(
     _check(program, spec, name, scanned)
     read_rows(program)
     try:
-        with one_registry():
+        with torch.no_grad(), one_registry():
             converted = torch.onnx.export(program, (), opset_version=18, verbose=False).model
     except Exception as error:
         raise conversion_error(error, name) from error
-    check_written(converted.model, name, {"Scan"} if scanned else set())
+    check_written(converted, name, {"Scan"} if scanned else set())
     metadata = {
         "exporter": "native/torch",
         "torch": torch.__version__,
@@ -187,6 +187,7 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
             padded_packing(),
             layers,
             given_masks(),
+            torch.backends.opt_einsum.flags(enabled=False),  # its choice fixes every size
             size_one_counts() as branches,
             watched(guards),
         ):
@@ -209,21 +210,33 @@ def _trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
 def _looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
     """Return a program whose Python loops over dynamic lengths are scans.
 
-    NotALoopError, or PyTorch's own error, where there is none or it cannot be one.
+    Without such a loop, it is one whose sizes stay symbols where the model makes them numbers.
+    NotALoopError, or PyTorch's own error, where it cannot be one.
     """
     inputs = [t for t in spec.inputs if t.name in example]
     arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
     least = dynamic(inputs, example, {}, spec.rules)
     interface = _Interface(copied(model), spec, example).eval()
     layers = native_layers(interface.model)
-    with torch.no_grad(), padded_packing(), given_masks(), layers:
+    einsum = torch.backends.opt_einsum.flags(enabled=False)
+    with torch.no_grad(), padded_packing(), given_masks(), einsum, layers:
         with unrolled(interface) as loops:
             program = torch.export.export(
                 interface, arguments, dynamic_shapes=(least,), strict=False
             )
+            shapes = dynamic(inputs, {}, {}, spec.rules)
+            if all(loop.fixed for loop in loops):
+                with size_one_counts():
+                    return torch.export.export(
+                        interface, arguments, dynamic_shapes=(shapes,), strict=False
+                    )
         module = rolled(program, loops)
-        shapes = dynamic(inputs, {}, {}, spec.rules)
-        return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+        try:
+            return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+        except torch._dynamo.exc.UserError as error:
+            if not shortest_only(error):
+                raise
+        return torch.export.export(module, arguments, dynamic_shapes=least, strict=False)
 
 
 def _check(

@@ -22,7 +22,7 @@ def rolled(program: torch.export.ExportedProgram, looped: Sequence[Looped]) -> n
 
     NotALoopError where its steps are not alike, or are used one by one.
     """
-    loops = loops_of(program.graph, looped) if looped else []
+    loops = loops_of(program.graph, looped)
     if not loops:
         raise NotALoopError("nothing in the trace repeats itself")
     return _Rebuilding(program, loops).module()

@@ -12,7 +12,7 @@ from harness.exporters.torch.rolled.steps import SIZES, Loop, NotALoopError
 from harness.exporters.torch.rolled.unrolled import JOIN, SLACK, Looped
 
 aten = torch.ops.aten
-_TAKING = {aten.select.int, aten.slice.Tensor, aten.unsqueeze.default}
+_TAKING = {aten.select.int, aten.slice.Tensor, aten.unsqueeze.default, aten.narrow.default}
 """What takes a step from a tensor; nothing but these is no step."""
 
 
@@ -20,33 +20,46 @@ def loops_of(graph: fx.Graph, looped: Sequence[Looped]) -> list[Loop]:
     """Return the loops of an unrolled trace in their order."""
     nodes = [n for n in graph.nodes if n.op == "call_function" and n.target not in SIZES]
     words = [_word(node) for node in nodes]
-    lengths = {loop.steps: loop.size for loop in reversed(looped)}
+    lengths = {loop.steps: loop.size for loop in reversed(looped) if not loop.fixed}
+    free = {loop.count for loop in looped if not loop.fixed}
+    fixed = {loop.count for loop in looped if loop.fixed} - free
+    fixed |= {count - 1 for count in fixed} - free
     found: list[Loop] = []
     start = 0
     while start < len(nodes):
-        loop = next(_at(graph, nodes, words, start, lengths, found), None)
+        runs = list(_runs(words, start, max(min(lengths) - SLACK, 3)))
+        loop = next(_at(graph, nodes, start, runs, fixed, lengths, found), None)
         if loop is not None:
             found.append(loop)
-        start += 1 if loop is None else loop.count * len(loop.steps[0])
+            start += loop.count * len(loop.steps[0])
+        else:
+            start += max((period * count for period, count in runs if count in fixed), default=1)
     return found
+
+
+def _runs(words: Sequence[Any], start: int, least: int) -> Iterator[tuple[int, int]]:
+    """Yield the nodes of a step, and how many steps, of what repeats itself from a node on."""
+    for period in range(1, (len(words) - start) // least + 1):
+        count = 1
+        while words[start : start + period] == words[start + count * period :][:period]:
+            count += 1
+        if count >= least:
+            yield period, count
 
 
 def _at(
     graph: fx.Graph,
     nodes: Sequence[fx.Node],
-    words: Sequence[Any],
     start: int,
+    runs: Sequence[tuple[int, int]],
+    fixed: set[int],
     lengths: dict[int, Any],
     earlier: Sequence[Loop],
 ) -> Iterator[Loop]:
-    """Yield the loops that begin with a node."""
-    least = min(lengths) - SLACK
-    for period in range(1, (len(nodes) - start) // max(least, 3) + 1):
-        count = 1
-        while words[start : start + period] == words[start + count * period :][:period]:
-            count += 1
+    """Yield the loops that begin with a node; none that has as many steps at every length."""
+    for period, count in runs:
         targets = {node.target for node in nodes[start : start + period]}
-        if count < max(least, 3) or targets <= _TAKING or JOIN in targets:
+        if count in fixed or targets <= _TAKING or JOIN in targets:
             continue
         for length, size in lengths.items():
             at = _size(graph, nodes[start], size)

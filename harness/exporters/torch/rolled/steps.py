@@ -91,6 +91,9 @@ class Loop:
             return self.body.call_function(aten.squeeze.dim, (row, args[1]))
         if target is aten.slice.Tensor and any(isinstance(a, Indexed) for a in args):
             return self._narrowed(args)
+        if target is aten.narrow.default and isinstance(start := args[2], Indexed):
+            end = Indexed(start.slope, start.start + args[3])
+            return self._narrowed((*args[:2], start, end))
         flat = [a for a in (*args, *kwargs.values()) if isinstance(a, Indexed)]
         if flat and isinstance(target, torch._ops.OpOverload):
             args = tuple(self._number(a) if isinstance(a, Indexed) else a for a in args)
@@ -122,7 +125,10 @@ class Loop:
         at = call(operator.mul, (step, index.slope)) if index.slope != 1 else step
         start: Any = index.start + before
         if index.slope == -1 and index.start >= 0 and self.count <= self.length:
-            return call(operator.add, (self._back, start + 1 + self.skipped - self.length))
+            back = self._back
+            if self.skipped:
+                back = call(operator.add, (back, call(aten.clamp.default, (step, None, 0))))
+            return call(operator.add, (back, start + 1 + self.skipped - self.length))
         if index.slope < 0 or index.start < 0:
             raise NotALoopError
         at = call(operator.add, (at, start))

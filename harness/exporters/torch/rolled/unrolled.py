@@ -35,7 +35,7 @@ def _joined_shape(parts: Sequence[Tensor], size: Any, dim: int, stacked: bool) -
     return parts[0].new_empty(shape)
 
 
-_STACK, _CAT = torch.stack, torch.cat
+_STACK, _CAT, _GETITEM = torch.stack, torch.cat, Tensor.__getitem__
 _LIBRARY.impl("join", _joined, "CPU")
 _LIBRARY.impl("join", _joined_shape, "Meta")
 JOIN = torch.ops.harness_rolled.join.default
@@ -43,10 +43,58 @@ JOIN = torch.ops.harness_rolled.join.default
 
 @dataclass(frozen=True)
 class Looped:
-    """A size that a loop goes to: the symbol, and its value in the trace."""
+    """A size that a loop goes to: the symbol, or a number, its value and the steps in the trace."""
 
     size: Any
     steps: int
+    count: int
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the loop has as many steps at every length."""
+        return isinstance(self.size, int)
+
+
+def _is_free(size: Any) -> bool:
+    """Return whether a size is a symbol with a value in the trace."""
+    return isinstance(size, torch.SymInt) and not (
+        size.node.hint is None or size.node.expr.is_number
+    )
+
+
+def _hint(size: torch.SymInt) -> int:
+    return builtins.int(size.node.hint)
+
+
+class _Whole(type):
+    """Makes a class ``int`` but for a size, which it leaves a symbol."""
+
+    def __call__(cls, *values: Any, **options: Any) -> Any:
+        value = values[0] if len(values) == 1 else None
+        if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
+            value = value.item()
+        if isinstance(value, torch.SymInt):
+            return value
+        return builtins.int(*values, **options)
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, builtins.int)
+
+
+class _Int(metaclass=_Whole):
+    """``int`` of a traced module."""
+
+
+def _within(self: Tensor, key: Any) -> Tensor:
+    """Return ``self[key]``; the end of a slice that depends on data is one of its places."""
+    keys = key if isinstance(key, tuple) else (key,)
+    if all(isinstance(k, slice | builtins.int) for k in keys):
+        for size, part in zip(self.shape, keys, strict=False):
+            end = part.stop if isinstance(part, slice) else None
+            if isinstance(end, torch.SymInt) and end.node.hint is None:
+                torch._check(end >= 0)
+                torch._check(end <= size)
+    return _GETITEM(self, key)
 
 
 @contextmanager
@@ -54,17 +102,13 @@ def unrolled(model: nn.Module) -> Iterator[list[Looped]]:
     """Unroll the loops of a trace in this block; yield a list to which their sizes are added."""
     loops: list[Looped] = []
 
-    def steps(size: Any) -> int:
-        """Return a size as a number, which is noted as a loop's where it is a symbol."""
-        if not isinstance(size, torch.SymInt):
-            return int(size)
-        if size.node.hint is None or size.node.expr.is_number:
-            return builtins.int(size)
-        loops.append(Looped(size, builtins.int(size.node.hint)))
-        return loops[-1].steps
-
     def counted(*limits: Any) -> range:
-        return range(*map(steps, limits))
+        """Return a range whose limits are numbers; it is noted as a loop."""
+        free = [limit for limit in limits if _is_free(limit)]
+        whole = range(*(_hint(n) if _is_free(n) else builtins.int(n) for n in limits))
+        for size in free or [len(whole)]:
+            loops.append(Looped(size, _hint(size) if free else len(whole), len(whole)))
+        return whole
 
     def length(value: Any) -> Any:
         return value.shape[0] if isinstance(value, Tensor) and value.dim() else builtins.len(value)
@@ -80,10 +124,13 @@ def unrolled(model: nn.Module) -> Iterator[list[Looped]]:
         return split(self, split_size, dim)
 
     def join(parts: Any, dim: int, stacked: bool) -> Tensor | None:
-        if not isinstance(parts, list | tuple) or not loops:
+        free = [loop for loop in loops if not loop.fixed]
+        if not isinstance(parts, list | tuple) or not free:
             return None
-        near = min(loops, key=lambda loop: abs(loop.steps - len(parts)))
-        if abs(near.steps - len(parts)) > SLACK or not all(isinstance(p, Tensor) for p in parts):
+        near = min(free, key=lambda loop: abs(loop.steps - len(parts)))
+        slack = min(SLACK, near.steps // 3)
+        others = {loop.count for loop in loops if loop.fixed} | {*range(-slack, slack + 1)}
+        if len(parts) - near.steps not in others or not all(isinstance(p, Tensor) for p in parts):
             return None
         if dim < 0:
             dim += parts[0].dim() + stacked
@@ -108,11 +155,13 @@ def unrolled(model: nn.Module) -> Iterator[list[Looped]]:
         if (module := sys.modules.get(kind.__module__)) and not kind.__module__.startswith("torch.")
         if kind.__module__ != __name__
     }
+    own_builtins = {"range": counted, "len": length, "int": _Int}
     with ExitStack() as patches:
         for module in own.values():
-            patches.enter_context(patch.dict(module.__dict__, {"range": counted, "len": length}))
+            patches.enter_context(patch.dict(module.__dict__, own_builtins))
         for place, name, value in (
             (Tensor, "unbind", unbound),
+            (Tensor, "__getitem__", _within),
             (Tensor, "__iter__", lambda self: iter(unbound(self))),
             (torch, "unbind", unbound),
             (Tensor, "split", parted),
