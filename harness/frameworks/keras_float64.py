@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import keras
 import numpy as np
@@ -97,6 +100,18 @@ def _widened(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32:
         return value.astype(np.float64)
     return value
+
+
+@contextmanager
+def wide_casts() -> Iterator[None]:
+    """Let TensorFlow's ``cast``, and Keras' with it, give float64 where float32 is asked for."""
+    cast = tf.cast
+
+    def wide(x: Any, dtype: Any, name: str | None = None) -> Any:
+        return cast(x, tf.float64 if tf.as_dtype(dtype) == tf.float32 else dtype, name)
+
+    with patch.object(tf, "cast", wide):
+        yield
 
 
 def narrows(graph: Any) -> bool:

@@ -28,7 +28,7 @@ from keras.src.saving.serialization_lib import SafeModeScope
 
 from harness.frameworks import keras_archive
 from harness.frameworks.float32_limits import limits_of_float32
-from harness.frameworks.keras_float64 import carry, departing, from_config, narrows
+from harness.frameworks.keras_float64 import carry, departing, from_config, narrows, wide_casts
 from harness.frameworks.keras_twin import every_step_at_once, precision
 
 FRAMEWORK = "keras"
@@ -187,7 +187,7 @@ class KerasModel:
                 input_signature=signature,
                 autograph=False,
             )
-            with every_step_at_once(), limits_of_float32(np) if wide else nullcontext():
+            with every_step_at_once(), _as_if_float32() if wide else nullcontext():
                 traced = function.get_concrete_function()
             if wide and narrows(traced.graph.as_graph_def()):
                 raise UsageError(
@@ -227,7 +227,7 @@ class KerasModel:
             reason = ""
             for make in (lambda: from_config(self.model), self._again or type(self.model)):
                 try:
-                    with precision("float64"):
+                    with precision("float64"), wide_casts():
                         wide = make()
                         if not wide.built:
                             self._invoke(wide, self._tensors(inputs, True))
@@ -243,6 +243,13 @@ class KerasModel:
                     " give FILE.py:factory, or make get_config complete"
                 )
         return self._wide
+
+
+@contextmanager
+def _as_if_float32() -> Iterator[None]:
+    """Let code that names float32, or reads its limits, run in float64."""
+    with limits_of_float32(np), wide_casts():
+        yield
 
 
 def _fed_by(layer: Any) -> str | None:

@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import Error as ProtobufError  # type: ignore[import-untyped]
 
 from harness.core.errors import clipped
+from harness.graphs import interface
 from harness.graphs.attributes import schema
 from harness.graphs.inference import Facts
 from harness.graphs.walk import opsets
@@ -25,7 +26,9 @@ def invalid_onnx(facts: Facts) -> Iterator[Finding]:
         yield Finding("invalid-onnx", "error", "model", problem, remedy)
         return
     try:
-        onnx.checker.check_model(str(facts.path) if facts.path else facts.model)
+        taken = interface.standard(facts.model)
+        by_path = facts.path and taken is facts.model
+        onnx.checker.check_model(str(facts.path) if by_path else taken)
     except (onnx.checker.ValidationError, ProtobufError, ValueError, RuntimeError) as error:
         lines = filter(None, map(str.strip, str(error).splitlines()))
         message = next(lines, type(error).__name__)

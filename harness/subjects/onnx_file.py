@@ -34,7 +34,8 @@ def read(path: Path) -> onnx.ModelProto:
     check_file(path, MODEL_BYTES)
     try:
         model = interface.read(str(path))
-        onnx.checker.check_model(str(path))
+        taken = interface.standard(model)
+        onnx.checker.check_model(str(path) if taken is model else taken)
     except CheckError as error:
         raise UsageError(visible(str(error))) from None
     except Exception as error:

@@ -169,6 +169,7 @@ KERAS = {
         3,
     ),
     "a lambda of the user's own": (own_keras.lambdas, None, None, 1),
+    "casts to float32": (own_keras.casting, None, None, 1),
 }
 
 
@@ -303,7 +304,7 @@ UNFIT = {
     ),
     "keras, stateful": (own_keras.stateful, "keeps a state between calls"),
     "keras, half": (own_keras.half, "computes in float16"),
-    "keras, casts": (own_keras.casting, "casts to float32"),
+    "keras, casts": (lambda: own_keras.casting(itself=True), "casts to float32"),
 }
 
 

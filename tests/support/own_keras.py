@@ -7,6 +7,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 
@@ -25,10 +26,19 @@ class Scale(layers.Layer):
 
 
 class Halves(layers.Layer):
-    """Casts to float32 by name, whatever it is given."""
+    """Casts to float32 by name, whatever it is given: by Keras, or by the operator itself."""
+
+    def __init__(self, itself=False, **options):
+        super().__init__(**options)
+        self.itself = itself
 
     def call(self, x):
+        if self.itself:
+            return tf.raw_ops.Cast(x=x, DstT=tf.float32) / 2
         return keras.ops.cast(x, "float32") / 2
+
+    def get_config(self):
+        return {**super().get_config(), "itself": self.itself}
 
 
 class Tagger(keras.Model):
@@ -81,8 +91,8 @@ def masking():
     return on_frames(layers.Masking(-1.0), layers.GRU(5, return_sequences=True, name="steps"))
 
 
-def casting():
-    return on_frames(layers.GRU(5, return_sequences=True), Halves(), layers.Dense(3))
+def casting(itself=False):
+    return on_frames(layers.GRU(5, return_sequences=True), Halves(itself), layers.Dense(3))
 
 
 def strided():

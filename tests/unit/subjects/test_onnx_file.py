@@ -56,3 +56,14 @@ def test_an_operator_that_the_oracle_lacks_is_not_blamed_on_the_file(tmp_path):
         UsageError, match=r"the oracle has no operator com\.microsoft\.GridCell; ju"
     ):
         written(tmp_path, text).run({"x": np.zeros((1, 2), np.float32)}, wide=True)
+
+
+def test_what_onnx_runtime_adds_to_the_operators_of_onnx_is_no_fault_of_a_file(tmp_path):
+    node = "SimplifiedLayerNormalization<epsilon = 0.0>(x, w)"
+    text = "g (float[batch, 2] x) => (float[batch, 2] y) <float[2] w = {1, 2}> { y = %s }"
+    model = written(tmp_path, text % node)
+    assert not model.model.graph.node[0].domain
+    ((_, y),) = model.run({"x": np.array([[3, 3], [-2, 2]], np.float32)}, wide=True)
+    np.testing.assert_allclose(y, [[1, 2], [-1, 2]])
+    with pytest.raises(UsageError, match=r"not valid ONNX: .* No Op registered for Simplified"):
+        written(tmp_path, text % "SimplifiedNorm(x, w)")
