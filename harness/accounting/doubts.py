@@ -71,7 +71,7 @@ def near(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
     if value.size < 2:
         return None
     some = [p for p in pieces if p.size == value.size and p.kind == kind(value)]
-    return _nearest(value, some)
+    return _nearest(value, some) if some else None
 
 
 def strayed(homes: Mapping[str, Sequence[Home]]) -> dict[str, Suspicion]:
