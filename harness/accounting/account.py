@@ -13,8 +13,8 @@ from harness.accounting.doubts import Suspicion
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
 from harness.accounting.rows import RowIndex, RowMatches
 from harness.accounting.search import Home, Pool
-from harness.accounting.telling import blocks_text, elsewhere, in_order, labels, vague
-from harness.accounting.terms import parts
+from harness.accounting.telling import at, blocks_text, elsewhere, in_order, labels, vague
+from harness.accounting.terms import layer, parts
 from harness.core.schema import Array, Arrays
 from harness.goldens.manifest import sha256
 
@@ -80,7 +80,8 @@ class _Ledger:
     def _copied(self) -> None:
         """Enter what is a whole constant, or one of the weights of a recurrent node.
 
-        The biases of a node have their gates in the order of the framework that its matrices have.
+        Biases have their gates in the order of their node's matrices. Of places that are alike,
+        theirs is where the matrices of their layer are.
         """
         for name, value in self.parameters.items():
             if value.dtype.kind in "iu" and parts(name)[-1] in OF_TRAINING:
@@ -91,14 +92,17 @@ class _Ledger:
                 self._enter(name, "copied", "has no elements")
         every = {name: list(self.pool.homes(self.parameters[name])) for name in self._open()}
         orders: dict[str, set[str]] = {}
+        nodes: dict[str, set[str]] = {}
         for name, homes in every.items():
             if self.parameters[name].squeeze().ndim > 1:
                 for home in homes:
                     if home.piece and home.piece.role in ("W", "R"):
                         orders.setdefault(home.piece.node, set()).add(home.piece.order)
+                        nodes.setdefault(layer(name), set()).add(home.piece.node)
         for name, homes in every.items():
             ordered = [home for home in homes if in_order(orders, home.piece)]
             if ordered:
+                ordered.sort(key=lambda home: not at(nodes.get(layer(name), set()), home.piece))
                 self.homes[name] = ordered
                 self._enter(name, "copied", f"→ {labels(ordered)}", ordered[0])
                 for home in ordered:
@@ -152,10 +156,7 @@ class _Ledger:
                 self._blocks[one.name] = {whole(one)}
             elif found and (second := doubts.second(one, found)):
                 name, doubt = second
-                if (
-                    self.entries.get(name, None) is not None
-                    and self.entries[name].status == "copied"
-                ):
+                if name in self.entries and self.entries[name].status == "copied":
                     self._enter(name, doubt.status, doubt.text)
 
     def _doubtful(self) -> None:

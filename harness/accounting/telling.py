@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -19,6 +19,10 @@ def in_order(orders: Mapping[str, set[str]], piece: Piece | None) -> bool:
     if piece is None or not piece.order:
         return True
     return piece.order in orders.get(piece.node, {piece.order})
+
+
+def at(nodes: Set[str], piece: Piece | None) -> bool:
+    return piece is not None and piece.node in nodes
 
 
 def labels(homes: list[Home]) -> str:

@@ -76,6 +76,19 @@ def test_one_ulp_in_what_the_account_has_no_use_for_is_told():
             verify.check(made, graph({**held, name: near}), hashes)
 
 
+def test_a_bias_that_both_directions_have_is_held_in_each():
+    weights = torch_weights("LSTM", ways=2)
+    weights["l.bias_ih_l0_reverse"] = weights["l.bias_ih_l0"]
+    constants = stacked("LSTM", weights, ways=2)
+    made = account(weights, recurrent("LSTM", constants, ways=2))
+    hashes = {name: sha256(value) for name, value in weights.items()}
+    for way in range(2):
+        near = constants["B"].copy()
+        near[way, 7] = np.nextafter(near[way, 7], np.float32(9))
+        with pytest.raises(CheckError, match=r"l\.bias_ih_l0(_reverse)? is altered"):
+            verify.check(made, recurrent("LSTM", {**constants, "B": near}, ways=2), hashes)
+
+
 def test_a_forged_account_lets_no_weight_pass_that_is_elsewhere(told):
     first = told.account.parameters[0]
     block = first.blocks[0]
