@@ -33,11 +33,11 @@ def finish(
 
     The graph's inputs and outputs are in the order of ``spec``. ExportError where a declared
     dtype, rank or fixed size is not what the graph computes, or where it holds control flow,
-    but for a Scan of a model that was ``scanned``.
+    but for a Scan or a Loop of a model that was ``scanned``.
     """
     if opset not in OPSETS:
         raise ExportError(f"opset {opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
-    _refuse(model.graph.node, {"Scan"} if scanned else set())
+    _refuse(model.graph.node, {"Loop", "Scan"} if scanned else set())
     graph = model.graph
     _expect_count(spec, "input", spec.inputs, graph.input)
     _expect_count(spec, "output", spec.outputs, graph.output)

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,64 @@ def test_a_live_keras_model_is_shipped(ship, name):
     assert len(kinds(folder)) == raggedness
     for old, new in zip(before, model.get_weights(), strict=False):
         np.testing.assert_array_equal(old, new)
+
+
+DOCUMENT = "document: int32[batch, sentences, words] in 0..19"
+NATIVE = {
+    "ConvLSTM": (own_keras.convolutional, None, {"Loop": 1, "LSTM": 1}),
+    "masked ConvLSTM": (
+        lambda: own_keras.convolutional(masked=True),
+        "x: float32[batch, time, 6, 2], padding 0",
+        {"Loop": 1},
+    ),
+    "dilated ConvLSTM": (
+        lambda: own_keras.convolutional(dilation_rate=2),
+        None,
+        {"Loop": 1, "LSTM": 1},
+    ),
+    "ConvLSTM both ways": (
+        lambda: own_keras.convolutional(keras.layers.Bidirectional),
+        None,
+        {"Loop": 2, "LSTM": 1},
+    ),
+    "ConvLSTM of images": (own_keras.images, None, {"Loop": 1}),
+    "sentences in time": (own_keras.documents, DOCUMENT, {"LSTM": 1, "GRU": 1}),
+    "attention in time": (lambda: own_keras.documents(True), DOCUMENT, {"GRU": 4}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NATIVE)
+def test_recurrences_within_recurrences_are_native(ship, name):
+    make, inputs, nodes = NATIVE[name]
+    folder, _ = ship(make(), inputs, lengths=[1, 2, 5, 9], strict=True)
+    graph = onnx.load(folder / "model.onnx").graph
+    recurrent = [n.op_type for n in graph.node if n.op_type in ("LSTM", "GRU", "RNN", "Loop")]
+    assert Counter(recurrent) == nodes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", ["tf2onnx", "keras-export"])
+@pytest.mark.parametrize("name", ["sequential", "custom layer", "subclassed", "a mask, dicts"])
+def test_a_stock_exporter_takes_a_keras_model_of_ones_own(ship, name, exporter):
+    make, inputs, expected, _ = KERAS[name]
+    folder, report = ship(make(), inputs, lengths=[1, 3, 9], exporter=exporter)
+    for output, names in (expected or {}).items():
+        assert axes(folder)[output] == names
+    assert json.loads((folder / "manifest.json").read_text())["exporter"] == exporter
+    assert report.comparisons >= 3
+
+
+@pytest.mark.slow
+def test_keras_models_fall_back_to_tf2onnx(ship, tmp_path):
+    """Of a cell of one's own, the loop stays."""
+    folder, _ = ship(own_keras.own_cell(), lengths=[1, 3, 9])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["exporter"] == "tf2onnx"
+    place = "at tests/support/own_keras.py"
+    assert f"layer 'own': cell OwnCell has no ONNX equivalent {place}" in manifest["instead"]
+    with pytest.raises(UsageError, match="layer 'own': cell OwnCell"):
+        harness.export(own_keras.own_cell(), tmp_path / "strict", lengths=[1, 3, 9], strict=True)
 
 
 def test_a_mean_that_a_layer_was_adapted_to_is_proved(ship):

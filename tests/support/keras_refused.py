@@ -73,11 +73,6 @@ def _through(*layers):
     return keras.Model(x, y)
 
 
-def _images():
-    x = keras.Input((None, 6, 6, 2), name="x")
-    return keras.Model(x, kl.ConvLSTM2D(3, 3)(x))
-
-
 def _float16():
     return _through(kl.LSTM(3, dtype="mixed_float16", name="half"))
 
@@ -101,7 +96,6 @@ REFUSED = {
     "cells": (lambda: _through(kl.RNN([kl.LSTMCell(3), Doubled(3)], name="one")), "Doubled"),
     "recurrence": (lambda: _through(HalfRecurrence(3, name="one")), "'one'.*inner_loop"),
     "bidirectional": (lambda: _through(kl.Bidirectional(OwnCall(3))), "Bidirectional of.*OwnCall"),
-    "convolutional": (_images, "conv_lstm2d.*tf2onnx"),
     "float16": (_float16, "'half': computes in float16"),
     "training": (
         lambda: _through(AlwaysTraining(kl.LSTM(3, dropout=0.5, name="noisy"))),

@@ -41,6 +41,19 @@ class Halves(layers.Layer):
         return {**super().get_config(), "itself": self.itself}
 
 
+class OwnCell(layers.Layer):
+    """A recurrent cell of one's own."""
+
+    state_size = output_size = 4
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1] + 4, 4), name="kernel")
+
+    def call(self, x, states):
+        h = keras.ops.tanh(keras.ops.concatenate([x, states[0]], -1) @ self.kernel)
+        return h, [h]
+
+
 class Tagger(keras.Model):
     def __init__(self):
         super().__init__()
@@ -59,6 +72,10 @@ def on_frames(*parts):
     for part in parts:
         y = part(y)
     return keras.Model(x, y)
+
+
+def own_cell():
+    return on_frames(layers.RNN(OwnCell(), return_sequences=True, name="own"))
 
 
 def bilstm():
@@ -127,3 +144,38 @@ def half():
         return sequential()
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def convolutional(wrapped=None, masked=False, **options):
+    """A convolutional recurrence over frames of 6 places, and an LSTM after it."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((None, 6, 2), name="x")
+    cell = layers.ConvLSTM1D(3, 3, padding="same", return_sequences=True, **options)
+    if masked:
+        valid = keras.ops.any(keras.ops.not_equal(x, 0), axis=(2, 3))
+        return keras.Model(x, cell(x, mask=valid))
+    y = layers.TimeDistributed(layers.Flatten())((wrapped or (lambda layer: layer))(cell)(x))
+    return keras.Model(x, layers.LSTM(4, name="last")(y))
+
+
+def images():
+    keras.utils.set_random_seed(1)
+    x = keras.Input((None, 5, 5, 2), name="x")
+    gate = {"recurrent_activation": "hard_sigmoid", "dropout": 0.3}
+    return keras.Model(x, layers.ConvLSTM2D(3, (3, 2), go_backwards=True, name="last", **gate)(x))
+
+
+def documents(attends=False):
+    """A document of sentences of words, where 0 is no word."""
+    keras.utils.set_random_seed(1)
+    words = keras.Input((None,), dtype="int32")
+    y = layers.Embedding(20, 4, mask_zero=True)(words)
+    if attends:
+        y = layers.Bidirectional(layers.GRU(3, return_sequences=True))(y)
+        y = layers.GRU(3)(layers.Attention()([y, y]))
+    else:
+        y = layers.LSTM(3)(y)
+    sentence = keras.Model(words, y)
+    document = keras.Input((None, None), dtype="int32", name="document")
+    y = layers.TimeDistributed(sentence)(document)
+    return keras.Model(document, layers.GRU(4, name="last")(y))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from keras.src.layers.rnn.conv_lstm import ConvLSTM
 
 from harness.core import places
 from harness.core.errors import ExportError
@@ -17,8 +19,9 @@ from harness.core.places import at
 from harness.exporters.keras.cells import AS_A_LOOP, recurrent_node, unpack
 from harness.exporters.keras.mask import ValidSteps
 from harness.exporters.keras.rowwise import ROWWISE
-from harness.exporters.keras.tf_graph import Tensor, node
+from harness.exporters.keras.tf_graph import LOOP, Tensor, node
 
+_TRAINING = "layer {name!r}: called with training=True; only inference can be exported"
 States = dict[int, list[Tensor]]
 _RECURRENT = (layers.RNN, layers.LSTM, layers.GRU, layers.SimpleRNN)
 
@@ -26,6 +29,8 @@ _RECURRENT = (layers.RNN, layers.LSTM, layers.GRU, layers.SimpleRNN)
 @contextmanager
 def native_layers(carried: States) -> Iterator[None]:
     """Trace recurrent layers and those of ``ROWWISE`` as native ONNX nodes in this block.
+
+    ONNX has no node for a convolutional recurrence, which stays the ``Loop`` that Keras has.
 
     ``carried`` holds the flat state of each stateful layer by ``id(layer)``: a call starts from it
     and replaces it by the final state.
@@ -46,6 +51,8 @@ def native_layers(carried: States) -> Iterator[None]:
 
 
 def _rnn_call(carried: States) -> Callable[..., Any]:
+    keras_own = layers.RNN.call
+
     def call(
         self: layers.RNN,
         sequences: Tensor,
@@ -53,6 +60,13 @@ def _rnn_call(carried: States) -> Callable[..., Any]:
         mask: Any = None,
         training: Any = False,
     ) -> Any:
+        if isinstance(self, ConvLSTM) and not self.stateful:
+            if training:
+                raise ExportError(_TRAINING.format(name=self.name))
+            # Keras draws masks of dropout that inference does not read
+            drawing = patch.object(layers.RNN, "_maybe_config_dropout_masks", lambda *_: None)
+            with tf.name_scope(LOOP), drawing:
+                return keras_own(self, sequences, initial_state, mask, training)
         output, states = _run(self, sequences, initial_state, mask, training, carried)
         return (output, *states) if self.return_state else output
 
@@ -60,6 +74,8 @@ def _rnn_call(carried: States) -> Callable[..., Any]:
 
 
 def _bidirectional_call(carried: States) -> Callable[..., Any]:
+    keras_own = layers.Bidirectional.call
+
     def call(
         self: layers.Bidirectional,
         sequences: Tensor,
@@ -68,6 +84,8 @@ def _bidirectional_call(carried: States) -> Callable[..., Any]:
         training: Any = None,
     ) -> Any:
         directions = (self.forward_layer, self.backward_layer)
+        if isinstance(self.forward_layer, ConvLSTM):
+            return keras_own(self, sequences, initial_state, mask, training)
         for layer in directions:
             if not isinstance(layer, layers.RNN) or _definer(layer, "call") not in _RECURRENT:
                 raise ExportError(
@@ -183,7 +201,7 @@ def _checked(layer: layers.RNN, x: Any, mask: Any, training: Any) -> Tensor | No
         shape = "several tensors" if keras.tree.is_nested(x) else x.shape
         raise ExportError(f"{where}: expected one input [batch, steps, features], got {shape}")
     if training:
-        raise ExportError(f"{where}: called with training=True; only inference can be exported")
+        raise ExportError(_TRAINING.format(name=layer.name))
     if keras.tree.is_nested(mask):
         mask = keras.tree.flatten(mask)[0]
     if mask is None:

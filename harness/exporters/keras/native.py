@@ -23,6 +23,7 @@ import keras
 import onnx
 import tensorflow as tf
 import tf2onnx
+from keras.src.layers.rnn.conv_lstm import ConvLSTM
 
 from harness.core import places
 from harness.core.errors import ExportError, StageError, one_line
@@ -78,7 +79,7 @@ def export(
         "tensorflow": tf.__version__,
         "tf2onnx": tf2onnx.__version__,
     }
-    return finish(graph, spec, opset, metadata)
+    return finish(graph, spec, opset, metadata, any(isinstance(x, ConvLSTM) for x in layers))
 
 
 @contextmanager

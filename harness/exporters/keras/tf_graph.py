@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from harness.exporters.quiet import tf2onnx_errors
 from harness.graphs.inference import dims_of
 
 OPSET = 18
+_CALLER = str(Path(__file__).with_name("native.py"))
+LOOP = "as_a_loop"
+"""The name scope of recurrences that may be a ``Loop``."""
 _BRANCH = (
     "takes a branch, which has no form without control flow",
     "choose with keras.ops.where; tf2onnx may write it as an If",
@@ -99,7 +103,8 @@ def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProt
     operations = graph.get_operations()
     for kind, (reason, way) in _REFUSED.items():
         for operation in operations:
-            if operation.type.removeprefix("Stateless").startswith(kind):
+            loop = kind == "While" and f"/{LOOP}/" in operation.name
+            if operation.type.removeprefix("Stateless").startswith(kind) and not loop:
                 raise ExportError(f"{operation.name}: {reason}{_place(operation)}; {way}")
     with tf2onnx_errors() as errors:
         model, _ = tf2onnx.convert.from_function(
@@ -114,7 +119,8 @@ def convert(function: Any, signature: Sequence[tf.TensorSpec]) -> onnx.ModelProt
 def _place(operation: Any) -> str:
     """Return where in the user's code an operation is from, as ``at`` has it."""
     frames = [(frame.filename, frame.lineno) for frame in operation.traceback or ()]
-    return at(places.of_frames(reversed(frames)))
+    called = [n for n, (file, _) in enumerate(frames) if file == _CALLER]
+    return at(places.of_frames(reversed(frames[called[-1] :] if called else [])))
 
 
 def _unknown(text: str, operations: Sequence[Any]) -> ExportError:
