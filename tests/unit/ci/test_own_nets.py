@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from ci.architectures import markdown
+from ci.architectures import run as architectures
+from ci.architectures.table import architectures as every_architecture
 from ci.own_nets import honest, run
 from ci.own_nets.table import NETS
 from harness.goldens import store
@@ -71,3 +74,32 @@ def test_factories_give_the_same_net_again():
     (net,) = (net for net in NETS if net.id == "torch/chrono")
     first, second = (dict(net.make().named_parameters()) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_hundred_architectures_are_described():
+    every = list(every_architecture())
+    assert len({(one.framework, one.place) for one in every}) == len(every) >= 100
+
+
+def measured(exporter, word, by="", reason=""):
+    return architectures.Outcome("torch", "ci/f.py:net", "a net", exporter, word, by, reason)
+
+
+def test_a_table_of_architectures_has_what_was_measured_and_nothing_else():
+    refused = measured("default", "refused", reason="no | loop; torch-dynamo: x; torch-script: y")
+    by_another = measured("default", "pass", "torch-script", "a branch")
+    rows = {
+        (refused,): "| `f:net` | a net | refused | none | refused | no \\| loop |",
+        (by_another, measured("torch-dynamo", "fail")): (
+            "| `f:net` | a net | refused | torch-dynamo wrong, torch-script conforms"
+            " | conforms by torch-script | a branch |"
+        ),
+        (measured("default", "pass", "native"),): (
+            "| `f:net` | a net | conforms | not run | conforms |  |"
+        ),
+    }
+    for found, row in rows.items():
+        page = markdown.page(found)
+        assert page.splitlines()[-1] == row
+        assert "\n1 architectures, " in page
+    assert "| `" not in markdown.page([measured("torch-dynamo", "pass")])
