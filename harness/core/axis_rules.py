@@ -49,6 +49,10 @@ class AxisRule:
             length = least + (length - least) % (most - least + self.multiple)
         return length
 
+    def holds(self, length: int) -> bool:
+        """Return whether a length follows the rule of an axis that follows from no others."""
+        return self.takes(length) and length % self.multiple == 0
+
     def lengths(self, wanted: Sequence[int]) -> list[int]:
         """Return distinct lengths that follow the rule, for those that are wanted and its ends."""
         ends = [end for end in self.bounds if end is not None]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.axis_rules import AxisRule
 from harness.core.schema import BATCH, Array, Arrays, Case, GoldenCase, ModelSpec, Raggedness
 from harness.relations.context import Check, Context, Pair, taken
 
@@ -22,7 +23,8 @@ def relation(context: Context) -> Check | str:
     Every row of a case is run alone without its padding, then all of them at once, padded to one
     length: in each way that leaves the model as it was. A golden that does not say so stands for
     the right, and for the left and gaps where it has such rows. Outputs along the padded axis are
-    compared at the valid steps, in their order, all others whole.
+    compared at the valid steps, in their order, all others whole. Rows of lengths that an axis'
+    rule does not have are left out.
     """
     spec = context.spec
     if reason := inapplicable(spec):
@@ -46,9 +48,10 @@ def inapplicable(spec: ModelSpec) -> str:
         return "no input is described with padding, as a mask or as lengths of rows"
     if not spec.paddings and spec.unchanged is None:
         return "no input is described with padding"
-    if spec.rules:
-        return f"the length of {next(iter(spec.rules))} is not free"
     axes = {*spec.ragged_axes}
+    for axis, rule in spec.rules.items():
+        if rule.terms and axes & {axis, *rule.terms}:
+            return f"the length of {axis} follows from others"
     lengths = [name for name, of in spec.lengths.items() if of in axes]
     for tensor in spec.inputs:
         if tensor.name in lengths and (BATCH not in tensor.axes or spec.unchanged is None):
@@ -87,7 +90,8 @@ def _along(
     valid = spec.valid_steps(inputs, axis)
     along = f" along {axis}" if axis != spec.ragged else ""
     places = [] if valid is None else [np.flatnonzero(steps) for steps in valid]
-    rows = {number: place for number, place in enumerate(places) if len(place)}
+    rule = spec.rules.get(axis, AxisRule())
+    rows = {n: place for n, place in enumerate(places) if len(place) and rule.holds(len(place))}
     compact: dict[int, Arrays] = {}
     alone: dict[int, Arrays] = {}
     for number, place in rows.items():
@@ -98,7 +102,9 @@ def _along(
     if not rows:
         return
     longest = max(len(place) for place in rows.values())
-    width = longest + longest // 4 + MORE
+    width = rule.fitted(longest + longest // 4 + MORE)
+    if width < longest:
+        width = rule.bounds[1] or longest
     case = replace(case, batch=len(rows), lengths={**case.lengths, axis: width})
     for way in ways:
         spread = {number: _places(way, len(place), width) for number, place in rows.items()}

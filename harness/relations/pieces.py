@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.axis_rules import AxisRule
 from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec
 from harness.relations.context import Check, Context, Pair, joined, taken
 
@@ -20,28 +21,39 @@ def relation(context: Context) -> Check | str:
     """Apply to a model with states, one sequence axis, and no input that is its length.
 
     Outputs along the axis are joined, all others are the last piece's. Padded steps are left out:
-    what a step repeats may lie in the piece before it.
+    what a step repeats may lie in the piece before it. Every piece follows the axis' rule.
     """
     spec = context.spec
     if not spec.states:
         return "no input is described as a state that an output goes on from"
     if len(spec.axes) != 1 or spec.lengths:
         return "it needs one sequence axis, of which no input is the length"
-    if spec.rules or any(len({*t.axes}) < len(t.axes) for t in spec.inputs):
-        return "its length is not free, or is that of two axes of an input"
+    if any(len({*t.axes}) < len(t.axes) for t in spec.inputs):
+        return "its length is that of two axes of an input"
     (axis,) = spec.axes
+    rule = spec.rules.get(axis, AxisRule())
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         steps = golden.case.lengths[axis]
-        if steps < 2:
+        if steps < 2 * rule.multiple:
             return
         valid = spec.valid_steps(golden.inputs)
         whole = _valid_only(spec, context.run(golden.inputs, golden.case), axis, valid)
-        for how, sizes in cuts(steps).items():
+        for how, sizes in allowed(rule, steps).items():
             pieces = _in_pieces(context, golden, axis, sizes)
             yield Pair(how, whole, _valid_only(spec, pieces, axis, valid))
 
     return check
+
+
+def allowed(rule: AxisRule, steps: int) -> dict[str, tuple[int, ...]]:
+    """Return the ways to cut ``steps`` whose pieces all follow a rule."""
+    unit = rule.multiple
+    ways = {
+        f"{how} in units of {unit}" if unit > 1 else how: tuple(unit * size for size in sizes)
+        for how, sizes in cuts(steps // unit).items()
+    }
+    return {how: sizes for how, sizes in ways.items() if all(map(rule.holds, sizes))}
 
 
 def cuts(steps: int) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.core.axis_rules import AxisRule
 from harness.core.results import Status
 from harness.core.schema import Case, Raggedness, TensorSpec
 from harness.goldens import store
@@ -83,6 +84,32 @@ def test_the_padding_that_a_model_claims_is_tried_and_no_other(tmp_path, like, c
     assert tried == (told if isinstance(told, set) else set())
     assert isinstance(told, set) != bool(notes)
     assert all(note.startswith(told) for note in notes)
+
+
+@pytest.mark.parametrize(
+    "rule", [AxisRule(2), AxisRule(1, 2, 9), AxisRule(2, 2, 8), AxisRule(terms={"other": 2})]
+)
+def test_rows_and_their_padding_follow_the_rule_of_their_axis(tmp_path, rule):
+    path = padded_mean.record(tmp_path, "zero")
+    stored, session = store.read(tmp_path / "golden"), CPU.prepare(str(path))
+    spec = replace(stored.spec, rules={"sequence": rule})
+    if rule.terms:
+        assert padding.inapplicable(spec) == "the length of sequence follows from others"
+        return
+    assert padding.inapplicable(spec) == ""
+    widths, compared = set(), 0
+
+    def run(inputs, case):
+        steps = next(iter(inputs.values())).shape[1]
+        assert steps == case.lengths["sequence"]
+        widths.add(steps)
+        return dict(session.run(inputs))
+
+    for case in stored.cases:
+        golden = stored.load(case)
+        compared += len(list(padding.pairs(spec, case, golden.inputs, padding.WAYS, run)))
+    assert compared
+    assert all(map(rule.holds, widths)), widths
 
 
 @pytest.mark.parametrize("unchanged", [None, (Raggedness.RIGHT,), ()])

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import LoadError, RunError
 from harness.core.registry import resolve
 from harness.core.results import CaseResult, Cell, Status
@@ -17,7 +18,7 @@ from harness.core.tolerance import Row, tolerance
 from harness.goldens import store
 from harness.graphs.edit import Edit
 from harness.relations import RELATIONS, judge
-from harness.relations.pieces import cuts
+from harness.relations.pieces import allowed, cuts
 from harness.relations.poison import extreme, poison
 from harness.relations.reversal import reverse
 from harness.runtimes.onnx_reference import REFERENCE
@@ -258,6 +259,16 @@ def test_cuts_cover_the_sequence_and_differ(steps):
     assert (steps - 1, 1) in ways
     assert ((1,) * steps in ways) == (steps <= 128)
     assert len(ways) >= (1 if steps == 2 else 3 if steps < 6 else 5 if steps > 128 else 6)
+
+
+def test_pieces_follow_the_rule_of_their_axis():
+    assert allowed(AxisRule(), 9) == cuts(9)
+    ways = allowed(AxisRule(4), 16)
+    assert ways["first step alone in units of 4"] == (4, 12)
+    assert ways["single steps in units of 4"] == (4, 4, 4, 4)
+    assert {*allowed(AxisRule(1, 3, 8), 9).values()} <= {(4, 5), (3, 6), (5, 4), (6, 3), (3, 3, 3)}
+    assert allowed(AxisRule(1, 3, 8), 9)["halves"] == (4, 5)
+    assert allowed(AxisRule(1, 8, 20), 9) == {}
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
