@@ -104,11 +104,12 @@ def _widened(value: Any) -> Any:
 
 @contextmanager
 def wide_casts() -> Iterator[None]:
-    """Let TensorFlow's ``cast``, and Keras' with it, give float64 where float32 is asked for."""
+    """Let TensorFlow's ``cast``, and Keras' with it, leave float64 where float32 is asked for."""
     cast = tf.cast
 
     def wide(x: Any, dtype: Any, name: str | None = None) -> Any:
-        return cast(x, tf.float64 if tf.as_dtype(dtype) == tf.float32 else dtype, name)
+        exact = getattr(x, "dtype", None) == tf.float64 and tf.as_dtype(dtype) == tf.float32
+        return cast(x, tf.float64 if exact else dtype, name)
 
     with patch.object(tf, "cast", wide):
         yield
