@@ -99,11 +99,43 @@ class Path(nn.Module):
         return torch.stack(path[::-1], 1).to(x.dtype)
 
 
+class Last(nn.Module):
+    """What is made of the last state and of the last step's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTMCell(F, H), nn.Linear(H, 1)
+
+    def forward(self, x):
+        state = None
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+            y = self.out(state[0]) * x[:, t] + x[:, t : t + 1].squeeze(1)
+        return y
+
+
+class EveryAndLast(nn.Module):
+    """Every step's output, and the last once more, from a state that starts as nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(F, H), nn.Linear(H, H)
+
+    def forward(self, x):
+        h, steps = None, []
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+            steps.append(self.out(h) * x[:, t, :1])
+        return torch.stack(steps, 1) + steps[-1][:, None]
+
+
 STEPS = TensorSpec("y", "float32", ("batch", "sequence", H))
 KINDS = {
     Own: STEPS,
     Cells: STEPS,
     FromNothing: TensorSpec("y", "float32", ("batch", H)),
+    Last: TensorSpec("y", "float32", ("batch", F)),
+    EveryAndLast: STEPS,
     Future: TensorSpec("y", "float32", ("batch", "more", F)),
     Path: TensorSpec("y", "float32", ("batch", "sequence")),
 }

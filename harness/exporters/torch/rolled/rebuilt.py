@@ -80,6 +80,8 @@ class _Rebuilding:
                 continue
             elif node.target is JOIN:
                 self._new[node] = self._join(*node.args)
+            elif (step := self._last_step(node)) is not None:
+                self._new[node] = step
             else:
                 self._new[node] = self._graph.node_copy(node, self._value)
         self._graph.eliminate_dead_code()
@@ -90,6 +92,25 @@ class _Rebuilding:
         for node, loop in self._of.items():
             if any(self._of.get(user) is not loop for user in node.users):
                 loop.keep(loop.places[node][1])
+
+    def _last_step(self, node: fx.Node) -> fx.Node | None:
+        """Return what takes the last of as many steps as a loop has; None where a node does not.
+
+        What only the last step's value needs is in the trace once, after the loop.
+        """
+        if node.target not in (aten.select.int, aten.slice.Tensor, aten.narrow.default):
+            return None
+        source, axis, at, *rest = node.args
+        size = source.meta["val"].shape[axis]
+        for loop in self._loops if isinstance(size, torch.SymInt) else ():
+            one = [at + 1] if node.target is aten.slice.Tensor else [1]
+            if size.node.expr != loop.size.meta["val"].node.expr or at != loop.length - 1:
+                continue
+            if node.target is aten.select.int:
+                return self._call(aten.select.int, self._value(source), axis, -1)
+            if rest == one:
+                return self._call(aten.slice.Tensor, self._value(source), axis, -1)
+        return None
 
     def _call(self, target: Any, *args: Any) -> fx.Node:
         return self._graph.call_function(target, args)
@@ -121,9 +142,18 @@ class _Rebuilding:
         step, place = loop.places[node]
         last = 2 * step > loop.count
         if last and loop.skipped and _state_of(loop, place) is None:
-            raise NotALoopError("at the length 1, there is no step with this value")
+            return self._last_of_list(node, loop)
         at = step - loop.count if last else step + loop.skipped
         return self._call(aten.select.int, self._every[id(loop), place], 0, at)
+
+    def _last_of_list(self, node: fx.Node, loop: Loop) -> fx.Node:
+        """Return a last step's value, which is the first's at the length 1, from their list."""
+        for user in node.users:
+            if user.target is JOIN and user.args[3]:
+                parts, _, dim, _ = user.args
+                if len(parts) == loop.skipped + loop.count and parts[-1] is node:
+                    return self._call(aten.select.int, self._join(*user.args), dim, -1)
+        raise NotALoopError("at the length 1, there is no step with this value")
 
     def _join(self, parts: Any, _: Any, dim: int, stacked: bool) -> fx.Node:
         pieces = []
