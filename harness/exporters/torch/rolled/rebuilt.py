@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 from torch._higher_order_ops.scan import scan
 
+from harness.exporters.torch.rolled.cells import cell_of, packed_weights, recurrent_node
 from harness.exporters.torch.rolled.repeats import loops_of
 from harness.exporters.torch.rolled.steps import Every, Loop, NotALoopError
 from harness.exporters.torch.rolled.unrolled import JOIN, Looped
@@ -56,6 +57,7 @@ class _Rebuilding:
         self._program, self._loops = program, loops
         self._root: dict[str, Any] = {}
         self._graph = fx.Graph()
+        self._held: dict[fx.Node, torch.Tensor] = {}
         self._new: dict[fx.Node, fx.Node] = {}
         self._every: dict[tuple[int, int], fx.Node] = {}
         self._of = {node: loop for loop in loops for node in loop.places}
@@ -72,10 +74,11 @@ class _Rebuilding:
         self._note()
         for node in self._program.graph.nodes:
             if node.op == "placeholder" and node.name in fixed:
-                self._root[fixed[node.name]] = held[fixed[node.name]]
+                self._root[fixed[node.name]] = self._held[node] = held[fixed[node.name]]
                 self._new[node] = self._graph.get_attr(fixed[node.name])
             elif node in firsts:
-                self._scan(firsts[node])
+                if not self._cell(firsts[node]):
+                    self._scan(firsts[node])
             elif node in self._of:
                 continue
             elif node.target is JOIN:
@@ -114,6 +117,27 @@ class _Rebuilding:
 
     def _call(self, target: Any, *args: Any) -> fx.Node:
         return self._graph.call_function(target, args)
+
+    def _cell(self, loop: Loop) -> bool:
+        """Write a loop as a recurrent node; return whether it is one."""
+        cell = cell_of(loop)
+        weights = packed_weights(cell, self._held) if cell else None
+        if cell is None or weights is None:
+            return False
+        owner = str(self._new[cell.weights[0]].target).rpartition(".")[0]
+        packed = []
+        for name in "WRB":
+            key = f"{owner}.{name}_l0_forward"
+            self._root[key] = weights.get(name)
+            packed.append(self._graph.get_attr(key) if name in weights else None)
+        states = [None if s is None else self._value(s) for s in cell.states]
+        x = self._value(cell.source)
+        given = cell.target, x, cell.axis, cell.backward, packed, states
+        results = self._call(recurrent_node, *given)
+        for number, place in enumerate(cell.places):
+            result = self._call(operator.getitem, results, number)
+            self._every[id(loop), place] = result
+        return True
 
     def _scan(self, loop: Loop) -> None:
         new = [loop.local[place] for place, _ in loop.carried]

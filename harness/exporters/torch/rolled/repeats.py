@@ -18,6 +18,7 @@ _TAKING = {aten.select.int, aten.slice.Tensor, aten.unsqueeze.default, aten.narr
 
 def loops_of(graph: fx.Graph, looped: Sequence[Looped]) -> list[Loop]:
     """Return the loops of an unrolled trace in their order."""
+    _zeros_first(graph)
     nodes = [n for n in graph.nodes if n.op == "call_function" and n.target not in SIZES]
     words = [_word(node) for node in nodes]
     lengths = {loop.steps: loop.size for loop in reversed(looped) if not loop.fixed}
@@ -35,6 +36,14 @@ def loops_of(graph: fx.Graph, looped: Sequence[Looped]) -> list[Loop]:
         else:
             start += max((period * count for period, count in runs if count in fixed), default=1)
     return found
+
+
+def _zeros_first(graph: fx.Graph) -> None:
+    """Move states of zeros before the steps, where the first step makes them."""
+    for node in list(graph.nodes):
+        if node.target is aten.zeros.default and (made_of := node.all_input_nodes):
+            order = {other: place for place, other in enumerate(graph.nodes)}
+            max(made_of, key=order.__getitem__).append(node)
 
 
 def _runs(words: Sequence[Any], start: int, least: int) -> Iterator[tuple[int, int]]:
