@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from harness.exporters.torch.rolled.steps import Loop
+from harness.exporters.torch.rolled.steps import TAKING, Every, Loop, NotALoopError
 from harness.graphs.recurrent import gate_order
 
 aten = torch.ops.aten
@@ -30,7 +30,7 @@ class CellLoop:
     """A cell over the steps of ``source`` along ``axis``; ``states`` start it, None for zeros."""
 
     target: Any
-    source: fx.Node
+    source: Any
     axis: int
     backward: bool
     states: tuple[fx.Node | None, ...]
@@ -46,15 +46,17 @@ def cell_of(loop: Loop) -> CellLoop | None:
         return None
     calls = [step[places[0]] for step in loop.steps]
     outputs = _outputs(loop.steps[0], places[0])
-    taken = [t for call in calls if (t := _taken(call.args[0])) is not None]
+    taken = [t for call in calls if (t := _taken(call.args[0], loop)) is not None]
     if len(taken) != loop.count or len({t[:2] for t in taken}) > 1 or {*loop.kept} - {*outputs}:
         return None
     source, axis, _ = taken[0]
     order = [t[2] for t in taken]
     forward = list(range(loop.length))
-    size = source.meta["val"].shape[axis]
-    whole = isinstance(size, torch.SymInt) and size.node.expr == loop.size.meta["val"].node.expr
-    if not whole or source in loop.places or order not in (forward, forward[::-1]):
+    if (
+        not _is_whole(source, axis, loop)
+        or source in loop.places
+        or order not in (forward, forward[::-1])
+    ):
         return None
     weights = {tuple(call.args[2:]) for call in calls}
     states = [_states(call) for call in calls]
@@ -76,6 +78,61 @@ def cell_of(loop: Loop) -> CellLoop | None:
     )
 
 
+def split(loop: Loop) -> list[Loop]:
+    """Return the cells of a loop as loops of their own, and what is left of its steps as the last.
+
+    What only the last step needs is no loop; it is in the trace once.
+    """
+    for place, node in enumerate(loop.steps[0]):
+        own = {place, *_outputs(loop.steps[0], place)} if node.target in _CELLS else set()
+        if not own:
+            continue
+        cell = _part(loop, own, loop.earlier)
+        if cell is None or cell_of(cell) is None:
+            continue
+        left = {*range(len(loop.steps[0]))} - own - _way_to(node.args[0], loop)
+        rest = _part(loop, left, [*loop.earlier, cell]) if left else None
+        if not left or (rest is not None and _only_last(rest)):
+            return [cell]
+        if rest is not None:
+            return [cell, *split(rest)]
+    return [loop]
+
+
+def _part(loop: Loop, places: set[int], earlier: Sequence[Loop]) -> Loop | None:
+    """Return a loop of some of the nodes of each step; None where they are none."""
+    steps = [[step[place] for place in sorted(places)] for step in loop.steps]
+    part = Loop(steps, loop.size, loop.length, earlier)
+    try:
+        part.match()
+    except NotALoopError:
+        return None
+    return part
+
+
+def _way_to(node: Any, loop: Loop) -> set[int]:
+    """Return the places of what takes a cell's input, which each reader takes for itself."""
+    places = set()
+    while node in loop.places and node.target in {*TAKING, aten.squeeze.dim}:
+        places.add(loop.places[node][1])
+        node = node.args[0]
+    return places
+
+
+def _only_last(loop: Loop) -> bool:
+    """Return whether a loop carries nothing, and no more than its last step is read outside it.
+
+    The last step differs from the one before by the places that it takes alone.
+    """
+    if loop.carried:
+        return False
+    for before, last in zip(*loop.steps[-2:], strict=True):
+        numbers = [[a for a in n.args if not isinstance(a, fx.Node)] for n in (before, last)]
+        if numbers[0] != numbers[1] and last.target not in TAKING:
+            return False
+    return not any(_read_before_the_last(loop, place) for place in range(len(loop.steps[0])))
+
+
 def packed_weights(cell: CellLoop, held: Mapping[fx.Node, Tensor]) -> dict[str, Tensor] | None:
     """Return the node's W, R and B of ``held`` weights; None where one is not held in float32."""
     name, gates, _ = _CELLS[cell.target]
@@ -88,6 +145,8 @@ def packed_weights(cell: CellLoop, held: Mapping[fx.Node, Tensor]) -> dict[str, 
             stacked = held[weight].detach().unflatten(0, (len(order), -1))
             parts.append(stacked[order].flatten(0, 1))
     w, r, *biases = parts
+    if len(biases) == 1:
+        return None
     packed = {"W": w[None], "R": r[None]}
     if biases:
         packed["B"] = torch.cat(biases)[None]
@@ -130,20 +189,33 @@ def _states(call: fx.Node) -> tuple[fx.Node, ...]:
     return tuple(states) if isinstance(states, list | tuple) else (states,)
 
 
-def _taken(node: fx.Node) -> tuple[fx.Node, int, int] | None:
+def _is_whole(source: Any, axis: int, loop: Loop) -> bool:
+    """Return whether a tensor has as many places along an axis as a loop has steps."""
+    if isinstance(source, Every):
+        return source.loop.size is loop.size and source.loop.count == loop.count
+    size = source.meta["val"].shape[axis]
+    return isinstance(size, torch.SymInt) and bool(
+        size.node.expr == loop.size.meta["val"].node.expr
+    )
+
+
+def _taken(node: Any, loop: Loop) -> tuple[Any, int, int] | None:
     """Return the tensor, axis and index of which a node is a step; None where it is none."""
-    squeezed = node.target is aten.squeeze.dim
-    node, axis = node.args if squeezed else (node, None)
-    source, *place = node.args or (node,)
-    if node.target is aten.select.int and not squeezed:
-        axis, at = place
-    elif node.target is aten.narrow.default and place[::2] == [axis, 1]:
-        at = place[1]
-    elif node.target is aten.slice.Tensor and len(place) == 3 and place[0] == axis:
-        _, at, end = place
-        if type(at) is not int or end != at + 1:
-            return None
-    else:
+    for other in loop.earlier:
+        if node in other.places and not other.skipped:
+            step, own = other.places[node]
+            return Every(other, own), 0, step
+    squeezed = None
+    if node.target is aten.squeeze.dim:
+        node, squeezed = node.args
+    takes = node.target in (aten.select.int, aten.narrow.default, aten.slice.Tensor)
+    if not takes or len(node.args) < 3:
+        return None
+    source, axis, at, *end = node.args
+    one = [at + 1] if node.target is aten.slice.Tensor and type(at) is int else [1]
+    if node.target is not aten.select.int and (squeezed != axis or end != one):
+        return None
+    if node.target is aten.select.int and squeezed is not None:
         return None
     while source.target is aten.slice.Tensor and source.args[2:] == (0, sys.maxsize):
         source = source.args[0]

@@ -57,6 +57,7 @@ class _Rebuilding:
         self._program, self._loops = program, loops
         self._root: dict[str, Any] = {}
         self._graph = fx.Graph()
+        self._written: set[Loop] = set()
         self._held: dict[fx.Node, torch.Tensor] = {}
         self._new: dict[fx.Node, fx.Node] = {}
         self._every: dict[tuple[int, int], fx.Node] = {}
@@ -77,8 +78,7 @@ class _Rebuilding:
                 self._root[fixed[node.name]] = self._held[node] = held[fixed[node.name]]
                 self._new[node] = self._graph.get_attr(fixed[node.name])
             elif node in firsts:
-                if not self._cell(firsts[node]):
-                    self._scan(firsts[node])
+                self._write(firsts[node])
             elif node in self._of:
                 continue
             elif node.target is JOIN:
@@ -101,7 +101,8 @@ class _Rebuilding:
 
         What only the last step's value needs is in the trace once, after the loop.
         """
-        if node.target not in (aten.select.int, aten.slice.Tensor, aten.narrow.default):
+        takes = node.target in (aten.select.int, aten.slice.Tensor, aten.narrow.default)
+        if not takes or len(node.args) < 3:
             return None
         source, axis, at, *rest = node.args
         size = source.meta["val"].shape[axis]
@@ -117,6 +118,12 @@ class _Rebuilding:
 
     def _call(self, target: Any, *args: Any) -> fx.Node:
         return self._graph.call_function(target, args)
+
+    def _write(self, loop: Loop) -> None:
+        if loop not in self._written:
+            self._written.add(loop)
+            if not self._cell(loop):
+                self._scan(loop)
 
     def _cell(self, loop: Loop) -> bool:
         """Write a loop as a recurrent node; return whether it is one."""
@@ -159,6 +166,7 @@ class _Rebuilding:
 
     def _value(self, node: Any) -> fx.Node:
         if isinstance(node, Every):
+            self._write(node.loop)
             return self._every[id(node.loop), node.place]
         loop = self._of.get(node)
         if loop is None:
