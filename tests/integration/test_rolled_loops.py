@@ -99,11 +99,40 @@ class Path(nn.Module):
         return torch.stack(path[::-1], 1).to(x.dtype)
 
 
+class Last(nn.Module):
+    """What is made of the last state and of the last step's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTMCell(F, H), nn.Linear(H, 1)
+
+    def forward(self, x):
+        state = None
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+            y = self.out(state[0]) * x[:, t] + x[:, t : t + 1].squeeze(1)
+        return y
+
+
+class EveryAndLast(nn.Module):
+    """Every step's output, and the last once more, from a state that starts as nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(F, H), nn.Linear(H, H)
+
+    def forward(self, x):
+        h, steps = None, []
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+            steps.append(self.out(h) * x[:, t, :1])
+        return torch.stack(steps, 1) + steps[-1][:, None]
+
+
 STEPS = TensorSpec("y", "float32", ("batch", "sequence", H))
 KINDS = {
     Own: STEPS,
-    Cells: STEPS,
-    FromNothing: TensorSpec("y", "float32", ("batch", H)),
+    EveryAndLast: STEPS,
     Future: TensorSpec("y", "float32", ("batch", "more", F)),
     Path: TensorSpec("y", "float32", ("batch", "sequence")),
 }
@@ -124,6 +153,89 @@ def same_at_every_length(model, inputs, output, example=(11, 13)):
         expected = wide(*wider).detach().numpy()
         np.testing.assert_allclose(session.run(None, arrays)[0], expected, atol=1e-5)
     return made
+
+
+class Backward(nn.Module):
+    """A cell that goes backwards from a state of the model's own, in the order of its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.start = nn.GRUCell(F, H, bias=False), nn.Parameter(torch.randn(H))
+
+    def forward(self, x):
+        h, steps = self.start.expand(x.shape[0], H), []
+        for t in range(x.shape[1] - 1, -1, -1):
+            h = self.cell(x[:, t], h)
+            steps.append(h)
+        return torch.stack(steps, 1)
+
+
+class TimeMajor(nn.Module):
+    """A cell of ONNX's ``Relu`` over the steps of a tensor that has them first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.RNNCell(F, H, nonlinearity="relu")
+
+    def forward(self, x):
+        h, steps = None, []
+        for step in x.transpose(0, 1):
+            h = self.cell(step, h)
+            steps.append(h)
+        return torch.stack(steps).transpose(0, 1)
+
+
+class EveryCellState(nn.Module):
+    """The cell state at every step, which an ONNX ``LSTM`` has of the last alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(F, H)
+
+    def forward(self, x):
+        state, steps = None, []
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+            steps.append(state[1])
+        return torch.stack(steps, 1)
+
+
+class Stacked(nn.Module):
+    """Two cells, of which the second reads the first's states, and an output of every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.top = nn.LSTMCell(F, H), nn.GRUCell(H, H)
+
+    def forward(self, x):
+        state, h, steps = None, None, []
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+            h = self.top(state[0], h)
+            steps.append(torch.sigmoid(h) * x[:, t, :1])
+        return torch.stack(steps, 1)
+
+
+CELLS = {
+    Stacked: (STEPS, "LSTM GRU Scan"),
+    Cells: (STEPS, "LSTM"),
+    FromNothing: (TensorSpec("y", "float32", ("batch", H)), "LSTM"),
+    Last: (TensorSpec("y", "float32", ("batch", F)), "LSTM"),
+    Backward: (STEPS, "GRU"),
+    TimeMajor: (STEPS, "RNN"),
+    EveryCellState: (STEPS, "Scan"),
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_loop_that_is_a_cell_is_a_recurrent_node(kind) -> None:
+    torch.manual_seed(4)
+    output, operator = CELLS[kind]
+    made = same_at_every_length(kind().eval(), (X,), output)
+    recurrent = [n for n in made.graph.node if n.op_type in ("LSTM", "GRU", "RNN", "Scan")]
+    assert [node.op_type for node in recurrent] == operator.split()
+    if operator != "Scan":
+        assert recurrent[0].name == "cell.l0_forward"
 
 
 @pytest.mark.parametrize(("kind", "output"), KINDS.items())

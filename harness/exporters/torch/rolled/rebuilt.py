@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 from torch._higher_order_ops.scan import scan
 
+from harness.exporters.torch.rolled.cells import cell_of, packed_weights, recurrent_node
 from harness.exporters.torch.rolled.repeats import loops_of
 from harness.exporters.torch.rolled.steps import Every, Loop, NotALoopError
 from harness.exporters.torch.rolled.unrolled import JOIN, Looped
@@ -56,6 +57,8 @@ class _Rebuilding:
         self._program, self._loops = program, loops
         self._root: dict[str, Any] = {}
         self._graph = fx.Graph()
+        self._written: set[Loop] = set()
+        self._held: dict[fx.Node, torch.Tensor] = {}
         self._new: dict[fx.Node, fx.Node] = {}
         self._every: dict[tuple[int, int], fx.Node] = {}
         self._of = {node: loop for loop in loops for node in loop.places}
@@ -72,14 +75,16 @@ class _Rebuilding:
         self._note()
         for node in self._program.graph.nodes:
             if node.op == "placeholder" and node.name in fixed:
-                self._root[fixed[node.name]] = held[fixed[node.name]]
+                self._root[fixed[node.name]] = self._held[node] = held[fixed[node.name]]
                 self._new[node] = self._graph.get_attr(fixed[node.name])
             elif node in firsts:
-                self._scan(firsts[node])
+                self._write(firsts[node])
             elif node in self._of:
                 continue
             elif node.target is JOIN:
                 self._new[node] = self._join(*node.args)
+            elif (step := self._last_step(node)) is not None:
+                self._new[node] = step
             else:
                 self._new[node] = self._graph.node_copy(node, self._value)
         self._graph.eliminate_dead_code()
@@ -91,8 +96,55 @@ class _Rebuilding:
             if any(self._of.get(user) is not loop for user in node.users):
                 loop.keep(loop.places[node][1])
 
+    def _last_step(self, node: fx.Node) -> fx.Node | None:
+        """Return what takes the last of as many steps as a loop has; None where a node does not.
+
+        What only the last step's value needs is in the trace once, after the loop.
+        """
+        takes = node.target in (aten.select.int, aten.slice.Tensor, aten.narrow.default)
+        if not takes or len(node.args) < 3:
+            return None
+        source, axis, at, *rest = node.args
+        size = source.meta["val"].shape[axis]
+        for loop in self._loops if isinstance(size, torch.SymInt) else ():
+            one = [at + 1] if node.target is aten.slice.Tensor else [1]
+            if size.node.expr != loop.size.meta["val"].node.expr or at != loop.length - 1:
+                continue
+            if node.target is aten.select.int:
+                return self._call(aten.select.int, self._value(source), axis, -1)
+            if rest == one:
+                return self._call(aten.slice.Tensor, self._value(source), axis, -1)
+        return None
+
     def _call(self, target: Any, *args: Any) -> fx.Node:
         return self._graph.call_function(target, args)
+
+    def _write(self, loop: Loop) -> None:
+        if loop not in self._written:
+            self._written.add(loop)
+            if not self._cell(loop):
+                self._scan(loop)
+
+    def _cell(self, loop: Loop) -> bool:
+        """Write a loop as a recurrent node; return whether it is one."""
+        cell = cell_of(loop)
+        weights = packed_weights(cell, self._held) if cell else None
+        if cell is None or weights is None:
+            return False
+        owner = str(self._new[cell.weights[0]].target).rpartition(".")[0]
+        packed = []
+        for name in "WRB":
+            key = f"{owner}.{name}_l0_forward"
+            self._root[key] = weights.get(name)
+            packed.append(self._graph.get_attr(key) if name in weights else None)
+        states = [None if s is None else self._value(s) for s in cell.states]
+        x = self._value(cell.source)
+        given = cell.target, x, cell.axis, cell.backward, packed, states
+        results = self._call(recurrent_node, *given)
+        for number, place in enumerate(cell.places):
+            result = self._call(operator.getitem, results, number)
+            self._every[id(loop), place] = result
+        return True
 
     def _scan(self, loop: Loop) -> None:
         new = [loop.local[place] for place, _ in loop.carried]
@@ -114,6 +166,7 @@ class _Rebuilding:
 
     def _value(self, node: Any) -> fx.Node:
         if isinstance(node, Every):
+            self._write(node.loop)
             return self._every[id(node.loop), node.place]
         loop = self._of.get(node)
         if loop is None:
@@ -121,9 +174,18 @@ class _Rebuilding:
         step, place = loop.places[node]
         last = 2 * step > loop.count
         if last and loop.skipped and _state_of(loop, place) is None:
-            raise NotALoopError("at the length 1, there is no step with this value")
+            return self._last_of_list(node, loop)
         at = step - loop.count if last else step + loop.skipped
         return self._call(aten.select.int, self._every[id(loop), place], 0, at)
+
+    def _last_of_list(self, node: fx.Node, loop: Loop) -> fx.Node:
+        """Return a last step's value, which is the first's at the length 1, from their list."""
+        for user in node.users:
+            if user.target is JOIN and user.args[3]:
+                parts, _, dim, _ = user.args
+                if len(parts) == loop.skipped + loop.count and parts[-1] is node:
+                    return self._call(aten.select.int, self._join(*user.args), dim, -1)
+        raise NotALoopError("at the length 1, there is no step with this value")
 
     def _join(self, parts: Any, _: Any, dim: int, stacked: bool) -> fx.Node:
         pieces = []

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import fx
 
-from harness.exporters.torch.rolled.steps import SIZES, Loop, NotALoopError
+from harness.exporters.torch.rolled.cells import split
+from harness.exporters.torch.rolled.steps import SIZES, TAKING, Loop, NotALoopError
 from harness.exporters.torch.rolled.unrolled import JOIN, SLACK, Looped
 
 aten = torch.ops.aten
-_TAKING = {aten.select.int, aten.slice.Tensor, aten.unsqueeze.default, aten.narrow.default}
-"""What takes a step from a tensor; nothing but these is no step."""
 
 
 def loops_of(graph: fx.Graph, looped: Sequence[Looped]) -> list[Loop]:
     """Return the loops of an unrolled trace in their order."""
+    _zeros_first(graph)
     nodes = [n for n in graph.nodes if n.op == "call_function" and n.target not in SIZES]
     words = [_word(node) for node in nodes]
     lengths = {loop.steps: loop.size for loop in reversed(looped) if not loop.fixed}
@@ -30,11 +30,19 @@ def loops_of(graph: fx.Graph, looped: Sequence[Looped]) -> list[Loop]:
         runs = list(_runs(words, start, max(min(lengths) - SLACK, 3)))
         loop = next(_at(graph, nodes, start, runs, fixed, lengths, found), None)
         if loop is not None:
-            found.append(loop)
+            found += split(loop)
             start += loop.count * len(loop.steps[0])
         else:
             start += max((period * count for period, count in runs if count in fixed), default=1)
     return found
+
+
+def _zeros_first(graph: fx.Graph) -> None:
+    """Move states of zeros before the steps, where the first step makes them."""
+    for node in list(graph.nodes):
+        if node.target is aten.zeros.default and (made_of := node.all_input_nodes):
+            order = {other: place for place, other in enumerate(graph.nodes)}
+            max(made_of, key=order.__getitem__).append(node)
 
 
 def _runs(words: Sequence[Any], start: int, least: int) -> Iterator[tuple[int, int]]:
@@ -59,7 +67,7 @@ def _at(
     """Yield the loops that begin with a node; none that has as many steps at every length."""
     for period, count in runs:
         targets = {node.target for node in nodes[start : start + period]}
-        if count in fixed or targets <= _TAKING or JOIN in targets:
+        if count in fixed or targets <= TAKING or JOIN in targets:
             continue
         for length, size in lengths.items():
             at = _size(graph, nodes[start], size)
@@ -68,7 +76,7 @@ def _at(
                 rows = [
                     list(nodes[start + t * period : start + (t + 1) * period]) for t in range(steps)
                 ]
-                loop = Loop(rows, at, length, earlier)
+                loop = Loop(rows, at, length, [*earlier])
                 try:
                     loop.match()
                 except NotALoopError:

@@ -12,6 +12,8 @@ from torch import fx
 
 aten = torch.ops.aten
 SIZES = {aten.sym_size.int, operator.add, operator.sub, operator.mul, operator.floordiv}
+TAKING = {aten.select.int, aten.slice.Tensor, aten.unsqueeze.default, aten.narrow.default}
+"""What takes a step from a tensor; nothing but these is no step."""
 
 
 class NotALoopError(Exception):

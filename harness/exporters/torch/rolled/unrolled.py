@@ -105,6 +105,9 @@ def unrolled(model: nn.Module) -> Iterator[list[Looped]]:
     def counted(*limits: Any) -> range:
         """Return a range whose limits are numbers; it is noted as a loop."""
         free = [limit for limit in limits if _is_free(limit)]
+        start, end, step = ((0, *limits, 1) if len(limits) == 1 else (*limits, 1))[:3]
+        if step in (1, -1) and _is_free(count := (end - start) * step):
+            free.append(count)
         whole = range(*(_hint(n) if _is_free(n) else builtins.int(n) for n in limits))
         for size in free or [len(whole)]:
             loops.append(Looped(size, _hint(size) if free else len(whole), len(whole)))
