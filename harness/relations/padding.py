@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.axis_rules import AxisRule
 from harness.core.schema import BATCH, Array, Arrays, Case, GoldenCase, ModelSpec, Raggedness
 from harness.relations.context import Check, Context, Pair, taken
 
@@ -46,8 +47,8 @@ def inapplicable(spec: ModelSpec) -> str:
         return "no input is described with padding, as a mask or as lengths of rows"
     if not spec.paddings and spec.unchanged is None:
         return "no input is described with padding"
-    if spec.rules:
-        return f"the length of {next(iter(spec.rules))} is not free"
+    if bound := [axis for axis, rule in spec.rules.items() if rule != AxisRule(most=rule.most)]:
+        return f"the length of {bound[0]} is not free"
     axes = {*spec.ragged_axes}
     lengths = [name for name, of in spec.lengths.items() if of in axes]
     for tensor in spec.inputs:
@@ -99,6 +100,8 @@ def _along(
         return
     longest = max(len(place) for place in rows.values())
     width = longest + longest // 4 + MORE
+    most = spec.rules[axis].most if axis in spec.rules else None
+    width = width if most is None else min(width, most)
     case = replace(case, batch=len(rows), lengths={**case.lengths, axis: width})
     for way in ways:
         spread = {number: _places(way, len(place), width) for number, place in rows.items()}
