@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.axis_rules import AxisRule
 from harness.core.schema import BATCH, Array, Arrays, GoldenCase, ModelSpec
 from harness.relations.context import Check, Context, Pair, joined, taken
 
@@ -19,21 +20,29 @@ RANDOM_CUTS, RANDOM_PIECES = 2, 5
 def relation(context: Context) -> Check | str:
     """Apply to a model with states, one sequence axis, and no input that is its length.
 
-    Outputs along the axis are joined, all others are the last piece's. Padded steps are left out:
-    what a step repeats may lie in the piece before it.
+    An axis of a state may grow by the steps, as keys and values of the past do. Outputs along the
+    axis are joined, all others are the last piece's. Padded steps are left out: what a step repeats
+    may lie in the piece before it.
     """
     spec = context.spec
     if not spec.states:
         return "no input is described as a state that an output goes on from"
-    if len(spec.axes) != 1 or spec.lengths:
+    grows = _growing(spec)
+    axes = [axis for axis in spec.axes if axis not in {*grows, *grows.values()}]
+    if len(axes) != 1 or spec.lengths:
         return "it needs one sequence axis, of which no input is the length"
-    if spec.rules or any(len({*t.axes}) < len(t.axes) for t in spec.inputs):
+    (axis,) = axes
+    sums = {after: AxisRule(terms={before: 1, axis: 1}) for before, after in grows.items()}
+    odd = [a for a, r in spec.rules.items() if r not in (sums.get(a), AxisRule(most=r.most))]
+    if any(spec.rules.get(after) != rule for after, rule in sums.items()):
+        return "an axis of a state grows otherwise than by the steps"
+    if odd or any(len({*t.axes}) < len(t.axes) for t in spec.inputs):
         return "its length is not free, or is that of two axes of an input"
-    (axis,) = spec.axes
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         steps = golden.case.lengths[axis]
-        if steps < 2:
+        before = [golden.case.lengths[state] + steps for state in grows]
+        if steps < 2 or any(_beyond(spec, *pair) for pair in zip(grows, before, strict=True)):
             return
         valid = spec.valid_steps(golden.inputs)
         whole = _valid_only(spec, context.run(golden.inputs, golden.case), axis, valid)
@@ -42,6 +51,19 @@ def relation(context: Context) -> Check | str:
             yield Pair(how, whole, _valid_only(spec, pieces, axis, valid))
 
     return check
+
+
+def _growing(spec: ModelSpec) -> dict[str, str]:
+    """Return the axes of states that the states after have another one for, which is that."""
+    inputs = {tensor.name: tensor for tensor in spec.inputs}
+    pairs = [(inputs[name].axes, spec.output(after).axes) for name, after in spec.states.items()]
+    axes = [pair for before, after in pairs for pair in zip(before, after, strict=False)]
+    return {str(a): str(b) for a, b in axes if a != b}
+
+
+def _beyond(spec: ModelSpec, axis: str, length: int) -> bool:
+    most = spec.rules[axis].most if axis in spec.rules else None
+    return most is not None and length > most
 
 
 def cuts(steps: int) -> dict[str, tuple[int, ...]]:
@@ -67,9 +89,12 @@ def _in_pieces(context: Context, golden: GoldenCase, axis: str, sizes: Sequence[
     spec, start = context.spec, 0
     inputs = dict(golden.inputs)
     parts: list[Arrays] = []
+    grows = _growing(spec)
     for size in sizes:
         piece = taken(spec.inputs, inputs, axis, np.arange(start, start + size))
-        parts.append(context.run(piece, replace(golden.case, lengths={axis: size})))
+        past = {state: golden.case.lengths[state] + start for state in grows}
+        lengths = spec.fitted({**golden.case.lengths, axis: size, **past})
+        parts.append(context.run(piece, replace(golden.case, lengths=lengths)))
         inputs.update({into: parts[-1][out] for into, out in spec.states.items()})
         start += size
     return joined(spec.outputs, parts, axis)
