@@ -22,6 +22,7 @@ from harness.core.schema import (
     TensorSpec,
 )
 from harness.goldens.formulas import Formula, bits, evaluate
+from reference_models.row_lengths import counts
 
 LENGTHS = (
     *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 16, 17, 20, 23, 31, 32, 33, 50, 60, 63, 64, 65),
@@ -65,13 +66,27 @@ def plan(spec: ModelSpec) -> list[Case]:
 
     Those that are like production's come last.
     """
-    return _distinct([*_swept(spec), *_production(spec)])
+    return _distinct(_fitted(spec, case) for case in (*_swept(spec), *_production(spec)))
+
+
+def _fitted(spec: ModelSpec, case: Case) -> Case:
+    """Return the case with lengths that follow the rules of the axes."""
+    lengths = spec.fitted(case.lengths)
+    kind = possible(lengths[spec.ragged], case.raggedness) if spec.ragged else case.raggedness
+    return replace(case, lengths=lengths, raggedness=kind)
+
+
+def free_axes(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the sequence axes whose lengths follow from no others."""
+    bound = {axis for axis, rule in spec.rules.items() if rule.terms}
+    return tuple(axis for axis in spec.axes if axis not in bound)
 
 
 def _swept(spec: ModelSpec) -> list[Case]:
-    if len(spec.axes) == 2:
+    axes = free_axes(spec)
+    if len(axes) == 2:
         return _two_lengths(spec)
-    (axis,) = spec.axes
+    (axis,) = axes
     cases = [
         Case({axis: length}, batch) for length, batch in zip(LENGTHS, cycle(BATCHES), strict=False)
     ]
@@ -139,12 +154,12 @@ def _ragged(spec: ModelSpec, case: Case, seed: int) -> dict[str, dict[str, Any]]
         if kind is Raggedness.NONE:
             continue
         if place == 0:
-            result[axis] = {"raggedness": kind.value, "counts": _counts(case, steps, seed)}
+            result[axis] = {"raggedness": kind.value, "counts": counts(case, steps, seed)}
             continue
         own, turn = seed_of(f"{seed}/{axis}"), place % case.batch
-        counts = _counts(replace(case, raggedness=kind), steps, own)
-        counts = counts[-turn:] + counts[:-turn] if turn else counts
-        result[axis] = {"raggedness": kind.value, "counts": counts, "places": own * 16}
+        rows = counts(replace(case, raggedness=kind), steps, own)
+        rows = rows[-turn:] + rows[:-turn] if turn else rows
+        result[axis] = {"raggedness": kind.value, "counts": rows, "places": own * 16}
     return result
 
 
@@ -219,9 +234,9 @@ def _production(spec: ModelSpec) -> Iterator[Case]:
     unpadded = ((Raggedness.NONE, RowLengths.FIRST),) * UNPADDED
     kinds = FULL if spec.ragged else unpadded
     for number, ((length, batch), (kind, rows)) in enumerate(zip(PRODUCTION, kinds, strict=False)):
-        others = dict(zip(spec.axes, (length, length + 1), strict=False))
+        others = dict(zip(free_axes(spec), (length, length + 1), strict=False))
         least = FEWEST_ROWS if number else MORE_ROWS
-        most = max(OUTPUT_VALUES // _stored_values(spec, Case(others, 1)), least)
+        most = max(OUTPUT_VALUES // _stored_values(spec, Case(spec.fitted(others), 1)), least)
         yield Case(others, min(batch, most), kind, draw=(number + 1) % 3, rows=rows)
 
 
@@ -238,7 +253,8 @@ def _stored_values(spec: ModelSpec, case: Case) -> int:
 
 def _two_lengths(spec: ModelSpec) -> list[Case]:
     """Return every length of each axis with changing ones of the other, which may be ragged."""
-    cases = _distinct(_pairs(*spec.axes))
+    axes = free_axes(spec)
+    cases = _distinct(_pairs(*axes))
     axis = spec.ragged
     if axis is None:
         return cases
@@ -247,7 +263,7 @@ def _two_lengths(spec: ModelSpec) -> list[Case]:
         for case, kind in zip(cases, cycle(spec.raggedness), strict=False)
     ]
     ragged += [
-        Case({**dict.fromkeys(spec.axes, other), axis: length}, 2, possible(length, kind))
+        Case({**dict.fromkeys(axes, other), axis: length}, 2, possible(length, kind))
         for length, other in zip(EVERY_RAGGEDNESS, OTHER_LENGTHS, strict=False)
         for kind in spec.raggedness
     ]
@@ -271,29 +287,3 @@ def possible(length: int, kind: Raggedness) -> Raggedness:
     if length == 1 and kind is not Raggedness.EMPTY:
         return Raggedness.NONE
     return Raggedness.RIGHT if length == 2 and kind is Raggedness.GAPPED else kind
-
-
-def _counts(case: Case, steps: int, seed: int) -> list[int]:
-    """Return the valid steps of each row, which are as the case's ``rows`` says."""
-    draws = bits(seed, case.batch) % np.uint64(max(steps - 1, 1))
-    counts = [1 + int(draw) for draw in draws]
-    if case.rows is not RowLengths.FIRST:
-        return _full(case.rows, counts, steps)
-    if case.raggedness is Raggedness.EMPTY:
-        return [0, *counts[1:]]
-    return [max(steps - 1, 1), *counts[1:]] if case.batch > 1 else [max(steps - steps // 3 - 1, 1)]
-
-
-def _full(rows: RowLengths, counts: list[int], steps: int) -> list[int]:
-    """Return the counts changed so that a row is full and others are as ``rows`` says."""
-    last = len(counts) - 1
-    if rows is RowLengths.DESCENDING:
-        return sorted([steps, *counts[1:2], *counts[1:-1]], reverse=True)
-    if rows is RowLengths.MIXED and last > 1:
-        counts[last] = counts[0]
-    full = 0 if rows is RowLengths.LATE and last == 1 else (last + 1) // 2
-    counts[full] = steps
-    others = [row for row in (1, last, 0) if row != full]
-    for row in dict.fromkeys(others[: {RowLengths.LATE: 1, RowLengths.TWO: 2}.get(rows, 0)]):
-        counts[row] = 0
-    return counts

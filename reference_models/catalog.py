@@ -29,6 +29,10 @@ OURS: dict[str, str] = {
     "gru_tagger": "reference_models.gru_tagger.spec:GRU_TAGGER",
     "gru_tagger_reset_before": "reference_models.gru_tagger.spec:GRU_TAGGER_RESET_BEFORE",
     "encoder_decoder": "reference_models.encoder_decoder.spec:ENCODER_DECODER",
+    "transformer_encoder": "reference_models.transformer_encoder.spec:TRANSFORMER_ENCODER",
+    "ctc_recogniser": "reference_models.ctc_recogniser.spec:CTC_RECOGNISER",
+    "attention_seq2seq": "reference_models.attention_seq2seq.spec:ATTENTION_SEQ2SEQ",
+    "causal_decoder": "reference_models.causal_decoder.spec:CAUSAL_DECODER",
 }
 GOLDEN = Path("golden")
 MODELS: dict[str, str] = extended("harness.models", OURS)

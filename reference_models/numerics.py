@@ -1,7 +1,8 @@
 """The mathematics of the oracles in float64 NumPy, independent of every framework.
 
 Parameters are a flat dict, ``"<layer>.<parameter>"`` to array, in one layout for both
-frameworks: ``table`` [vocabulary, features]; ``kernel`` [in, out] and ``bias`` [out]; an LSTM's
+frameworks: ``table`` [vocabulary, features]; ``kernel`` [in, out] and ``bias`` [out]; a
+convolution's ``kernel`` [width, in, out]; a norm's ``gamma`` and ``beta`` [features]; an LSTM's
 ``kernel`` [in, 4 * units], ``recurrent_kernel`` [units, 4 * units], ``bias`` and, where the
 framework has a second one, ``recurrent_bias`` [4 * units], gates in the order i f g o; a GRU's the
 same with 3 * units, gates in the order z r h, and a ``recurrent_bias`` only where the reset gate
@@ -11,6 +12,7 @@ comes after. The two directions of a bidirectional layer are ``<layer>_forward``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +41,46 @@ def embedding(params: Arrays, layer: str, ids: Array) -> Array:
 
 def dense(params: Arrays, layer: str, x: Array) -> Array:
     return np.asarray(x @ _wide(params, layer, "kernel") + _wide(params, layer, "bias"))
+
+
+def conv(params: Arrays, layer: str, x: Array, stride: int) -> Array:
+    """Return a convolution over the steps of ``x`` [batch, steps, features], zeros at both ends.
+
+    ``kernel`` is [width, in, out], its width odd.
+    """
+    kernel = _wide(params, layer, "kernel")
+    width, steps = len(kernel), x.shape[1]
+    x = np.pad(x.astype(np.float64), ((0, 0), (width // 2, width // 2), (0, 0)))
+    taps = [x[:, tap : tap + steps : stride] @ kernel[tap] for tap in range(width)]
+    return np.asarray(sum(taps) + _wide(params, layer, "bias"))
+
+
+def layer_norm(params: Arrays, layer: str, x: Array, epsilon: float) -> Array:
+    mean = x.mean(axis=-1, keepdims=True)
+    spread = np.sqrt(((x - mean) ** 2).mean(axis=-1, keepdims=True) + epsilon)
+    return np.asarray(
+        (x - mean) / spread * _wide(params, layer, "gamma") + _wide(params, layer, "beta")
+    )
+
+
+def relu(x: Array) -> Array:
+    return np.maximum(x, 0.0)
+
+
+def attention(query: Array, key: Array, value: Array, seen: Array, heads: int = 1) -> Array:
+    """Return the scaled dot-product attention of Vaswani et al. (2017), [batch, queries, features].
+
+    All are [batch, steps, features], which the heads share out in order; ``seen`` [batch, queries,
+    keys] bool says which keys a query sees. One that sees none has the mean of all values.
+    """
+
+    def split(x: Array) -> Array:
+        return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
+
+    q, k, v = split(query), split(key), split(value)
+    scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+    mixed = softmax(np.where(seen[:, None], scores, -1e4)) @ v
+    return np.asarray(mixed.swapaxes(1, 2).reshape(query.shape))
 
 
 def lstm(

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.core.schema import Array, Arrays
 
-Loss = Literal["categorical", "categorical_logits", "binary"]
+Loss = Literal["categorical", "categorical_logits", "binary", "ctc"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Batch:
 
     For the categorical losses ``target`` holds class ids, shaped as the output without its last
     axis; for ``binary`` it holds 0 and 1, shaped as the output without or with its last axis.
-    ``weight`` has the shape of the per-element loss and is 0 at padded steps.
+    ``weight`` has the shape of the per-element loss and is 0 at padded steps. For ``ctc`` they are
+    the labels of each row, 0 after its end, and its number of frames.
     """
 
     inputs: Arrays

@@ -30,6 +30,7 @@ from harness.core.errors import (
     one_line,
 )
 from harness.shipping import user_model
+from harness.shipping.request import Request
 
 LENGTHS = "1,2,3,5,8,16,33,64,100"
 FOUND = Path("build/architectures.jsonl")
@@ -108,7 +109,7 @@ def outcome(one: Architecture, exporter: str, lengths: str) -> Outcome:
     named = one.exporters[0] if exporter == DEFAULT else exporter
     with tempfile.TemporaryDirectory() as folder:
         try:
-            request = user_model.Request(
+            request = Request(
                 *(one.make(), Path(folder) / "bundle", one.description),
                 lengths=[] if one.description.rules else [lengths],
                 exporter=named,

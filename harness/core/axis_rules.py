@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class AxisRule:
     """A length is a multiple from ``least`` to ``most``, or the sum of ``terms`` and ``plus``.
 
-    ``terms`` maps other axes to the factors of their lengths; an axis without any is free.
+    ``terms`` maps other axes to the factors of their lengths; an axis without any is free. The sum
+    is divided by ``divisor`` and rounded down.
     """
 
     multiple: int = 1
@@ -18,6 +19,7 @@ class AxisRule:
     most: int | None = None
     terms: Mapping[str, int] = field(default_factory=dict)
     plus: int = 0
+    divisor: int = 1
 
     @property
     def bounds(self) -> tuple[int, int | None]:
@@ -64,5 +66,6 @@ def fitted(rules: Mapping[str, AxisRule], lengths: Mapping[str, int]) -> dict[st
     sizes = {a: rules[a].fitted(n) if a in rules else n for a, n in lengths.items()}
     for axis, rule in rules.items():
         if rule.terms and all(term in sizes for term in rule.terms):
-            sizes[axis] = sum(n * sizes[term] for term, n in rule.terms.items()) + rule.plus
+            total = sum(n * sizes[term] for term, n in rule.terms.items()) + rule.plus
+            sizes[axis] = total // rule.divisor
     return sizes

@@ -86,7 +86,7 @@ def fit(twin: ModuleType, spec: ModelSpec, task: Any, seed: int, report: Report)
     def step(inputs: Any, target: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:
             output = model(inputs, training=True)[task.output]
-            losses = _loss(task.loss, output, target)
+            losses = _loss(task.loss, output, target, weight)
             loss = tf.reduce_sum(losses * weight) / tf.reduce_sum(weight * tf.ones_like(losses))
         variables = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
@@ -104,11 +104,15 @@ def fit(twin: ModuleType, spec: ModelSpec, task: Any, seed: int, report: Report)
     return model
 
 
-def _loss(kind: str, output: Any, target: Any) -> Any:
+def _loss(kind: str, output: Any, target: Any, weight: Any) -> Any:
     if kind == "binary":
         truth = tf.cast(target, output.dtype)
         clipped = tf.clip_by_value(output, 1e-7, 1 - 1e-7)
         return -truth * tf.math.log(clipped) - (1 - truth) * tf.math.log(1 - clipped)
+    if kind == "ctc":
+        labels = tf.math.count_nonzero(target, axis=1, dtype="int32")
+        frames = tf.cast(weight, "int32")
+        return keras.ops.ctc_loss(tf.cast(target, "int32"), output, labels, frames, mask_index=0)
     if kind == "categorical_logits":
         scores = tf.nn.log_softmax(output)
     else:

@@ -79,6 +79,10 @@ def _loss(kind: str, output: torch.Tensor, target: Array, weight: Array | None) 
     truth = torch.from_numpy(target)
     if kind == "binary":
         losses = nn.functional.binary_cross_entropy(output, truth.float(), reduction="none")
+    elif kind == "ctc":
+        frames, labels = torch.from_numpy(np.asarray(weight)).long(), (truth != 0).sum(1)
+        scores = output.log_softmax(-1).transpose(0, 1)
+        losses = nn.functional.ctc_loss(scores, truth, frames, labels, reduction="none")
     else:
         scores = (
             output.log_softmax(-1) if kind == "categorical_logits" else output.clamp(1e-9).log()
@@ -104,6 +108,12 @@ def _named(module: nn.Module) -> Iterator[tuple[str, Blocks]]:
         elif isinstance(child, nn.Linear):
             yield f"{name}.kernel", (child.weight.T,)
             yield f"{name}.bias", (child.bias,)
+        elif isinstance(child, nn.Conv1d):
+            yield f"{name}.kernel", (child.weight.permute(2, 1, 0),)
+            yield f"{name}.bias", (child.bias,)
+        elif isinstance(child, nn.LayerNorm):
+            yield f"{name}.gamma", (child.weight,)
+            yield f"{name}.beta", (child.bias,)
         elif isinstance(child, nn.LSTM | nn.GRU):
             ways = {"_forward": "", "_backward": "_reverse"} if child.bidirectional else {"": ""}
             for layer in range(child.num_layers):

@@ -167,6 +167,7 @@ class Rule(Struct, forbid_unknown_fields=True):
     most: Count | None = None
     terms: dict[str, Count] = {}
     plus: Size = 0
+    divisor: Count = 1
 
     @property
     def rule(self) -> AxisRule:

@@ -20,22 +20,32 @@ RANDOM_CUTS, RANDOM_PIECES = 2, 5
 def relation(context: Context) -> Check | str:
     """Apply to a model with states, one sequence axis, and no input that is its length.
 
-    Outputs along the axis are joined, all others are the last piece's. Padded steps are left out:
-    what a step repeats may lie in the piece before it. Every piece follows the axis' rule.
+    An axis of a state may grow by the steps, as keys and values of the past do. Outputs along the
+    axis are joined, all others are the last piece's. Padded steps are left out: what a step repeats
+    may lie in the piece before it. Every piece follows the axis' rule.
     """
     spec = context.spec
     if not spec.states:
         return "no input is described as a state that an output goes on from"
-    if len(spec.axes) != 1 or spec.lengths:
+    grows = _growing(spec)
+    axes = [axis for axis in spec.axes if axis not in {*grows, *grows.values()}]
+    if len(axes) != 1 or spec.lengths:
         return "it needs one sequence axis, of which no input is the length"
+    (axis,) = axes
+    rule = spec.rules.get(axis, AxisRule())
+    sums = {after: AxisRule(terms={before: 1, axis: 1}) for before, after in grows.items()}
+    if any(spec.rules.get(after) != of for after, of in sums.items()):
+        return "an axis of a state grows otherwise than by the steps"
+    if odd := [a for a, of in spec.rules.items() if of.terms and a not in sums]:
+        return f"the length of {odd[0]} follows from others"
     if any(len({*t.axes}) < len(t.axes) for t in spec.inputs):
         return "its length is that of two axes of an input"
-    (axis,) = spec.axes
-    rule = spec.rules.get(axis, AxisRule())
 
     def check(golden: GoldenCase) -> Iterator[Pair]:
         steps = golden.case.lengths[axis]
-        if steps < 2 * rule.multiple:
+        before = [golden.case.lengths[state] + steps for state in grows]
+        beyond = any(_beyond(spec, *pair) for pair in zip(grows, before, strict=True))
+        if steps < 2 * rule.multiple or beyond:
             return
         valid = spec.valid_steps(golden.inputs)
         whole = _valid_only(spec, context.run(golden.inputs, golden.case), axis, valid)
@@ -54,6 +64,20 @@ def allowed(rule: AxisRule, steps: int) -> dict[str, tuple[int, ...]]:
         for how, sizes in cuts(steps // unit).items()
     }
     return {how: sizes for how, sizes in ways.items() if all(map(rule.holds, sizes))}
+
+
+def _growing(spec: ModelSpec) -> dict[str, str]:
+    """Return the axes of states that the states after have another one for, which is that."""
+    inputs = {tensor.name: tensor for tensor in spec.inputs}
+    pairs = [(inputs[name].axes, spec.output(after).axes) for name, after in spec.states.items()]
+    axes = [pair for before, after in pairs for pair in zip(before, after, strict=False)]
+    return {str(a): str(b) for a, b in axes if a != b}
+
+
+def _beyond(spec: ModelSpec, axis: str, length: int) -> bool:
+    """Return whether an axis would be longer than its rule allows."""
+    most = spec.rules[axis].most if axis in spec.rules else None
+    return most is not None and length > most
 
 
 def cuts(steps: int) -> dict[str, tuple[int, ...]]:
@@ -79,9 +103,12 @@ def _in_pieces(context: Context, golden: GoldenCase, axis: str, sizes: Sequence[
     spec, start = context.spec, 0
     inputs = dict(golden.inputs)
     parts: list[Arrays] = []
+    grows = _growing(spec)
     for size in sizes:
         piece = taken(spec.inputs, inputs, axis, np.arange(start, start + size))
-        parts.append(context.run(piece, replace(golden.case, lengths={axis: size})))
+        past = {state: golden.case.lengths[state] + start for state in grows}
+        lengths = spec.fitted({**golden.case.lengths, axis: size, **past})
+        parts.append(context.run(piece, replace(golden.case, lengths=lengths)))
         inputs.update({into: parts[-1][out] for into, out in spec.states.items()})
         start += size
     return joined(spec.outputs, parts, axis)

@@ -20,6 +20,8 @@ HOLDING = {
     "streaming_classifier": EVERYWHERE | {"pieces"},
     "encoder_decoder": EVERYWHERE | {"padding", "poison"},
     "bidirectional_tagger": EVERYWHERE | {"padding", "poison"},
+    "causal_decoder": EVERYWHERE - {"reversal"} | {"pieces"},
+    "transformer_encoder": EVERYWHERE - {"reversal"} | {"padding", "poison"},
 }
 
 

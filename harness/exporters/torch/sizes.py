@@ -20,7 +20,7 @@ from harness.core.errors import ExportError
 SMALLEST = 2
 """The least size of a dynamic axis of which nothing is described."""
 _TORCH = str(Path(torch.__file__).parent)
-_LOWER_BOUND = re.compile(r".* != 1|\d+ <= \S+(?: and \S+ <= IntInfinity\(\))?")
+_LOWER_BOUND = re.compile(r".* != 1|\(1 % .*\) != 0|\d+ <= \S+(?: and \S+ <= IntInfinity\(\))?")
 _UPPER_BOUND = re.compile(r"^  (\w+) = Dim\('\w+', (?:min=\d+, )?max=(\d+)\)$", re.MULTILINE)
 _GENERATED = "<string>"  # the guards that PyTorch compiles
 

@@ -13,11 +13,12 @@ from harness.core.axis_rules import AxisRule
 from harness.core.errors import LoadError, RunError
 from harness.core.registry import resolve
 from harness.core.results import CaseResult, Cell, Status
-from harness.core.schema import Case, ModelSpec, Raggedness, Stage, TensorSpec
+from harness.core.schema import Case, GoldenCase, ModelSpec, Raggedness, Stage, TensorSpec
 from harness.core.tolerance import Row, tolerance
 from harness.goldens import store
 from harness.graphs.edit import Edit
 from harness.relations import RELATIONS, judge
+from harness.relations.context import Context
 from harness.relations.pieces import allowed, cuts
 from harness.relations.poison import extreme, poison
 from harness.relations.reversal import reverse
@@ -168,6 +169,47 @@ def test_pieces_are_told_by_their_cut(judged):
     hows = {c.reason.split("output ")[1].split(": ")[1] for c in results if c.reason}
     assert {"first step alone", "last step alone", "halves", "single steps"} <= hows
     assert any(how.startswith("pieces of ") for how in hows)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_cache_that_is_filled_in_pieces_is_the_whole_one(offset, tmp_path):
+    """Each step gives the number of steps before it, of which it is told ``offset`` too many."""
+    inputs = (
+        TensorSpec("x", "float32", ("batch", "time")),
+        TensorSpec("past", "float32", ("batch", "before")),
+    )
+    outputs = (
+        TensorSpec("y", "float32", ("batch", "time")),
+        TensorSpec("present", "float32", ("batch", "after")),
+    )
+    rules = {"before": AxisRule(most=8), "after": AxisRule(terms={"before": 1, "time": 1})}
+    spec = ModelSpec("c", "", inputs, outputs, "c", states={"past": "present"}, rules=rules)
+
+    def run(values):
+        x, past = values["x"], values["past"]
+        place = np.arange(x.shape[1]) + past.shape[1] + offset * (past.shape[1] > 2)
+        return [("y", x * place), ("present", np.concatenate([past, x], axis=1))]
+
+    def tried(before):
+        case = Case(spec.fitted({"time": 5, "before": before}), 3)
+        drawn = {t.name: np.ones(t.shape(3, case.lengths), np.float32) for t in inputs}
+        golden = GoldenCase(case, drawn, {}, None, {})
+        session = SimpleNamespace(run=run)
+        context = Context(spec, tmp_path, None, session, [], frozenset(), _no_structure, tmp_path)
+        return list(resolve(RELATIONS["pieces"])(context)(golden))
+
+    pairs = tried(2)
+    assert len(pairs) > 3
+    for pair in pairs:
+        same = all(np.array_equal(pair.expected[n], pair.actual[n]) for n in ("y", "present"))
+        assert same == (offset == 0)
+    assert tried(4) == []
+
+
+def _no_structure(spec, golden, outputs):
+    sizes = {name: value.shape for name, value in outputs}
+    wanted = {t.name: t.shape(golden.case.batch, golden.case.lengths) for t in spec.outputs}
+    return "" if sizes == wanted else f"{sizes}, expected {wanted}"
 
 
 def test_a_run_that_fails_is_a_failing_case_and_the_others_go_on(judged):
