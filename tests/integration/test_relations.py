@@ -20,7 +20,7 @@ HOLDING = {
     "streaming_classifier": EVERYWHERE | {"pieces"},
     "encoder_decoder": EVERYWHERE | {"padding", "poison"},
     "bidirectional_tagger": EVERYWHERE | {"padding", "poison"},
-    "causal_decoder": EVERYWHERE - {"reversal"} | {"pieces"},
+    "causal_decoder": {"pieces", "fresh-session", "run-twice"},
     "transformer_encoder": EVERYWHERE - {"reversal"} | {"padding", "poison"},
 }
 
