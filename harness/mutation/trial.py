@@ -114,8 +114,9 @@ class Court:
 
     def unit(self, output: str, inputs: Arrays) -> float:
         """Return the larger of noise floor and one float32 ulp of the scale, at these lengths."""
-        sizes = sizes_of(self.job.golden.spec, inputs)
-        lengths = {axis: sizes[axis] for axis in self.job.golden.spec.axes}
+        spec = self.job.golden.spec
+        sizes = spec.fitted(sizes_of(spec, inputs))
+        lengths = {axis: sizes[axis] for axis in spec.axes}
         usual = self.job.golden.usual
         return max(usual.noise_floor(output, lengths), one_ulp(usual.scale(output, lengths)))
 

@@ -109,7 +109,7 @@ def output_shape_misdeclared(subject: Specimen) -> Iterator[Mutant]:
 def output_not_finite(subject: Specimen) -> Iterator[Mutant]:
     """The last feature of an output's first row and step is NaN or infinite."""
     for label, value in STRAY.items():
-        for tensor, edit, kept in outputs(subject):
+        for tensor, edit, kept in _floats(subject):
             features = tensor.axes[-1]
             last = features - 1 if isinstance(features, int) else 0
             index = edit.constant([[0] * (len(tensor.axes) - 1) + [last]], np.int64)
@@ -128,7 +128,7 @@ def output_constant(subject: Specimen) -> Iterator[Mutant]:
 
 def output_rounded(subject: Specimen) -> Iterator[Mutant]:
     """An output is rounded to three decimals."""
-    for tensor, edit, kept in outputs(subject):
+    for tensor, edit, kept in _floats(subject):
         thousand = edit.constant(DECIMALS, tensor.dtype)
         rounded = edit.node("Round", [edit.node("Mul", [kept, thousand])])
         edit.named(tensor.name, "Div", [rounded, thousand])
@@ -194,6 +194,11 @@ def input_dropped(subject: Specimen) -> Iterator[Mutant]:
         edit.redirect(tensor.name, instead, readers)
         edit.graph.input.remove(_declared(edit.graph.input, tensor))
         yield Mutant(tensor.name, edit.done())
+
+
+def _floats(subject: Specimen) -> Iterator[tuple[TensorSpec, Edit, str]]:
+    """Yield the ``outputs`` that are floats: integers have no fraction and are always finite."""
+    return (entry for entry in outputs(subject) if np.dtype(entry[0].dtype).kind == "f")
 
 
 def _declared(values: Any, tensor: TensorSpec) -> Any:

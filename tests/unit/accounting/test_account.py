@@ -442,3 +442,10 @@ def test_data_in_another_file_and_tensors_that_lie_are_left_out():
         for field, value in change.items():
             setattr(lying.graph.initializer[0], field, value)
         assert account({"w": drawn(3)}, lying).failure == ""
+
+
+def test_a_product_of_single_numbers_is_recomputed():
+    parameters = {"a.weight": drawn(1, 1), "b.weight": drawn(1, 1)}
+    product = parameters["a.weight"] @ parameters["b.weight"]
+    assert {*status(parameters, graph({"w": product})).values()} <= {"derived", "unproven"}
+    assert not account(parameters, graph({"w": product * np.float32(2)})).of("copied")
