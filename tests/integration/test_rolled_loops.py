@@ -25,8 +25,8 @@ class Own(nn.Module):
 
     def forward(self, x):
         h, steps = x.new_zeros(x.shape[0], H), []
-        for t in range(x.shape[1]):
-            h = torch.tanh(self.x(x[:, t]) + self.h(h))
+        for step in x.split(1, dim=1):
+            h = torch.tanh(self.x(step.squeeze(1)) + self.h(h))
             steps.append(h)
         return torch.stack(steps, 1)
 
@@ -133,7 +133,6 @@ STEPS = TensorSpec("y", "float32", ("batch", "sequence", H))
 KINDS = {
     Own: STEPS,
     EveryAndLast: STEPS,
-    Future: TensorSpec("y", "float32", ("batch", "more", F)),
     Path: TensorSpec("y", "float32", ("batch", "sequence")),
 }
 
@@ -216,7 +215,24 @@ class Stacked(nn.Module):
         return torch.stack(steps, 1)
 
 
+class Projected(nn.Module):
+    """Every state of a cell, projected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.GRUCell(F, H), nn.Linear(H, H)
+
+    def forward(self, x):
+        h, steps = None, []
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+            steps.append(torch.tanh(self.out(h)))
+        return torch.stack(steps, 1)
+
+
 CELLS = {
+    Future: (TensorSpec("y", "float32", ("batch", "more", F)), "GRU"),
+    Projected: (STEPS, "GRU"),
     Stacked: (STEPS, "LSTM GRU Scan"),
     Cells: (STEPS, "LSTM"),
     FromNothing: (TensorSpec("y", "float32", ("batch", H)), "LSTM"),

@@ -22,6 +22,7 @@ _CELLS: dict[Any, tuple[str, str, dict[str, Any]]] = {
     aten.rnn_relu_cell.default: ("RNN", "h", {"activations": ["Relu"]}),
 }
 """The operator of a cell, its gates in PyTorch's order by ONNX's letters, and its attributes."""
+_ROWWISE = {aten.linear.default, aten.relu.default, aten.tanh.default, aten.sigmoid.default}
 _ZEROS = {aten.zeros.default, aten.new_zeros.default}
 
 
@@ -108,6 +109,31 @@ def _part(loop: Loop, places: set[int], earlier: Sequence[Loop]) -> Loop | None:
     except NotALoopError:
         return None
     return part
+
+
+def sources_of(loop: Loop) -> list[Any] | None:
+    """Return what each node of a step reads where all steps are one call of each node.
+
+    So it is where every node works on the last axis of an earlier loop's values, or of a node
+    before it, and on nothing else of the step.
+    """
+    if loop.carried or loop.skipped:
+        return None
+    sources: list[Any] = []
+    for nodes in zip(*loop.steps, strict=True):
+        first = nodes[0].args[0]
+        others = {a for node in nodes for a in node.args[1:] if isinstance(a, fx.Node)}
+        if nodes[0].target not in _ROWWISE or any(a.op != "placeholder" for a in others):
+            return None
+        if first in loop.places:
+            sources.append(first)
+            continue
+        taken = [_taken(node.args[0], loop) for node in nodes]
+        every = taken[0][0] if taken[0] else None
+        if not isinstance(every, Every) or taken != [(every, 0, t) for t in range(loop.count)]:
+            return None
+        sources.append(every)
+    return sources
 
 
 def _way_to(node: Any, loop: Loop) -> set[int]:

@@ -10,7 +10,12 @@ import torch
 from torch import fx, nn
 from torch._higher_order_ops.scan import scan
 
-from harness.exporters.torch.rolled.cells import cell_of, packed_weights, recurrent_node
+from harness.exporters.torch.rolled.cells import (
+    cell_of,
+    packed_weights,
+    recurrent_node,
+    sources_of,
+)
 from harness.exporters.torch.rolled.repeats import loops_of
 from harness.exporters.torch.rolled.steps import Every, Loop, NotALoopError
 from harness.exporters.torch.rolled.unrolled import JOIN, Looped
@@ -122,8 +127,20 @@ class _Rebuilding:
     def _write(self, loop: Loop) -> None:
         if loop not in self._written:
             self._written.add(loop)
-            if not self._cell(loop):
+            if not self._cell(loop) and not self._whole(loop):
                 self._scan(loop)
+
+    def _whole(self, loop: Loop) -> bool:
+        """Write a loop as one call for all steps; return whether it can be."""
+        sources = sources_of(loop)
+        for place, source in enumerate(sources or ()):
+            if not isinstance(source, Every):
+                source = Every(loop, loop.places[source][1])
+            node = loop.steps[0][place]
+            others = [self._new[a] if isinstance(a, fx.Node) else a for a in node.args[1:]]
+            result = self._call(node.target, self._value(source), *others)
+            self._every[id(loop), place] = result
+        return sources is not None
 
     def _cell(self, loop: Loop) -> bool:
         """Write a loop as a recurrent node; return whether it is one."""
