@@ -29,7 +29,7 @@ def fresh(spec: ModelSpec) -> Iterator[tuple[str, Arrays]]:
         lengths = {axis: length + 2 * place for place, axis in enumerate(spec.axes)}
         for kind in spec.raggedness if length > 2 else [Raggedness.NONE]:
             for sizes in (lengths, dict.fromkeys(lengths, length)):
-                case = Case(sizes, batch, kind)
+                case = Case(spec.fitted(sizes), batch, kind)
                 yield f"fresh-{case.id}", cases.drawn(spec, case, SEED + number)[1]
 
 

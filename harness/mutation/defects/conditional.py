@@ -130,9 +130,11 @@ def _at_lengths(
     subject: Specimen, condition: Callable[[Edit, str], str], label: str
 ) -> Iterator[Mutant]:
     """Make each output wrong where the length of each sequence axis meets a condition."""
-    for axis in subject.spec.axes:
+    spec = subject.spec
+    of_inputs = {*spec.lengths.values(), *(axis for tensor in spec.inputs for axis in tensor.axes)}
+    for axis in (axis for axis in spec.axes if axis in of_inputs):
         for tensor, edit, kept in _outputs(subject):
-            where = condition(edit, _length_of(edit, subject.spec, axis))
+            where = condition(edit, _length_of(edit, spec, axis))
             yield _wrong(edit, tensor, kept, where, f" {axis}{label}")
 
 
