@@ -161,7 +161,7 @@ def _alike(
     """Return whether most of a few elements are about the same."""
     assert candidate.few is not None
     flat = np.linspace(0, target.size - 1, min(FEW, target.size)).astype(np.int64)
-    at = np.unravel_index(flat, moved)
+    at = np.unravel_index(flat, moved) if moved else ()
     places: list[Array] = [np.zeros(len(flat), np.int64)] * len(shape)
     for place, axis in enumerate(axes):
         places[axis] = at[place]
