@@ -109,7 +109,7 @@ def _home(candidate: Derived, piece: Piece, made: list[tuple[Array, Array]]) -> 
     near = None
     for axes in orders(stand_in, piece):
         moved = tuple(shape[axis] for axis in axes)
-        if candidate.few and shape and not _alike(candidate, shape, axes, moved, target):
+        if candidate.few and not _alike(candidate, shape, axes, moved, target):
             continue
         if not made:
             result, error = candidate.make()

@@ -166,7 +166,7 @@ def _nearest(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
         for axes in orders(squeezed, piece):
             moved = own.transpose(axes)
             few = np.linspace(0, other.size - 1, min(other.size, 512)).astype(np.int64)
-            sampled = moved.reshape(-1)[few] == other[few]
+            sampled = moved.flat[few] == other[few]
             if float(np.mean(sampled)) < ALIKE / 2:
                 continue
             same = moved == other.reshape(moved.shape)
