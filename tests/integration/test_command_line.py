@@ -110,7 +110,7 @@ def test_a_replayed_line_judges_the_same_cell(onnx_file, tmp_path):
         (["no_such_model"], 2, ["no_such_model", "two_input_qa", "language_model"]),
         (["two_input_q"], 2, ["did you mean two_input_qa?"]),
         (["--lengths", "0.."], 2, ["'0..'", "4096"]),
-        (["--lengths", "14"], 2, ["--lengths 14", "4096"]),
+        (["--lengths", "30"], 2, ["--lengths 30", "4096"]),
         (["--batch", "x"], 2, ["--batch 'x'"]),
         (["--exporter", "nativ"], 2, ["did you mean native?", "tf2onnx"]),
         (["--runtime", "cuda"], 2, ["'cuda'", "ort-cuda", "ort-cpu"]),

@@ -104,10 +104,6 @@ def bessel(self, x):
     return torch.special.bessel_j0(last(self, x))
 
 
-def no_operator(self, x):
-    return last(self, x[:, : int(x.shape[1])])
-
-
 def weight_drop(self, x):
     return last(self, x)
 
@@ -156,7 +152,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a quantized layer": (lambda: Over(quantized(), last), ""),
     "another rank than declared": (lambda: Over(gru(), returns_the_rows), "output 'y'"),
     "an op that ONNX lacks": (lambda: Over(gru(), bessel), "bessel_j0"),
-    "a length turned into a number": (lambda: Over(gru(), no_operator), "axis 'sequence'"),
 }
 
 

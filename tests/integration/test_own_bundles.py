@@ -36,7 +36,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
 @pytest.mark.parametrize("folder", ["notes.txt/new", "/"])
 def test_a_folder_that_cannot_be_written_is_told_before_any_work(tmp_path, monkeypatch, folder):
     (tmp_path / "notes.txt").write_text("mine")
-    monkeypatch.setattr(owning, "_make", lambda *arguments: pytest.fail("worked first"))
+    monkeypatch.setattr(owning, "make", lambda *arguments: pytest.fail("worked first"))
     with pytest.raises(UsageError, match=r"cannot be written|is not a bundle"):
         harness.export(own_torch.net(), tmp_path / folder, inputs=FRAMES)
 

@@ -52,7 +52,7 @@ def scripted():
 
 WAYS = {
     "torch-dynamo": (conditional, "Net: cond is control flow"),
-    "torch-script": (scripted, "linear: a script cannot be traced again"),
+    "torch-script": (scripted, "RecursiveScriptModule is TorchScript"),
 }
 
 
