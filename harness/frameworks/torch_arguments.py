@@ -6,8 +6,11 @@ is a dictionary; a part may have parts itself.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from torch import Tensor, nn
 
 from harness.core.errors import UsageError
 
@@ -68,3 +71,30 @@ def _value(parts: Mapping[str, Any], what: str) -> Any:
 
 def _place(name: str) -> list[tuple[int, str]]:
     return [(int(key), "") if key.isdecimal() else (0, key) for key in name.split(".")]
+
+
+class ByName(nn.Module):  # type: ignore[misc]
+    """Calls a module by the names of some of its inputs, which may be parts of its arguments."""
+
+    def __init__(self, module: nn.Module, names: Sequence[str], own: Sequence[str]) -> None:
+        super().__init__()
+        self.module, self._names, self._own = module, tuple(names), tuple(own)
+
+    def forward(self, *arguments: Tensor) -> Any:
+        values = dict(zip(self._names, arguments, strict=True))
+        return self.module(**nested(values, self._own))
+
+
+def call(module: Any, names: Sequence[str], arguments: Sequence[Tensor], by_name: bool) -> Any:
+    """Call a module by name, unless its ``forward`` has variadic or unknown parameters."""
+    own: list[str] = []
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+        own = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        variadic = by_name and any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    except (TypeError, ValueError):
+        variadic = True
+    if by_name and not variadic:
+        values = dict(zip(names, arguments, strict=True))
+        return module(**nested(values, own or [*names]))
+    return module(*arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,13 +17,14 @@ from torch.utils import _pytree as pytree
 from harness.core import archives
 from harness.core.errors import UsageError, one_line
 from harness.core.names import visible
-from harness.core.reading import TENSOR_BYTES, check_file, read_bytes
+from harness.core.reading import check_file
 from harness.core.schema import Array, Arrays
 from harness.frameworks import pt2_archive
-from harness.frameworks.torch_arguments import argument_of, arranged, nested
+from harness.frameworks.torch_arguments import ByName, argument_of, arranged, call
 from harness.frameworks.torch_attention import by_formula
 from harness.frameworks.torch_copies import copied, fold_norms, quantised
 from harness.frameworks.torch_float64 import EveryOperator, OwnCalls, precision
+from harness.frameworks.torch_weights import load_weights
 from harness.subjects.description import InputDescription
 
 FRAMEWORK = "torch"
@@ -79,7 +79,7 @@ class TorchModel:
         if self._program is None:
             module.eval()
         if weights is not None:
-            _load(module, weights)
+            load_weights(module, weights)
         if not isinstance(module, torch.jit.ScriptModule):
             fold_norms(module)
         for name, tensor in _tensors(module):
@@ -143,7 +143,7 @@ class TorchModel:
         in_place = positional and first == self._names
         if in_place:
             return self._module
-        return _ByName(self._module, self._names, [p.name for p in parameters])
+        return ByName(self._module, self._names, [p.name for p in parameters])
 
     def run(self, inputs: Arrays, wide: bool) -> list[tuple[str, Array]]:
         """Return the outputs, named as the model does, else ``""``; float64 where ``wide``."""
@@ -179,7 +179,7 @@ class TorchModel:
         ):
             warnings.simplefilter("ignore")
             try:
-                result = _call(module, self._names, arguments, self._program is None)
+                result = call(module, self._names, arguments, self._program is None)
             except torch.jit.Error as error:
                 raise RuntimeError(_last_line(error)) from None
         return _named_outputs(result)
@@ -254,33 +254,6 @@ class TorchModel:
         return [p for p in parameters if p.kind is not p.VAR_KEYWORD]
 
 
-class _ByName(nn.Module):  # type: ignore[misc]
-    """Calls a module by the names of some of its inputs, which may be parts of its arguments."""
-
-    def __init__(self, module: nn.Module, names: Sequence[str], own: Sequence[str]) -> None:
-        super().__init__()
-        self.module, self._names, self._own = module, tuple(names), tuple(own)
-
-    def forward(self, *arguments: Tensor) -> Any:
-        values = dict(zip(self._names, arguments, strict=True))
-        return self.module(**nested(values, self._own))
-
-
-def _call(module: Any, names: Sequence[str], arguments: Sequence[Tensor], by_name: bool) -> Any:
-    """Call a module by name, unless its ``forward`` has variadic or unknown parameters."""
-    own: list[str] = []
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-        own = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        variadic = by_name and any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    except (TypeError, ValueError):
-        variadic = True
-    if by_name and not variadic:
-        values = dict(zip(names, arguments, strict=True))
-        return module(**nested(values, own or [*names]))
-    return module(*arguments)
-
-
 def _named_outputs(result: Any) -> list[tuple[str, Any]]:
     if isinstance(result, Mapping):
         return [(str(name), value) for name, value in result.items() if value is not None]
@@ -294,40 +267,6 @@ def _tensors(module: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield parameters and buffers by name, each once."""
     yield from module.named_parameters()
     yield from module.named_buffers()
-
-
-def _load(module: nn.Module, path: Path) -> None:
-    try:
-        data = read_bytes(path, TENSOR_BYTES)
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load
-
-            state = load(data)
-        else:
-            state = torch.load(io.BytesIO(data), "cpu", weights_only=True)
-    except UsageError:
-        raise
-    except Exception as error:
-        safe = path.suffix == ".safetensors"
-        reason = visible(one_line(error)) if safe else "it is no plain state dict"
-        raise UsageError(
-            f"{path} cannot be read: {reason}; expected what torch.save(model.state_dict()) or"
-            " safetensors wrote"
-        ) from None
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping):
-        raise UsageError(f"{path} holds a {type(state).__name__}; expected a state dict")
-    own = module.state_dict()
-    if differing := sorted(set(own) ^ set(state)):
-        kind = "lacks" if differing[0] in own else "has, and the model has not,"
-        raise UsageError(f"{path} {kind} {differing[0]!r} ({len(differing)} names differ)")
-    for name, value in own.items():
-        if value.shape != state[name].shape:
-            raise UsageError(
-                f"{path}: {name!r} is {list(state[name].shape)}, the model's is {list(value.shape)}"
-            )
-    module.load_state_dict(state)
 
 
 def _last_line(error: BaseException) -> str:
