@@ -15,6 +15,7 @@ Usage: python ci/bench/proof.py [MODEL ...] [--rounds N]. Ends with 1 where a ta
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import resource
@@ -39,6 +40,8 @@ ENOUGH = 0.5
 MODELS = Path(__file__).with_name("proof_models.py")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """For each process: threads of OpenMP that wait for others would count as work."""
+_SET_CHILD_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of linux/prctl.h"""
 EVERY = 0.05
 """Seconds between two looks at the memory of a process tree"""
 PASSES = """
@@ -103,11 +106,27 @@ def measured(command: Sequence[str]) -> Cost:
     watch.start()
     output = process.communicate()[0]
     watch.join()
+    _reap()
     if process.returncode not in (0, 1):
         raise SystemExit(f"{command[1:4]} ended with {process.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(processor, time.perf_counter() - began, peaks[0], output)
+
+
+def _adopt() -> None:
+    """Become the parent of what loses its own, so that its processor time counts once it ends."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "this system keeps no processes without a parent")
+
+
+def _reap() -> None:
+    """Wait for every process that was adopted; no other is left once a command has ended."""
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
 
 
 def _tree(root: int) -> list[int]:
@@ -182,6 +201,7 @@ def main() -> int:
     parser.add_argument("model", nargs="*", help=f"default: {', '.join(names)}")
     parser.add_argument("--rounds", type=int, default=3)
     args: argparse.Namespace = parser.parse_args()
+    _adopt()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "tiny"
         start = exported("tiny", folder, "--lengths", "1,2", "--batch", "1"), validated(folder)

@@ -30,8 +30,9 @@ SMALL_DRAW = 2000
 """The first number of a draw that is made in search of small values."""
 SMALL = 1e-3
 """A value that is small beside the largest of an output."""
-SMALL_DRAWS, SMALL_SECONDS = 16, 0.5
-"""How many inputs are drawn in search of such values at most, and for how long."""
+SMALL_DRAWS, SMALL_PART = 16, 0.5
+"""How many inputs are drawn in search of such values at most, and of how many steps of all rows as
+a part of those of the cases so far: the same model has the same cases on every machine."""
 SMALL_VALUES = 2**13
 """The values of their outputs, of which a golden then holds every one."""
 HOPELESS = 30
@@ -105,10 +106,11 @@ class More:
         batch = min(READING[1], SMALL_VALUES // (of_step * length))
         if batch < 1:
             return
-        started = time.perf_counter()
-        for draw in range(SMALL_DRAWS):
+        steps = sum(result.case.batch * max(result.case.longest, 1) for result in results)
+        draws = max(1, int(SMALL_PART * steps) // (batch * length))
+        for draw in range(min(SMALL_DRAWS, draws)):
             near = {name for name, part in least.items() if SMALL < part < HOPELESS * SMALL}
-            if not near or time.perf_counter() - started > SMALL_SECONDS:
+            if not near:
                 return
             lengths = self.spec.fitted(dict.fromkeys(axes, length))
             feed = values.feed(Case(lengths, batch, draw=SMALL_DRAW + draw), turn=0)

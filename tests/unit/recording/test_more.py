@@ -41,7 +41,6 @@ def added(spec=SPEC, lengths=LENGTHS, batches=BATCHES):
 def any_time(monkeypatch):
     monkeypatch.setattr(more, "LONG_SECONDS", np.inf)
     monkeypatch.setattr(more, "READING_SECONDS", np.inf)
-    monkeypatch.setattr(more, "SMALL_SECONDS", np.inf)
 
 
 def test_the_rest_of_a_table_is_read():
