@@ -160,9 +160,7 @@ def _nearest(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
     """Return what is wrong with a copy of which more than half is as it should be."""
     squeezed = value.squeeze()
     own = bits(squeezed)
-    elements, counts = np.unique(own, return_counts=True)
-    common = 1 < counts.max() < own.size
-    telling = own != elements[np.argmax(counts)] if common else np.ones(own.shape, bool)
+    telling: Array | None = None
     best: tuple[float, Suspicion] | None = None
     for piece in pieces:
         other = bits(piece.values).reshape(-1)
@@ -172,12 +170,20 @@ def _nearest(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
             sampled = moved.flat[few] == other[few]
             if float(np.mean(sampled)) < ALIKE / 2:
                 continue
+            telling = _telling(own) if telling is None else telling
             same = moved == other.reshape(moved.shape)
             share = float(np.mean(same[telling.transpose(axes)]))
             if share >= ALIKE and (best is None or share > best[0]):
                 back = piece.values.reshape(moved.shape).transpose(np.argsort(axes))
                 best = share, _differing(value, back.reshape(value.shape), piece.label, share)
     return best[1] if best else None
+
+
+def _telling(own: Array) -> Array:
+    """Return where a value is another than its usual one; everywhere if it has no such one."""
+    elements, counts = np.unique(own, return_counts=True)
+    common = 1 < counts.max() < own.size
+    return own != elements[np.argmax(counts)] if common else np.ones(own.shape, bool)
 
 
 def _differing(value: Array, other: Array, label: str, share: float) -> Suspicion:

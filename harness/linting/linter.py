@@ -29,10 +29,15 @@ def run(facts: Facts) -> list[Finding]:
 
     A graph whose data is missing, or that is not valid, is checked no further.
     """
+    by_rule: dict[str, list[Finding]] = {}
     for name in FIRST:
-        if refused := [f for f in resolve(RULES[name])(facts) if f.severity == "error"]:
+        by_rule[name] = [*resolve(RULES[name])(facts)]
+        if refused := [finding for finding in by_rule[name] if finding.severity == "error"]:
             return refused
-    return ordered(finding for target in RULES.values() for finding in resolve(target)(facts))
+    for name, target in RULES.items():
+        if name not in by_rule:
+            by_rule[name] = [*resolve(target)(facts)]
+    return ordered(finding for name in RULES for finding in by_rule[name])
 
 
 def of_file(path: Path, example: Mapping[str, int]) -> list[Finding]:
