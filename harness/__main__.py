@@ -20,6 +20,7 @@ COMMANDS = {
     "operators": "what each runtime makes of the standard's operator cases",
     "convert": "goldens and bundles to ONNX's test folders, and back",
     "merge": "reports of shards and of several machines as one",
+    "compare": "two runs of the same cells, and what got worse",
     "list": "what there is, where it is from, and whether it is available here",
 }
 """Each is the module of ``harness`` with its name, and the same as ``python -m harness.NAME``."""

@@ -32,6 +32,7 @@ ROOMS = {
                   " reference_models relations runtimes subjects",
     "validation": "accounting core exporters exporting frameworks goldens graphs linting onnx_tests"
                   " oracle processes reference_models relations runtimes subjects typed_json",
+    "comparing": "core exporting reports validation",
     "diagnosis": "core goldens graphs oracle processes reference_models runtimes typed_json"
                  " validation",
     "mutation": "core graphs processes reference_models runtimes typed_json validation",

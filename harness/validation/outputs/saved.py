@@ -104,17 +104,21 @@ class Saved:
                 f"{self.folder}: {path} is not the model that ran there:"
                 f" SHA-256 {here[:12]}… here, {ran[:12]}… there"
             )
+        return SavedSession(self, self.tensors())
+
+    def tensors(self) -> Arrays:
+        """Return every kept output by its key; LoadError where they are not those kept."""
         try:
             data = read_inside(self.folder / OUTPUTS, self.folder, TENSOR_BYTES)
             if hashlib.sha256(data).hexdigest() != self.manifest.outputs:
                 raise LoadError(f"{self.folder / OUTPUTS} was altered: its SHA-256 is another")
-            tensors = load(data)
+            tensors: Arrays = load(data)
         except (UsageError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise LoadError(f"{self.folder / OUTPUTS} cannot be read: {error}") from None
         keys = {key for run in self.manifest.cases for _, key in run.outputs or ()}
         if missing := sorted(keys - {*tensors}):
             raise LoadError(f"{self.folder / OUTPUTS} has no tensor {missing[0]}")
-        return SavedSession(self, tensors)
+        return tensors
 
 
 class SavedSession:
@@ -163,6 +167,14 @@ def find(root: Path, cell: Cell) -> Saved | None:
     if manifest.cell != cell:
         raise UsageError(f"{path} is of another cell: {'/'.join(asdict(manifest.cell).values())}")
     return Saved(path.parent, manifest)
+
+
+def every(root: Path) -> dict[str, Saved]:
+    """Return every cell of which ``root`` holds outputs, by id; UsageError where none is there."""
+    found = [Saved(path.parent, read(path)) for path in _manifests(root)]
+    if not found:
+        raise UsageError(f"{root}: no saved outputs; expected what --save-outputs wrote")
+    return {saved.manifest.cell.id: saved for saved in found}
 
 
 def _manifests(root: Path) -> Iterator[Path]:
