@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from harness.commands.run import CommandParser, command
 if TYPE_CHECKING:
     from harness.linting.finding import Finding
 
-SCHEMA = 1
+FORMATS = ("text", "json", "github", "sarif")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,7 +22,11 @@ def parser() -> argparse.ArgumentParser:
         "lint",
         "Look for what goes wrong with ONNX graphs of sequence models, without running"
         " them: baked lengths and batches, loops, contradictory shapes and more.",
-        examples=("model.onnx --example batch=5,sequence=7", "model.onnx --against other.onnx"),
+        examples=(
+            "model.onnx --example batch=5,sequence=7",
+            "model.onnx --against other.onnx",
+            "path/to/bundle --ignore unused,wide-dtype --format sarif",
+        ),
         passes="no error is found",
         fails="at least one error is found; with --strict, or warning",
         nothing="",
@@ -41,6 +44,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="AXIS=N,…",
         help="the sizes that a .onnx file was exported with; a bundle has its own",
     )
+    for flag, about in (("--select", "report these alone"), ("--ignore", "do not report these")):
+        parser.add_argument(
+            flag,
+            action="append",
+            metavar="RULE",
+            help=f"{about}: rules by name or glob, comma-separated, repeatable",
+        )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="how findings are printed: text, json (as --json), annotations of GitHub Actions, or"
+        " SARIF 2.1.0 (default: text)",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
     options.add_no_limit(parser)
     options.add_output(parser, quiet=False)
@@ -51,9 +67,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
+    from harness.core import selectors
     from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, UsageError
-    from harness.core.escaping import line
-    from harness.linting import linter
+    from harness.linting import formats, linter
 
     if args.list:
         print("\n".join(f"{name:<21}{sentence}" for name, sentence in linter.rules().items()))
@@ -62,22 +78,21 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("nothing to lint: expected .onnx files or bundle folders (see --help)")
     if args.against and len(args.file) != 1:
         raise UsageError(f"--against compares one file with another; there are {len(args.file)}")
-    by_file = _limited(args.file, args.against, _example(args.example), args.no_limit)
+    if args.json and args.format not in (None, "json"):
+        raise UsageError(f"--json and --format {args.format} are two formats; give one of them")
+    rules = list(linter.rules())
+    chosen = selectors.names("rule", args.select or ["all"], rules)
+    ignored = selectors.names("rule", args.ignore or [], rules)
+    kept = {*chosen} - {*ignored}
+    by_file = {
+        file: [finding for finding in findings if finding.rule in kept]
+        for file, findings in _limited(
+            args.file, args.against, _example(args.example), args.no_limit
+        ).items()
+    }
     severities = [finding.severity for findings in by_file.values() for finding in findings]
-    if args.json:
-        files = [
-            {"file": file, "findings": [finding.as_dict() for finding in findings]}
-            for file, findings in by_file.items()
-        ]
-        print(json.dumps({"schema": SCHEMA, "files": files}, indent=1))
-    else:
-        for file, findings in by_file.items():
-            print(line(file))
-            for finding in findings:
-                print(line(f"  {finding.severity:<8} {finding}"))
-        errors, warnings = (severities.count(kind) for kind in ("error", "warning"))
-        counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
-        print(f"{_count(len(by_file), 'file')}: {counts}")
+    for text in formats.FORMATS["json" if args.json else args.format or "text"](by_file):
+        print(text)
     failed = "error" in severities or (args.strict and bool(severities))
     return DOES_NOT_CONFORM if failed else CONFORMS
 
@@ -155,10 +170,6 @@ def _example(texts: Sequence[str]) -> dict[str, int]:
             raise UsageError(f"--example {text!r}: expected AXIS=N, for example batch=5,sequence=7")
         sizes[axis] = int(size)
     return sizes
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 if __name__ == "__main__":

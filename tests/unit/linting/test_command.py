@@ -246,3 +246,39 @@ def test_names_in_a_file_are_shown_and_not_obeyed(call, file):
     lines = out.removesuffix("\n").split("\n")
     assert r"\n::error file=x::\x1b[2K\u202e\x23#[group]" in lines[1]
     assert all(line.isprintable() and not line.lstrip().startswith("::") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "rules"),
+    [
+        ((), 1, {"baked-length", "unnamed-axis"}),
+        (("--ignore", "baked-*"), 0, {"unnamed-axis"}),
+        (("--ignore", "baked-*", "--strict"), 1, {"unnamed-axis"}),
+        (("--select", "baked-length,unused"), 1, {"baked-length"}),
+        (("--select", "unused"), 0, set()),
+        (("--select", "unused", "--strict"), 0, set()),
+        (("--select", "all", "--ignore", "baked-length", "--ignore", "unnamed-axis"), 0, set()),
+    ],
+)
+def test_rules_are_selected_and_ignored(call, file, flags, code, rules):
+    model = baked()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "unk__3"
+    path = file(model)
+    ended_with, out, _ = call(path, "--example", "batch=5,unk__3=7", *flags, "--format", "json")
+    assert ended_with == code
+    assert {f["rule"] for f in json.loads(out)["files"][0]["findings"]} == rules
+
+
+def test_a_format_is_printed_whole_and_a_rule_that_is_none_is_told(call, file):
+    path = file(unnamed())
+    assert call(path, "--format", "github")[1].startswith(f"::warning file={path},title=unnamed")
+    (run,) = json.loads(call(path, "--format", "sarif")[1])["runs"]
+    assert run["results"][0]["ruleId"] == "unnamed-axis"
+    assert call(path, "--json")[1] == call(path, "--format", "json")[1]
+    code, out, err = call(path, "--json", "--format", "sarif")
+    assert (code, out) == (2, "")
+    assert "--json and --format sarif are two formats" in err
+    code, out, err = call(path, "--select", "baked-lenght")
+    assert (code, out) == (2, "")
+    assert "baked-lenght" in err
+    assert "baked-length" in err
