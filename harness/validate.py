@@ -40,6 +40,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUNTIME",
         help="exit with 3 where this runtime is not available",
     )
+    parser.add_argument(
+        "--with",
+        dest="versions",
+        action="append",
+        default=[],
+        metavar="DISTRIBUTION==V,V",
+        help="run the cells in these versions too, each installed once in a folder of its own under"
+        " the user's cache: onnxruntime==1.24.1,1.26.0, of openvino or tract, or the path of a"
+        " wheel; repeatable (other runtimes then only where --runtime names them)",
+    )
+    parser.add_argument(
+        "--bisect",
+        action="store_true",
+        help="of the versions of --with run the first, the last and those between, by halves, until"
+        " it is known since which one a cell fails",
+    )
     options.add_folder(parser, "--report-dir", Path("build/report"), "where report.json goes")
     parser.add_argument(
         "--every-step",
@@ -96,8 +112,8 @@ def main(argv: Sequence[str]) -> int:
     from harness.core.escaping import line as escaped
     from harness.core.files import check_folder
     from harness.core.results import CellResult, Report
-    from harness.reports import console, json_file, progress, table
-    from harness.validation import pipeline
+    from harness.reports import console, json_file, progress, table, versions
+    from harness.validation import bisecting, pipeline
     from harness.validation.isolation import workers
     from harness.validation.isolation.deaths import Deaths
 
@@ -108,6 +124,7 @@ def main(argv: Sequence[str]) -> int:
     selection = options.selection(
         args,
         require=args.require,
+        versions=args.versions,
         every_step=args.every_step,
         decisions=args.decisions,
         relations=args.relation or (),
@@ -131,15 +148,12 @@ def main(argv: Sequence[str]) -> int:
             if not args.quiet:
                 console.cell(shown, result, args.verbose)
 
+        def judge(some: pipeline.Prepared) -> Report:
+            step = pipeline.counted(some, tell, "validating")
+            return pipeline.judge(some, call, done, step, args.fail_fast, isolation)
+
         try:
-            report = pipeline.judge(
-                prepared,
-                call,
-                done,
-                step=pipeline.counted(prepared, tell, "validating"),
-                fail_fast=args.fail_fast,
-                isolation=isolation,
-            )
+            report = bisecting.rounds(prepared, judge, call) if args.bisect else judge(prepared)
         except KeyboardInterrupt:
             stopped = True
             report = Report(call, pipeline.machine(), tuple(judged), partial=True)
@@ -158,6 +172,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"{args.expectations}: {cell} is none of the cells of this run", file=sys.stderr)
     if not args.quiet and len({result.cell.runtime for result in report.results}) > 1:
         table.show(shown, report)
+    for text in () if args.quiet else versions.lines(report.results):
+        shown.print(escaped(text), highlight=False, soft_wrap=True)
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
     path = args.report_dir / json_file.NAME

@@ -37,8 +37,15 @@ def load(name: str, settings: Settings = NONE) -> GuardedRuntime:
 
 
 def row(name: str, tf32: bool = False) -> Row:
-    """Return the row of the runtime called ``name``; the default where there is none."""
-    return load(name).row_of(tf32) if name in RUNTIMES else replace(DEFAULT_ROW, name=name)
+    """Return the row of the runtime called ``name``, at whatever version it is named.
+
+    The default where there is none.
+    """
+    known, at, _ = name.partition("@")
+    if known not in RUNTIMES:
+        return replace(DEFAULT_ROW, name=name)
+    row = load(known).row_of(tf32)
+    return replace(row, name=row.name.replace(known, name, 1)) if at else row
 
 
 def distributions() -> list[str]:

@@ -16,6 +16,7 @@ from harness.exporting import bundle, cache
 from harness.frameworks import FRAMEWORKS
 from harness.goldens import store
 from harness.goldens.store import Golden
+from harness.runtimes import versions
 from harness.validation.plan import Model, Runtimes, SelectedCell, choose
 from harness.validation.selection import Selection
 from reference_models import catalog
@@ -103,7 +104,8 @@ def _exported(
         flags += f" --opset {selection.opset}"
     flags += selection.settings.flags
     words = ["python", "-m", "harness.validate", cell.model, "--framework", cell.framework]
-    words += ["--exporter", cell.exporter, "--variant", cell.variant, "--runtime", cell.runtime]
+    words += ["--exporter", cell.exporter, "--variant", cell.variant]
+    words += versions.flags(cell.runtime)
     replay = f"{shlex.join(words)}{flags}"
     model: Model = exported if isinstance(exported, str) else exported.failure or exported.model
     example = {} if isinstance(exported, str) else exported.manifest.get("example", {})

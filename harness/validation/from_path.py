@@ -16,6 +16,7 @@ from harness.exporting import bundle
 from harness.goldens import store
 from harness.graphs import interface
 from harness.onnx_tests import as_golden
+from harness.runtimes import versions
 from harness.subjects.resolve import Kind, Subject
 from harness.validation.plan import Model, Runtimes, SelectedCell, choose
 from harness.validation.selection import Selection
@@ -46,7 +47,7 @@ def cells(subject: Subject, selection: Selection, runtimes: Runtimes) -> list[Se
             replace(
                 template,
                 cell=cell,
-                replay=f"{replay} --runtime {shlex.quote(name)}{selection.settings.flags}",
+                replay=f"{replay} {shlex.join(versions.flags(name))}{selection.settings.flags}",
                 refused=no_twin if runtime.framework else template.refused,
             )
         )

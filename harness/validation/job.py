@@ -71,6 +71,11 @@ class Ready(Planned):
     rounded: Sequence[str] = ()
     account: Account | None = None
 
+    @property
+    def import_path(self) -> Sequence[str]:
+        """What a process needs on its ``sys.path`` before all else to have the runtime."""
+        return getattr(self.runtime, "import_path", ())
+
     @cached_property
     def doubt(self) -> Doubt | None:
         """What a runtime in full precision may be off by for the model's sake; else None."""

@@ -17,7 +17,7 @@ from harness.core.summary import BAD
 from harness.goldens.store import Golden
 from harness.processes import limits
 from harness.relations import RELATIONS
-from harness.runtimes import RUNTIMES
+from harness.runtimes import RUNTIMES, versions
 from harness.subjects.resolve import EXPORTED, Kind, Subject, resolve
 from harness.validation import from_catalog, from_path, plan
 from harness.validation.isolation import workers
@@ -207,7 +207,12 @@ def selected_runtimes(selection: Selection) -> Runtimes:
         return wrapping.stand_ins(selection, selection.load_outputs)
     required = selectors.names("runtime", selection.require, RUNTIMES)
     chosen = selectors.names("runtime", selection.runtimes, RUNTIMES)
-    if not selection.runtimes:
+    at_versions = [
+        versions.load(one, selection.settings) for one in versions.parse(selection.versions)
+    ]
+    if not selection.runtimes and at_versions:
+        chosen = []
+    elif not selection.runtimes:
         if not required and (reason := runtimes.load("ort-cpu").check()):
             raise UnavailableError(f"there is no runtime to judge in: {reason}")
         cuda = runtimes.load("ort-cuda").check() is None
@@ -217,4 +222,4 @@ def selected_runtimes(selection: Selection) -> Runtimes:
     for name in required:
         if reason := loaded[name].check():
             raise UnavailableError(f"runtime {name} is required and not available: {reason}")
-    return loaded
+    return {**loaded, **{runtime.name: runtime for runtime in at_versions}}

@@ -15,6 +15,7 @@ from harness.runtimes.settings import Settings
 class Selection:
     """What to judge; empty selectors mean their defaults.
 
+    ``versions`` are those of runtimes' distributions, as ``--with`` has them.
     ``only`` names the ids of the cells to keep of those selected; None keeps all.
     """
 
@@ -23,6 +24,7 @@ class Selection:
     exporters: Sequence[str] = ()
     variants: Sequence[str] = ()
     runtimes: Sequence[str] = ()
+    versions: Sequence[str] = ()
     require: Sequence[str] = ()
     lengths: Sequence[str] = ()
     batch: Sequence[str] = ()

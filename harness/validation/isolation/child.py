@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from harness.core.errors import clipped
@@ -29,8 +29,14 @@ class Child:
     Runtimes that are ``trusted`` compare cases while later ones run, as ``engine.run`` has it.
     """
 
-    def __init__(self, limits: Limits, forked: bool = False, trusted: Collection[str] = ()) -> None:
-        self.worker = Worker(limits, forked=forked)
+    def __init__(
+        self,
+        limits: Limits,
+        forked: bool = False,
+        trusted: Collection[str] = (),
+        path: Sequence[str] = (),
+    ) -> None:
+        self.worker = Worker(limits, forked=forked, path=path)
         self.trusted = trusted
 
     def begin(self, job: Ready) -> None:

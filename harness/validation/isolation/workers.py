@@ -31,10 +31,10 @@ FORKED = ("ort-cpu",)
 class Isolation:
     """Which cells run in a child: all (True), none (False), or those that need one (None).
 
-    Those of a runtime that is not ``AT_HOME`` need one and, while ``limited``, those of a model
-    that is not ours: it may loop for ever. With more than one of ``workers`` all run in a child,
-    and by default a cell in which a process died before, until it ends. ``deaths`` holds those, if
-    they are kept.
+    One at a version of its own is always in a child. Those of a runtime that is not ``AT_HOME``
+    need one and, while ``limited``, those of a model that is not ours: it may loop for ever. With
+    more than one of ``workers`` all run in a child, and by default a cell in which a process died
+    before, until it ends. ``deaths`` holds those, if they are kept.
     """
 
     isolate: bool | None = None
@@ -52,6 +52,8 @@ class Isolation:
         """Return whether the cell runs in a child; one that has nothing to run needs none."""
         if not isinstance(job, Ready) or job.model is None or isinstance(job.runtime, Saved):
             return False
+        if job.import_path:
+            return True
         if self.isolate is None:
             trusted = job.cell.runtime in AT_HOME and _name(job) not in self.died
             return self.workers > 1 or not trusted or (self.limited and not job.ours)
@@ -162,4 +164,4 @@ def _child(idle: list[Child], job: Ready, isolation: Isolation) -> Child:
             return child
         child.worker.stop()
     forked = job.cell.runtime in FORKED and not job.ours
-    return Child(limits, forked, FORKED if forked else ())
+    return Child(limits, forked, FORKED if forked else (), job.import_path)

@@ -59,6 +59,10 @@ class Recorder:
     def framework(self) -> str | None:
         return self.runtime.framework
 
+    @property
+    def import_path(self) -> Sequence[str]:
+        return getattr(self.runtime, "import_path", ())
+
     def check(self) -> str | None:
         return self.runtime.check()
 
