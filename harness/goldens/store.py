@@ -210,16 +210,16 @@ def assembled(
     folder: Path,
     manifest: Mapping[str, Any],
     form: GoldenManifest,
-    load: Callable[[ModelSpec, int], tuple[Arrays, Arrays]],
+    load: Callable[[ModelSpec, int], Mapping[str, Arrays]],
 ) -> Golden:
-    """Return the golden of a manifest; ``load`` gives the inputs and outputs of a case's number.
+    """Return the golden of a manifest; ``load`` gives each kind of tensors of a case's number.
 
     GoldenError where one is not what the manifest says.
     """
     spec, hashes = form.spec.spec, manifests.hashes(form)
     tensors: Arrays = {}
     for number, entry in enumerate(form.cases):
-        for kind, arrays in zip(("input", "output"), load(spec, number), strict=True):
+        for kind, arrays in load(spec, number).items():
             for name, value in arrays.items():
                 place = key(entry.case, kind, name)
                 same(folder, place, value, hashes.get(place, ""))
