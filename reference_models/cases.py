@@ -40,6 +40,10 @@ CROWDED = ((3, 16),)
 EXTRA = (*WIDE, *CROWDED, *zip(SQUARE, SQUARE, strict=True))
 PRODUCTION = ((2, 64), (21, 3), (6, 5), (12, 4), (3, 33), (4, 17))
 """Lengths and batches as production feeds them: large ones, and short ones between the others."""
+NOTHING_YET = ((1, 1), (2, 3), (7, 2), (8, 5), (33, 2), (100, 1))
+"""Lengths of the other axis, and batches, at which an axis that may be empty is empty."""
+HALF_FULL = ((3, 4), (16, 17), (40, 60))
+"""Lengths of the other axis and of one that may be empty, together as long as relations want."""
 FULL = (
     (Raggedness.RIGHT, RowLengths.MIXED),
     (Raggedness.RIGHT, RowLengths.DESCENDING),
@@ -254,7 +258,7 @@ def _stored_values(spec: ModelSpec, case: Case) -> int:
 def _two_lengths(spec: ModelSpec) -> list[Case]:
     """Return every length of each axis with changing ones of the other, which may be ragged."""
     axes = free_axes(spec)
-    cases = _distinct(_pairs(*axes))
+    cases = _distinct([*_pairs(*axes), *_empty(spec)])
     axis = spec.ragged
     if axis is None:
         return cases
@@ -277,6 +281,17 @@ def _pairs(first: str, second: str) -> Iterator[Case]:
         yield Case({first: other, second: length}, 2)
     for length, batch in EXTRA:
         yield Case({first: length, second: length}, batch)
+
+
+def _empty(spec: ModelSpec) -> Iterator[Case]:
+    """Yield cases in which one of two axes, whose rule allows it, has no steps, and has some."""
+    axes = free_axes(spec)
+    for axis in axes:
+        if axis in spec.rules and spec.rules[axis].least == 0:
+            for length, batch in NOTHING_YET:
+                yield Case({**dict.fromkeys(axes, length), axis: 0}, batch)
+            for length, before in HALF_FULL:
+                yield Case({**dict.fromkeys(axes, length), axis: before}, 2)
 
 
 def possible(length: int, kind: Raggedness) -> Raggedness:

@@ -15,6 +15,7 @@ from harness.accounting.rows import RowIndex, RowMatches
 from harness.accounting.search import Home, Pool, orders
 from harness.accounting.terms import layer, parts
 from harness.core.schema import Array
+from harness.graphs.narrow import bfloat16, float16, tf32
 from harness.graphs.rounded import exact
 
 ALIKE = 0.5
@@ -305,15 +306,22 @@ def _mostly(found: RowMatches) -> bool:
 
 
 def _moved(value: Array, pieces: Iterable[Piece]) -> Suspicion | None:
-    """Return a constant of which every element is close to the parameter's."""
+    """Return a constant of which every element is close to the parameter's, or it but rounded.
+
+    Rounding moves small numbers far, relatively: float16 has but seven bits of 1e-5.
+    """
     if value.dtype.kind != "f":
         return None
     squeezed = value.squeeze()
     limit = MOVED * np.abs(squeezed.astype(np.float64)) + 1e-38
+    with np.errstate(over="ignore"):
+        roundings = [rounded(squeezed) for rounded in (float16, bfloat16, tf32)]
     for piece in pieces:
+        uniform = constant(piece.values)
         for axes in orders(squeezed, piece):
             shape = tuple(squeezed.shape[axis] for axis in axes)
             back = piece.values.reshape(shape).transpose(np.argsort(axes))
-            if np.all(np.abs(back.astype(np.float64) - squeezed) <= limit):
+            close = np.all(np.abs(back.astype(np.float64) - squeezed) <= limit)
+            if close or (not uniform and any(np.array_equal(back, r) for r in roundings)):
                 return _differing(value, back.reshape(value.shape), piece.label, 0.0)
     return None

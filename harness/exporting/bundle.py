@@ -22,6 +22,7 @@ from harness.core.reading import MODEL_BYTES, check_inside, read_bytes, read_jso
 from harness.core.results import Cell
 from harness.core.schema import Stage
 from harness.exporters import DEFAULT_OPSET
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.goldens.tensor_files import read_tensors, write_tensors
 from harness.graphs.external_data import check_own_data
@@ -235,5 +236,5 @@ def sha256(path: Path) -> str:
 
 def _copy_golden(source: Path, target: Path) -> None:
     target.mkdir()
-    (target / store.MANIFEST).write_bytes((source / store.MANIFEST).read_bytes())
+    (target / store.MANIFEST).write_bytes(manifests.stored(source / store.MANIFEST))
     write_tensors(target / store.CASES, read_tensors(source / store.CASES, source))

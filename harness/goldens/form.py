@@ -163,7 +163,7 @@ class Tensor(Struct, forbid_unknown_fields=True):
 
 class Rule(Struct, forbid_unknown_fields=True):
     multiple: Count = 1
-    least: Count = 1
+    least: Size = 1
     most: Count | None = None
     terms: dict[str, Count] = {}
     plus: Size = 0

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import GoldenError, UsageError
-from harness.core.reading import read_json
+from harness.core.reading import parse_json
 from harness.core.schema import Array, Case, Raggedness, RowLengths
 from harness.goldens.form import GoldenManifest, checked
+from harness.goldens.tensor_files import present, read_text
 
 SCHEMA = 1
 
@@ -25,10 +26,10 @@ def read(path: Path) -> tuple[dict[str, Any], GoldenManifest]:
     GoldenError where it is missing, altered, or of another form.
     """
     folder = path.parent
-    if not os.path.lexists(path):
-        raise GoldenError(f"no golden at {folder}: {path.name} is missing")
+    data = stored(path)
+    path = present(path)
     try:
-        manifest = read_json(path)
+        manifest = parse_json(data, path)
     except UsageError as error:
         raise GoldenError(str(error)) from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
@@ -39,6 +40,16 @@ def read(path: Path) -> tuple[dict[str, Any], GoldenManifest]:
         raise GoldenError(f"{path} was altered: its SHA-256 is not the one it states")
     try:
         return manifest, checked(manifest, str(path))
+    except UsageError as error:
+        raise GoldenError(str(error)) from None
+
+
+def stored(path: Path) -> bytes:
+    """Return the text of a manifest, packed or not; GoldenError where there is none to read."""
+    if not os.path.lexists(present(path)):
+        raise GoldenError(f"no golden at {path.parent}: {path.name} is missing")
+    try:
+        return read_text(path, path.parent)
     except UsageError as error:
         raise GoldenError(str(error)) from None
 

@@ -1,10 +1,11 @@
 """Tensors in few bytes, to the bit: by dtype, their bytes by significance, deflated.
 
 A packed file begins with ``MAGIC`` and the length of its header, eight bytes little-endian. The
-header is strict JSON: the tensors in their order, and for each dtype the bytes of all its tensors
-and of the stream that holds them. The streams follow in the header's order. A stream is what zlib
-makes of the dtype's tensors one after the other, little-endian and in C order: all first bytes of
-their elements, then all second ones. Exponents and signs lie together so, and shrink.
+header is strict JSON, deflated (in files that begin with ``FIRST_MAGIC``, as it is): the tensors in
+their order, and for each dtype the bytes of all its tensors and of the stream that holds them. The
+streams follow in the header's order. A stream is what zlib makes of the dtype's tensors one after
+the other, little-endian and in C order: all first bytes of their elements, then all second ones.
+Exponents and signs lie together so, and shrink.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from harness.core.schema import Array, Arrays
 from harness.goldens.form import Dtype, Size
 from harness.typed_json import typed
 
-MAGIC = b"PACKED1\n"
+MAGIC, FIRST_MAGIC = b"PACKED2\n", b"PACKED1\n"
 _LENGTH = 8
 GROWTH = 64
-"""How many times larger than its stream the bytes of a dtype may be; others are not deflated."""
+"""How many times larger than its stream the bytes of a dtype may be; others are not deflated.
+
+A header may not be larger either.
+"""
 _OVERHEAD = 64
 """The bytes of a stream that do not count: what zlib writes of nothing, and its block's ends."""
 
@@ -58,16 +62,15 @@ def packed(tensors: Mapping[str, Array]) -> bytes:
     parts, streams = [], []
     for dtype, values in by_dtype.items():
         data = _shuffled(values)
-        stream = zlib.compress(data, 9)
-        if len(data) > _most(len(stream)):
-            stream = zlib.compress(data, 0)
+        stream = _deflated(data)
         streams.append(stream)
         parts.append({"dtype": dtype, "bytes": len(data), "stream": len(stream)})
     listed = [
         {"name": name, "dtype": value.dtype.name, "shape": [*value.shape]}
         for name, value in tensors.items()
     ]
-    header = json.dumps({"tensors": listed, "parts": parts}, separators=(",", ":")).encode()
+    text = json.dumps({"tensors": listed, "parts": parts}, separators=(",", ":"))
+    header = _deflated(text.encode())
     return b"".join([MAGIC, len(header).to_bytes(_LENGTH, "little"), header, *streams])
 
 
@@ -79,14 +82,17 @@ def unpacked(data: bytes, path: Path, limit: int) -> Arrays:
     """
     start = len(MAGIC) + _LENGTH
     size = int.from_bytes(data[len(MAGIC) : start], "little")
-    if data[: len(MAGIC)] != MAGIC or size > min(len(data) - start, JSON_BYTES):
+    magic, text = data[: len(MAGIC)], data[start : start + size]
+    if magic not in (MAGIC, FIRST_MAGIC) or size > min(len(data) - start, JSON_BYTES):
         raise UsageError(f"{path} is not a packed file of tensors, or is cut off")
-    header = typed(parse_json(data[start : start + size], path), _Header, str(path))
+    if magic == MAGIC:
+        text = _inflated(text, min(_most(size), JSON_BYTES), path, "header")
+    header = typed(parse_json(text, path), _Header, str(path))
     _check(header, len(data) - start - size, path, limit)
     tensors: Arrays = {}
     place = start + size
     for part in header.parts:
-        values = _inflated(memoryview(data)[place : place + part.stream], part, path)
+        values = _values(memoryview(data)[place : place + part.stream], part, path)
         place += part.stream
         first = 0
         for tensor in (t for t in header.tensors if t.dtype == part.dtype):
@@ -129,17 +135,29 @@ def _most(stream: int) -> int:
     return GROWTH * (stream + _OVERHEAD)
 
 
-def _inflated(stream: memoryview, part: _Part, path: Path) -> Array:
-    """Return the values of a part, flat."""
+def _deflated(data: bytes) -> bytes:
+    stream = zlib.compress(data, 9)
+    return zlib.compress(data, 0) if len(data) > _most(len(stream)) else stream
+
+
+def _inflated(stream: bytes | memoryview, most: int, path: Path, what: str) -> bytes:
+    """Return what a stream holds; UsageError unless that is at most ``most`` bytes and all."""
     inflater = zlib.decompressobj()
     try:
-        data = inflater.decompress(stream, part.bytes + 1)
+        data = inflater.decompress(stream, most + 1)
     except zlib.error as error:
-        raise UsageError(f"{path}: the part of {part.dtype} is damaged: {error}") from None
-    if len(data) != part.bytes or not inflater.eof or inflater.unused_data:
-        raise UsageError(
-            f"{path}: the part of {part.dtype} does not end after its {part.bytes:,} bytes"
-        )
+        raise UsageError(f"{path}: the {what} is damaged: {error}") from None
+    if len(data) > most or not inflater.eof or inflater.unused_data:
+        raise UsageError(f"{path}: the {what} does not end after its {most:,} bytes")
+    return data
+
+
+def _values(stream: memoryview, part: _Part, path: Path) -> Array:
+    """Return the values of a part, flat."""
+    what = f"part of {part.dtype}"
+    data = _inflated(stream, part.bytes, path, what)
+    if len(data) != part.bytes:
+        raise UsageError(f"{path}: the {what} does not end after its {part.bytes:,} bytes")
     dtype = np.dtype(part.dtype)
     planes = np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1)
     values: Array = np.ascontiguousarray(planes.T).reshape(-1).view(dtype.newbyteorder("<"))

@@ -3,8 +3,8 @@
 A golden is three files. ``weights.safetensors`` holds the trained parameters (or the manifest
 points to the golden that has them), ``cases.safetensors`` the oracle's float64 outputs and the
 small inputs, ``manifest.json`` everything else: the specification, the cases with their formulas, a
-SHA-256 of every tensor and of itself, and where it all came from. Either of the first two may lie
-there packed, as ``weights.packed`` or ``cases.packed`` (``tensor_files``).
+SHA-256 of every tensor and of itself, and where it all came from. Each may lie there packed, as
+``weights.packed``, ``cases.packed`` or ``manifest.packed`` (``tensor_files``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ from harness.goldens.form import WEIGHTS, GoldenManifest, shared_weights
 from harness.goldens.formulas import Formula, evaluate
 from harness.goldens.manifest import case_of, key, sha256
 from harness.goldens.noise_floor import Usual
-from harness.goldens.tensor_files import present, read_tensors, write_tensors
+from harness.goldens.tensor_files import (
+    PACKED,
+    present,
+    read_tensors,
+    write_tensors,
+    write_text,
+)
 from harness.goldens.verify import check_names, check_noise, check_tensors, same
 
 MANIFEST, CASES = "manifest.json", "cases.safetensors"
@@ -204,16 +210,16 @@ def assembled(
     folder: Path,
     manifest: Mapping[str, Any],
     form: GoldenManifest,
-    load: Callable[[ModelSpec, int], tuple[Arrays, Arrays]],
+    load: Callable[[ModelSpec, int], Mapping[str, Arrays]],
 ) -> Golden:
-    """Return the golden of a manifest; ``load`` gives the inputs and outputs of a case's number.
+    """Return the golden of a manifest; ``load`` gives each kind of tensors of a case's number.
 
     GoldenError where one is not what the manifest says.
     """
     spec, hashes = form.spec.spec, manifests.hashes(form)
     tensors: Arrays = {}
     for number, entry in enumerate(form.cases):
-        for kind, arrays in zip(("input", "output"), load(spec, number), strict=True):
+        for kind, arrays in load(spec, number).items():
             for name, value in arrays.items():
                 place = key(entry.case, kind, name)
                 same(folder, place, value, hashes.get(place, ""))
@@ -254,7 +260,7 @@ def write(
     keep_weights: bool = True,
     pack: bool = False,
 ) -> None:
-    """Replace the golden in ``folder`` at once; with ``pack``, its tensors are packed.
+    """Replace the golden in ``folder`` at once; with ``pack``, all of it is packed.
 
     ``parameters`` are the weights, or the folder of the golden that holds them; without
     ``keep_weights`` their hashes alone are kept.
@@ -282,7 +288,7 @@ def write(
         if keep_weights and not isinstance(parameters, Path):
             write_tensors(new / WEIGHTS, parameters, pack)
         write_tensors(new / CASES, tensors, pack)
-        (new / MANIFEST).write_text(manifests.text(manifests.signed(manifest)), "utf-8")
+        write_text(new / MANIFEST, manifests.text(manifests.signed(manifest)), pack)
 
 
 def bands(entry: Mapping[str, Any]) -> dict[str, Bands]:
@@ -292,8 +298,9 @@ def bands(entry: Mapping[str, Any]) -> dict[str, Bands]:
 
 def goldens(root: Path) -> Iterator[Path]:
     """Return every golden's folder under ``root``, without what a killed process left there."""
-    folders = (path.parent for path in sorted(root.glob(f"*/*/{MANIFEST}")))
-    return (folder for folder in folders if not folder.name.startswith("."))
+    names = (MANIFEST, Path(MANIFEST).with_suffix(PACKED).name)
+    folders = {path.parent for name in names for path in root.glob(f"*/*/{name}")}
+    return (folder for folder in sorted(folders) if not folder.name.startswith("."))
 
 
 def _bands(output: Mapping[str, Any]) -> Bands:

@@ -1,18 +1,21 @@
-"""Files of tensors: ``NAME.safetensors``, which many tools read, or ``NAME.packed``, smaller."""
+"""Files of tensors and texts as other tools read them, or packed ones in their place."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from harness.core.errors import GoldenError, UsageError, one_line
-from harness.core.reading import TENSOR_BYTES, check_file, check_inside, read_bytes
+from harness.core.reading import JSON_BYTES, TENSOR_BYTES, check_file, check_inside, read_bytes
 from harness.core.schema import Arrays
 from harness.goldens.packing import packed, unpacked
 
 PACKED = ".packed"
+_TEXT = "text"
+"""The one tensor of a packed text: its bytes."""
 
 
 def present(path: Path) -> Path:
@@ -55,3 +58,29 @@ def write_tensors(path: Path, tensors: Arrays, pack: bool = False) -> None:
         path.with_suffix(PACKED).write_bytes(packed(tensors))
     else:
         path.write_bytes(save(tensors))
+
+
+def read_text(path: Path, folder: Path) -> bytes:
+    """Return the bytes of a text in ``folder``, or of the packed one in its place.
+
+    UsageError where there is none, or it is of another form.
+    """
+    file = present(path)
+    check_inside(file, folder)
+    data = read_bytes(file, JSON_BYTES)
+    if file == path:
+        return data
+    tensors = unpacked(data, file, JSON_BYTES)
+    text = tensors.get(_TEXT)
+    if len(tensors) != 1 or text is None or text.dtype != np.uint8 or text.ndim != 1:
+        raise UsageError(f"{file} is a packed file of other things than one text")
+    return text.tobytes()
+
+
+def write_text(path: Path, text: str, pack: bool = False) -> None:
+    """Write a text or, with ``pack``, a packed one in its place."""
+    if pack:
+        data = np.frombuffer(text.encode(), np.uint8)
+        path.with_suffix(PACKED).write_bytes(packed({_TEXT: data}))
+    else:
+        path.write_text(text, "utf-8")

@@ -1,7 +1,7 @@
 """A folder of ONNX tests as a golden: the one that it was made from, or its stored outputs.
 
 What ``convert`` writes beside the tests is in ``harness/golden/`` and ``harness/bundle/``, and in
-``remainder_K.pb`` of a data set.
+``remainder_K.pb`` and ``projection_K.pb`` of a data set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.goldens.store import Golden
 from harness.onnx_tests import foreign, layout
 
 GOLDEN, BUNDLE = Path("harness/golden"), Path("harness/bundle")
-REMAINDER = "remainder"
+REMAINDER, PROJECTION = "remainder", "projection"
 WIDE = np.dtype(np.float64)
 
 
@@ -84,7 +84,7 @@ def read_golden(path: Path) -> Golden:
             f"{path} has {len(sets)} data sets; its manifest has {len(entries)} cases"
         )
 
-    def load(spec: ModelSpec, number: int) -> tuple[Arrays, Arrays]:
+    def load(spec: ModelSpec, number: int) -> dict[str, Arrays]:
         inputs = dict(layout.read(sets[number], "input"))
         complete = layout.read(sets[number], "output")
         remainders = dict(layout.read(sets[number], REMAINDER))
@@ -101,6 +101,7 @@ def read_golden(path: Path) -> Golden:
                     f"{[*remainder.shape]}; expected {WIDE}{[*kept.shape]}"
                 )
             outputs[name] = kept if remainder is None else _summed(kept, remainder)
-        return inputs, outputs
+        sums = dict(layout.read(sets[number], PROJECTION))
+        return {"input": inputs, "output": outputs, PROJECTION: sums}
 
     return store.assembled(path / GOLDEN, manifest, form, load)

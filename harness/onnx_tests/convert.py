@@ -32,7 +32,14 @@ from harness.goldens.tensor_files import present
 from harness.graphs import interface, walk
 from harness.graphs.external_data import tensors
 from harness.onnx_tests import layout
-from harness.onnx_tests.as_golden import BUNDLE, GOLDEN, REMAINDER, has_golden, read_golden
+from harness.onnx_tests.as_golden import (
+    BUNDLE,
+    GOLDEN,
+    PROJECTION,
+    REMAINDER,
+    has_golden,
+    read_golden,
+)
 from harness.processes.limits import IN_FLOAT64
 from harness.processes.worker import LostError, call_in_child
 from harness.subjects.resolve import Kind, Subject
@@ -193,7 +200,8 @@ def _data_set(
         rounded.append((name, near))
         remainders += [(name, remainder)] if stored.dtype != near.dtype else []
     named_inputs = [(name, golden_case.inputs[name]) for name in inputs]
-    return {"input": named_inputs, "output": rounded, REMAINDER: remainders}
+    sums = [(name, about.sums) for name, about in golden_case.projections.items()]
+    return {"input": named_inputs, "output": rounded, REMAINDER: remainders, PROJECTION: sums}
 
 
 def _remainder(stored: Array, dtype: str) -> Array:

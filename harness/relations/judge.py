@@ -83,17 +83,22 @@ def judge(
 def spread(cases: Sequence[Case]) -> list[Case]:
     """Return each raggedness' largest batch at the lengths nearest to ``LENGTHS``, ascending.
 
-    A case's length is that of its longest axis.
+    A case's length is that of its longest axis; those with several steps along every axis go
+    before all others. Cases with an axis of no steps are chosen besides.
     """
     lengths = sorted({case.longest for case in cases})
     near = set()
     for target in LENGTHS:
         ratios = {length: abs(math.log(length / target)) for length in lengths}
         near.add(min(lengths, key=ratios.__getitem__))
+
+    def place(case: Case) -> tuple[int, bool, int]:
+        return case.longest, min(case.lengths.values(), default=1) > 1, case.batch
+
     chosen = {}
-    for case in sorted(cases, key=lambda case: (case.longest, case.batch)):
+    for case in sorted(cases, key=place):
         if case.longest in near:
-            chosen[case.longest, case.raggedness] = case
+            chosen[case.longest, case.raggedness, 0 in case.lengths.values()] = case
     return list(chosen.values())
 
 

@@ -146,7 +146,7 @@ def _folder(path: Path) -> Kind:
         return Kind.ONNX_TESTS
     if present(path / store.CASES).is_file():
         return Kind.GOLDEN
-    if not (path / store.MANIFEST).is_file() and any(store.goldens(path)):
+    if not present(path / store.MANIFEST).is_file() and any(store.goldens(path)):
         return Kind.GOLDENS
     return Kind.BUNDLE
 

@@ -1,5 +1,6 @@
 """Goldens and bundles to ONNX's test folders and back, and what others see there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from harness import convert
 from harness.commands.run import ended
 from harness.core.errors import GoldenError, NothingSelectedError, UsageError
 from harness.exporting import bundle
-from harness.goldens import store
+from harness.goldens import every_step, store
+from harness.goldens import manifest as manifests
 from harness.onnx_tests import convert as converting
 from harness.onnx_tests import layout
 from harness.oracle.runtime import ORACLE
@@ -62,9 +64,9 @@ def test_a_golden_of_ours_comes_back_to_the_bit(tmp_path):
     assert counts == (len(source.golden.cases), 0)
     converting.from_tests(tmp_path / "tests", tmp_path / "back")
     back, here = store.read(tmp_path / "back"), source.golden
-    assert (tmp_path / "back/manifest.json").read_bytes() == (
+    assert (tmp_path / "back/manifest.json").read_bytes() == manifests.stored(
         here.folder / "manifest.json"
-    ).read_bytes()
+    )
     for one, other in ((back.tensors, here.tensors), (back.parameters(), here.parameters())):
         assert {n: v.tobytes() for n, v in one.items()} == {
             n: v.tobytes() for n, v in other.items()
@@ -83,6 +85,21 @@ def test_a_part_of_a_golden_of_ours_comes_back_as_that_part(tmp_path):
         ours, theirs = source.golden.load(case), part.load(case)
         assert all((ours.inputs[n] == theirs.inputs[n]).all() for n in ours.inputs)
         assert all((ours.outputs[n] == theirs.outputs[n]).all() for n in ours.outputs)
+
+
+def test_a_golden_with_sums_of_every_step_comes_back_to_the_bit(tmp_path):
+    model, golden = tiny_golden.make(tmp_path / "made")
+    session = ORACLE.prepare(str(model))
+
+    def complete(case):
+        return replace(case, outputs=dict(session.run(case.inputs)), steps=None)
+
+    every_step.write(store.read(golden), complete, tmp_path / "golden")
+    source = replace(source_of(golden), golden=store.read(tmp_path / "golden"), model=model)
+    converting.to_tests(source, tmp_path / "tests")
+    converting.from_tests(tmp_path / "tests", tmp_path / "back")
+    assert any("projection" in name for name in store.read(tmp_path / "back").tensors)
+    assert files(tmp_path / "back") == files(tmp_path / "golden")
 
 
 def test_a_bundle_comes_back_to_the_bit(tmp_path):

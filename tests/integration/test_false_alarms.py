@@ -7,6 +7,7 @@ import pytest
 
 from ci import false_alarms, four_way
 from harness.core.tolerance import Row
+from harness.goldens import store
 from harness.runtimes import ort, row
 
 pytestmark = pytest.mark.slow
@@ -42,5 +43,5 @@ def test_the_weights_of_both_frameworks_agree_in_both(k, monkeypatch, capsys):
     assert len(ratios) == 5
     assert ratios[-1] == max(ratios[:4])
     assert all(0 < ratio < 1 for ratio in ratios) == (k is None)
-    cases = json.loads((GOLDEN / "manifest.json").read_text())["cases"]
+    cases = store.read(GOLDEN).cases
     assert f"{4 * (len(cases) + 1)} comparisons, " in out

@@ -20,7 +20,7 @@ HOLDING = {
     "streaming_classifier": EVERYWHERE | {"pieces"},
     "encoder_decoder": EVERYWHERE | {"padding", "poison"},
     "bidirectional_tagger": EVERYWHERE | {"padding", "poison"},
-    "causal_decoder": {"pieces", "fresh-session", "run-twice"},
+    "causal_decoder": EVERYWHERE - {"reversal"} | {"pieces"},
     "transformer_encoder": EVERYWHERE - {"reversal"} | {"padding", "poison"},
 }
 
@@ -45,6 +45,14 @@ def test_every_relation_that_applies_holds(report, model, framework):
     for case in result["cases"]:
         assert case["outputs"]
         assert all(output["ratio"] <= 1 for output in case["outputs"])
+
+
+@pytest.mark.parametrize("framework", ["keras", "torch"])
+def test_a_cache_is_filled_at_once_and_step_by_step_from_nothing_on(report, framework):
+    (result,) = [r for r in report["results"] if r["id"].startswith(f"causal_decoder/{framework}/")]
+    tried = [case["lengths"] for case in result["cases"] if case["relation"] == "pieces"]
+    assert {lengths["time"] for lengths in tried if lengths["past"] == 0} >= {2, 7, 33}
+    assert {lengths["time"] for lengths in tried if lengths["past"] > 0} >= {3, 16}
 
 
 def test_a_bundle_of_ones_own_model_holds_with_a_padding_that_is_not_zero(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from harness.accounting.account import account
+from harness.graphs.narrow import bfloat16, float16, tf32
 
 RNG = np.random.default_rng(3)
 
@@ -229,6 +230,15 @@ def test_every_element_moved_a_little_is_told():
     assert [p.status for p in made.parameters] == ["altered", "copied"]
     scaled = (weight.astype(np.float64) * (1 + 1e-6)).astype(np.float32)
     assert "w is altered" in account({"w": weight}, graph({"c": scaled})).failure
+
+
+@pytest.mark.parametrize("rounded", [float16, bfloat16, tf32])
+def test_a_parameter_of_small_numbers_that_was_rounded_is_told(rounded):
+    bias = drawn(9) * np.float32(1e-5)
+    other = {"c": rounded(bias), "d": drawn(9)}
+    assert "b is altered at 9 of 9 elements" in account({"b": bias}, graph(other)).failure
+    gamma = 1 + np.float32(0.0015) * np.sign(bias)
+    assert account({"g": gamma}, graph({"c": np.ones(9, np.float32)})).failure == ""
 
 
 def test_a_second_copy_is_held_to_the_first():

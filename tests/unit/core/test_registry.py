@@ -153,7 +153,7 @@ def test_what_a_golden_names_is_never_imported(tmp_path, monkeypatch):
 
 def test_no_golden_here_names_a_module():
     for folder in store.goldens(Path("golden")):
-        assert "reference_models" not in (folder / store.MANIFEST).read_text(), folder
+        assert "reference_models" not in manifests.text(store.read(folder).manifest), folder
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from harness.core.errors import GoldenError
+from harness.goldens import manifest as manifests
 from harness.goldens import store
 from harness.goldens.form import DTYPES, WEIGHTS
-from harness.goldens.packing import GROWTH, MAGIC, packed
-from harness.goldens.tensor_files import PACKED, read_tensors, write_tensors
+from harness.goldens.packing import FIRST_MAGIC, GROWTH, MAGIC, packed
+from harness.goldens.tensor_files import PACKED, read_tensors, write_tensors, write_text
 from tests.support import doubler
 
+MANIFEST = store.MANIFEST
 START = len(MAGIC) + 8
 
 
@@ -41,13 +43,19 @@ def refused(folder, data):
     return str(error.value)
 
 
-def altered(data, change):
+def file_of(magic, header, streams):
+    """Return a packed file of a header, deflated as ``magic`` says, and streams."""
+    text = json.dumps(header).encode()
+    text = zlib.compress(text) if magic == MAGIC else text
+    return magic + len(text).to_bytes(8, "little") + text + streams
+
+
+def altered(data, change, magic=MAGIC):
     """Return a packed file with another header and the same streams."""
     size = int.from_bytes(data[len(MAGIC) : START], "little")
-    header = json.loads(data[START : START + size])
+    header = json.loads(zlib.decompress(data[START : START + size]))
     change(header)
-    text = json.dumps(header).encode()
-    return MAGIC + len(text).to_bytes(8, "little") + text + data[START + size :]
+    return file_of(magic, header, data[START + size :])
 
 
 def of_stream(stream, count):
@@ -56,8 +64,7 @@ def of_stream(stream, count):
         "tensors": [{"name": "x", "dtype": "uint8", "shape": [count]}],
         "parts": [{"dtype": "uint8", "bytes": count, "stream": len(stream)}],
     }
-    text = json.dumps(header).encode()
-    return MAGIC + len(text).to_bytes(8, "little") + text + stream
+    return file_of(FIRST_MAGIC, header, stream)
 
 
 def test_every_dtype_comes_back_to_the_bit_and_in_its_order(tmp_path):
@@ -111,7 +118,7 @@ def test_what_would_grow_too_much_is_refused_before_it_is_inflated(tmp_path, mon
 
 
 def test_more_than_is_allowed_is_refused_before_it_is_inflated(tmp_path, monkeypatch):
-    data = packed({"x": np.arange(100)})
+    data = altered(packed({"x": np.arange(100)}), lambda header: None, FIRST_MAGIC)
     monkeypatch.setattr("harness.goldens.packing.zlib", None)
     monkeypatch.setattr("harness.goldens.tensor_files.TENSOR_BYTES", 799)
     assert "at most 799 bytes" in refused(tmp_path, data)
@@ -143,18 +150,34 @@ CHANGES = {
 }
 
 
+@pytest.mark.parametrize("magic", [MAGIC, FIRST_MAGIC])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_header_that_lies_is_refused(tmp_path, change):
+def test_a_header_that_lies_is_refused(tmp_path, change, magic):
     data = packed({"x": np.arange(6.0), "y": np.arange(3, dtype=np.int16)})
     lie, why = CHANGES[change]
-    assert why in refused(tmp_path, altered(data, lie))
+    assert why in refused(tmp_path, altered(data, lie, magic))
+
+
+def test_a_file_whose_header_is_not_deflated_reads_the_same(tmp_path):
+    tensors = every_dtype()
+    data = altered(packed(tensors), lambda header: None, FIRST_MAGIC)
+    (tmp_path / "x.packed").write_bytes(data)
+    back = read_tensors(tmp_path / "x.safetensors", tmp_path)
+    assert {n: v.tobytes() for n, v in back.items()} == {n: v.tobytes() for n, v in tensors.items()}
+
+
+@pytest.mark.parametrize("more", [b"", b"\0"])
+def test_a_header_that_grows_too_much_or_goes_on_is_refused(tmp_path, more):
+    text = zlib.compress(b" " * 10**7) + more
+    data = MAGIC + len(text).to_bytes(8, "little") + text
+    assert "the header does not end after" in refused(tmp_path, data)
 
 
 def test_a_golden_whose_tensors_are_packed_reads_the_same(tmp_path):
     plain, other = doubler.record(tmp_path / "plain"), tmp_path / "packed"
     about = {"framework": "torch"}
     store.write(other, doubler.SPEC, {"two": np.float32([2])}, doubler.recorded(), about, pack=True)
-    assert {path.suffix for path in other.iterdir()} == {".json", PACKED}
+    assert {path.suffix for path in other.iterdir()} == {PACKED}
     one, two = store.read(plain), store.read(other)
     assert one.manifest["cases"] == two.manifest["cases"]
     assert {n: v.tobytes() for n, v in one.tensors.items()} == {
@@ -183,11 +206,10 @@ def test_a_copy_has_its_cases_as_other_tools_read_them(tmp_path):
     assert store.read(tmp_path / "copy").parameters()["two"].tolist() == [2]
 
 
-@pytest.mark.parametrize("name", [store.CASES, WEIGHTS])
+@pytest.mark.parametrize("name", [MANIFEST, store.CASES, WEIGHTS])
 def test_two_forms_of_one_file_are_refused(tmp_path, name):
     folder = doubler.record(tmp_path / "golden")
-    write_tensors(folder / name, read_tensors(folder / name, folder), pack=True)
-    (folder / name).write_bytes(b"")
+    (folder / name).with_suffix(PACKED).write_bytes(b"")
     with pytest.raises(GoldenError, match="are both there; expected one of them"):
         store.read(folder).parameters()
 
@@ -196,7 +218,7 @@ def test_a_packed_file_that_is_a_link_out_of_the_golden_is_refused(tmp_path):
     folder = tmp_path / "golden"
     weights, about = {"two": np.float32([2])}, {"framework": "torch"}
     store.write(folder, doubler.SPEC, weights, doubler.recorded(), about, pack=True)
-    for name in ("cases.packed", "weights.packed"):
+    for name in ("manifest.packed", "cases.packed", "weights.packed"):
         (folder / name).rename(tmp_path / name)
         (folder / name).symlink_to(tmp_path / name)
         with pytest.raises(GoldenError, match=f"{name} leads out of"):
@@ -205,11 +227,12 @@ def test_a_packed_file_that_is_a_link_out_of_the_golden_is_refused(tmp_path):
         (tmp_path / name).rename(folder / name)
 
 
-def test_any_flipped_bit_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["manifest.packed", "cases.packed"])
+def test_any_flipped_bit_is_refused(tmp_path, name):
     folder = tmp_path / "golden"
     weights, about = {"two": np.float32([2])}, {"framework": "torch"}
     store.write(folder, doubler.SPEC, weights, doubler.recorded(), about, pack=True)
-    path = folder / "cases.packed"
+    path = folder / name
     clean, rng = path.read_bytes(), np.random.default_rng(0)
     for place in rng.integers(0, len(clean), 60):
         changed = bytearray(clean)
@@ -217,3 +240,38 @@ def test_any_flipped_bit_is_refused(tmp_path):
         path.write_bytes(changed)
         with pytest.raises(GoldenError):
             store.read(folder)
+
+
+def test_a_packed_manifest_is_the_same_text(tmp_path):
+    folder = tmp_path / "doubler/torch"
+    weights, about = {"two": np.float32([2])}, {"framework": "torch"}
+    store.write(folder, doubler.SPEC, weights, doubler.recorded(), about, pack=True)
+    plain = tmp_path / "copy"
+    store.copy(store.read(folder), plain)
+    text = (plain / MANIFEST).read_bytes()
+    assert manifests.stored(folder / MANIFEST) == text == manifests.stored(plain / MANIFEST)
+    assert list(store.goldens(tmp_path)) == [folder]
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [{}, {"x": np.zeros(3, np.uint8)}, {"text": np.zeros(3)}, {"text": np.zeros((1, 3), np.uint8)}],
+)
+def test_a_packed_file_that_is_no_text_is_no_manifest(tmp_path, tensors):
+    (tmp_path / "manifest.packed").write_bytes(packed(tensors))
+    with pytest.raises(GoldenError, match=r"manifest\.packed is a packed file of other things"):
+        store.read(tmp_path)
+
+
+def test_a_packed_manifest_that_is_no_json_is_refused(tmp_path):
+    write_text(tmp_path / MANIFEST, "[", pack=True)
+    with pytest.raises(GoldenError, match=r"manifest\.packed is not JSON"):
+        store.read(tmp_path)
+
+
+def test_a_packed_manifest_that_is_cut_off_is_refused(tmp_path):
+    write_text(tmp_path / MANIFEST, "{}", pack=True)
+    path = tmp_path / "manifest.packed"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(GoldenError, match=r"manifest\.packed"):
+        store.read(tmp_path)

@@ -31,6 +31,15 @@ def test_the_plan_covers_lengths_batches_and_raggedness(spec):
             assert len([c for c in plan if c.raggedness is kind]) >= 8
 
 
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_an_axis_is_empty_where_its_rule_allows_it_and_nowhere_else(spec):
+    plan = cases.plan(spec)
+    for axis in spec.axes:
+        empty = [case for case in plan if case.lengths[axis] == 0]
+        allowed = axis in spec.rules and not spec.rules[axis].terms and spec.rules[axis].least == 0
+        assert len({case.batch for case in empty}) >= 3 if allowed else not empty
+
+
 TWO_LENGTHS = [s for s in SPECS if len(cases.free_axes(s)) == 2]
 
 

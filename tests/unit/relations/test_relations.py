@@ -292,6 +292,12 @@ def test_the_spread_has_the_wanted_lengths_and_every_raggedness():
     assert [c.lengths["a"] for c in judge.spread([Case({"a": 4096}, 1)])] == [4096]
 
 
+def test_the_spread_has_cases_with_and_without_an_axis_of_no_steps():
+    sizes = ((0, 7, 1), (0, 7, 2), (3, 4, 5), (3, 4, 1), (6, 1, 9))
+    cases = [Case({"past": past, "time": time, "all": 7}, batch) for past, time, batch in sizes]
+    assert [(c.lengths["past"], c.batch) for c in judge.spread(cases)] == [(0, 2), (3, 5)]
+
+
 @pytest.mark.parametrize("steps", [2, 3, 5, 33, 128, 129, 2049])
 def test_cuts_cover_the_sequence_and_differ(steps):
     ways = list(cuts(steps).values())
