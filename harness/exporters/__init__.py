@@ -20,6 +20,4 @@ OURS: dict[str, str] = {
     "torch-dynamo/torch": "harness.exporters.stock.torch_export:dynamo",
     "torch-script/torch": "harness.exporters.stock.torch_export:script",
 }
-FALLBACKS = {"torch": ("torch-dynamo", "torch-script"), "keras": ("tf2onnx",)}
-"""The exporters that are tried in turn where the native one's own way ends, by the framework."""
 EXPORTERS: dict[str, str] = extended("harness.exporters", OURS)

@@ -41,7 +41,7 @@ def finish(
     graph = model.graph
     _expect_count(spec, "input", spec.inputs, graph.input)
     _expect_count(spec, "output", spec.outputs, graph.output)
-    _drop_unused(model)
+    drop_unused(model)
     if opset != 18:
         model = version_converter.convert_version(model, opset)
     graph = model.graph
@@ -88,7 +88,7 @@ def _expect_count(
         )
 
 
-def _drop_unused(model: ModelProto) -> None:
+def drop_unused(model: ModelProto) -> None:
     """Leave out the last outputs of recurrent nodes where nothing reads them.
 
     An unused output before another gets a name: onnx.reference takes the value of one without for

@@ -10,7 +10,7 @@ from typing import Any
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line
 from harness.core.registry import resolve
 from harness.core.schema import Arrays, ModelSpec, Progress, Raggedness
-from harness.exporters import EXPORTERS, FALLBACKS
+from harness.exporters import EXPORTERS, ways
 from harness.exporters.variants import VARIANTS
 from harness.graphs import interface, walk
 from harness.graphs.attributes import integers
@@ -80,7 +80,7 @@ def _by_a_way(
 ) -> tuple[Any, Arrays]:
     """Return what the exporter asked for makes or, where the native one ends, a stock one.
 
-    ``about`` then names the exporter whose way was taken, and why it was.
+    ``about`` then has the exporter and the way that were taken, why, and the ways that are left.
     """
     try:
         return made(settings.exporter)
@@ -88,9 +88,10 @@ def _by_a_way(
         if settings.strict or settings.exporter != "native":
             raise
         why = error
-    ways = [n for n in FALLBACKS.get(own.framework, ()) if n not in settings.without]
-    name, result = instead.exported(why, ways, made, spec, results)
-    about |= {"exporter": name, "instead": str(why)}
+    left = ways.of(own.framework, own.model) if settings.ways is None else [*settings.ways]
+    way, result = instead.exported(why, left, made, spec, results)
+    about |= {"exporter": ways.exporter(way), "way": way, "instead": str(why)}
+    about["untried"] = left[left.index(way) + 1 :]
     return result
 
 
@@ -119,17 +120,16 @@ def _export(
 
 
 def _exported(own: UserModel, spec: ModelSpec, example: Arrays, settings: ExportSettings) -> Any:
-    key = f"{settings.exporter}/{own.framework}"
-    model = own.model
-    if key not in EXPORTERS:
+    code = ways.code(settings.exporter, own.framework)
+    if code is None:
         taking = (name.rpartition("/") for name in EXPORTERS)
         known = ", ".join(name for name, _, framework in taking if framework == own.framework)
         raise UsageError(
             f"exporter {settings.exporter!r} takes no {own.framework} model; choose from: {known}"
         )
-    exporter = resolve(EXPORTERS[key])
+    exporter = resolve(code)
     try:
-        return exporter(model, spec, example, settings.opset)
+        return exporter(own.model, spec, example, settings.opset)
     except StageError:
         raise
     except Exception as error:

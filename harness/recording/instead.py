@@ -1,4 +1,4 @@
-"""The stock exporters, tried in turn where the native one's own way ends."""
+"""Other ways, tried in turn where the native exporter's own one ends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from harness.core.errors import ExportError, RunError, StageError, clipped
 from harness.core.schema import ModelSpec, case_text
 from harness.core.temporary import temporary_folder
+from harness.exporters.ways import exporter
 from harness.recording.measured import Measured
 from harness.runtimes import load
 
@@ -25,26 +26,27 @@ def exported(
     spec: ModelSpec,
     results: Sequence[Measured],
 ) -> tuple[str, tuple[Any, Any]]:
-    """Return the first of the exporters ``ways`` whose model is near the recorded cases, and that.
+    """Return the first of ``ways`` whose model is near the recorded cases, and that.
 
-    ``make`` takes an exporter's name and returns the model and its example. A model that is
-    returned is still to be proved. ExportError with the native reason ``why``, and what was tried,
-    where none is near.
+    ``make`` takes a way and returns the model and its example. A model that is returned is still
+    to be proved. ExportError with the native reason ``why``, and what came first of each exporter
+    that was tried, where none is near.
     """
-    tried = []
-    for name in ways:
+    tried: dict[str, str] = {}
+    for way in ways:
+        name = exporter(way)
         if name in why.baking:
-            tried.append(f"{name} would keep one side of the branch without a word")
+            tried[name] = "would keep one side of the branch without a word"
             continue
         try:
-            made = make(name)
+            made = make(way)
             wrong = departure(made[0], spec, results)
         except StageError as error:
             wrong = str(error)
         if not wrong:
-            return name, made
-        tried.append(f"{name} {_brief(wrong, str(why))}")
-    raise ExportError("; ".join([str(why), *tried])) from why
+            return way, made
+        tried.setdefault(name, _brief(wrong, str(why)))
+    raise ExportError("; ".join([str(why), *map(" ".join, tried.items())])) from why
 
 
 def departure(model: Any, spec: ModelSpec, results: Sequence[Measured]) -> str:

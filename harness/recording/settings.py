@@ -13,8 +13,8 @@ from harness.subjects.description import ModelDescription
 class ExportSettings:
     """How a user model is recorded and exported; ``existing`` is a file to judge instead.
 
-    Where ``strict``, the exporter's own way is the only one; else a stock exporter stands in where
-    the native one ends, but none that is named in ``without``.
+    Where ``strict``, the exporter's own way is the only one; else another of ``exporters.ways``
+    stands in where the native one ends: of those in ``ways`` where that is not None.
     """
 
     name: str
@@ -27,4 +27,4 @@ class ExportSettings:
     opset: int = DEFAULT_OPSET
     existing: str = ""
     strict: bool = False
-    without: tuple[str, ...] = ()
+    ways: tuple[str, ...] | None = None

@@ -57,7 +57,7 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
         f"# {markdown(spec.name)}",
         "",
         f"Made from {code(str(manifest['subject']))} ({markdown(stored.framework)}) by the exporter"
-        f" {code(manifest['exporter'])}, variant {markdown(manifest['variant'])}.",
+        f" {code(manifest['exporter'])}{_kept(manifest)}, variant {markdown(manifest['variant'])}.",
         *_instead(manifest),
         "",
         "| | name | type | values |",
@@ -111,6 +111,10 @@ def text(stored: Golden, manifest: Mapping[str, Any], report: Report) -> str:
         lines += ["", *[f"- {markdown(line)}" for line in manifest["refused"]]]
     again = shlex.join(["harness", "validate", f"path/to/{spec.name}"])
     return "\n".join([*lines, "", *_AGAIN, "", block(visible(again)), ""])
+
+
+def _kept(manifest: Mapping[str, Any]) -> str:
+    return " with native recurrent nodes" if "recurrent_nodes" in manifest else ""
 
 
 def _instead(manifest: Mapping[str, Any]) -> list[str]:

@@ -44,7 +44,7 @@ class Request:
 
 
 def make(
-    request: Request, folder: Path, progress: Progress, without: Sequence[str]
+    request: Request, folder: Path, progress: Progress, ways: Sequence[str] | None
 ) -> ExportSettings:
     """Write the golden and the model to ``folder``: in a child, or here for a live model."""
     named = resolve(request.subject, EXPORTABLE) if isinstance(request.subject, str) else None
@@ -60,7 +60,7 @@ def make(
         request.opset,
         str(request.existing or ""),
         request.strict,
-        tuple(without),
+        None if ways is None else tuple(ways),
     )
     _check_files(request, named)
     if named is None:

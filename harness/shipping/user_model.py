@@ -15,7 +15,7 @@ from harness.core.errors import UsageError, unknown
 from harness.core.results import CellResult, Report, Status
 from harness.core.schema import Progress
 from harness.core.temporary import temporary_folder
-from harness.exporters import EXPORTERS, FALLBACKS
+from harness.exporters import EXPORTERS
 from harness.exporters.variants import VARIANTS
 from harness.exporting import bundle
 from harness.exporting.key import installed_versions
@@ -83,14 +83,14 @@ def _proved(
     folder: Path,
     progress: Progress,
     done: Callable[[CellResult], None],
-    without: Sequence[str] = (),
+    ways: Sequence[str] | None = None,
 ) -> _Proved:
-    """Export a model to a folder, by another way than those it is to be ``without``, and judge it.
+    """Export a model to a folder, where natively not by one of ``ways`` or any, and judge it.
 
-    What a stock exporter made instead of the native one is not shown yet, since others may follow.
+    What another way made instead of the native one is not shown yet, since others may follow.
     """
     folder.mkdir()
-    settings = make(request, folder, progress, without)
+    settings = make(request, folder, progress, ways)
     about = json.loads((folder / user_model.ABOUT).read_text())
     if failure := about.get("failure"):
         raise UsageError(f"{settings.text} cannot be exported: {failure['reason']}")
@@ -99,7 +99,7 @@ def _proved(
         "model": stored.spec.name,
         "framework": stored.framework,
         "exporter": about["exporter"],
-        **({"instead": about["instead"]} if "instead" in about else {}),
+        **_way(about),
         "variant": settings.variant,
         "opset": about["opset"],
         "subject": settings.text,
@@ -135,33 +135,36 @@ def _by_another_way(
     progress: Progress,
     done: Callable[[CellResult], None],
 ) -> _Proved:
-    """Return what the next stock exporters make, where one stood in and its model is rejected.
+    """Return what the next ways make, where one stood in and its model is rejected.
 
     It is ``first`` where that conforms, or none of the others does.
     """
-    proved, tried = first, [first.about["exporter"]]
-    ways = FALLBACKS.get(first.stored.framework, ()) if "instead" in first.about else ()
-    while not (proved.report.conforms or proved.unavailable) and {*ways} - {*tried}:
+    proved, number = first, 1
+    while (left := proved.about.get("untried")) and not _ends(proved):
         wrong = next(r.reason for r in proved.report.results if r.status is not Status.PASS)
-        rejected = f"{proved.about['instead']}; {proved.about['exporter']}: rejected: {wrong}"
+        rejected = f"{proved.about['instead']}; {proved.about['way']}: rejected: {wrong}"
+        number += 1
         try:
-            place = folder / f"{len(tried) + 1}"
-            proved = _proved(request, selection, place, progress, done, tried)
+            place = folder / f"{number}"
+            proved = _proved(request, selection, place, progress, done, left)
         except UsageError:
             break
         proved.manifest["instead"] = proved.about["instead"] = rejected
-        tried.append(proved.about["exporter"])
     shown = proved if proved.report.conforms else first
     for result in shown.held:
         done(result)
     return shown
 
 
+def _ends(proved: _Proved) -> bool:
+    return proved.report.conforms or proved.unavailable
+
+
 def _finished(request: Request, proved: _Proved, note: Progress) -> tuple[Report, bool]:
     """Write the bundle of a model that conforms, or why it does not, and return the report."""
     about, report, account, place = proved.about, proved.report, proved.account, request.output
     if why := about.get("instead"):
-        note(f"exported by {about['exporter']} instead of {request.exporter}: {why}")
+        note(f"exported by {about['way']} instead of {request.exporter}: {why}")
     for line in about["refused"]:
         note(f"not compared: {line}")
     for line in model_card.decided(about)[1:]:
@@ -185,6 +188,14 @@ def _finished(request: Request, proved: _Proved, note: Progress) -> tuple[Report
     text = model_card.text(proved.stored, manifest, report)
     bundle.write(place, model, manifest, golden, text, account)
     return report, True
+
+
+def _way(about: dict[str, Any]) -> dict[str, str]:
+    """Return what a manifest says of a way that was taken instead of the one asked for."""
+    if "instead" not in about:
+        return {}
+    kept = about["way"] != about["exporter"]
+    return {"instead": about["instead"], **({"recurrent_nodes": "native"} if kept else {})}
 
 
 def _with_evidence(report: Report, about: dict[str, Any]) -> Report:

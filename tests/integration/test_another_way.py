@@ -8,7 +8,7 @@ from onnx import numpy_helper
 
 import harness
 from harness.core.errors import ExportError
-from harness.exporters import EXPORTERS
+from harness.exporters import EXPORTERS, ways
 from harness.exporters.stock import torch_export
 
 torch = pytest.importorskip("torch")
@@ -29,23 +29,45 @@ def nearly(model, spec, example, opset):
 
 
 @pytest.fixture
-def ways(monkeypatch):
+def refused(monkeypatch):
     monkeypatch.setitem(EXPORTERS, "native/torch", f"{__name__}:refuses")
     monkeypatch.setitem(EXPORTERS, "torch-dynamo/torch", f"{__name__}:nearly")
     torch.manual_seed(0)
     return torch.nn.Linear(4, 3)
 
 
-def test_the_next_way_is_tried_where_a_model_is_rejected(ways, tmp_path):
-    assert harness.export(ways, tmp_path / "bundle", **MODEL).conforms
+def test_the_next_way_is_tried_where_a_model_is_rejected(refused, tmp_path):
+    assert harness.export(refused, tmp_path / "bundle", **MODEL).conforms
     manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
     assert manifest["exporter"] == "torch-script"
     assert manifest["instead"].startswith("Linear: no way of its own; torch-dynamo: rejected: weig")
 
 
-def test_the_first_rejected_model_is_shown_where_none_conforms(ways, tmp_path, monkeypatch):
+def test_the_first_rejected_model_is_shown_where_none_conforms(refused, tmp_path, monkeypatch):
     monkeypatch.setitem(EXPORTERS, "torch-script/torch", f"{__name__}:refuses")
-    report = harness.export(ways, tmp_path / "bundle", **MODEL)
+    report = harness.export(refused, tmp_path / "bundle", **MODEL)
     assert [result.cell.exporter for result in report.results] == ["torch-dynamo"]
     assert not report.conforms
     assert (tmp_path / "bundle/rejected.onnx").is_file()
+
+
+class Recurrent(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, input):
+        return self.layer(input)[0]
+
+
+def test_the_stock_exporters_are_tried_where_native_nodes_are_rejected(monkeypatch, tmp_path):
+    monkeypatch.setitem(EXPORTERS, "native/torch", f"{__name__}:refuses")
+    monkeypatch.setitem(ways.KEPT, f"torch-dynamo{ways.KEEPING}/torch", f"{__name__}:nearly")
+    monkeypatch.setitem(ways.KEPT, f"torch-script{ways.KEEPING}/torch", f"{__name__}:refuses")
+    assert harness.export(Recurrent(), tmp_path / "bundle", **MODEL).conforms
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert manifest["exporter"] in ("torch-dynamo", "torch-script")
+    assert "recurrent_nodes" not in manifest
+    kept = "torch-dynamo with native recurrent nodes: rejected: weig"
+    assert manifest["instead"].startswith(f"Linear: no way of its own; {kept}")

@@ -8,9 +8,12 @@ import harness
 from harness.core.errors import UsageError
 from harness.export import main
 from harness.goldens import store
+from harness.graphs.recurrent import is_recurrent
 
 torch = pytest.importorskip("torch")
+import onnx  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
 
 FRAMES = "x: float32[batch, time, 4]"
 SIZES = {"lengths": [1, 2, 3, 5, 9], "batch": [1, 3]}
@@ -67,6 +70,96 @@ def test_a_stock_exporter_takes_what_the_native_one_refuses(tmp_path, way):
     with pytest.raises(UsageError, match=why):
         harness.export(make(), tmp_path / "strict", inputs=FRAMES, strict=True, **SIZES)
     assert not (tmp_path / "strict").exists()
+
+
+PADDED = [FRAMES, "lengths: int64[batch], lengths of time"]
+
+
+class Beside(nn.Module):
+    """Recurrent layers over padded rows, after a part that the native exporter refuses."""
+
+    def __init__(self, part, layer, states=0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.part, self.layer, self.states = part, layer(4, 5, batch_first=True), states
+        self.table = nn.Embedding(700, 4)
+
+    def forward(self, x, lengths):
+        x = self.part(self, x)
+        rows = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        h = x.new_ones(self.states, x.shape[0], 5) if self.states else None
+        y, last = self.layer(rows, h)
+        steps, _ = pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
+        return steps, (last[0] if isinstance(last, tuple) else last).transpose(0, 1)
+
+
+def chosen(net, x):
+    return torch.cond(x[0, 0, 0] > 0, lambda v: v * 2, lambda v: v - 1, (x,))
+
+
+def shifted(net, x):
+    """Attention by relative positions, shifted by a view of the memory."""
+    batch, steps, _ = x.shape
+    scores = x @ net.table(300 + torch.arange(1 - steps, steps)).T
+    row, step, place = scores.stride()
+    strides = (row, step - place, place)
+    scores = scores.as_strided((batch, steps, steps), strides, storage_offset=place * (steps - 1))
+    return torch.softmax(scores, -1) @ x
+
+
+def single(net, x):
+    return x.sin() if x.shape[1] > 1 else x.sin() * 1.0
+
+
+def uneven(net, x):
+    return _uneven(x)
+
+
+@torch.jit.script
+def _uneven(x: torch.Tensor) -> torch.Tensor:
+    h, steps = x[:, 0] * 0, []
+    for t in range(x.size(1)):
+        h = torch.tanh(h * 0.5 + x[:, t]) * (0.5 if t % 2 == 0 else 1.0)
+        steps.append(h)
+    return torch.stack(steps, 1)
+
+
+def bidirectional(*sizes, **options):
+    return nn.LSTM(*sizes, bidirectional=True, **options)
+
+
+def two_layers(*sizes, **options):
+    return nn.GRU(*sizes, num_layers=2, **options)
+
+
+def projected(*sizes, **options):
+    return nn.LSTM(*sizes, num_layers=2, proj_size=3, **options)
+
+
+KEPT = {
+    "a condition, an LSTM in both directions": ((chosen, bidirectional), "torch-dynamo", "LSTM"),
+    "a view of memory, two GRUs with states": ((shifted, two_layers, 2), "torch-dynamo", "GRU"),
+    "a branch on one step, an RNN": ((single, nn.RNN), "torch-dynamo", "RNN"),
+    "a script, two projected LSTMs": ((uneven, projected), "torch-script", "LSTM"),
+}
+NODES = {bidirectional: 2, two_layers: 2, nn.RNN: 1, projected: 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", KEPT)
+def test_recurrent_layers_stay_native_beside_what_is_refused(tmp_path, what):
+    made, way, kind = KEPT[what]
+    assert harness.export(Beside(*made), tmp_path / "bundle", inputs=PADDED, **SIZES).conforms
+    manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+    assert (manifest["exporter"], manifest["recurrent_nodes"]) == (way, "native")
+    assert f"`{way}` with native recurrent nodes" in (tmp_path / "bundle/MODEL.md").read_text()
+    found = [n for n in onnx.load(tmp_path / "bundle/model.onnx").graph.node if is_recurrent(n)]
+    assert [node.op_type for node in found] == [kind] * NODES[made[1]]
+    assert all(node.name.startswith("layer.l") for node in found)
+    assert not any(len(node.input) > 4 and node.input[4] for node in found)
+    assert {c.padding for c in store.read(tmp_path / "bundle/golden").cases} > {"none"}
+    with pytest.raises(UsageError):
+        harness.export(Beside(*made), tmp_path / "pure", inputs=PADDED, exporter=way, **SIZES)
 
 
 @pytest.mark.slow

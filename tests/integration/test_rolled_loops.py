@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from harness.exporters.torch.native import export  # noqa: E402
+from harness.exporters.torch.rolled.unrolled import unrolled  # noqa: E402
 from tests.support.torch_grid import F, H, N, X, draw, spec  # noqa: E402
 
 
@@ -285,3 +286,9 @@ def test_a_size_that_is_read_from_data_stays_a_size() -> None:
 
 def test_products_of_three_tensors_fix_no_size() -> None:
     same_at_every_length(ThreeFactors(), (X,), TensorSpec("y", "float32", ("batch", "sequence", F)))
+
+
+def test_tensors_are_no_sequences_afterwards() -> None:
+    with unrolled(Longest()):
+        pass
+    assert torch.tensor([torch.tensor(3)]).tolist() == [3]

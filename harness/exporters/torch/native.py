@@ -7,8 +7,6 @@ with the specification: an axis that is not what its name says is an error.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from dataclasses import replace
 
 import onnx
@@ -27,11 +25,11 @@ from harness.exporters.torch.blame import (
     module_of,
     place_of,
 )
+from harness.exporters.torch.layers import name_layers
 from harness.exporters.torch.registry import one_registry
 from harness.exporters.torch.rows import read_rows
 from harness.exporters.torch.tracing import looped, trace
 from harness.exporters.torch.weights import free
-from harness.graphs.recurrent import RECURRENT, SEQUENCE_LENS, Y_C, W
 
 
 def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) -> onnx.ModelProto:
@@ -124,7 +122,6 @@ def _check(
             )
 
 
-_WEIGHT = re.compile(r"W_(?:h0_)?(l\d+_\w+)$")
 _CONTROL_FLOW = {"cond", "while_loop", "scan", "associative_scan", "map_impl"}
 
 
@@ -169,18 +166,8 @@ def _tidy(model: ir.Model) -> onnx.ModelProto:
         value.metadata_props.clear()
     for weight in weights:
         weight.name = str(weight.name).removeprefix("model.")
-    nodes_of: Counter[str] = Counter()
-    for node in graph:
-        if node.op_type in RECURRENT and not node.domain:
-            packed = node.inputs[W]
-            named = packed if packed is not None and packed.is_initializer() else node
-            layer = _WEIGHT.sub(r"\1", str(named.name))
-            nodes_of[layer] += 1
-            node.name = layer if nodes_of[layer] == 1 else f"{layer}_{nodes_of[layer]}"
-        read = any(value.uses() or value.is_graph_output() for value in node.outputs[Y_C:])
-        if node.op_type == "LSTM" and len(node.inputs) > SEQUENCE_LENS and not read:
-            node.replace_input_with(SEQUENCE_LENS, None)
     proto = ir.serde.serialize_model(model)
+    name_layers(proto.graph)
     for weight in weights:
         weight.const_value = None
     return proto

@@ -97,11 +97,12 @@ def pad(
     rows = rows_of(sequence)
     values, steps = rows.values, rows.values.shape[0]
     if total_length is None:
-        total_length = rows.lengths.max().item()
+        longest = rows.lengths.max()
+        total_length = longest if torch.jit.is_tracing() else longest.item()
         torch._check(total_length >= 0)
         torch._check(total_length <= steps)
         values = values[:total_length]
-    elif not statically_known_true(total_length == steps):
+    elif torch.jit.is_tracing() or not statically_known_true(total_length == steps):
         values = values.index_select(0, torch.arange(total_length).clamp(max=steps - 1))
     valid = rows.valid(total_length)
     values = torch.where(valid[(..., *(None,) * (values.dim() - 2))], values, filler)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -79,6 +80,18 @@ def _changed(before: dict[Any, Any], after: dict[Any, Any]) -> str | None:
     return None
 
 
+@contextmanager
+def native_parts(model: nn.Module) -> Iterator[None]:
+    """Trace a model, to which buffers are added, with what stands for its recurrent layers."""
+    with (
+        padded_packing(),
+        native_layers(model),
+        given_masks(),
+        torch.backends.opt_einsum.flags(enabled=False),  # its choice fixes every size
+    ):
+        yield
+
+
 def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
     """Return a program of any batch and lengths; ExportError with its cause where there is none."""
     try:
@@ -100,13 +113,9 @@ def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.Ex
         longer: bool = False, most: Mapping[str, int] = MappingProxyType({})
     ) -> torch.export.ExportedProgram:
         shapes = dynamic(inputs, example if longer else {}, most, spec.rules)
-        layers = native_layers(interface.model)
         with (
             torch.no_grad(),
-            padded_packing(),
-            layers,
-            given_masks(),
-            torch.backends.opt_einsum.flags(enabled=False),  # its choice fixes every size
+            native_parts(interface.model),
             size_one_counts() as branches,
             watched(guards),
         ):
@@ -136,9 +145,7 @@ def looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
     arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
     least = dynamic(inputs, example, {}, spec.rules)
     interface = _Interface(copied(model), spec, example).eval()
-    layers = native_layers(interface.model)
-    einsum = torch.backends.opt_einsum.flags(enabled=False)
-    with torch.no_grad(), padded_packing(), given_masks(), einsum, layers:
+    with torch.no_grad(), native_parts(interface.model):
         with unrolled(interface) as loops:
             program = torch.export.export(
                 interface, arguments, dynamic_shapes=(least,), strict=False

@@ -7,6 +7,7 @@ steps, and a list of as many tensors is joined to a tensor whose size is the sym
 from __future__ import annotations
 
 import builtins
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 SLACK = 3
 """By how many steps a loop, or a list, may be longer or shorter than the axis it goes over."""
@@ -35,7 +37,7 @@ def _joined_shape(parts: Sequence[Tensor], size: Any, dim: int, stacked: bool) -
     return parts[0].new_empty(shape)
 
 
-_STACK, _CAT, _GETITEM = torch.stack, torch.cat, Tensor.__getitem__
+_STACK, _CAT = torch.stack, torch.cat
 _LIBRARY.impl("join", _joined, "CPU")
 _LIBRARY.impl("join", _joined_shape, "Meta")
 JOIN = torch.ops.harness_rolled.join.default
@@ -85,16 +87,28 @@ class _Int(metaclass=_Whole):
     """``int`` of a traced module."""
 
 
-def _within(self: Tensor, key: Any) -> Tensor:
-    """Return ``self[key]``; the end of a slice that depends on data is one of its places."""
+class _Within(TorchFunctionMode):  # type: ignore[misc]
+    """The end of a slice that depends on data is one of the places of its tensor.
+
+    With ``Tensor.__getitem__`` replaced instead, C would take tensors for sequences ever after.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is Tensor.__getitem__:
+            _end_within(*args)
+        return function(*args, **(kwargs or {}))
+
+
+def _end_within(tensor: Tensor, key: Any) -> None:
     keys = key if isinstance(key, tuple) else (key,)
     if all(isinstance(k, slice | builtins.int) for k in keys):
-        for size, part in zip(self.shape, keys, strict=False):
+        for size, part in zip(tensor.shape, keys, strict=False):
             end = part.stop if isinstance(part, slice) else None
             if isinstance(end, torch.SymInt) and end.node.hint is None:
                 torch._check(end >= 0)
                 torch._check(end <= size)
-    return _GETITEM(self, key)
 
 
 @contextmanager
@@ -151,6 +165,12 @@ def unrolled(model: nn.Module) -> Iterator[list[Looped]]:
         whole = join(tensors, dim, False)
         return _CAT(tensors, dim, **options) if whole is None else whole
 
+    @functools.wraps(model.forward)
+    def forward(*inputs: Any) -> Any:
+        with _Within():
+            return whole(*inputs)
+
+    whole = model.forward
     unbind, split = Tensor.unbind, Tensor.split
     own = {
         module.__dict__.get("__name__"): module
@@ -163,8 +183,8 @@ def unrolled(model: nn.Module) -> Iterator[list[Looped]]:
         for module in own.values():
             patches.enter_context(patch.dict(module.__dict__, own_builtins))
         for place, name, value in (
+            (model, "forward", forward),
             (Tensor, "unbind", unbound),
-            (Tensor, "__getitem__", _within),
             (Tensor, "__iter__", lambda self: iter(unbound(self))),
             (torch, "unbind", unbound),
             (Tensor, "split", parted),
