@@ -288,7 +288,7 @@ function curves(cell, number, output) {
       const index = +slider.value;
       const end = (starts[index + 1] ?? steps) - 1;
       const where = end > starts[index] ? `steps ${starts[index]} to ${end}` : `step ${starts[index]}`;
-      said.textContent = `${where} of ${steps}: ${by[index] === null ? "not compared" : `${figure(by[index])} × tolerance`}`;
+      said.textContent = `${where} of ${steps}: ${by[index] === null ? "not compared" : `${figure(+by[index].toPrecision(2))} × tolerance`}`;
       point(plot, index);
     };
     slider.max = by.length - 1;
