@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
-if ! "$python" -c 'import msgspec, numpy, onnx, onnxruntime, rich, safetensors' 2>/dev/null; then
+if ! "$python" -c 'import jinja2, msgspec, numpy, onnx, onnxruntime, rich, safetensors' 2>/dev/null; then
   echo "error: $python lacks a library: pip install -e '.[cuda]'" >&2
   exit 3
 fi

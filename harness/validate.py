@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
 
     from harness import reports
     from harness.commands import options
-    from harness.core import summary
+    from harness.core import environment, summary
     from harness.core.escaping import line as escaped
     from harness.core.files import check_folder
     from harness.core.results import CellResult, Report
@@ -159,8 +159,8 @@ def main(argv: Sequence[str]) -> int:
             report = Report(call, pipeline.machine(), tuple(judged), partial=True)
     if interrupts.heard():
         stopped, report = True, replace(report, partial=True)
-    if args.shard:
-        report = replace(report, environment={**report.environment, "shard": args.shard})
+    about = {"date": environment.now(), **({"shard": args.shard} if args.shard else {})}
+    report = replace(report, environment={**report.environment, **about})
     failed = reports.write(report, args.report_dir)
     if args.json:
         print(json_file.dumps(report))

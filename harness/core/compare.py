@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.along import along, larger
 from harness.core.bands import band_of
 from harness.core.projection import Projection, projected
 from harness.core.results import OutputComparison
@@ -96,17 +97,21 @@ def _output(
         scale = scale_of(golden.scale.get(tensor.name, 0.0), expected)
         allowed = 0.0 if exact else tolerance(row, floor, scale) + expected_error
         at_worst = _argmax(error)
+        ratios = error / allowed if allowed > 0 else error
     else:
         by_value = floors[band_of(expected)]
         own = SAFETY * row.at_outputs.get(tensor.name, 0.0)
         allowances = np.maximum(tolerances(row, by_value, expected), own) + expected_error
         if tensor.name in golden.operator_error:
             allowances += tensor.at_steps(golden.operator_error[tensor.name], steps)
-        at_worst = _argmax(error / allowances)
+        ratios = error / allowances
+        at_worst = _argmax(ratios)
         allowed = float(allowances[at_worst]) if error.size else 0.0
         floor = float(by_value[at_worst]) if error.size else floor
     largest = float(error[at_worst]) if error.size else 0.0
     ratio = largest / allowed if allowed > 0 else largest
+    if len(disagreeing):
+        ratios[tuple(disagreeing.T)] = np.nan
     worst = _index(disagreeing[0]) if len(disagreeing) else at_worst
     if axis is not None and worst and steps is not None:
         worst = (*worst[:axis], int(steps[worst[axis]]), *worst[axis + 1 :])
@@ -128,6 +133,7 @@ def _output(
         reason=reason,
         steps=all_steps,
         steps_compared=1 if axis is None else actual.shape[axis],
+        by_step=along(ratios, axis, steps, all_steps),
     )
 
 
@@ -159,6 +165,8 @@ def _with_projection(
         allowed += golden.expected_error.get(tensor.name, 0.0) * values
     largest = float(error.max(initial=0.0))
     ratio = largest / allowed if allowed > 0 else largest
+    by_step = along(error / allowed if allowed > 0 else error, 1, None, output.steps)
+    output = replace(output, by_step=larger(output.by_step, by_step))
     if output.reason or ratio <= output.ratio:
         return output
     batch, step = _argmax(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import metadata
@@ -28,6 +29,16 @@ def version_of(distribution: str) -> str:
 def machine(distributions: Iterable[str]) -> dict[str, str | int]:
     """Return the platform, its cores and the versions of the distributions that are installed."""
     return {**_platform(), "cores": os.cpu_count() or 0, **installed(["numpy", *distributions])}
+
+
+def now() -> str:
+    """Return the date and time, to the second and in UTC; as SOURCE_DATE_EPOCH has it, if at all.
+
+    That is what https://reproducible-builds.org/specs/source-date-epoch asks for.
+    """
+    stated = os.environ.get("SOURCE_DATE_EPOCH", "")
+    seconds = int(stated) if stated.isdecimal() and len(stated) < 12 else time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def made_with(framework: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from harness.core.along import Along
 from harness.core.errors import NonconformanceError
 from harness.core.escaping import line
 from harness.core.schema import Case, Stage
@@ -46,6 +47,7 @@ class OutputComparison:
     """How far one output of one case is from the oracle; NaN never stands in these figures.
 
     Of its ``steps`` along the time axis ``steps_compared`` were; both are 1 where it has none.
+    ``by_step`` has the ratio along them, as ``core.along`` does; it may be empty.
     """
 
     name: str
@@ -60,6 +62,7 @@ class OutputComparison:
     reason: str = ""
     steps: int = 1
     steps_compared: int = 1
+    by_step: Along = ()
 
 
 @dataclass(frozen=True)

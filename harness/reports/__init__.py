@@ -15,6 +15,7 @@ from harness.core.results import Report
 
 OURS: dict[str, str] = {
     "json": "harness.reports.json_file:write",
+    "html": "harness.reports.page:write",
     "junit": "harness.reports.junit:write",
     "markdown": "harness.reports.table:write",
 }

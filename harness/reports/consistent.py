@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from harness.core.along import STRETCHES
 from harness.core.errors import UsageError
 from harness.core.names import check_path_part, visible
 from harness.core.results import CaseResult, CellResult, OutputComparison, Status
@@ -17,6 +18,8 @@ from harness.core.summary import count
 
 INTEGERS = 2**64
 FIGURES = ("max_abs", "max_rel", "max_ulp", "noise_floor", "tolerance", "ratio")
+ROUNDED = 1.06
+"""How much larger a number of two digits may be than the one that it stands for."""
 PASSING = (Status.PASS, Status.XPASS)
 
 
@@ -98,6 +101,12 @@ def of_output(output: OutputComparison) -> str:
     ratio = output.max_abs / tolerance if tolerance else output.max_abs
     if not math.isclose(output.ratio, ratio, rel_tol=1e-6, abs_tol=1e-300):
         return f"ratio is {output.ratio:g}, but max_abs / tolerance is {ratio:g}"
+    along = [each for each in output.by_step if each is not None]
+    if len(output.by_step) > min(steps, STRETCHES):
+        return f"by_step has {len(output.by_step)} entries for {count(steps, 'step')}"
+    most = math.inf if output.reason else output.ratio * ROUNDED
+    if not all(0 <= each <= most and each < math.inf for each in along):
+        return f"by_step has a ratio below 0, or beyond {output.ratio:g}, the largest"
     if not output.reason and output.ratio > (1 if tolerance else 0):
         return f"ratio is {output.ratio:g}, beyond the tolerance, and it has no reason"
     return ""

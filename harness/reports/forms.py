@@ -21,6 +21,8 @@ from harness.core.schema import Case, RowLengths
 from harness.typed_json import form, plain, typed
 
 SCHEMA = 1
+SELDOM: dict[str, Any] = {"by_step": ()}
+"""What an output may lack, and is not written where it is just that."""
 CellId = Annotated[str, Meta(pattern=rf"^[^/]+(/[^/]+){{{len(fields(Cell)) - 1}}}$")]
 
 encode = json.JSONEncoder(allow_nan=False, default=plain).encode
@@ -39,11 +41,11 @@ class Forms:
         self.report = form("Report", {**report, **document}, partial=False)
         self.cell = form("Cell", {"id": CellId, **cell, "cases": list})
         flat, outputs = {**case, **result}, get_type_hints(output)
-        each = GenericAlias(list, form("Output", outputs))
+        each = GenericAlias(list, form("Output", outputs, **SELDOM))
         optional: dict[str, Any] = {"draw": 0, "rows": RowLengths.FIRST}
         self.case = form("Case", {**flat, "outputs": each}, **optional)
         self._strict = Decoder(self.case)
-        self._keys, self._output_keys = len(flat) - len(optional), len(outputs)
+        self._keys, self._output_keys = len(flat) - len(optional), len(outputs) - len(SELDOM)
         as_they_are = GenericAlias(tuple, (output, ...))
         self._stored = Decoder(form("StoredCase", {**flat, "outputs": as_they_are}, **optional))
         self._of_case = attrgetter(*(field.name for field in fields(Case)))
@@ -63,6 +65,7 @@ class Forms:
             case = None
         if case is not None and b"\\" not in text:
             more = len(case.lengths) + len(case.outputs) * self._output_keys
+            more += sum(bool(output.by_step) for output in case.outputs)
             more += bool(case.draw) + (case.rows is not RowLengths.FIRST)
             if text.count(b":") == self._keys + more:
                 return case
@@ -102,6 +105,9 @@ def encoder(output: type[OutputComparison]) -> Callable[[CaseResult], str]:
         if entry["rows"] is RowLengths.FIRST:
             del entry["rows"]
         entry["outputs"] = list(map(of_output, result.outputs))
+        for compared in entry["outputs"]:
+            if not compared["by_step"]:
+                del compared["by_step"]
         entry["seconds"] = round(result.seconds, 6)
         return encode(entry)
 

@@ -27,7 +27,7 @@ from tests.support import doubler
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 ROOT = Path(__file__).parents[2]
-CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich"}
+CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich", "jinja2"}
 RUNTIME = next(iter(installed(DISTRIBUTIONS)))
 PLUGIN = "pytest_onnx_sequence_harness.py"
 FOREIGN = ("torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "openvino", "pytest", "pip")
@@ -138,7 +138,7 @@ def test_everything_that_is_needed_is_in_the_wheel(wheel):
         names = set(file.namelist())
         texts = {Path(name).name: file.read(name).decode() for name in names if "dist-info" in name}
     assert {name for name in names if ".dist-info/" not in name} == sources()
-    for kind in (".mjs", ".toml", ".c", ".json", "py.typed"):
+    for kind in (".mjs", ".toml", ".c", ".json", ".html", ".css", ".js", "py.typed"):
         assert any(name.endswith(kind) for name in names), kind
     lines = texts["METADATA"].splitlines()
     needed = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist")]

@@ -48,6 +48,7 @@ def test_the_verdict_is_exactly_error_over_tolerance(values, step, feature, erro
     assert bool(output.reason) == (output.max_abs > output.tolerance)
     assert output.worst_step == step
     assert output.worst_index == (0, step, feature)
+    assert output.by_step == tuple(float(f"{output.ratio:.2g}") * (n == step) for n in range(4))
 
 
 @given(
@@ -103,7 +104,10 @@ def test_what_the_expected_output_may_be_off_is_allowed_for_in_a_projection_too(
         return compare(SPEC, case, [("y", expected + error)], row)[0].reason
 
     assert not reason(0)
-    assert "projection" in reason(1e-9 * (np.arange(9) == 4)[None, :, None])
+    one_step = 1e-9 * (np.arange(9) == 4)[None, :, None]
+    assert "projection" in reason(one_step)
+    (output,) = compare(SPEC, held, [("y", expected + one_step)], row)
+    assert [step for step, ratio in enumerate(output.by_step) if ratio] == [4]
     assert not reason(1e-9, off=1e-9)
     assert reason(1e-7, off=1e-9)
 

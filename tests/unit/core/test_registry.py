@@ -173,7 +173,8 @@ def test_a_report_that_fails_costs_no_other(monkeypatch, tmp_path, target, messa
     assert message in line
     assert line.startswith("report theirs: ")
     assert written == [tmp_path]
-    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "junit.xml", "report.md"}
+    names = {"report.json", "report.html", "junit.xml", "report.md"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 BROKEN = """

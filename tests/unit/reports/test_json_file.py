@@ -47,7 +47,7 @@ def test_every_field_is_there_by_its_name(tmp_path):
     (case,) = cell["cases"]
     (output,) = case["outputs"]
     names = {kind: {each.name for each in fields(kind)} for kind in (Case, CaseResult, CellResult)}
-    assert set(output) == {each.name for each in fields(OutputComparison)}
+    assert set(output) == {each.name for each in fields(OutputComparison)} - {"by_step"}
     assert set(case) == (names[Case] | names[CaseResult]) - {"case", "draw", "rows"}
     assert set(cell) == (names[CellResult] | {"id"}) - {"cell"}
 
@@ -59,6 +59,10 @@ def test_what_is_seldom_is_written_only_where_it_is(tmp_path):
         case = json.loads(path.read_text())["results"][0]["cases"][0]
         assert {name: case.get(name) for name in ("draw", "rows") if name in case} == seldom
         assert json_file.read(path) == written
+    by_step = (None, 0.5, *[0.0] * 7)
+    path = json_file.write(report(replace(OUTPUT, by_step=by_step), OUTPUT), tmp_path)
+    assert '"by_step": [null, 0.5, 0.0' in path.read_text()
+    assert json_file.read(path) == report(replace(OUTPUT, by_step=by_step), OUTPUT)
     part = replace(report(), partial=True)
     assert json_file.read(json_file.write(part, tmp_path)) == part
 

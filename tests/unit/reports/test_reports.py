@@ -15,7 +15,7 @@ from harness import reports
 from harness.core import summary
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
 from harness.core.schema import Case, Stage
-from harness.reports import console, json_file, junit, table, weights
+from harness.reports import console, json_file, junit, page, table, weights
 
 ROOT = Path(__file__).parents[3]
 CELL = Cell("tagger", "torch", "native", "fp32", "ort-cpu")
@@ -306,7 +306,7 @@ from harness.core.results import Report
 sys.exit(ended(lambda argv: reports.load(argv[0])(Report("", {}, ()), Path(argv[1]))
     and 0, sys.argv[1:]))
 """
-FORMS = {"json": json_file.NAME, "junit": junit.NAME, "markdown": table.NAME}
+FORMS = {"json": json_file.NAME, "html": page.NAME, "junit": junit.NAME, "markdown": table.NAME}
 
 
 @pytest.mark.parametrize("form", FORMS)

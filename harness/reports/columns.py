@@ -1,0 +1,187 @@
+"""What a page shows of a report as JSON: a cell's cases by column, and each text once.
+
+It comes in parts, of which one cell is held at a time, and has nothing that HTML takes for a mark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import nlargest
+from typing import Any
+
+import numpy as np
+
+from harness.core.along import STRETCHES, Along
+from harness.core.names import visible
+from harness.core.results import CaseResult, CellResult, OutputComparison, Report, Status
+from harness.core.schema import Case
+from harness.reports import weights
+from harness.reports.forms import encode
+from harness.typed_json import plain
+
+COMPARISONS = 150_000
+"""The most that a page holds; of each cell the worst, in their order."""
+POINTS = 4_800_000
+"""The most stretches of time, over all comparisons; ``FEWEST`` of one at least."""
+FEWEST = 8
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
+"""Two of these are one ratio along time: 0, 4095 for none, else 2048 + 300 * its log10."""
+_MARKS = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_FIGURES = ("max_abs", "max_rel", "noise_floor", "tolerance", "ratio")
+_AS_THEY_ARE = ("max_ulp", "worst_index", "worst_step", "steps", "steps_compared")
+
+
+class Texts:
+    """Values that many cells share, each once, by the number that stands for it."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self._of_text: dict[str, int] = {}
+
+    def number(self, value: Any) -> int:
+        if not isinstance(value, str):
+            return self._number(plain(value))
+        if value not in self._of_text:
+            self._of_text[value] = self._number(value)
+        return self._of_text[value]
+
+    def _number(self, value: Any) -> int:
+        return self.numbers.setdefault(encode(shown(value)), len(self.numbers))
+
+
+def parts(report: Report) -> Iterator[str]:
+    """Yield the JSON of every cell of a report."""
+    comparisons = report.comparisons
+    share = min(1.0, COMPARISONS / max(comparisons, 1))
+    points = STRETCHES
+    while points > FEWEST and points * min(comparisons, COMPARISONS) > POINTS:
+        points //= 2
+    texts, codes = Texts(), _Codes()
+    yield '{"cells":['
+    for number, result in enumerate(report.results):
+        text = encode(_cell(result, share, points, texts, codes))
+        yield f"{',' if number else ''}\n{text}".translate(_MARKS)
+    yield '],\n"texts":['
+    yield ",\n".join(texts.numbers).translate(_MARKS)
+    yield "]}"
+
+
+def shown(value: Any) -> Any:
+    """Return JSON of which every text, and every key, is printable."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(name): shown(each) for name, each in value.items()}
+    return [shown(each) for each in value] if isinstance(value, list) else value
+
+
+def _cell(
+    result: CellResult, share: float, points: int, texts: Texts, codes: _Codes
+) -> dict[str, Any]:
+    cases = _worst(result.cases, share)
+    axes = list(dict.fromkeys(axis for each in cases for axis in each.case.lengths))
+    names = list(dict.fromkeys(output.name for each in cases for output in each.outputs))
+    return {
+        "id": shown(list(vars(result.cell).values())),
+        "status": result.status.value,
+        "stage": result.stage.value,
+        "reason": texts.number(result.reason),
+        "replay": visible(result.replay),
+        "seconds": round(result.seconds, 3),
+        "weights": texts.number(weights.line(result.evidence.get("account"))),
+        "evidence": {visible(name): texts.number(v) for name, v in result.evidence.items()},
+        "of": len(result.cases),
+        "axes": shown(axes),
+        "lengths": [[each.case.lengths.get(axis) for each in cases] for axis in axes],
+        "batch": [each.case.batch for each in cases],
+        "kind": [texts.number(_kind(each.case, each.relation)) for each in cases],
+        "status_of": [texts.number(each.status) for each in cases],
+        "why": [texts.number(_why(each)) for each in cases],
+        "outputs": [_output(name, cases, points, codes) for name in names],
+    }
+
+
+def _worst(cases: Sequence[CaseResult], share: float) -> Sequence[CaseResult]:
+    """Return a share of the cases, in their order: those that fail, then those farthest out."""
+    if share == 1.0:
+        return tuple(cases)
+
+    def badness(numbered: tuple[int, CaseResult]) -> tuple[bool, float]:
+        case = numbered[1]
+        return case.status is not Status.PASS, max((o.ratio for o in case.outputs), default=0.0)
+
+    kept = nlargest(math.ceil(len(cases) * share), enumerate(cases), badness)
+    return [case for _, case in sorted(kept, key=lambda numbered: numbered[0])]
+
+
+def _kind(case: Case, relation: str) -> str:
+    """Return how a case differs from others of its lengths and batch, in words."""
+    words = [
+        "" if case.padding == "none" else f"{case.padding} padding",
+        f"draw {case.draw}" if case.draw else "",
+        "again" if case.repeat else "",
+        f"relation {relation}" if relation else "",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _why(result: CaseResult) -> str:
+    return f"{result.stage}: {result.reason}" if result.reason else ""
+
+
+def _output(name: str, cases: Sequence[CaseResult], points: int, codes: _Codes) -> dict[str, Any]:
+    """Return the figures of one output by column; null for a case without it."""
+    rows = [next((o for o in each.outputs if o.name == name), None) for each in cases]
+    return {
+        "name": visible(name),
+        **{figure: [row and _short(getattr(row, figure)) for row in rows] for figure in _FIGURES},
+        **{field: [row and getattr(row, field) for row in rows] for field in _AS_THEY_ARE},
+        "by_step": [row and codes.text(_fewer(row, points)) for row in rows],
+    }
+
+
+def _short(figure: float) -> float:
+    return float(f"{figure:.3g}")
+
+
+def _fewer(output: OutputComparison, points: int) -> Along:
+    """Return the ratios along time in ``points`` stretches at most, the largest of each."""
+    along = output.by_step
+    count = len(along)
+    if count <= points:
+        return along
+    starts = np.arange(points) * count // points
+    largest = np.fmax.reduceat(np.array(along, np.float64), starts)
+    return tuple(None if ratio != ratio else ratio for ratio in largest.tolist())
+
+
+class _Codes(dict[float | None, str]):
+    """The two digits of each ratio that has occurred."""
+
+    def __missing__(self, ratio: float | None) -> str:
+        level = 4095 if ratio is None else 0
+        if ratio:
+            level = min(max(round(2048 + 300 * math.log10(ratio)), 1), 4094)
+        self[ratio] = code = DIGITS[level // 64] + DIGITS[level % 64]
+        return code
+
+    def text(self, along: Along) -> str:
+        return "".join(map(self.__getitem__, along))
+
+
+def about(report: Report) -> Mapping[str, list[str]]:
+    """Return the models, frameworks, exports and runtimes of a report, each once, by heading."""
+    found: dict[str, dict[str, None]] = {"Models": {}, "Frameworks": {}, "Exports": {}}
+    runtimes: dict[str, set[str]] = {}
+    for result in report.results:
+        cell = result.cell
+        found["Models"][cell.model] = None
+        found["Frameworks"][cell.framework] = None
+        found["Exports"][f"{cell.exporter} {cell.variant}"] = None
+        version = result.evidence.get("version")
+        runtimes.setdefault(cell.runtime, set()).update([version] if version else [])
+    return {
+        **{heading: list(names) for heading, names in found.items()},
+        "Runtimes": [f"{n} {', '.join(sorted(map(str, v)))}".rstrip() for n, v in runtimes.items()],
+    }
