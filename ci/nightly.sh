@@ -23,4 +23,5 @@ told $python ci/attack/fuzz.py --files 10000 --seed "$(date +%Y%m%d)" -o "$out/a
 told $python ci/own_nets/run.py honest --lengths default --json "$out/own_honest.json"
 told $python ci/own_nets/run.py mutants --lengths default --json "$out/own_mutants.json"
 rm -f "$out/architectures.jsonl"
-told $python ci/architectures/run.py --json "$out/architectures.jsonl" --docs "$out/architectures.md"
+told $python ci/architectures/run.py --eager --json "$out/architectures.jsonl" \
+  --docs "$out/architectures.md"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ci.architectures.eager import BOUND
 
 LONGEST = 150
 
@@ -17,6 +19,7 @@ class Found(Protocol):
     by: str
     reason: str
     cases: int
+    eager: Mapping[str, Any] | None
 
 
 HEAD = """# Architectures
@@ -29,13 +32,21 @@ in float64, within the rounding that was measured. `wrong` means that there is a
 was rejected. {conform} conform by the default exporter, {refused} are refused, {wrong} end in a
 graph that is rejected. `none` under stock means that PyTorch's exporters were tried in `native`'s
 place and neither gave what the model gives; `not run` that none was run.
-
-`python ci/architectures/run.py --docs docs/architectures.md` measures and writes this page; nothing
-in it is written by hand. Each row's net is a factory, FILE:FACTORY under `ci/`, that
+{eager}
+`python ci/architectures/run.py --eager --docs docs/architectures.md` measures and writes this page;
+nothing in it is written by hand. Each row's net is a factory, FILE:FACTORY under `ci/`, that
 `python -m harness.export` takes; its inputs are described beside it.
 
 | net | what | native | stock | verdict | reason |
 | --- | --- | --- | --- | --- | --- |
+"""
+EAGER = """
+{checked} of the graphs were also run beside the model itself in float64, by means of their own
+(`ci/architectures/eager.py`): {comparisons} comparisons at up to 9 lengths, most of them others
+than those that were exported at, with 4 batches and each kind of padding. {apart} of them are apart
+by more than {bound:g} of the values' size; the largest difference of the others is {worst:.1e}.
+{drowned} comparisons are left out, where the model itself in float32 is as far from float64:
+rounding decides an integer, or what a fill of -1e9 leaves of what it is added to.
 """
 TRIED = "; torch-dynamo: "
 """What follows the native reason where other exporters were tried."""
@@ -54,8 +65,24 @@ def page(found: Sequence[Found]) -> str:
         conform=words.count("pass"),
         refused=words.count("refused"),
         wrong=len(words) - words.count("pass") - words.count("refused"),
+        eager=_eager([row["default"].eager or {} for row in rows.values()]),
     )
     return head + "".join(map(_row, rows.values()))
+
+
+def _eager(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return what came of running the graphs beside their models; nothing where none was."""
+    found = [one for one in found if one]
+    if not found:
+        return ""
+    return EAGER.format(
+        checked=len(found),
+        bound=BOUND,
+        worst=max((one["worst"] for one in found if not one["wrong"]), default=0.0),
+        apart=sum(one["wrong"] for one in found) or "None",
+        comparisons=sum(one["comparisons"] for one in found),
+        drowned=sum(one["drowned"] for one in found),
+    )
 
 
 def _row(row: dict[str, Found]) -> str:

@@ -103,3 +103,17 @@ def test_a_table_of_architectures_has_what_was_measured_and_nothing_else():
         assert page.splitlines()[-1] == row
         assert "\n1 architectures, " in page
     assert "| `" not in markdown.page([measured("torch-dynamo", "pass")])
+
+
+def test_a_table_says_what_came_of_running_graphs_beside_their_models():
+    alone = measured("default", "pass", "native")
+    figures = {"wrong": 0, "worst": 2e-6, "comparisons": 36, "drowned": 4}
+    beside = replace(alone, place="ci/f.py:other", eager=figures)
+    apart = replace(alone, place="ci/f.py:third", eager={**figures, "wrong": 3, "worst": 0.5})
+    page = " ".join(markdown.page([alone, beside]).split())
+    assert "1 of the graphs were also run beside the model itself" in page
+    assert "36 comparisons" in page
+    assert "None of them are apart" in page
+    assert "the largest difference of the others is 2.0e-06. 4 comparisons are left out" in page
+    assert "3 of them are apart" in " ".join(markdown.page([beside, apart]).split())
+    assert "beside the model itself" not in markdown.page([alone])

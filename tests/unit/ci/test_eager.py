@@ -1,0 +1,141 @@
+"""ci.architectures.eager: graphs that are what their model is, and graphs that are not."""
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from ci.architectures import eager, float64
+from ci.architectures.eager_inputs import BATCHES, LENGTHS
+from harness.subjects import describe
+
+MASKED = ("x: float32[batch, time, 3]", "mask: int64[batch, time], mask of time")
+GRAPH = """
+<ir_version: 8, opset_import: ["" : 18]>
+sums (float[batch, time, 3] x, int64[batch, time] mask) => (float[batch, time, 3] y)
+<int64[1] last = {{-1}}, int64[3] sevens = {{-1, 7, 3}}, int64[1] zero = {{0}},
+ int64[1] one = {{1}}, int64[1] seven = {{7}}, float ten = {{10}}, float huge = {{1e8}},
+ int64 time = {{1}}>
+{{
+  kept = Cast<to: int = 1>(mask)
+  rows = Unsqueeze(kept, last)
+  valid = Mul(x, {factor})
+  {body}
+}}
+"""
+RIGHT = "y = CumSum(valid, time)"
+
+
+class Sums(torch.nn.Module):
+    """Running sums of the valid steps."""
+
+    def forward(self, x, mask):
+        return torch.cumsum(x * mask[..., None].to(x.dtype), 1)
+
+
+class Short(Sums):
+    """Takes no more than fifty steps."""
+
+    def forward(self, x, mask):
+        if x.shape[1] > 50:
+            raise ValueError("too long")
+        return super().forward(x, mask)
+
+
+def found(folder, body=RIGHT, factor="rows", net=Sums, lines=MASKED):
+    path = folder / "model.onnx"
+    onnx.save(onnx.parser.parse_model(GRAPH.format(body=body, factor=factor)), path)
+    return eager.agreement(path, float64.of("torch", net(), net), describe.description(lines))
+
+
+def test_a_right_graph_agrees_at_every_length_batch_and_padding(tmp_path):
+    agreement = found(tmp_path)
+    assert agreement.lengths == len(LENGTHS) == 9
+    assert agreement.comparisons > 3 * len(LENGTHS) * len(BATCHES)
+    assert 0 < agreement.worst < 1e-5
+    assert not agreement.wrong
+    assert agreement.figures()["wrong"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "factor", "told"),
+    [
+        ("y = CumSum<reverse: int = 1>(valid, time)", "rows", "time=127 batch=1 full: y"),
+        (RIGHT, "ten", "time=1 batch=1 full: y"),
+        ("y = CumSum(x, time)", "rows", "batch=1 mixed: y"),
+        (
+            "seen = Slice(valid, zero, seven, one)\n  y = CumSum(seen, time)",
+            "rows",
+            "(1, 7, 3) for",
+        ),
+        ("some = Reshape(valid, sevens)\n  y = CumSum(some, time)", "rows", "does not run"),
+        ("y = CumSum<exclusive: int = 1>(valid, time)", "rows", "time=1 batch=1 full: y"),
+    ],
+    ids=["direction", "weights", "mask", "length", "baked", "step"],
+)
+def test_what_is_wrong_is_reported(tmp_path, body, factor, told):
+    agreement = found(tmp_path, body, factor)
+    assert any(told in line for line in agreement.wrong)
+    assert agreement.figures()["wrong"] == len(agreement.wrong) > 0
+    assert agreement.figures()["first_wrong"] == agreement.wrong[0]
+
+
+def test_padded_steps_are_left_out_where_they_mean_nothing(tmp_path):
+    body = "y = CumSum(x, time)"
+    some = [MASKED[0], MASKED[1] + ", right, never empty"]
+    assert found(tmp_path, body, lines=some).wrong
+    assert not found(tmp_path, body, lines=[some[0], some[1] + ", valid steps only"]).wrong
+
+
+def test_lengths_that_the_model_refuses_are_replaced_by_others(tmp_path):
+    agreement = found(tmp_path, net=Short)
+    assert agreement.lengths == len(LENGTHS)
+    assert "time=127 batch=1 full: ValueError: too long" in agreement.refused
+    assert not agreement.wrong
+
+
+def test_a_model_that_refuses_everything_does_not_agree(tmp_path):
+    class Never(Sums):
+        def forward(self, x, mask):
+            raise ValueError("never")
+
+    (line,) = found(tmp_path, net=Never).wrong
+    assert line.startswith("nothing compared: time=1 ")
+
+
+def test_what_float32_alone_explains_is_counted_and_much_more_is_wrong(tmp_path):
+    class Lost(Sums):
+        """Adds what float32 does not hold beside its sums, and takes it away."""
+
+        def forward(self, x, mask):
+            return super().forward(x, mask) + 1e8 - 1e8
+
+    body = "large = Add(valid, huge)\n  y = Sub(large, huge)"
+    lost = found(tmp_path, body, net=Lost)
+    assert lost.drowned
+    assert not lost.wrong
+    assert found(tmp_path, "y = Mul(valid, huge)", net=Lost).wrong
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "apart"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0.0),
+        ([1.0, 2.1], [1.0, 2.0], 0.1 / 3.5),
+        ([1.0, -1e9], [1.1, -1e9], 0.1 / (1.1 + (1.1 + 1e9) / 2)),
+        ([1.0, np.nan], [1.0, np.nan], 0.0),
+        ([1.0, 2.0], [1.0, np.nan], math.inf),
+        ([1.0, np.nan], [1.0, 2.0], math.inf),
+        ([1.0, -np.inf], [1.0, np.inf], math.inf),
+        ([0.0, 0.0], [0.0, 0.0], 0.0),
+        ([2e-7, 1e-7], [1e-7, 1e-7], 1e-7 / (eager.LEAST + 1e-7)),
+        ([[1.0]], [1.0], math.inf),
+        ([1, 2, 3, 4], [1, 2, 3, 5], 0.25),
+        ([1, 2], [1.0, 2.0], math.inf),
+        ([True, False], [True, True], 0.5),
+    ],
+)
+def test_distances(given, right, apart):
+    assert eager.distance(np.array(given), np.array(right)) == pytest.approx(apart)
