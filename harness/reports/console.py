@@ -13,7 +13,7 @@ from harness.core.escaping import line
 from harness.core.results import CaseResult, CellResult, OutputComparison, Status
 from harness.core.schema import case_text
 from harness.core.summary import count
-from harness.reports import weights
+from harness.reports import strip, weights
 
 STYLES = {
     Status.PASS: "green",
@@ -41,6 +41,8 @@ def cell(console: Console, result: CellResult, verbose: bool) -> None:
     show(console, head, f" {result.cell.id}{tail}")
     if result.status not in (Status.PASS, Status.UNAVAILABLE) or result.reason:
         show(console, f"{INDENT}{result.stage.value}: {result.reason}")
+    if result.status in (Status.FAIL, Status.ERROR) and (which := strip.lengths(result)):
+        show(console, f"{INDENT}{which}")
     counts = _lint(result.evidence.get("lint"))
     if counts and (verbose or result.status in (Status.FAIL, Status.ERROR)):
         show(console, f"{INDENT}lint: {counts} (see the report's evidence)")

@@ -9,15 +9,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from harness.core import summary
 from harness.core.errors import flattened
 from harness.core.escaping import code, line, markdown
 from harness.core.files import written
 from harness.core.results import Cell, CellResult, Report, Status
+from harness.reports import strip
 
 NAME = "report.md"
 STYLES = {Status.PASS: "green", Status.XFAIL: "yellow", Status.UNAVAILABLE: "dim"}
 BAD = "bold red"
 REASON = 200
+DATE = "date"
 
 
 @dataclass
@@ -91,16 +94,42 @@ def write(report: Report, folder: Path) -> Path:
 
 
 def _markdown(report: Report) -> Iterator[str]:
+    """Yield the verdict, what was run where and when, the table with the figures, and the notes."""
     matrix = of(report)
+    verdict = (
+        "Nothing was compared"
+        if not report.comparisons
+        else ("Does not conform" if summary.exit_code(report) else "Conforms")
+    )
+    yield f"**{verdict}**: {markdown(summary.line(report))}"
+    yield ""
     yield code(report.command)
+    yield ""
+    versions = [f"{name} {value}" for name, value in report.environment.items() if name != DATE]
+    yield markdown(", ".join(filter(None, [str(report.environment.get(DATE, "")), *versions])))
     yield ""
     yield "| | " + " | ".join(map(markdown, matrix.columns)) + " |"
     yield "| --- |" + " --- |" * len(matrix.columns)
     for row in matrix.rows:
-        texts = (matrix.text(row, column) for column in matrix.columns)
+        texts = (_figures(matrix, row, column) for column in matrix.columns)
         yield f"| {markdown(row)} | " + " | ".join(texts) + " |"
+    if any(result.tally.worst for result in report.results):
+        yield from ["", "Figures are the largest error ÷ tolerance of each cell."]
     notes = list(_below(matrix, markdown))
+    failing = [(r, strip.lengths(r)) for r in report.results if r.status in summary.BAD]
+    notes += [f"{markdown(r.cell.id)}: {code(text)}" for r, text in failing if text]
     yield from ["", *(f"- {note}" for note in notes)] if notes else []
+
+
+def _figures(matrix: Matrix, row: str, column: str) -> str:
+    """Return a cell's text with its largest error ÷ tolerance, where something was compared."""
+    result = matrix.rows[row].get(column)
+    worst = result.tally.worst if result else None
+    text = matrix.text(row, column)
+    if result is None or worst is None:
+        return text
+    ratio = result.cases[worst[0]].outputs[worst[1]].ratio
+    return f"{text} ({ratio:.2f})" if ratio < 10 else f"{text} ({ratio:.3g})"
 
 
 def _below(matrix: Matrix, escape: Callable[[str], str]) -> Iterator[str]:

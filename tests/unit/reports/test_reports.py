@@ -15,7 +15,7 @@ from harness import reports
 from harness.core import summary
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
 from harness.core.schema import Case, Stage
-from harness.reports import console, json_file, junit, page, table, weights
+from harness.reports import console, json_file, junit, page, strip, table, weights
 
 ROOT = Path(__file__).parents[3]
 CELL = Cell("tagger", "torch", "native", "fp32", "ort-cpu")
@@ -32,6 +32,11 @@ def case(status=Status.PASS, **kwargs):
     return CaseResult(
         Case({"tokens": 7}, 3), status, Stage.COMPARE, reason, (output(**kwargs),), 0.1
     )
+
+
+def of_length(length, good, ratio=0.5):
+    status = Status.PASS if good else Status.FAIL
+    return replace(case(status, ratio=ratio), case=Case({"tokens": length}, 3))
 
 
 def result(status, cases=(), reason=""):
@@ -154,6 +159,38 @@ def test_the_table_is_written_as_markdown(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
+def test_the_markdown_has_verdict_date_versions_figures_and_failing_lengths(tmp_path):
+    cases = [of_length(2, True), of_length(7, False, 12.3), of_length(9, False, 40.0)]
+    failing = result(Status.FAIL, cases, "why")
+    about = {"date": "2026-01-02T03:04:05Z", "numpy": "2.4"}
+    text = table.write(replace(report(failing), environment=about), tmp_path).read_text()
+    assert text.startswith("**Does not conform**: 1 cell, 3 comparisons")
+    assert "\n2026-01-02T03:04:05Z, numpy 2.4\n" in text
+    assert "fail 1 (40) |" in text
+    assert "`lengths 2..9: .xx, fails at 7..9`" in text
+    nothing = table.write(report(), tmp_path).read_text()
+    assert nothing.startswith("**Nothing was compared**: ")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "text"),
+    [
+        ({1: True, 2: True}, ""),
+        ({1: False}, "lengths 1: x, fails at 1"),
+        ({1: True, 3: False, 7: False, 9: True, 33: False},
+         "lengths 1..33: .xx.x, fails at 3..7, 33"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_failing_lengths_are_a_strip(verdicts, text):
+    cases = [of_length(length, good) for length, good in verdicts.items()]
+    judged = result(Status.FAIL, cases, "why")
+    assert strip.lengths(judged) == text
+    assert (text in shown(judged)) if text else ("lengths" not in shown(judged))
+    both = replace(judged, cases=(*cases, *(of_length(length, True) for length in verdicts)))
+    assert strip.lengths(both) == text
+
+
 def test_exporters_are_named_only_where_there_are_several():
     one, other = cell("ort-cpu", Status.PASS), cell("ort-cpu", Status.PASS, exporter="tf2onnx")
     assert list(table.of(report(one)).rows) == ["tagger/torch"]
@@ -254,11 +291,13 @@ def test_what_comes_from_files_is_text_in_junit(text, tmp_path):
 def test_what_comes_from_files_is_text_in_markdown(text, tmp_path):
     lines = table.write(hostile(text), tmp_path).read_text("utf-8").split("\n")
     assert all(line.isprintable() for line in lines)
-    assert not re.search(r"<|(?<!\\)[*\[\]]", "\n".join(lines[1:]))
+    assert lines[0].startswith("**Does not conform**: ")
+    assert [line[:1] for line in lines[1:4]] == ["", "`", ""]
+    assert not re.search(r"<|(?<!\\)[*\[\]]", "\n".join(lines[3:]))
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + len([*Status, Status.FAIL])
     assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in rows} == {4}
-    assert all(not line or line.startswith(("|", "- ")) for line in lines[1:])
+    assert all(not line or line.startswith(("|", "- ", "Figures ")) for line in lines[5:])
 
 
 def judged_as_tf32(status, saved):
@@ -281,7 +320,7 @@ def test_a_cell_that_is_judged_as_tf32_says_so(status, saved, tmp_path):
         return
     text = table.write(both, tmp_path).read_text()
     (number,) = re.findall(rf"^- (\d): compare: {re.escape(note)}$", text, re.MULTILINE)
-    assert re.search(rf"\| {status}( 1,)? {number} \| pass \|", text)
+    assert re.search(rf"\| {status}( 1,)? {number} (\(0.50\) )?\| pass", text)
 
 
 def test_other_cells_are_not_said_to_be_judged_as_tf32():
