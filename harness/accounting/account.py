@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx
 
-from harness.accounting import derive, doubts
+from harness.accounting import derive, doubts, scales
 from harness.accounting.constants import Constant, Piece, collect, joined, kind, pieces, whole
 from harness.accounting.doubts import Suspicion
 from harness.accounting.form import Account, Block, Parameter, Status, Unsourced
@@ -295,4 +295,9 @@ class _Ledger:
         return [c for c in self._unsourced() if c.array.dtype.kind == "f" and c.array.size > 1]
 
     def _without_source(self) -> list[Unsourced]:
-        return [Unsourced(c.name, c.shape, doubts.uneven(c.array)) for c in self._floats()]
+        sizes = {size for value in self.parameters.values() for size in value.shape}
+        numbers = [(c, scales.off(c.array, sizes)) for c in self._unsourced()]
+        return [
+            *(Unsourced(c.name, c.shape, doubts.uneven(c.array)) for c in self._floats()),
+            *(Unsourced(c.name, c.shape, wrong) for c, wrong in numbers if wrong),
+        ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
-from harness.accounting import doubts
+from harness.accounting import doubts, scales
 from harness.accounting.constants import Constant, collect, joined, pieces
 from harness.accounting.form import Account, Block, Parameter
 from harness.accounting.rows import ascending
@@ -53,8 +53,9 @@ def _rest(account: Account, found: Mapping[str, Constant]) -> None:
     """
     sources = {block.constant for parameter in account.parameters for block in parameter.blocks}
     rest = {name: constant for name, constant in found.items() if name not in sources}
+    sizes = {size for parameter in account.parameters for size in parameter.shape}
     for name, constant in rest.items():
-        if wrong := doubts.uneven(constant.array):
+        if wrong := doubts.uneven(constant.array) or scales.off(constant.array, sizes):
             raise CheckError(f"weights: constant {name!r} {wrong}")
     spare = [piece for piece in pieces(rest) if piece.values.dtype.kind == "f"]
     sizes = {piece.values.size for piece in spare}

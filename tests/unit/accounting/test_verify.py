@@ -154,3 +154,20 @@ def test_what_is_no_account_is_told_with_its_place(tmp_path, change, message):
     path.write_text(json.dumps({"schema": 1, "parameters": [], **change}))
     with pytest.raises(UsageError, match=message):
         form.read(path)
+
+
+def test_a_factor_of_an_attention_that_is_off_is_told_with_and_without_weights():
+    weights = {"query.weight": drawn(16, 16)}
+    right = np.float32(8**-0.25)
+    off = np.nextafter(right, np.float32(9))
+
+    def scaled(number):
+        return graph({"w": weights["query.weight"].T.copy(), "scale": number})
+
+    told = account(weights, scaled(right))
+    hashes = {name: sha256(value) for name, value in weights.items()}
+    verify.check(told, scaled(right), hashes)
+    with pytest.raises(CheckError, match=r"constant 'scale' is .*, an ULP beside 1/∜8"):
+        verify.check(told, scaled(off), hashes)
+    with pytest.raises(CheckError, match=r"constant 'scale' is .*, an ULP beside 1/∜8"):
+        account(weights, scaled(off)).refuse()
