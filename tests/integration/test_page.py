@@ -122,7 +122,7 @@ def test_the_grid_has_a_square_for_each_length_and_runtime(see):
     heads = "[...document.querySelectorAll('.model:nth-child(1) .length')].map(e => e.innerText)"
     assert opened.ask(heads) == ["1", "2", "7", "33", "100", "4096"]
     assert opened.ask(f"document.querySelector({SQUARE.format(8)!r}).ariaLabel") == (
-        "openvino, tokens 4096: 410 \u00d7 tolerance, 1 cases"
+        "openvino, tokens 4096: 410 \u00d7 tolerance, 1 case"
     )
     picture(opened, "grid")
 

@@ -24,6 +24,8 @@ function make(tag, attributes = {}, ...children) {
 const lengthsOf = (cell, number) => cell.lengths.map((column) => column[number]);
 const statusOf = (cell, number) => texts[cell.status_of[number]];
 
+const BAD = new Set(["fail", "xfail", "error"]);
+
 /** Returns the largest error over tolerance of a case; null where nothing was compared. */
 function ratioOf(cell, number) {
   let worst = null;
@@ -96,7 +98,7 @@ function squareOf(cell, column) {
   const sign = kind === "lost" ? "?" : kind === "crash" ? "!" : kind.startsWith("f") ? "×" : "";
   const ratio = ratioOf(cell, numbers[0]);
   const size = ratio === null ? statusOf(cell, numbers[0]) : `${figure(ratio)} × tolerance`;
-  const label = `${cell.runtime}, ${cell.axes.join(" × ")} ${column.label}: ${size}, ${numbers.length} cases`;
+  const label = `${cell.runtime}, ${cell.axes.join(" × ")} ${column.label}: ${size}, ${numbers.length} case${numbers.length === 1 ? "" : "s"}`;
   const square = make("td", {class: `square ${kind}`, tabindex: -1, title: label, "aria-label": label}, sign);
   square.opens = () => show(cell, numbers[0], null, square);
   square.numbers = numbers;
@@ -112,13 +114,12 @@ function draw(group) {
   group.rows = group.cells.map((cell) => {
     const name = make("button", {type: "button", onclick: () => show(cell, worst(cell))}, cell.runtime);
     const squares = columns.map((column) => squareOf(cell, column));
-    const none = cell.batch.length ? [] : [make("td", {colspan: Math.max(columns.length, 1), class: "why"},
-      `${cell.stage}: ${texts[cell.reason]}`.slice(0, 160))];
-    return make("tr", {}, make("th", {scope: "row"}, name),
-      make("td", {class: `state ${cell.status}`}, cell.status), ...(none.length ? none : squares));
+    const why = `${cell.stage}: ${texts[cell.reason]}`;
+    return make("tr", {}, make("th", {scope: "row"}, name), make("td", {class: `state ${cell.status}`}, cell.status),
+      ...(cell.batch.length ? squares : [make("td", {colspan: columns.length + 1, class: "why", title: why}, why)]));
   });
   const table = make("table", {class: "squares", role: "grid", "aria-label": group.cells[0].id.slice(0, 4).join("/")},
-    make("thead", {}, make("tr", {}, make("th", {scope: "col"}, "runtime"), make("th", {scope: "col"}), ...heads)),
+    make("thead", {}, make("tr", {}, make("th", {scope: "col"}, "runtime"), make("th", {scope: "col"}, "status"), ...heads, make("td", {class: "rest"}))),
     make("tbody", {}, ...group.rows));
   table.querySelector(".square")?.setAttribute("tabindex", 0);
   group.section.style.minHeight = "";
@@ -335,8 +336,15 @@ function evidence(cell) {
   const tables = nodes && typeof nodes === "object" ? [make("h3", {}, "Placement"), placement(nodes)] : [];
   const weights = account ? [make("h3", {}, "Weights"), make("p", {}, texts[cell.weights]),
     make("details", {}, make("summary", {}, "where each lies"), tree(account))] : [];
+  const found = texts[cell.diagnosis];
+  const odd = /--(relation|expectations|load-outputs)/.test(cell.replay); // diagnose knows none of these
+  const asks = BAD.has(cell.status) && !odd
+    ? [make("pre", {}, cell.replay.replace("harness.validate", "harness.diagnose"))] : [];
+  const diagnosis = found.length ? [make("pre", {class: "lines"}, found.join("\n").trim())] : asks;
   return [
-    make("h3", {}, "Replay"), make("pre", {}, cell.replay), copy, ...tables, ...weights,
+    make("h3", {}, "Replay"), make("pre", {}, cell.replay), copy,
+    ...(diagnosis.length ? [make("h3", {}, found.length ? "Diagnosis" : "To diagnose it"), ...diagnosis] : []),
+    ...tables, ...weights,
     ...(lint?.length ? [make("h3", {}, "Lint"), tree(lint)] : []),
     make("h3", {}, "Evidence"), tree(rest)];
 }

@@ -10,7 +10,8 @@ import pytest
 
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
 from harness.core.schema import Case, Stage
-from harness.reports import columns, json_file, page
+from harness.diagnosis import reproduction, run
+from harness.reports import columns, diagnoses, json_file, page
 from tests.unit.reports.test_reports import HOSTILE, hostile
 
 MARKUP = [
@@ -66,7 +67,7 @@ def a_report(cells=2, cases=3, outputs=(OUTPUT,), status=Status.PASS):
 
 
 def data(report):
-    return json.loads("".join(columns.parts(report)))
+    return json.loads("".join(columns.parts(report, lambda result: [])))
 
 
 def written(report, folder):
@@ -195,6 +196,40 @@ def test_of_many_ratios_along_time_the_larger_of_neighbours_are_held(monkeypatch
     none, *others = read(output["by_step"][0])
     assert none is None
     assert others == pytest.approx(by_step[7::4], rel=0.01)
+
+
+@pytest.fixture
+def diagnosed(tmp_path):
+    """Writes a diagnosis of a failing cell beside a report, and returns what the page has of it."""
+    (cell,) = a_report(1, status=Status.FAIL).results
+
+    def lines(stage="compare", text="fault  the graph\n</script>\x1b", name=cell.cell.id):
+        place = run.FOLDER.relative_to("build") / cell.cell.id.replace("/", "-")
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        about = {"schema": 1, "diagnoses": [{"id": name, "stage": stage, "more": 1}]}
+        (tmp_path / place / reproduction.JSON).write_text(json.dumps(about))
+        (tmp_path / place / reproduction.TEXT).write_text(f"# of it\n\n```text\n{text}\n```\n")
+        report = replace(a_report(), results=(cell,))
+        held = json.loads(Tags(written(report, tmp_path / "report")).scripts[0])
+        return held["texts"][held["cells"][0]["diagnosis"]]
+
+    return lines
+
+
+def test_a_diagnosis_beside_the_report_is_shown(diagnosed):
+    assert diagnosed() == ["", "fault  the graph", r"</script>\x1b"]
+
+
+def test_a_diagnosis_of_something_else_is_not(diagnosed, tmp_path):
+    assert diagnosed(stage="load") == diagnosed(name="m/torch/native/fp32/other") == []
+    (broken,) = tmp_path.glob("diagnosis/*/diagnosis.json")
+    for text in ("", "{}", '{"diagnoses": [3]}'):
+        broken.write_text(text)
+        assert (
+            diagnoses.lines(tmp_path / "report", a_report(1, status=Status.FAIL).results[0]) == []
+        )
+    assert diagnosed()
+    assert diagnoses.lines(tmp_path / "report", a_report(1).results[0]) == []
 
 
 @pytest.mark.slow
