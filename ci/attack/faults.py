@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from tries import Ended
 
-SCRIPTS = 3
+SCRIPTS = 4
 """In a page, beside its data."""
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d |[IWE]\d{4} |WARNING: All log|\S*I tensorflow|^$")
 """Lines that libraries in C++ log, whatever happens."""

@@ -6,6 +6,7 @@ It comes in parts, of which one cell is held at a time, and has nothing that HTM
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nlargest
 from typing import Any
@@ -129,7 +130,9 @@ def _kind(case: Case, relation: str) -> str:
 
 
 def _why(result: CaseResult) -> str:
-    return f"{result.stage}: {result.reason}" if result.reason else ""
+    """Return why a case fails, where its figures do not tell."""
+    told = any(output.reason.startswith("error ") for output in result.outputs)
+    return f"{result.stage}: {result.reason}" if result.reason and not told else ""
 
 
 def _output(name: str, cases: Sequence[CaseResult], points: int, codes: _Codes) -> dict[str, Any]:
@@ -144,7 +147,7 @@ def _output(name: str, cases: Sequence[CaseResult], points: int, codes: _Codes) 
 
 
 def _short(figure: float) -> float:
-    return float(f"{figure:.3g}")
+    return min(float(f"{figure:.3g}"), sys.float_info.max)
 
 
 def _fewer(output: OutputComparison, points: int) -> Along:
@@ -182,8 +185,10 @@ def about(report: Report) -> Mapping[str, list[str]]:
         found["Frameworks"][cell.framework] = None
         found["Exports"][f"{cell.exporter} {cell.variant}"] = None
         version = result.evidence.get("version")
-        runtimes.setdefault(cell.runtime, set()).update([version] if version else [])
+        runtimes.setdefault(cell.runtime, set()).update(
+            [version] if isinstance(version, str) else []
+        )
     return {
         **{heading: list(names) for heading, names in found.items()},
-        "Runtimes": [f"{n} {', '.join(sorted(map(str, v)))}".rstrip() for n, v in runtimes.items()],
+        "Runtimes": [f"{n} {', '.join(sorted(v))}".rstrip() for n, v in runtimes.items()],
     }

@@ -44,7 +44,10 @@ def _texts(report: Report, diagnosis: columns.Diagnosis) -> Iterator[str]:
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     styles, scripts = (
         [(FOLDER / name).read_text("utf-8") for name in names]
-        for names in (("uplot.css", "report.css"), ("uplot.js", "charts.js", "report.js"))
+        for names in (
+            ("uplot.css", "report.css"),
+            ("uplot.js", "charts.js", "cell.js", "report.js"),
+        )
     )
     code = summary.exit_code(report)
     return made.get_template("report.html").generate(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -119,7 +120,7 @@ def test_it_asks_for_nothing_and_runs_our_scripts_alone(tmp_path):
     styles = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     blocks = [*styles, *tags.scripts[1:]]
     assert all(page._hash(block) in policy for block in blocks)
-    assert policy.count("sha256-") == len(blocks) == 5
+    assert policy.count("sha256-") == len(blocks) == 6
     assert not re.search(r"<[^>]* (on\w+|style)=", text[: text.index('<script type="application')])
     assert "Copyright (c) 2022 Leon Sorokin" in text
 
@@ -161,8 +162,33 @@ def test_ratios_along_time_are_held_to_a_hundredth():
 
 
 def test_the_digits_are_those_of_the_script():
-    script = (page.FOLDER / "report.js").read_text()
+    script = (page.FOLDER / "cell.js").read_text()
     assert f'const DIGITS = "{columns.DIGITS}"' in script
+
+
+def test_the_largest_numbers_are_held():
+    most = sys.float_info.max
+    far = replace(OUTPUT, max_abs=most, ratio=most, max_ulp=2**64 - 1, by_step=(most, 5e-324))
+    (output,) = data(a_report(1, 1, (far,)))["cells"][0]["outputs"]
+    assert output["ratio"] == output["max_abs"] == [most]
+    assert read(output["by_step"][0]) == [
+        pytest.approx(6.6e6, rel=0.02),
+        pytest.approx(1.5e-7, rel=0.1),
+    ]
+
+
+def test_why_a_case_fails_is_held_where_its_figures_do_not_tell():
+    (cell,) = a_report(1, 1).results
+    texts = []
+    for reason, why in (
+        ("error 5 is 9 times", ""),
+        ("NaN at [0]", "compare: output y: NaN at [0]"),
+    ):
+        outputs = (replace(OUTPUT, reason=reason),)
+        case = replace(cell.cases[0], outputs=outputs, reason=f"output y: {reason}")
+        held = data(replace(a_report(), results=(replace(cell, cases=(case,)),)))
+        texts.append((held["texts"][held["cells"][0]["why"][0]], why))
+    assert [told for told, _ in texts] == [why for _, why in texts]
 
 
 def test_an_output_that_a_case_lacks_is_null():
@@ -234,6 +260,7 @@ def test_a_diagnosis_of_something_else_is_not(diagnosed, tmp_path):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_cases_are_below_thirty_megabytes(tmp_path):
-    long = replace(OUTPUT, steps=64, steps_compared=64, by_step=(0.25,) * 64)
+    reason = "error 2e-07 is 0.5 times the tolerance 4e-07"
+    long = replace(OUTPUT, reason=reason, steps=64, steps_compared=64, by_step=(0.25,) * 64)
     path = page.write(a_report(100, 1000, (long, replace(long, name="z"))), tmp_path)
     assert path.stat().st_size < 30e6
