@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 
 from tries import Ended
 
+SCRIPTS = 4
+"""In a page, beside its data."""
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d |[IWE]\d{4} |WARNING: All log|\S*I tensorflow|^$")
 """Lines that libraries in C++ log, whatever happens."""
 _SAID = re.compile(r"error: |.* is none of the cells of this run$")
@@ -87,6 +89,14 @@ def _unreadable(folder: Path) -> Iterator[str]:
         shown = re.sub(r"(?ms)^(```+)\w*$.*?^\1$", "", path.read_text("utf-8"))  # no code blocks
         if "<script" in shown:
             yield f"{path.name} has markup"
+    for path in folder.rglob("report.html"):
+        first, *others = path.read_text("utf-8").split("<script")[1:]
+        if len(others) != SCRIPTS:
+            yield f"report.html has {len(others)} scripts, not {SCRIPTS}"
+        try:
+            json.loads(first.partition(">")[2].partition("<")[0], parse_constant=_refuse)
+        except ValueError as error:
+            yield f"report.html has data that cannot be parsed: {_general(str(error))}"
     for path in folder.rglob("report.json"):
         try:
             json.loads(path.read_text("utf-8"), parse_constant=_refuse)

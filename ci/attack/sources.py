@@ -111,7 +111,7 @@ def make(folder: Path, frameworks: bool = True) -> None:
         shutil.copytree(
             tree / "made", tree / "tests", ignore=shutil.ignore_patterns("rem*", "harn*")
         )
-        for name in ("report.md", "junit.xml"):
+        for name in ("report.md", "report.html", "junit.xml"):
             (tree / name).unlink()
         _timeless(tree / "report.json")
         _timeless(tree / SAVED / "manifest.json")
@@ -166,7 +166,8 @@ def alter(bundle: Path, factor: float = FACTOR) -> None:
 
 def _timeless(path: Path) -> None:
     """Set all times in a file to 0, so that two runs make the same sources."""
-    path.write_text(re.sub(r'"seconds": [\d.e-]+', '"seconds": 0.0', path.read_text()))
+    text = re.sub(r'"seconds": [\d.e-]+', '"seconds": 0.0', path.read_text())
+    path.write_text(re.sub(r'"date": "[^"]+"', '"date": "1970-01-01T00:00:00Z"', text))
     with suppress(KeyError):
         resign_own(path, json.loads(path.read_text())["sha256"])
 

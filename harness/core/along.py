@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,4 +44,4 @@ def larger(one: Along, other: Along) -> Along:
 
 
 def _rounded(number: float) -> float:
-    return float(f"{number:.{DIGITS}g}")
+    return min(float(f"{number:.{DIGITS}g}"), sys.float_info.max)

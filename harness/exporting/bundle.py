@@ -31,9 +31,9 @@ from harness.typed_json import typed
 SCHEMA = 1
 MODEL, MANIFEST, GOLDEN, CARD = "model.onnx", "manifest.json", "golden", "MODEL.md"
 ACCOUNT = "account.json"
-REJECTED, REPORT = "rejected.onnx", "report.json"
+REJECTED, REPORT, PAGE = "rejected.onnx", "report.json", "report.html"
 NAMES = {MODEL, MANIFEST, GOLDEN, CARD, ACCOUNT}
-REJECTED_NAMES = {REJECTED, REPORT, GOLDEN, ACCOUNT}
+REJECTED_NAMES = {REJECTED, REPORT, PAGE, GOLDEN, ACCOUNT}
 GOLDEN_NAMES = {store.MANIFEST, store.CASES}
 
 
@@ -186,11 +186,16 @@ def bind(path: Path) -> None:
 
 
 def reject(
-    path: Path, model: bytes | None, golden: Path, report: str, account: str | None = None
+    path: Path,
+    model: bytes | None,
+    golden: Path,
+    report: str,
+    page: str,
+    account: str | None = None,
 ) -> None:
     """Replace the files in ``path`` by a model that does not conform, its golden and the report.
 
-    ``account`` says where its weights lie, and which are wrong.
+    ``page`` shows the report, ``account`` says where its weights lie, and which are wrong.
     """
     with replacing(path) as new:
         if account is not None:
@@ -199,6 +204,7 @@ def reject(
             (new / REJECTED).write_bytes(model)
         _copy_golden(golden, new / GOLDEN)
         (new / REPORT).write_text(report, "utf-8")
+        (new / PAGE).write_text(page, "utf-8", newline="\n")
 
 
 def rejected_account(model: Path) -> Path | None:

@@ -6,7 +6,8 @@ It comes in parts, of which one cell is held at a time, and has nothing that HTM
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nlargest
 from typing import Any
 
@@ -27,6 +28,7 @@ POINTS = 4_800_000
 FEWEST = 8
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
 """Two of these are one ratio along time: 0, 4095 for none, else 2048 + 300 * its log10."""
+Diagnosis = Callable[[CellResult], list[str]]
 _MARKS = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _FIGURES = ("max_abs", "max_rel", "noise_floor", "tolerance", "ratio")
 _AS_THEY_ARE = ("max_ulp", "worst_index", "worst_step", "steps", "steps_compared")
@@ -50,8 +52,8 @@ class Texts:
         return self.numbers.setdefault(encode(shown(value)), len(self.numbers))
 
 
-def parts(report: Report) -> Iterator[str]:
-    """Yield the JSON of every cell of a report."""
+def parts(report: Report, diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield the JSON of every cell of a report, with the lines of its diagnosis."""
     comparisons = report.comparisons
     share = min(1.0, COMPARISONS / max(comparisons, 1))
     points = STRETCHES
@@ -60,7 +62,8 @@ def parts(report: Report) -> Iterator[str]:
     texts, codes = Texts(), _Codes()
     yield '{"cells":['
     for number, result in enumerate(report.results):
-        text = encode(_cell(result, share, points, texts, codes))
+        entries = _cell(result, share, points, texts, codes)
+        text = encode({**entries, "diagnosis": texts.number(diagnosis(result))})
         yield f"{',' if number else ''}\n{text}".translate(_MARKS)
     yield '],\n"texts":['
     yield ",\n".join(texts.numbers).translate(_MARKS)
@@ -127,7 +130,9 @@ def _kind(case: Case, relation: str) -> str:
 
 
 def _why(result: CaseResult) -> str:
-    return f"{result.stage}: {result.reason}" if result.reason else ""
+    """Return why a case fails, where its figures do not tell."""
+    told = any(output.reason.startswith("error ") for output in result.outputs)
+    return f"{result.stage}: {result.reason}" if result.reason and not told else ""
 
 
 def _output(name: str, cases: Sequence[CaseResult], points: int, codes: _Codes) -> dict[str, Any]:
@@ -142,7 +147,7 @@ def _output(name: str, cases: Sequence[CaseResult], points: int, codes: _Codes) 
 
 
 def _short(figure: float) -> float:
-    return float(f"{figure:.3g}")
+    return min(float(f"{figure:.3g}"), sys.float_info.max)
 
 
 def _fewer(output: OutputComparison, points: int) -> Along:
@@ -180,8 +185,10 @@ def about(report: Report) -> Mapping[str, list[str]]:
         found["Frameworks"][cell.framework] = None
         found["Exports"][f"{cell.exporter} {cell.variant}"] = None
         version = result.evidence.get("version")
-        runtimes.setdefault(cell.runtime, set()).update([version] if version else [])
+        runtimes.setdefault(cell.runtime, set()).update(
+            [version] if isinstance(version, str) else []
+        )
     return {
         **{heading: list(names) for heading, names in found.items()},
-        "Runtimes": [f"{n} {', '.join(sorted(map(str, v)))}".rstrip() for n, v in runtimes.items()],
+        "Runtimes": [f"{n} {', '.join(sorted(v))}".rstrip() for n, v in runtimes.items()],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from harness.core.errors import CONFORMS, DOES_NOT_CONFORM
 from harness.core.files import written
 from harness.core.names import visible
 from harness.core.results import Report, Status
-from harness.reports import columns
+from harness.reports import columns, diagnoses
 
 NAME = "report.html"
 FOLDER = Path(__file__).with_name("html")
@@ -26,25 +27,34 @@ SHOWN = 12
 VERDICTS = {CONFORMS: "Conforms", DOES_NOT_CONFORM: "Does not conform"}
 
 
+def dumps(report: Report) -> str:
+    """Return the page, without a diagnosis."""
+    return "".join(_texts(report, lambda result: []))
+
+
 def write(report: Report, folder: Path) -> Path:
     """Write ``report.html`` into ``folder``, whole or not at all."""
-    return written(folder / NAME, (text.encode() for text in _texts(report)))
+    texts = _texts(report, partial(diagnoses.lines, folder))
+    return written(folder / NAME, (text.encode() for text in texts))
 
 
-def _texts(report: Report) -> Iterator[str]:
+def _texts(report: Report, diagnosis: columns.Diagnosis) -> Iterator[str]:
     """Yield the page, a cell at a time."""
     loader = FileSystemLoader(FOLDER)
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     styles, scripts = (
         [(FOLDER / name).read_text("utf-8") for name in names]
-        for names in (("uplot.css", "report.css"), ("uplot.js", "charts.js", "report.js"))
+        for names in (
+            ("uplot.css", "report.css"),
+            ("uplot.js", "charts.js", "cell.js", "report.js"),
+        )
     )
     code = summary.exit_code(report)
     return made.get_template("report.html").generate(
         policy=_policy(styles, scripts),
         styles=map(Markup, styles),
         scripts=map(Markup, scripts),
-        data=map(Markup, columns.parts(report)),
+        data=map(Markup, columns.parts(report, diagnosis)),
         verdict=VERDICTS.get(code, "Nothing was compared"),
         kind={CONFORMS: "good", DOES_NOT_CONFORM: "bad"}.get(code, "none"),
         line=summary.line(report),
@@ -88,7 +98,7 @@ def _machines(environment: Mapping[str, Any]) -> list[str]:
         ", ".join(f"{name} {value}" for name, value in each.items() if name not in other)
         for each in _each(environment)
     )
-    return list(dict.fromkeys(visible(text) for text in texts))[:SHOWN]
+    return list(dict.fromkeys(visible(text) for text in texts if text))[:SHOWN]
 
 
 def _each(environment: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.core import selectors
+from harness.core import environment, selectors
 from harness.core.errors import UsageError, unknown
 from harness.core.results import CellResult, Report, Status
 from harness.core.schema import Progress
@@ -22,7 +22,7 @@ from harness.exporting.key import installed_versions
 from harness.goldens import store
 from harness.recording import user_model, weights
 from harness.recording.settings import ExportSettings
-from harness.reports import json_file, model_card
+from harness.reports import json_file, model_card, page
 from harness.runtimes import RUNTIMES
 from harness.shipping import reference_model
 from harness.shipping.request import Request, make
@@ -176,7 +176,9 @@ def _finished(request: Request, proved: _Proved, note: Progress) -> tuple[Report
         proved.folder / user_model.STORED,
     )
     if not report.conforms:
-        bundle.reject(place, model, golden, json_file.dumps(report), account)
+        dated = replace(report, environment={**report.environment, "date": environment.now()})
+        texts = json_file.dumps(dated), page.dumps(dated)
+        bundle.reject(place, model, golden, *texts, account)
         return report, False
     results = [replace(r, replay=_replay(r.cell.runtime, str(place))) for r in report.results]
     report = replace(report, results=tuple(results))

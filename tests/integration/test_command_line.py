@@ -87,8 +87,12 @@ def test_json_goes_to_standard_output_alone(onnx_file):
     assert "comparisons" in result.stderr
 
 
-def test_quiet_prints_one_line(onnx_file):
+def test_quiet_prints_one_line(onnx_file, tmp_path):
     result = call("harness.validate", *onnx_file, "-q")
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {"report.json", "report.html", "report.md", "junit.xml"}
+    date = json.loads((tmp_path / "report/report.json").read_text())["environment"]["date"]
+    assert date in (tmp_path / "report/report.html").read_text("utf-8")
     assert len(result.stdout.splitlines()) == 1
     assert "1 cell, 10 comparisons at 50 of 50 steps: 1 pass" in result.stdout
     assert result.stderr == ""

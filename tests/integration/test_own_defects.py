@@ -43,7 +43,7 @@ def test_a_defect_in_a_file_is_found_against_the_framework(ship, shipped, tmp_pa
     onnx.save(planted(shipped[1], defect), mine)
     folder, report = ship(model, FRAMES, onnx=mine, conforms=False)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"rejected.onnx", "golden", "report.json", "account.json"}
+    assert names == {"rejected.onnx", "golden", "report.json", "report.html", "account.json"}
     stored = json.loads((folder / "report.json").read_text())
     assert stored["summary"]["fail"] == 1
     again = shlex.split(stored["results"][0]["replay"])[3:]

@@ -122,7 +122,7 @@ def test_the_grid_has_a_square_for_each_length_and_runtime(see):
     heads = "[...document.querySelectorAll('.model:nth-child(1) .length')].map(e => e.innerText)"
     assert opened.ask(heads) == ["1", "2", "7", "33", "100", "4096"]
     assert opened.ask(f"document.querySelector({SQUARE.format(8)!r}).ariaLabel") == (
-        "openvino, tokens 4096: 410 \u00d7 tolerance, 1 cases"
+        "openvino, tokens 4096: 410 \u00d7 tolerance, 1 case"
     )
     picture(opened, "grid")
 
@@ -213,7 +213,9 @@ def test_all_of_it_can_be_done_by_keys(see):
     link = "document.querySelector('#detail a')"
     assert opened.ask(f"[{link}.href, {link}.rel]") == [UPSTREAM, "noreferrer noopener"]
     opened.key("p")
-    assert "tagger/torch/native/fp32/openvino" in opened.ask(DETAIL)
+    shown = opened.ask(DETAIL)
+    assert "tagger/torch/native/fp32/openvino" in shown
+    assert "tokens 4096, batch 3: fail 410" in shown
 
 
 def test_it_is_light_and_dark(see):
@@ -256,6 +258,24 @@ def test_names_from_files_are_text(see):
         assert opened.ask(
             "cells[0].id[0].length > 0 && detail.innerText.includes(cells.at(-1).id[0])"
         )
+
+
+def test_evidence_of_any_kind_is_shown(see):
+    (cell, *_) = a_matrix().results
+    proto = {"__proto__": {"constructor": 1}, "constructor": {"toString": [[], {}, None]}}
+    for odd in (
+        None,
+        3,
+        "text",
+        [1, [2]],
+        {"CPU": None},
+        {"CPU": {"LSTM": [1]}, "b": proto},
+        proto,
+    ):
+        about = dict.fromkeys(("nodes_by_provider", "account", "lint", "version", "__proto__"), odd)
+        opened = see(Report("", {}, (replace(cell, evidence=about),)), f"#{cell.cell.id}")
+        assert "Evidence" in opened.ask(DETAIL)
+        assert "function" not in opened.ask(DETAIL)
 
 
 def test_a_hundred_thousand_cases_can_be_gone_through(see, tmp_path):

@@ -64,6 +64,9 @@ class Page:
             self.call("Page.navigate", url=url)
             while not self._loaded:
                 self._note(self._next())
+        self.ask(
+            f"new Promise(done => {2 * 'requestAnimationFrame(() => '}setTimeout(done){2 * ')'})"
+        )
 
     def ask(self, expression):
         """What an expression of JavaScript, or the promise that it is, comes to."""

@@ -34,29 +34,45 @@ function chart(place, {x, curves, logarithmic, picked}) {
   const powers = (plot, axis, least, most) => {
     const [first, last] = [Math.ceil(Math.log10(least) - 1e-9), Math.floor(Math.log10(most) + 1e-9)];
     const every = Math.ceil((last - first + 1) / 6) || 1;
-    return Array.from({length: Math.max(last - first + 1, 0)}, (_, n) => 10 ** (first + n)).filter((_, n) => n % every === 0);
+    return Array.from({length: Math.max(last - first + 1, 0)}, (_, n) => 10 ** (first + n)).filter(
+      (_, n) => n % every === 0,
+    );
   };
   const labels = (plot, splits) => splits.map((split) => (split === null ? "" : figure(split)));
-  const plot = new uPlot({
-    width: Math.max(place.clientWidth, 200),
-    height: 180,
-    legend: {show: false},
-    cursor: {y: false, drag: {x: false, y: false}, points: {show: false}},
-    scales: {
-      x: {time: false, distr: logarithmic ? 3 : 1},
-      y: {distr: 3, range: [bottom / 1.2, Math.max(high, bottom) * 2]},
+  const plot = new uPlot(
+    {
+      width: Math.max(place.clientWidth, 200),
+      height: 180,
+      legend: {show: false},
+      cursor: {y: false, drag: {x: false, y: false}, points: {show: false}},
+      scales: {
+        x: {time: false, distr: logarithmic ? 3 : 1},
+        y: {distr: 3, range: [bottom / 1.2, Math.min(Math.max(high, bottom), 1e300) * 2]},
+      },
+      axes: [
+        {...ink, values: labels, size: 28, ...(logarithmic ? {splits: powers} : {})},
+        {...ink, values: labels, size: 66, splits: powers},
+      ],
+      series: [
+        {},
+        ...curves.map((curve) => ({
+          stroke: colour(curve.colour),
+          width: 1.5,
+          dash: curve.dash,
+          spanGaps: true,
+          points: {show: Boolean(curve.points), size: 5},
+        })),
+      ],
     },
-    axes: [{...ink, values: labels, size: 28, ...(logarithmic ? {splits: powers} : {})},
-      {...ink, values: labels, size: 66, splits: powers}],
-    series: [{}, ...curves.map((curve) => ({
-      stroke: colour(curve.colour), width: 1.5, dash: curve.dash, spanGaps: true,
-      points: {show: Boolean(curve.points), size: 5},
-    }))],
-  }, [x, ...curves.map(({values}) => values.map((y) => (y === 0 ? bottom : y)))], place);
+    [x, ...curves.map(({values}) => values.map((y) => (y === 0 ? bottom : y)))],
+    place,
+  );
   plot.over.addEventListener("click", () => {
     if (plot.cursor.idx !== null && plot.cursor.idx !== undefined) picked(plot.cursor.idx);
   });
-  new ResizeObserver(() => plot.setSize({width: Math.max(place.clientWidth, 200), height: 180})).observe(place);
+  new ResizeObserver(() => plot.setSize({width: Math.max(place.clientWidth, 200), height: 180})).observe(
+    place,
+  );
   return plot;
 }
 

@@ -23,6 +23,11 @@ def test_a_step_that_is_not_held_or_not_finite_is_none():
     assert along(np.array([0.25, NAN] * 64), 0, None, 128) == (0.25,) * 64
 
 
+def test_the_largest_number_stays_one():
+    most = np.finfo(np.float64).max
+    assert along(np.array([1.0, most]), 0, None, 2) == (1.0, most)
+
+
 def test_without_two_steps_there_is_nothing():
     assert along(np.ones((2, 3)), None, None, 1) == along(np.ones((2, 1)), 1, None, 1) == ()
     assert along(np.ones((0, 3)), 1, None, 3) == ()

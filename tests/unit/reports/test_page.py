@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,7 +11,8 @@ import pytest
 
 from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, Status
 from harness.core.schema import Case, Stage
-from harness.reports import columns, json_file, page
+from harness.diagnosis import reproduction, run
+from harness.reports import columns, diagnoses, json_file, page
 from tests.unit.reports.test_reports import HOSTILE, hostile
 
 MARKUP = [
@@ -66,7 +68,7 @@ def a_report(cells=2, cases=3, outputs=(OUTPUT,), status=Status.PASS):
 
 
 def data(report):
-    return json.loads("".join(columns.parts(report)))
+    return json.loads("".join(columns.parts(report, lambda result: [])))
 
 
 def written(report, folder):
@@ -118,7 +120,7 @@ def test_it_asks_for_nothing_and_runs_our_scripts_alone(tmp_path):
     styles = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     blocks = [*styles, *tags.scripts[1:]]
     assert all(page._hash(block) in policy for block in blocks)
-    assert policy.count("sha256-") == len(blocks) == 5
+    assert policy.count("sha256-") == len(blocks) == 6
     assert not re.search(r"<[^>]* (on\w+|style)=", text[: text.index('<script type="application')])
     assert "Copyright (c) 2022 Leon Sorokin" in text
 
@@ -160,8 +162,33 @@ def test_ratios_along_time_are_held_to_a_hundredth():
 
 
 def test_the_digits_are_those_of_the_script():
-    script = (page.FOLDER / "report.js").read_text()
+    script = (page.FOLDER / "cell.js").read_text()
     assert f'const DIGITS = "{columns.DIGITS}"' in script
+
+
+def test_the_largest_numbers_are_held():
+    most = sys.float_info.max
+    far = replace(OUTPUT, max_abs=most, ratio=most, max_ulp=2**64 - 1, by_step=(most, 5e-324))
+    (output,) = data(a_report(1, 1, (far,)))["cells"][0]["outputs"]
+    assert output["ratio"] == output["max_abs"] == [most]
+    assert read(output["by_step"][0]) == [
+        pytest.approx(6.6e6, rel=0.02),
+        pytest.approx(1.5e-7, rel=0.1),
+    ]
+
+
+def test_why_a_case_fails_is_held_where_its_figures_do_not_tell():
+    (cell,) = a_report(1, 1).results
+    texts = []
+    for reason, why in (
+        ("error 5 is 9 times", ""),
+        ("NaN at [0]", "compare: output y: NaN at [0]"),
+    ):
+        outputs = (replace(OUTPUT, reason=reason),)
+        case = replace(cell.cases[0], outputs=outputs, reason=f"output y: {reason}")
+        held = data(replace(a_report(), results=(replace(cell, cases=(case,)),)))
+        texts.append((held["texts"][held["cells"][0]["why"][0]], why))
+    assert [told for told, _ in texts] == [why for _, why in texts]
 
 
 def test_an_output_that_a_case_lacks_is_null():
@@ -197,8 +224,43 @@ def test_of_many_ratios_along_time_the_larger_of_neighbours_are_held(monkeypatch
     assert others == pytest.approx(by_step[7::4], rel=0.01)
 
 
+@pytest.fixture
+def diagnosed(tmp_path):
+    """Writes a diagnosis of a failing cell beside a report, and returns what the page has of it."""
+    (cell,) = a_report(1, status=Status.FAIL).results
+
+    def lines(stage="compare", text="fault  the graph\n</script>\x1b", name=cell.cell.id):
+        place = run.FOLDER.relative_to("build") / cell.cell.id.replace("/", "-")
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        about = {"schema": 1, "diagnoses": [{"id": name, "stage": stage, "more": 1}]}
+        (tmp_path / place / reproduction.JSON).write_text(json.dumps(about))
+        (tmp_path / place / reproduction.TEXT).write_text(f"# of it\n\n```text\n{text}\n```\n")
+        report = replace(a_report(), results=(cell,))
+        held = json.loads(Tags(written(report, tmp_path / "report")).scripts[0])
+        return held["texts"][held["cells"][0]["diagnosis"]]
+
+    return lines
+
+
+def test_a_diagnosis_beside_the_report_is_shown(diagnosed):
+    assert diagnosed() == ["", "fault  the graph", r"</script>\x1b"]
+
+
+def test_a_diagnosis_of_something_else_is_not(diagnosed, tmp_path):
+    assert diagnosed(stage="load") == diagnosed(name="m/torch/native/fp32/other") == []
+    (broken,) = tmp_path.glob("diagnosis/*/diagnosis.json")
+    for text in ("", "{}", '{"diagnoses": [3]}'):
+        broken.write_text(text)
+        assert (
+            diagnoses.lines(tmp_path / "report", a_report(1, status=Status.FAIL).results[0]) == []
+        )
+    assert diagnosed()
+    assert diagnoses.lines(tmp_path / "report", a_report(1).results[0]) == []
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_cases_are_below_thirty_megabytes(tmp_path):
-    long = replace(OUTPUT, steps=64, steps_compared=64, by_step=(0.25,) * 64)
+    reason = "error 2e-07 is 0.5 times the tolerance 4e-07"
+    long = replace(OUTPUT, reason=reason, steps=64, steps_compared=64, by_step=(0.25,) * 64)
     path = page.write(a_report(100, 1000, (long, replace(long, name="z"))), tmp_path)
     assert path.stat().st_size < 30e6
