@@ -44,10 +44,10 @@ class Short(Sums):
         return super().forward(x, mask)
 
 
-def found(folder, body=RIGHT, factor="rows", net=Sums, lines=MASKED):
+def found(folder, body=RIGHT, factor="rows", net=Sums, lines=MASKED, told=()):
     path = folder / "model.onnx"
     onnx.save(onnx.parser.parse_model(GRAPH.format(body=body, factor=factor)), path)
-    return eager.agreement(path, float64.of("torch", net(), net), describe.description(lines))
+    return eager.agreement(path, float64.of("torch", net(), net), describe.description(lines), told)
 
 
 def test_a_right_graph_agrees_at_every_length_batch_and_padding(tmp_path):
@@ -87,6 +87,24 @@ def test_padded_steps_are_left_out_where_they_mean_nothing(tmp_path):
     some = [MASKED[0], MASKED[1] + ", right, never empty"]
     assert found(tmp_path, body, lines=some).wrong
     assert not found(tmp_path, body, lines=[some[0], some[1] + ", valid steps only"]).wrong
+
+
+def test_a_kind_of_padding_that_the_bundle_does_not_promise_is_counted_by_itself(tmp_path):
+    class Least(Sums):
+        """Adds one to rows without a valid step."""
+
+        def forward(self, x, mask):
+            return super().forward(x, mask) + (mask.sum(1) == 0)[:, None, None].to(x.dtype)
+
+    told = ["rows without a valid step: it has two answers there"]
+    agreement = found(tmp_path, net=Least, told=told)
+    assert agreement.unpromised
+    assert all("empty: y" in line for line in agreement.unpromised)
+    assert not agreement.wrong
+    assert found(tmp_path, net=Least).wrong == agreement.unpromised
+    body, told = "y = CumSum(x, time)", ["7 padded steps of y, of 9: it means nothing"]
+    right = [MASKED[0], MASKED[1] + ", right, never empty"]
+    assert not found(tmp_path, body, lines=right, told=told).wrong
 
 
 def test_lengths_that_the_model_refuses_are_replaced_by_others(tmp_path):
