@@ -14,7 +14,7 @@ from ci.architectures.eager import Model, Outputs
 from ci.architectures.eager_inputs import Array, Arrays
 from harness.subjects.description import InputDescription
 
-EAGER = 25
+EAGER = 50
 """Of so many calls of a Keras model one is made eagerly too."""
 
 
@@ -40,17 +40,13 @@ def _torch(net: Any, make: Callable[[], Any]) -> Model:
 
 
 def _run_torch(net: Any, wide: bool, inputs: Arrays) -> Outputs:
-    """Return what a module gives, by the formula of attention, which fast paths leave.
-
-    A fill of the least number is that of float32, as it is in a graph.
-    """
+    """Return what a module gives; a fill of the least number is that of float32, as in a graph."""
     import torch
 
     given = {name: torch.from_numpy(value) for name, value in inputs.items()}
     if wide:
         given = {n: v.double() if v.is_floating_point() else v for n, v in given.items()}
-    fast, default = torch.backends.mha.get_fastpath_enabled(), torch.get_default_dtype()
-    torch.backends.mha.set_fastpath_enabled(False)
+    default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64 if wide else torch.float32)
     try:
         limits = torch.finfo(torch.float32)
@@ -58,7 +54,6 @@ def _run_torch(net: Any, wide: bool, inputs: Arrays) -> Outputs:
         with torch.inference_mode(), eager, patch.object(torch, "finfo", lambda *_: limits):
             result = net(**_arguments(given))
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         torch.set_default_dtype(default)
     if isinstance(result, Mapping):
         named = [(str(name), value) for name, value in result.items()]
@@ -106,12 +101,14 @@ def _keras(net: Any, make: Callable[[], Any]) -> Model:
         return InputDescription(name, low=0.0, high=float(high), padding=0.0 if masks else None)
 
     names = [value.name for value in net.inputs]
+
+    def ordered(inputs: Arrays) -> list[Array]:
+        """Return inputs in the model's order; that of a graph where Keras numbered its names."""
+        known = {*names} <= {*inputs}
+        return [inputs[name] for name in (names if known else inputs)]
+
     exact, narrow = _KerasRun(wide, "float64"), _KerasRun(net, "float32")
-    return Model(
-        exact=lambda inputs: exact([inputs[name] for name in names]),
-        narrow=lambda inputs: narrow([inputs[name] for name in names]),
-        said=said,
-    )
+    return Model(lambda i: exact(ordered(i)), lambda i: narrow(ordered(i)), said)
 
 
 class _KerasRun:

@@ -149,7 +149,8 @@ def outcome(one: Architecture, exporter: str, lengths: str, beside: bool = False
             return Outcome(*given, "refused", reason=one_line(error))
         path, found = request.output / bundle.MODEL, None
         if model and written:
-            found = eager.agreement(path, model, one.description)
+            told = bundle.read(request.output).manifest["refused"]
+            found = eager.agreement(path, model, one.description, told)
     (result,) = report.results
     worst = result.tally.worst
     ratio = result.cases[worst[0]].outputs[worst[1]].ratio if worst else None

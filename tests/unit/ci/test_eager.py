@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
-from ci.architectures import eager, float64
-from ci.architectures.eager_inputs import BATCHES, LENGTHS
+from ci.architectures import eager, eager_inputs, float64
+from ci.architectures.eager_inputs import BATCHES, LENGTHS, Input
 from harness.subjects import describe
 
 MASKED = ("x: float32[batch, time, 3]", "mask: int64[batch, time], mask of time")
@@ -44,10 +44,10 @@ class Short(Sums):
         return super().forward(x, mask)
 
 
-def found(folder, body=RIGHT, factor="rows", net=Sums, lines=MASKED):
+def found(folder, body=RIGHT, factor="rows", net=Sums, lines=MASKED, told=()):
     path = folder / "model.onnx"
     onnx.save(onnx.parser.parse_model(GRAPH.format(body=body, factor=factor)), path)
-    return eager.agreement(path, float64.of("torch", net(), net), describe.description(lines))
+    return eager.agreement(path, float64.of("torch", net(), net), describe.description(lines), told)
 
 
 def test_a_right_graph_agrees_at_every_length_batch_and_padding(tmp_path):
@@ -87,6 +87,24 @@ def test_padded_steps_are_left_out_where_they_mean_nothing(tmp_path):
     some = [MASKED[0], MASKED[1] + ", right, never empty"]
     assert found(tmp_path, body, lines=some).wrong
     assert not found(tmp_path, body, lines=[some[0], some[1] + ", valid steps only"]).wrong
+
+
+def test_a_kind_of_padding_that_the_bundle_does_not_promise_is_counted_by_itself(tmp_path):
+    class Least(Sums):
+        """Adds one to rows without a valid step."""
+
+        def forward(self, x, mask):
+            return super().forward(x, mask) + (mask.sum(1) == 0)[:, None, None].to(x.dtype)
+
+    told = ["rows without a valid step: it has two answers there"]
+    agreement = found(tmp_path, net=Least, told=told)
+    assert agreement.unpromised
+    assert all("empty: y" in line for line in agreement.unpromised)
+    assert not agreement.wrong
+    assert found(tmp_path, net=Least).wrong == agreement.unpromised
+    body, told = "y = CumSum(x, time)", ["7 padded steps of y, of 9: it means nothing"]
+    right = [MASKED[0], MASKED[1] + ", right, never empty"]
+    assert not found(tmp_path, body, lines=right, told=told).wrong
 
 
 def test_lengths_that_the_model_refuses_are_replaced_by_others(tmp_path):
@@ -139,3 +157,87 @@ def test_what_float32_alone_explains_is_counted_and_much_more_is_wrong(tmp_path)
 )
 def test_distances(given, right, apart):
     assert eager.distance(np.array(given), np.array(right)) == pytest.approx(apart)
+
+
+def inputs(*lines):
+    description = describe.description(list(lines))
+    given = [Input(one, one.dtype, one.axes) for one in description.inputs]
+    return given, eager_inputs.rules_of(description)
+
+
+def test_lengths_follow_the_rules_of_axes_and_differ_from_each_other():
+    lines = (
+        "x: float32[batch, time, 3]",
+        "k: float32[batch, past, 3]",
+        "time: multiple of 4, 8..64",
+    )
+    given, rules = inputs(*lines, "mask: int64[batch, past + time], mask of past + time")
+    found = list(eager_inputs.sizes(given, rules, LENGTHS))
+    assert len(found) >= len(LENGTHS)
+    for sizes in found:
+        assert sizes["time"] in range(8, 65, 4)
+        assert sizes["past_time"] == sizes["past"] + sizes["time"]
+    assert sum(sizes["past"] == sizes["time"] for sizes in found) < 3
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        ("padding 0", ["full", "mixed", "short", "empty", "left", "gapped"]),
+        ("padding 0, right", ["full", "mixed", "short", "empty"]),
+        ("padding 0, right, never empty", ["full", "mixed", "short"]),
+    ],
+)
+def test_rows_are_padded_as_the_description_lets_them_be(words, kinds):
+    given, _ = inputs(
+        f"tokens: int64[time, batch] in 0..9, {words}", "n: int64[batch], lengths of t"
+    )
+    given, rng = given[:1], np.random.default_rng(0)
+    found = dict(eager_inputs.paddings(given, 4, {"time": 8}, rng))
+    assert list(found) == kinds
+    counts = {kind: valid["time"].sum(1).tolist() for kind, valid in found.items()}
+    assert counts["full"] == [8, 8, 8, 8]
+    assert counts["mixed"] == [4, 8, 1, 6]
+    assert counts["short"] == [7, 1, 4, 7]
+    assert "empty" not in counts or counts["empty"] == [4, 8, 0, 1]
+    for valid in found.values():
+        tokens = eager_inputs.values(given[0], {"batch": 4, "time": 8}, valid, rng)
+        assert tokens.dtype == np.int64
+        assert ((tokens.T != 0) == valid["time"]).all()
+        assert 0 <= tokens.min() <= tokens.max() <= 9
+    if "left" in found:
+        assert found["left"]["time"][0].tolist() == [False] * 4 + [True] * 4
+
+
+def test_masks_lengths_and_triangles_tell_of_the_same_steps():
+    given, _ = inputs(
+        "mask: float32[batch, time], additive mask of time",
+        "n: int64[batch], lengths of time",
+        "size: int64[1], lengths of time",
+        "seen: bool[time, past], causal mask of time",
+    )
+    valid = {"time": np.array([[True, True, False], [True, False, False]])}
+    sizes = {"batch": 2, "time": 3, "past": 5}
+    rng = np.random.default_rng(0)
+    mask, n, size, seen = (eager_inputs.values(one, sizes, valid, rng) for one in given)
+    assert mask.tolist() == [[0, 0, -1e9], [0, -1e9, -1e9]]
+    assert n.tolist() == [2, 1]
+    assert size.tolist() == [3]
+    assert seen.astype(int).tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+
+
+def test_parts_of_arguments_are_joined_and_outputs_are_named():
+    class Net(torch.nn.Module):
+        def forward(self, x, state, more):
+            h, c = state
+            return {"a": x + h * more["scale"], "b": (c * 3).float() if more["n"] > 1 else c}
+
+    model = float64.of("torch", Net(), Net)
+    given = {"x": 1.0, "state.1": 2.0, "state.0": 3.0, "more.scale": 4.0, "more.n": 1.0}
+    values = {name: np.full((2,), value, np.float32)[:1] for name, value in given.items()}
+    (a, first), (b, second) = model.exact(values)
+    assert (a, b, first.item(), second.item()) == ("a", "b", 13.0, 2.0)
+    assert first.dtype == np.float64
+    values["more.n"] += 1
+    with pytest.raises(TypeError, match="float32 in float64"):
+        model.exact(values)

@@ -117,3 +117,22 @@ def test_a_table_says_what_came_of_running_graphs_beside_their_models():
     assert "the largest difference of the others is 2.0e-06. 4 comparisons are left out" in page
     assert "3 of them are apart" in " ".join(markdown.page([beside, apart]).split())
     assert "beside the model itself" not in markdown.page([alone])
+
+
+def test_what_was_not_run_beside_its_model_is_measured_again_for_that_alone(tmp_path, monkeypatch):
+    asked = []
+
+    def outcome(one, exporter, lengths, beside):
+        asked.append(beside)
+        figures = {"wrong": 0, "worst": 0.0, "comparisons": 36, "drowned": 0}
+        found = measured(exporter, "pass", "native")
+        return replace(found, place=one.place, eager=figures if beside else None)
+
+    some = [one for one in every_architecture() if one.name == "Packed"]
+    monkeypatch.setattr(architectures, "architectures", lambda: some)
+    monkeypatch.setattr(architectures, "outcome", outcome)
+    words = ["-k", "Packed", "--exporter", "default", "--json", str(tmp_path / "found.jsonl")]
+    for more in ([], [], ["--eager"], ["--eager"], []):
+        assert architectures.main([*words, *more, "--docs", str(tmp_path / "page.md")]) == 0
+    assert asked == [False, True]
+    assert "36 comparisons" in (tmp_path / "page.md").read_text()
