@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
-import numpy as np
 import pytest
 
 from harness.core.schema import TensorSpec
@@ -12,8 +9,7 @@ from harness.core.schema import TensorSpec
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from harness.exporters.torch.native import export  # noqa: E402
-from tests.support.torch_grid import F, H, N, X, draw, spec  # noqa: E402
+from tests.support.torch_grid import F, H, N, X, same_at_every_length  # noqa: E402
 
 
 class Own(nn.Module):
@@ -152,23 +148,6 @@ KINDS = {
     EveryAndLast: STEPS,
     Path: TensorSpec("y", "float32", ("batch", "sequence")),
 }
-
-
-def same_at_every_length(model, inputs, output, example=(11, 13)):
-    """Export a model, compare it with itself in float64, and return the export."""
-    import onnxruntime
-
-    wanted = spec(inputs, (output,))
-    made = export(model, wanted, draw(wanted, *example))
-    session = onnxruntime.InferenceSession(made.SerializeToString())
-    wide = copy.deepcopy(model).double()
-    for batch, length in ((1, 1), (3, 2), (2, 5), (4, 40)):
-        arrays = draw(wanted, batch, length)
-        given = [torch.from_numpy(a) for a in arrays.values()]
-        wider = [a.double() if a.is_floating_point() else a for a in given]
-        expected = wide(*wider).detach().numpy()
-        np.testing.assert_allclose(session.run(None, arrays)[0], expected, atol=1e-5)
-    return made
 
 
 class Backward(nn.Module):

@@ -16,7 +16,7 @@ from harness.core.errors import ExportError, one_line
 from harness.core.schema import Arrays, ModelSpec, TensorSpec
 from harness.exporters.torch.axes import dynamic
 from harness.exporters.torch.blame import trace_error
-from harness.exporters.torch.guards import Guard, watched
+from harness.exporters.torch.guards import Guard, is_free, watched
 from harness.exporters.torch.masks import given_masks
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
@@ -101,7 +101,9 @@ def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.Ex
     guards: list[Guard] = []
 
     def traced(
-        longer: bool = False, most: Mapping[str, int] = MappingProxyType({})
+        longer: bool = False,
+        most: Mapping[str, int] = MappingProxyType({}),
+        unproved: bool = False,
     ) -> torch.export.ExportedProgram:
         shapes = dynamic(inputs, example if longer else {}, most, spec.rules)
         layers = native_layers(interface.model)
@@ -116,13 +118,20 @@ def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.Ex
         ):
             try:
                 return torch.export.export(
-                    interface, arguments, dynamic_shapes=(shapes,), strict=False
+                    interface,
+                    arguments,
+                    dynamic_shapes=(shapes,),
+                    strict=False,
+                    prefer_deferred_runtime_asserts_over_guards=unproved,
                 )
             except torch._dynamo.exc.UserError as error:
                 bounded = dict(most) | longest(error)
-                if bounded == dict(most) and (branches or longer or not shortest_only(error)):
+                end = bounded == dict(most) and (branches or longer or not shortest_only(error))
+                if end and (branches or unproved or not is_free(guards, inputs)):
                     raise
-        return traced(longer or bounded == dict(most), bounded)
+        if end:  # PyTorch cannot tell that it holds, or chooses between ways to the same values
+            return traced(longer, most, True)
+        return traced(longer or bounded == dict(most), bounded, unproved)
 
     try:
         return traced()
