@@ -30,13 +30,11 @@ class AxisRule:
         ) * step, None if self.most is None else self.most // step * step
 
     @property
-    def range(self) -> str:
-        """The range as it is described."""
-        return f"{self.least}.." + (f"{self.most}" if self.most else "")
-
-    def takes(self, length: int) -> bool:
-        """Return whether the range has a length; a multiple is found from any."""
-        return self.least <= length and (self.most is None or length <= self.most)
+    def words(self) -> str:
+        """The multiple and the range as they are described."""
+        multiple = [f"multiple of {self.multiple}"] if self.multiple > 1 else []
+        bounded = self.least > 1 or self.most is not None
+        return ", ".join([*multiple, *[f"{self.least}..{self.most or ''}"] * bounded])
 
     def fitted(self, length: int) -> int:
         """Return a length that follows the rule: this one where it does, else one for it.
@@ -53,7 +51,15 @@ class AxisRule:
 
     def holds(self, length: int) -> bool:
         """Return whether a length follows the rule of an axis that follows from no others."""
-        return self.takes(length) and length % self.multiple == 0
+        least, most = self.bounds
+        return least <= length <= (most or length) and length % self.multiple == 0
+
+    def near(self, length: int) -> list[int]:
+        """Return the nearest lengths that follow the rule, from below and from above."""
+        least, most = self.bounds
+        below = length // self.multiple * self.multiple
+        both = {max(least, min(n, most or n)) for n in (below, below + self.multiple)}
+        return [length] if self.holds(length) else sorted(both)
 
     def lengths(self, wanted: Sequence[int]) -> list[int]:
         """Return distinct lengths that follow the rule, for those that are wanted and its ends."""

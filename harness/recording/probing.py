@@ -248,14 +248,19 @@ def _check(spec: ModelSpec, padded: Sequence[InputDescription], step: bool) -> N
 
 
 def _check_lengths(spec: ModelSpec, lengths: Sequence[int]) -> None:
-    """Raise UsageError where a length that a user gave lies in no axis' described range."""
+    """Raise UsageError where a length that a user gave follows no axis' described rule."""
     free = cases.free_axes(spec)
     if not free or tuple(lengths) == cases.LENGTHS or any(axis not in spec.rules for axis in free):
         return
     rules = {axis: spec.rules[axis] for axis in free}
-    if odd := [n for n in lengths if not any(rule.takes(n) for rule in rules.values())]:
-        ranges = ", ".join(f"{axis}: {rule.range}" for axis, rule in rules.items())
-        raise UsageError(f"--lengths has {odd[0]}, which is outside of what is described: {ranges}")
+    if odd := [n for n in lengths if not any(rule.holds(n) for rule in rules.values())]:
+        ways = [
+            f"{axis}: {rule.words}, which has {' and '.join(map(str, rule.near(odd[0])))}"
+            for axis, rule in rules.items()
+        ]
+        raise UsageError(
+            f"--lengths has {odd[0]}, which is not what is described: {'; '.join(ways)} nearby"
+        )
 
 
 def _probes(

@@ -36,6 +36,7 @@ from tests.support.torch_grid import (  # noqa: E402
     draw,
     layer_outputs,
     packed,
+    same_at_every_length,
     shapes_of,
     snapshot,
     spec,
@@ -307,6 +308,51 @@ def test_attention_without_dropout_draws_nothing():
     compare(Attends(0.0), spec((X,), (y,)), lengths=(1, 2, 7))
     with pytest.raises(ExportError, match="draws random numbers in evaluation mode"):
         export(Attends(0.5), spec((X,), (y,)), draw(spec((X,), (y,)), 41, 43))
+
+
+class LongFilter(nn.Module):
+    """A filter as long as the input, over as many channels as the example's spectrum has steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(F, 8)
+
+    def forward(self, x):
+        steps = x.shape[1]
+        taps = torch.exp(-torch.arange(steps, dtype=x.dtype))[:, None] * self.wide.bias
+        spectrum = torch.fft.rfft(self.wide(x), 2 * steps, 1) * torch.fft.rfft(taps, 2 * steps, 0)
+        return torch.fft.irfft(spectrum, 2 * steps, 1)[:, :steps]
+
+
+class Shifted(nn.Module):
+    """Scores of distances, moved to places by padding and reshaping."""
+
+    def forward(self, x):
+        batch, steps, _ = x.shape
+        far = torch.arange(steps - 1, -steps, -1, dtype=x.dtype)
+        rows = nn.functional.pad(x.mean(2, keepdim=True) * far, (1, 0))
+        return rows.view(batch, -1, steps)[:, 1:].reshape(batch, steps, -1)[..., :steps]
+
+
+@pytest.mark.parametrize(("kind", "axis"), [(LongFilter, 8), (Shifted, "sequence")])
+def test_what_pytorch_cannot_tell_of_a_size_is_no_restriction(kind, axis) -> None:
+    torch.manual_seed(0)
+    y = TensorSpec("y", "float32", ("batch", "sequence", axis))
+    for example in (5, 7), (11, 13):
+        same_at_every_length(kind(), (X,), y, example, at=((1, 1), (3, 2), (2, 7), (4, 40)))
+
+
+class Bag(nn.Module):
+    """Gives an output's axis the size of the batch in other words."""
+
+    def forward(self, x):
+        rows = x.reshape(-1, F)[:: x.shape[1]]
+        return {"y": rows.tanh()}
+
+
+def test_a_size_in_other_words_is_the_same_size() -> None:
+    y = TensorSpec("y", "float32", ("batch", F))
+    compare(Bag(), spec((X,), (y,)), lengths=(1, 2, 7))
 
 
 def test_an_export_leaves_no_copy_of_the_weights_and_the_model_its_own() -> None:

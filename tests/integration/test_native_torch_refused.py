@@ -73,6 +73,11 @@ def several_steps(self, x):
     return y * 2 if x.shape[1] > 1 else y
 
 
+def another_length(self, x):
+    y = last(self, x)
+    return y * 2 if x.shape[1] == 9 else y
+
+
 def wrong_layers(self, x):
     return self.rnn(x, torch.zeros(2, x.shape[0], H))[0][:, -1]
 
@@ -139,6 +144,7 @@ UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a branch on a value": (lambda: Over(gru(), branching), "Over: "),
     "a branch on one row": (lambda: Over(gru(), single_row), "Over: a branch in forward"),
     "a branch on several steps": (lambda: Over(gru(), several_steps), "Over: a branch in forward"),
+    "a branch on one length": (lambda: Over(gru(), another_length), "the size of axis 'sequence'"),
     "torch.cond": (lambda: Over(gru(), branching_in_graph), "control flow"),
     "a state of another depth": (lambda: Over(gru(), wrong_layers), "rnn: an initial state"),
     "the data of packed rows": (lambda: Over(gru(), packed_data), "PackedSequence"),

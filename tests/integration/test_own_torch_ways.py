@@ -253,11 +253,18 @@ def test_an_axis_with_a_rule_is_proved_within_it(tmp_path, rule, exporter):
     assert all(map(allowed, recorded)), recorded
 
 
-@pytest.mark.parametrize("lengths", [[4, 9], [9, 21]])
-def test_lengths_outside_of_the_described_range_are_refused(tmp_path, lengths):
-    odd = lengths[0] if lengths[0] < 8 else lengths[1]
-    inputs = {"x": "float32[batch, time, 4]", "time": "8..20"}
-    with pytest.raises(UsageError, match=f"--lengths has {odd}, .*time: 8..20") as caught:
+@pytest.mark.parametrize(
+    ("rule", "lengths", "told"),
+    [
+        ("8..20", [4, 9], r"has 4, .*time: 8\.\.20, which has 8 nearby"),
+        ("8..20", [9, 21], r"has 21, .*time: 8\.\.20, which has 20 nearby"),
+        ("multiple of 4", [8, 9], r"has 9, .*time: multiple of 4, which has 8 and 12 nearby"),
+        ("multiple of 4, 8..20", [24], r"has 24, .*multiple of 4, 8\.\.20, which has 20 nearby"),
+    ],
+)
+def test_lengths_that_are_not_as_described_are_refused(tmp_path, rule, lengths, told):
+    inputs = {"x": "float32[batch, time, 4]", "time": rule}
+    with pytest.raises(UsageError, match=f"--lengths {told}$") as caught:
         harness.export(Positions(), tmp_path / "bundle", inputs=inputs, lengths=lengths)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "bundle").exists()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
-import numpy as np
 import pytest
 
 from harness.core.schema import TensorSpec
@@ -12,9 +9,14 @@ from harness.core.schema import TensorSpec
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from harness.exporters.torch.native import export  # noqa: E402
 from harness.exporters.torch.rolled.unrolled import unrolled  # noqa: E402
-from tests.support.torch_grid import F, H, N, X, draw, spec  # noqa: E402
+from tests.support.torch_grid import (  # noqa: E402
+    F,
+    H,
+    N,
+    X,
+    same_at_every_length,
+)
 
 
 class Own(nn.Module):
@@ -130,29 +132,29 @@ class EveryAndLast(nn.Module):
         return torch.stack(steps, 1) + steps[-1][:, None]
 
 
+class Parts(nn.Module):
+    """A loop that reads parts of one tensor, which share its memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = nn.Linear(F, 3 * H)
+
+    def forward(self, x):
+        z, f, o = self.gates(x).chunk(3, -1)
+        c, steps = torch.zeros_like(z[:, 0]), []
+        for t in range(x.shape[1]):
+            c = torch.sigmoid(f[:, t]) * c + torch.tanh(z[:, t])
+            steps.append(torch.sigmoid(o[:, t]) * c)
+        return torch.stack(steps, 1)
+
+
 STEPS = TensorSpec("y", "float32", ("batch", "sequence", H))
 KINDS = {
     Own: STEPS,
+    Parts: STEPS,
     EveryAndLast: STEPS,
     Path: TensorSpec("y", "float32", ("batch", "sequence")),
 }
-
-
-def same_at_every_length(model, inputs, output, example=(11, 13)):
-    """Export a model, compare it with itself in float64, and return the export."""
-    import onnxruntime
-
-    wanted = spec(inputs, (output,))
-    made = export(model, wanted, draw(wanted, *example))
-    session = onnxruntime.InferenceSession(made.SerializeToString())
-    wide = copy.deepcopy(model).double()
-    for batch, length in ((1, 1), (3, 2), (2, 5), (4, 40)):
-        arrays = draw(wanted, batch, length)
-        given = [torch.from_numpy(a) for a in arrays.values()]
-        wider = [a.double() if a.is_floating_point() else a for a in given]
-        expected = wide(*wider).detach().numpy()
-        np.testing.assert_allclose(session.run(None, arrays)[0], expected, atol=1e-5)
-    return made
 
 
 class Backward(nn.Module):
@@ -261,6 +263,33 @@ def test_a_loop_is_a_scan_at_every_length(kind, output) -> None:
     made = same_at_every_length(kind().eval(), (X,), output)
     scans = [node.op_type for node in made.graph.node].count("Scan")
     assert scans == (2 if kind is Path else 1)
+
+
+class Decoder(nn.Module):
+    """A loop over the steps, then as many steps of the model's own as it is told."""
+
+    def __init__(self, own) -> None:
+        super().__init__()
+        self.own, self.cell, self.next = own, nn.GRUCell(F, H), nn.Linear(H, H)
+
+    def forward(self, x):
+        h, steps = x.new_zeros(x.shape[0], H), []
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+        for _ in self.own:
+            h = torch.tanh(self.next(h))
+            steps.append(h)
+        return torch.stack(steps, 1)
+
+
+@pytest.mark.parametrize("own", [range(5), range(7), [0] * 5, [0] * 7, [0] * 16])
+def test_a_loop_of_a_fixed_number_of_steps_is_none_over_a_length(own) -> None:
+    """The number is the example's length, near it, or that of the longer one it is checked at."""
+    torch.manual_seed(5)
+    output = TensorSpec("y", "float32", ("batch", len(own), H))
+    made = same_at_every_length(Decoder(own).eval(), (X,), output, example=(5, 7))
+    kinds = [node.op_type for node in made.graph.node]
+    assert (kinds.count("GRU"), kinds.count("Scan")) == (1, 0)
 
 
 class Longest(nn.Module):

@@ -158,6 +158,24 @@ def eager(model, arguments: list, dtype) -> dict:
     return {name: value.numpy() for name, value in result.items()}
 
 
+SIZES = ((1, 1), (3, 2), (2, 5), (4, 40))
+
+
+def same_at_every_length(model, inputs, output, example=(11, 13), at=SIZES):
+    """Export a model, compare it with itself in float64, and return the export."""
+    wanted = spec(inputs, (output,))
+    made = export(model, wanted, draw(wanted, *example))
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    wide = copy.deepcopy(model).double()
+    for batch, length in at:
+        arrays = draw(wanted, batch, length)
+        given = [torch.from_numpy(a) for a in arrays.values()]
+        wider = [a.double() if a.is_floating_point() else a for a in given]
+        expected = wide(*wider).detach().numpy()
+        np.testing.assert_allclose(session.run(None, arrays)[0], expected, atol=1e-5)
+    return made
+
+
 def compare(model, model_spec: ModelSpec, lengths=LENGTHS, sort=False, reference=False):
     """ONNX Runtime (and onnx.reference) against eager float64, per row, over lengths and batches.
 

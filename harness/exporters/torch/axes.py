@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,21 @@ def dynamic(
     return tuple(
         {place: sizes[a] for place, a in enumerate(t.axes) if isinstance(a, str)} for t in inputs
     )
+
+
+def plain(size: Any, known: Iterable[Any]) -> str:
+    """Return a size of a trace as text: as a ``known`` one, where it always is that."""
+    for other in known if isinstance(size, torch.SymInt) else ():
+        if isinstance(other, torch.SymInt) and _is_always(size.node.expr, other.node.expr):
+            return str(other)
+    return str(size)
+
+
+def _is_always(one: Any, other: Any) -> bool:
+    """Return whether two expressions have the same value at every size that is tried."""
+    symbols = sorted(one.free_symbols | other.free_symbols, key=str)
+    tried = ({s: n * (7 * i + 3) % 61 + 2 for i, s in enumerate(symbols)} for n in range(1, 61))
+    return one == other or all(one.subs(sizes) == other.subs(sizes) for sizes in tried)
 
 
 def _bound(

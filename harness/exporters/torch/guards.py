@@ -92,6 +92,21 @@ def restriction(
     return None
 
 
+def is_free(guards: Sequence[Guard], inputs: Sequence[TensorSpec]) -> bool:
+    """Return whether every condition holds at all sizes but the first ones and one other.
+
+    That one is another number of the model, which PyTorch compares a size with.
+    """
+    for guard in guards:
+        for symbol in guard.condition.free_symbols:
+            if _axis(guard.env, symbol, inputs):
+                taken = _taken(guard, symbol)
+                most = len(range(taken[0], _SIZES.stop)) if taken else 0
+                if len(taken) < most - 1 or len(taken) < len(_SIZES) // 2:
+                    return False
+    return True
+
+
 def _taken(guard: Guard, symbol: Any) -> list[int]:
     """Return the sizes for which a condition holds, the other sizes being the example's."""
     values = getattr(guard.env, "backed_var_to_val", {})

@@ -7,7 +7,12 @@ with the specification: an axis that is not what its name says is an error.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -19,6 +24,7 @@ from harness.core.errors import ExportError
 from harness.core.schema import Arrays, ModelSpec
 from harness.exporters.finish import finish
 from harness.exporters.quiet import silenced
+from harness.exporters.torch.axes import plain
 from harness.exporters.torch.blame import (
     check_written,
     conversion_error,
@@ -27,6 +33,7 @@ from harness.exporters.torch.blame import (
 )
 from harness.exporters.torch.layers import name_layers
 from harness.exporters.torch.registry import one_registry
+from harness.exporters.torch.rolled.confirmed import lengthened
 from harness.exporters.torch.rows import read_rows
 from harness.exporters.torch.tracing import looped, trace
 from harness.exporters.torch.weights import free
@@ -43,17 +50,27 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
         try:
             return _converted(trace(model, spec, example), model, spec, example, opset, False)
         except ExportError:
-            try:
-                program = looped(model, spec, example)
-                return _converted(program, model, spec, example, opset, True)
-            except Exception:  # the first error is the one to tell
-                pass
+            for program, scanned in _other_ways(model, spec, example):
+                with suppress(Exception):  # the first error is the one to tell
+                    return _converted(program(), model, spec, example, opset, scanned)
             if scripted := _scripted(model):
                 raise ExportError(
                     f"{scripted} is TorchScript, which cannot be traced again; give the module that"
                     " it was made of, or --exporter torch-script"
                 ) from None
             raise
+
+
+def _other_ways(
+    model: nn.Module, spec: ModelSpec, example: Arrays
+) -> Iterator[tuple[Callable[[], torch.export.ExportedProgram], bool]]:
+    """Yield what traces a model that could not be, and whether its loops become scans.
+
+    The last is the first way, at sizes that other numbers of the model are not.
+    """
+    yield partial(looped, model, spec, example), True
+    for longer in islice(lengthened(spec, example), 1):
+        yield partial(trace, model, spec, longer), False
 
 
 def _scripted(model: nn.Module) -> str:
@@ -101,16 +118,18 @@ def _check(
         _check_node(node, name, scanned)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     sizes: dict[str, str] = {}
+    taken: list[Any] = []
     for tensor, node in zip(spec.inputs, program.graph_signature.user_inputs, strict=True):
         for axis, size in zip(tensor.axes, values[node].shape, strict=True):
             sizes[str(axis)] = str(size)
+            taken.append(size)
     for tensor, node in zip(spec.outputs, program.graph_signature.user_outputs, strict=True):
         value = values[node]
-        actual = [str(size) for size in value.shape]
+        actual = [plain(size, taken) for size in value.shape]
         names = {size: axis for axis, size in sizes.items()}
-        for axis, size in zip(tensor.axes, value.shape, strict=False):
+        for axis, size, text in zip(tensor.axes, value.shape, actual, strict=False):
             if isinstance(axis, str) and not isinstance(size, int):
-                sizes.setdefault(axis, str(size))
+                sizes.setdefault(axis, text)
         expected = [sizes.get(axis) if isinstance(axis, str) else str(axis) for axis in tensor.axes]
         dtype = str(value.dtype).removeprefix("torch.")
         if actual != expected or dtype != tensor.dtype:

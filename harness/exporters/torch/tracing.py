@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from harness.core.errors import ExportError, one_line
-from harness.core.schema import Arrays, ModelSpec
+from harness.core.schema import Arrays, ModelSpec, TensorSpec
 from harness.exporters.torch.axes import dynamic
 from harness.exporters.torch.blame import trace_error
-from harness.exporters.torch.guards import Guard, watched
+from harness.exporters.torch.guards import Guard, is_free, watched
 from harness.exporters.torch.masks import given_masks
 from harness.exporters.torch.packed import padded_packing
 from harness.exporters.torch.recurrent import native_layers
-from harness.exporters.torch.rolled.rebuilt import rolled
-from harness.exporters.torch.rolled.unrolled import unrolled
+from harness.exporters.torch.rolled.confirmed import confirmed, lengthened
+from harness.exporters.torch.rolled.unrolled import Looped, unrolled
 from harness.exporters.torch.sizes import longest, shortest_only, size_one_counts
 from harness.exporters.torch.weights import copied
 
@@ -92,6 +92,10 @@ def native_parts(model: nn.Module) -> Iterator[None]:
         yield
 
 
+def _arguments(inputs: Sequence[TensorSpec], example: Arrays) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(np.array(example[tensor.name])) for tensor in inputs)
+
+
 def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
     """Return a program of any batch and lengths; ExportError with its cause where there is none."""
     try:
@@ -99,7 +103,7 @@ def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.Ex
     except Exception as error:
         raise ExportError(f"{type(model).__name__}: cannot be copied: {one_line(error)}") from error
     inputs = [t for t in spec.inputs if t.name in example]
-    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
+    arguments = _arguments(inputs, example)
     names = {id(interface): type(model).__name__, id(interface.model): type(model).__name__}
     names |= {id(m): name for name, m in interface.model.named_modules() if name}
     calls: Counter[str] = Counter()
@@ -110,7 +114,9 @@ def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.Ex
     guards: list[Guard] = []
 
     def traced(
-        longer: bool = False, most: Mapping[str, int] = MappingProxyType({})
+        longer: bool = False,
+        most: Mapping[str, int] = MappingProxyType({}),
+        unproved: bool = False,
     ) -> torch.export.ExportedProgram:
         shapes = dynamic(inputs, example if longer else {}, most, spec.rules)
         with (
@@ -121,13 +127,20 @@ def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.Ex
         ):
             try:
                 return torch.export.export(
-                    interface, arguments, dynamic_shapes=(shapes,), strict=False
+                    interface,
+                    arguments,
+                    dynamic_shapes=(shapes,),
+                    strict=False,
+                    prefer_deferred_runtime_asserts_over_guards=unproved,
                 )
             except torch._dynamo.exc.UserError as error:
                 bounded = dict(most) | longest(error)
-                if bounded == dict(most) and (branches or longer or not shortest_only(error)):
+                end = bounded == dict(most) and (branches or longer or not shortest_only(error))
+                if end and (branches or unproved or not is_free(guards, inputs)):
                     raise
-        return traced(longer or bounded == dict(most), bounded)
+        if end:  # PyTorch cannot tell that it holds, or chooses between ways to the same values
+            return traced(longer, most, True)
+        return traced(longer or bounded == dict(most), bounded, unproved)
 
     try:
         return traced()
@@ -142,24 +155,31 @@ def looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
     NotALoopError, or PyTorch's own error, where it cannot be one.
     """
     inputs = [t for t in spec.inputs if t.name in example]
-    arguments = tuple(torch.from_numpy(np.array(example[t.name])) for t in inputs)
+    shapes = dynamic(inputs, {}, {}, spec.rules)
     least = dynamic(inputs, example, {}, spec.rules)
     interface = _Interface(copied(model), spec, example).eval()
-    with torch.no_grad(), native_parts(interface.model):
+
+    def traced(module: nn.Module, sizes: Any) -> torch.export.ExportedProgram:
+        return torch.export.export(
+            module, _arguments(inputs, example), dynamic_shapes=sizes, strict=False
+        )
+
+    def unfolded(arrays: Arrays) -> tuple[torch.export.ExportedProgram, list[Looped]]:
         with unrolled(interface) as loops:
-            program = torch.export.export(
-                interface, arguments, dynamic_shapes=(least,), strict=False
-            )
-            shapes = dynamic(inputs, {}, {}, spec.rules)
-            if all(loop.fixed for loop in loops):
-                with size_one_counts():
-                    return torch.export.export(
-                        interface, arguments, dynamic_shapes=(shapes,), strict=False
-                    )
-        module = rolled(program, loops)
+            sizes = (dynamic(inputs, arrays, {}, spec.rules),)
+            given = _arguments(inputs, arrays)
+            program = torch.export.export(interface, given, dynamic_shapes=sizes, strict=False)
+            return program, loops
+
+    with torch.no_grad(), native_parts(interface.model):
+        program, loops = unfolded(example)
+        if all(loop.fixed for loop in loops):
+            with unrolled(interface), size_one_counts():
+                return traced(interface, (shapes,))
+        module = confirmed((program, loops), (unfolded(a) for a in lengthened(spec, example)))
         try:
-            return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+            return traced(module, shapes)
         except torch._dynamo.exc.UserError as error:
             if not shortest_only(error):
                 raise
-        return torch.export.export(module, arguments, dynamic_shapes=least, strict=False)
+        return traced(module, least)

@@ -26,6 +26,16 @@ def test_a_length_that_follows_the_rule_stays():
     assert [AxisRule(4, 8, 64).fitted(n) for n in (8, 12, 64)] == [8, 12, 64]
 
 
+@pytest.mark.parametrize(
+    "rule", [AxisRule(4), AxisRule(1, 8, 512), AxisRule(4, 10, 99), AxisRule(1, 5, 5)]
+)
+def test_the_lengths_nearby_are_the_nearest_that_follow_the_rule(rule):
+    held = [n for n in range(1, 700) if rule.holds(n)]
+    for length in range(1, 600):
+        below, above = [n for n in held if n <= length], [n for n in held if n >= length]
+        assert rule.near(length) == sorted({*below[-1:], *above[:1]})
+
+
 def test_axes_that_follow_from_others():
     rules = {
         "time": AxisRule(multiple=4),

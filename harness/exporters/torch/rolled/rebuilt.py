@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch._higher_order_ops.scan import scan
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.exporters.torch.rolled.cells import (
     cell_of,
@@ -43,6 +44,7 @@ def repeated(
     carried into that step.
     """
     states = [start.clone() for start in carried] or [torch.zeros(1)]
+    read = _apart(read)
 
     def step(state: Any, both: Any) -> Any:
         at, back = both
@@ -55,6 +57,17 @@ def repeated(
 
     steps = torch.arange(count)[:, None]
     return scan(step, states, [steps, steps.flip(0)])
+
+
+def _apart(values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return tensors of which no two share their memory, as parts of one do: no scan takes them."""
+    parts: dict[StorageWeakRef, torch.Tensor] = {}
+    return [
+        value
+        if parts.setdefault(StorageWeakRef(value.untyped_storage()), value) is value
+        else value.clone()
+        for value in values
+    ]
 
 
 class _Rebuilding:
