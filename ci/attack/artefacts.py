@@ -52,8 +52,9 @@ def golden(change: Callable[[Any, dict[str, Any]], Any], place: str = "bundle/go
 
     def make(tree: Path) -> None:
         folder = tree / place
-        manifest = json.loads((folder / "manifest.json").read_text())
-        file = folder / "cases.safetensors"
+        about, file = folder / "manifest.json", folder / "cases.safetensors"
+        manifest = json.loads(manifests.stored(about))
+        present(about).unlink()
         stored, tensors = present(file), read_tensors(file, folder)
         ids = {id(entry): manifests.case_of(entry).id for entry in manifest["cases"]}
         change(manifest, tensors)
@@ -70,7 +71,7 @@ def golden(change: Callable[[Any, dict[str, Any]], Any], place: str = "bundle/go
         text = json.dumps(manifests.signed(manifest)).replace(
             f'"{DEEP}"', "[" * 10**5 + "]" * 10**5
         )
-        (folder / "manifest.json").write_text(text)
+        about.write_text(text)
         _bind(tree)
 
     return make
