@@ -1,6 +1,6 @@
 """What a page shows of a report as JSON: a cell's cases by column, and each text once.
 
-It comes in parts, of which one cell is held at a time, and has nothing that HTML takes for a mark.
+It comes in parts, a cell at a time, and has nothing that HTML takes for a mark.
 """
 
 from __future__ import annotations
@@ -82,9 +82,23 @@ def shown(value: Any) -> Any:
 def _cell(
     result: CellResult, share: float, points: int, texts: Texts, codes: _Codes
 ) -> dict[str, Any]:
-    cases = _worst(result.cases, share)
-    axes = list(dict.fromkeys(axis for each in cases for axis in each.case.lengths))
-    names = list(dict.fromkeys(output.name for each in cases for output in each.outputs))
+    """Return a cell, of whose cases one is held at a time."""
+    lengths, of_cases, outputs = _Table(), _Table(), dict[str, _Table]()
+    for number, each in enumerate(_worst(result.cases, share)):
+        lengths.put(number, each.case.lengths)
+        about = {
+            "batch": each.case.batch,
+            "kind": texts.number(_kind(each.case, each.relation)),
+            "status_of": texts.number(each.status),
+            "why": texts.number(_why(each)),
+        }
+        of_cases.put(number, about)
+        for output in each.outputs:
+            figures: dict[str, Any] = {name: _short(getattr(output, name)) for name in _FIGURES}
+            figures |= {name: getattr(output, name) for name in _AS_THEY_ARE}
+            figures["by_step"] = codes.text(_fewer(output, points))
+            outputs.setdefault(output.name, _Table()).put(number, figures)
+    count = len(of_cases.columns.get("batch", ()))
     return {
         "id": shown(list(vars(result.cell).values())),
         "status": result.status.value,
@@ -95,27 +109,44 @@ def _cell(
         "weights": texts.number(weights.line(result.evidence.get("account"))),
         "evidence": {visible(name): texts.number(v) for name, v in result.evidence.items()},
         "of": len(result.cases),
-        "axes": shown(axes),
-        "lengths": [[each.case.lengths.get(axis) for each in cases] for axis in axes],
-        "batch": [each.case.batch for each in cases],
-        "kind": [texts.number(_kind(each.case, each.relation)) for each in cases],
-        "status_of": [texts.number(each.status) for each in cases],
-        "why": [texts.number(_why(each)) for each in cases],
-        "outputs": [_output(name, cases, points, codes) for name in names],
+        "axes": shown(list(lengths.columns)),
+        "lengths": list(lengths.whole(count).values()),
+        **{name: [] for name in ("batch", "kind", "status_of", "why")},
+        **of_cases.whole(count),
+        "outputs": [{"name": visible(n), **table.whole(count)} for n, table in outputs.items()],
     }
 
 
-def _worst(cases: Sequence[CaseResult], share: float) -> Sequence[CaseResult]:
-    """Return a share of the cases, in their order: those that fail, then those farthest out."""
+class _Table:
+    """Columns of values by the number of a case; None where a case has none."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {}
+
+    def put(self, number: int, values: Mapping[str, Any]) -> None:
+        """Put values of a case that comes after all others; a second time, they are left out."""
+        for name, value in values.items():
+            column = self.columns.setdefault(name, [])
+            if len(column) <= number:
+                column += [None] * (number - len(column))
+                column.append(value)
+
+    def whole(self, count: int) -> dict[str, list[Any]]:
+        """Return every column, of so many cases."""
+        return {name: [*c, *[None] * (count - len(c))] for name, c in self.columns.items()}
+
+
+def _worst(cases: Sequence[CaseResult], share: float) -> Iterator[CaseResult]:
+    """Yield a share of the cases, in their order: those that fail, then those farthest out."""
     if share == 1.0:
-        return tuple(cases)
-
-    def badness(numbered: tuple[int, CaseResult]) -> tuple[bool, float]:
-        case = numbered[1]
-        return case.status is not Status.PASS, max((o.ratio for o in case.outputs), default=0.0)
-
-    kept = nlargest(math.ceil(len(cases) * share), enumerate(cases), badness)
-    return [case for _, case in sorted(kept, key=lambda numbered: numbered[0])]
+        yield from cases
+        return
+    badness = (
+        (each.status is not Status.PASS, max((o.ratio for o in each.outputs), default=0.0), -number)
+        for number, each in enumerate(cases)
+    )
+    kept = {-number for *_, number in nlargest(math.ceil(len(cases) * share), badness)}
+    yield from (each for number, each in enumerate(cases) if number in kept)
 
 
 def _kind(case: Case, relation: str) -> str:
@@ -133,17 +164,6 @@ def _why(result: CaseResult) -> str:
     """Return why a case fails, where its figures do not tell."""
     told = any(output.reason.startswith("error ") for output in result.outputs)
     return f"{result.stage}: {result.reason}" if result.reason and not told else ""
-
-
-def _output(name: str, cases: Sequence[CaseResult], points: int, codes: _Codes) -> dict[str, Any]:
-    """Return the figures of one output by column; null for a case without it."""
-    rows = [next((o for o in each.outputs if o.name == name), None) for each in cases]
-    return {
-        "name": visible(name),
-        **{figure: [row and _short(getattr(row, figure)) for row in rows] for figure in _FIGURES},
-        **{field: [row and getattr(row, field) for row in rows] for field in _AS_THEY_ARE},
-        "by_step": [row and codes.text(_fewer(row, points)) for row in rows],
-    }
 
 
 def _short(figure: float) -> float:

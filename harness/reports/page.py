@@ -55,7 +55,7 @@ def _texts(report: Report, diagnosis: columns.Diagnosis) -> Iterator[str]:
         styles=map(Markup, styles),
         scripts=map(Markup, scripts),
         data=map(Markup, columns.parts(report, diagnosis)),
-        verdict=VERDICTS.get(code, "Nothing was compared"),
+        verdict=_verdict(report, code),
         kind={CONFORMS: "good", DOES_NOT_CONFORM: "bad"}.get(code, "none"),
         line=summary.line(report),
         counts={s.value: n for s in Status if (n := report.summary[s.value])},
@@ -66,6 +66,12 @@ def _texts(report: Report, diagnosis: columns.Diagnosis) -> Iterator[str]:
         command=visible(report.command),
         version=__version__,
     )
+
+
+def _verdict(report: Report, code: int) -> str:
+    known = report.summary[Status.XFAIL]
+    but = f", but for {summary.count(known, 'expected failure')}" if known else ""
+    return VERDICTS.get(code, "Nothing was compared") + (but if code == CONFORMS else "")
 
 
 def _policy(styles: list[str], scripts: list[str]) -> str:

@@ -58,7 +58,8 @@ function placement(byProvider) {
 
 const caseText = (cell, number) =>
   [
-    cell.axes.map((axis, place) => `${axis} ${cell.lengths[place][number]}`).join(", ") || "one step",
+    cell.axes.map((axis, place) => `${axis} ${cell.lengths[place][number] ?? "none"}`).join(", ") ||
+      "one step",
     `batch ${cell.batch[number]}`,
     texts[cell.kind[number]],
   ]

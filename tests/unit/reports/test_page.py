@@ -80,6 +80,9 @@ def test_the_first_screen_says_what_was_compared_on_what_and_when(tmp_path):
     for text in ("Conforms", "2 cells, 6 comparisons", "runtime0 1", "2026-01-02T03:04:05Z"):
         assert text in shown
     assert "Does not conform" in written(a_report(status=Status.FAIL), tmp_path)
+    passing, known = a_report().results[0], a_report(status=Status.XFAIL).results[1]
+    both = replace(a_report(), results=(passing, known))
+    assert "<h1>Conforms, but for 1 expected failure</h1>" in written(both, tmp_path)
     assert "Nothing was compared" in written(Report("", {}, ()), tmp_path)
 
 
