@@ -148,6 +148,8 @@ class _KerasRun:
         for value, own in zip(values, self.net.inputs, strict=True):
             if hasattr(value, "set_shape"):
                 value.set_shape(own.shape)
+        if isinstance(self.net, keras.Sequential):
+            return self.net(values[0], training=False)
         given = keras.tree.pack_sequence_as(self.net._inputs_struct, values)
         return self.net(given, training=False)
 

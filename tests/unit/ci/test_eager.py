@@ -241,3 +241,35 @@ def test_parts_of_arguments_are_joined_and_outputs_are_named():
     values["more.n"] += 1
     with pytest.raises(TypeError, match="float32 in float64"):
         model.exact(values)
+
+
+def test_a_keras_model_is_made_again_in_float64_with_its_weights():
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+
+    def windows():
+        return keras.Sequential([keras.Input((None, 2)), layers.Masking(), layers.GRU(3)])
+
+    def words():
+        one, two = (keras.Input((None,), name=name, dtype="int32") for name in ("one", "two"))
+        table = layers.Embedding(9, 4, mask_zero=True)
+        added = layers.LSTM(3)(table(one)) + layers.GRU(3)(layers.Embedding(7, 4)(two))
+        return keras.Model({"two": two, "one": one}, {"sum": added, "half": added / 2})
+
+    frames = np.random.default_rng(0).uniform(-1, 1, (2, 5, 2)).astype(np.float32)
+    frames[1, 3:] = 0
+    tokens = {"one": np.array([[1, 8, 0]], np.int32), "two": np.array([[2, 0, 6]], np.int32)}
+    for make, values, said in ((windows, {"x": frames}, (None, 0)), (words, tokens, (6, 0))):
+        net = make()
+        model = float64.of("keras", net, make)
+        exact, narrow = model.exact(values), model.narrow(values)
+        given = frames if make is windows else {name: tokens[name] for name in ("two", "one")}
+        right = keras.tree.flatten(net(given))
+        assert [name for name, _ in exact] == ([""] if make is windows else ["half", "sum"])
+        for (_, wide), (_, one), other in zip(exact, narrow, right, strict=True):
+            assert (wide.dtype, one.dtype) == (np.float64, np.float32)
+            assert 0 < np.abs(wide - one).max() < 1e-6
+            assert np.abs(one - np.asarray(other)).max() < 1e-6
+        one = model.said("one", "float32" if make is windows else "int32")
+        assert (one.high, one.padding) == said
+        assert keras.config.floatx() == "float32"
