@@ -193,22 +193,3 @@ class _Codes(dict[float | None, str]):
 
     def text(self, along: Along) -> str:
         return "".join(map(self.__getitem__, along))
-
-
-def about(report: Report) -> Mapping[str, list[str]]:
-    """Return the models, frameworks, exports and runtimes of a report, each once, by heading."""
-    found: dict[str, dict[str, None]] = {"Models": {}, "Frameworks": {}, "Exports": {}}
-    runtimes: dict[str, set[str]] = {}
-    for result in report.results:
-        cell = result.cell
-        found["Models"][cell.model] = None
-        found["Frameworks"][cell.framework] = None
-        found["Exports"][f"{cell.exporter} {cell.variant}"] = None
-        version = result.evidence.get("version")
-        runtimes.setdefault(cell.runtime, set()).update(
-            [version] if isinstance(version, str) else []
-        )
-    return {
-        **{heading: list(names) for heading, names in found.items()},
-        "Runtimes": [f"{n} {', '.join(sorted(v))}".rstrip() for n, v in runtimes.items()],
-    }

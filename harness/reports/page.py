@@ -45,7 +45,7 @@ def _texts(report: Report, diagnosis: columns.Diagnosis) -> Iterator[str]:
     styles, scripts = (
         [(FOLDER / name).read_text("utf-8") for name in names]
         for names in (
-            ("uplot.css", "report.css"),
+            ("report.css",),
             ("uplot.js", "charts.js", "cell.js", "report.js"),
         )
     )
@@ -60,7 +60,7 @@ def _texts(report: Report, diagnosis: columns.Diagnosis) -> Iterator[str]:
         line=summary.line(report),
         counts={s.value: n for s in Status if (n := report.summary[s.value])},
         partial=report.partial,
-        compared={heading: _some(names) for heading, names in columns.about(report).items()},
+        compared={heading: _some(names) for heading, names in _about(report).items()},
         date=_date(report.environment),
         machines=_machines(report.environment),
         command=visible(report.command),
@@ -72,6 +72,25 @@ def _verdict(report: Report, code: int) -> str:
     known = report.summary[Status.XFAIL]
     but = f", but for {summary.count(known, 'expected failure')}" if known else ""
     return VERDICTS.get(code, "Nothing was compared") + (but if code == CONFORMS else "")
+
+
+def _about(report: Report) -> Mapping[str, list[str]]:
+    """Return the models, frameworks, exports and runtimes of a report, each once, by heading."""
+    found: dict[str, dict[str, None]] = {"Models": {}, "Frameworks": {}, "Exports": {}}
+    runtimes: dict[str, set[str]] = {}
+    for result in report.results:
+        cell = result.cell
+        found["Models"][cell.model] = None
+        found["Frameworks"][cell.framework] = None
+        found["Exports"][f"{cell.exporter} {cell.variant}"] = None
+        version = result.evidence.get("version")
+        runtimes.setdefault(cell.runtime, set()).update(
+            [version] if isinstance(version, str) else []
+        )
+    return {
+        **{heading: list(names) for heading, names in found.items()},
+        "Runtimes": [f"{n} {', '.join(sorted(v))}".rstrip() for n, v in runtimes.items()],
+    }
 
 
 def _policy(styles: list[str], scripts: list[str]) -> str:

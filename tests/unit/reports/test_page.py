@@ -123,7 +123,7 @@ def test_it_asks_for_nothing_and_runs_our_scripts_alone(tmp_path):
     styles = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     blocks = [*styles, *tags.scripts[1:]]
     assert all(page._hash(block) in policy for block in blocks)
-    assert policy.count("sha256-") == len(blocks) == 6
+    assert policy.count("sha256-") == len(blocks) == 5
     assert not re.search(r"<[^>]* (on\w+|style)=", text[: text.index('<script type="application')])
     assert "Copyright (c) 2022 Leon Sorokin" in text
 
