@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ci.architectures.eager import BOUND
+from ci.architectures.eager import BOUND, OPERATORS
 
 LONGEST = 150
 
@@ -42,11 +42,13 @@ nothing in it is written by hand. Each row's net is a factory, FILE:FACTORY unde
 """
 EAGER = """
 {checked} of the graphs were also run beside the model itself in float64, by means of their own
-(`ci/architectures/eager.py`): {comparisons} comparisons at up to 9 lengths, most of them others
+(`ci/architectures/eager.py`): {comparisons:,} comparisons at up to 9 lengths, most of them others
 than those that were exported at, with 4 batches and each kind of padding. {apart} of them are apart
-by more than {bound:g} of the values' size; the largest difference of the others is {worst:.1e}.
-{drowned} comparisons are left out, where the model itself in float32 is as far from float64:
-rounding decides an integer, or what a fill of -1e9 leaves of what it is added to.
+by more than {bound:g} of the values' size, or {rounded:g} with a DFT, whose angles ONNX Runtime
+rounds; the largest difference of the others is {worst:.1e}. Left out are {drowned} comparisons
+where the model itself in float32 is as far from float64: rounding decides an integer, or what a
+fill of -1e9 leaves of what it is added to; and {unpromised} where the bundle says that it makes no
+promise, as of rows without a valid step.
 """
 TRIED = "; torch-dynamo: "
 """What follows the native reason where other exporters were tried."""
@@ -78,10 +80,12 @@ def _eager(found: Sequence[Mapping[str, Any]]) -> str:
     return EAGER.format(
         checked=len(found),
         bound=BOUND,
+        rounded=OPERATORS["DFT"],
         worst=max((one["worst"] for one in found if not one["wrong"]), default=0.0),
         apart=sum(one["wrong"] for one in found) or "None",
         comparisons=sum(one["comparisons"] for one in found),
         drowned=sum(one["drowned"] for one in found),
+        unpromised=sum(one["unpromised"] for one in found),
     )
 
 

@@ -107,14 +107,15 @@ def test_a_table_of_architectures_has_what_was_measured_and_nothing_else():
 
 def test_a_table_says_what_came_of_running_graphs_beside_their_models():
     alone = measured("default", "pass", "native")
-    figures = {"wrong": 0, "worst": 2e-6, "comparisons": 36, "drowned": 4}
+    figures = {"wrong": 0, "worst": 2e-6, "comparisons": 36, "drowned": 4, "unpromised": 5}
     beside = replace(alone, place="ci/f.py:other", eager=figures)
     apart = replace(alone, place="ci/f.py:third", eager={**figures, "wrong": 3, "worst": 0.5})
     page = " ".join(markdown.page([alone, beside]).split())
     assert "1 of the graphs were also run beside the model itself" in page
     assert "36 comparisons" in page
     assert "None of them are apart" in page
-    assert "the largest difference of the others is 2.0e-06. 4 comparisons are left out" in page
+    assert "difference of the others is 2.0e-06. Left out are 4 comparisons" in page
+    assert "and 5 where the bundle says" in page
     assert "3 of them are apart" in " ".join(markdown.page([beside, apart]).split())
     assert "beside the model itself" not in markdown.page([alone])
 
@@ -124,7 +125,9 @@ def test_what_was_not_run_beside_its_model_is_measured_again_for_that_alone(tmp_
 
     def outcome(one, exporter, lengths, beside):
         asked.append(beside)
-        figures = {"wrong": 0, "worst": 0.0, "comparisons": 36, "drowned": 0}
+        figures = dict.fromkeys(("wrong", "worst", "drowned", "unpromised"), 0) | {
+            "comparisons": 36
+        }
         found = measured(exporter, "pass", "native")
         return replace(found, place=one.place, eager=figures if beside else None)
 
