@@ -50,7 +50,7 @@ where the model itself in float32 is as far from float64: rounding decides an in
 fill of -1e9 leaves of what it is added to; and {unpromised} where the bundle says that it makes no
 promise, as of rows without a valid step.
 """
-TRIED = "; torch-dynamo: "
+TRIED = "; torch-dynamo "
 """What follows the native reason where other exporters were tried."""
 WORDS = {"pass": "conforms", "fail": "wrong", "refused": "refused"}
 

@@ -86,7 +86,9 @@ def measured(exporter, word, by="", reason=""):
 
 
 def test_a_table_of_architectures_has_what_was_measured_and_nothing_else():
-    refused = measured("default", "refused", reason="no | loop; torch-dynamo: x; torch-script: y")
+    refused = measured(
+        "default", "refused", reason="no | loop; torch-dynamo ends in: x; torch-script gives y"
+    )
     by_another = measured("default", "pass", "torch-script", "a branch")
     rows = {
         (refused,): "| `f:net` | a net | refused | none | refused | no \\| loop |",
