@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
@@ -12,6 +13,8 @@ from harness.core.schema import Array
 FEW_ULPS = 4
 LARGEST = 8192
 """The largest size of which roots are looked for"""
+QUARTER = 0.25
+"""The largest power of two that nothing but a root is"""
 DIGITS = range(6, 10)
 """A square root may have been written down with so many significant digits; nobody writes fourth
 ones, which attention takes of the size of a head."""
@@ -24,25 +27,52 @@ def off(value: Array, sizes: Collection[int]) -> str:
     compute such a root, in float32 or in float64, nor writing it down, gives a number this close to
     it that is none of ``ways``.
     """
+    beside = _beside(value, sizes)
+    return beside.text if beside and beside.sure else ""
+
+
+def doubtful(value: Array, sizes: Collection[int]) -> NearRoot | None:
+    """Return the root that a single float32 is beside, if something else has to tell; else None.
+
+    It is the root in few decimals, or beside 1/2, 2 and so on, which are more than roots.
+    """
+    beside = _beside(value, sizes)
+    return beside if beside and not beside.sure else None
+
+
+@dataclass(frozen=True)
+class NearRoot:
+    """A number a few ulps beside a root; ``sure`` where nothing honest is there."""
+
+    text: str
+    exact: float
+    sure: bool
+
+
+def _beside(value: Array, sizes: Collection[int]) -> NearRoot | None:
     if value.dtype != np.float32 or value.size != 1:
-        return ""
+        return None
     number = np.float32(value.reshape(())[()])
     if not np.isfinite(number) or number <= 0:
-        return ""
+        return None
     for size in _divisors(sizes):
-        for text, exact, values in ways(size):
+        for text, exact, computed in ways(size):
             ulps = abs(_place(number) - _place(np.float32(exact)))
-            if 0 < ulps <= FEW_ULPS and number not in values:
+            if 0 < ulps <= FEW_ULPS and number not in computed:
+                decimals = {np.float32(f"{exact:.{digits}g}") for digits in DIGITS}
                 which = "an ULP" if ulps == 1 else f"{ulps} ULP"
-                return f"is {number:.9g}, {which} beside {text} = {np.float32(exact):.9g}"
-    return ""
+                told = f"is {number:.9g}, {which} beside {text} = {np.float32(exact):.9g}"
+                whole = "√" in text and _power_of_two(size) and isqrt(size) ** 2 == size
+                doubt = ("√" in text and number in decimals) or (whole and exact > QUARTER)
+                return NearRoot(told, exact, not doubt)
+    return None
 
 
 def ways(size: int) -> Iterator[tuple[str, float, set[np.float32]]]:
     """Yield the roots of a size: a text, the exact value, and what float32 makes of it by any way.
 
-    They are computed in float64 and rounded, or step by step in float32, or written as decimals.
-    Roots of squares are left out, for 0.1 and 3 come from elsewhere; but for 1/√16 and 1/√64.
+    They are computed in float64 and rounded, or step by step in float32. Whole roots are left out,
+    for 0.1 and 3 come from elsewhere; but for powers of two.
     """
     n, one = np.float32(size), np.float32(1)
     root = np.sqrt(n)
@@ -55,11 +85,9 @@ def ways(size: int) -> Iterator[tuple[str, float, set[np.float32]]]:
     }
     for text, (power, values) in steps.items():
         exact, square = size**power, abs(power) == 0.5
-        if isqrt(size) ** 2 == size and not (square and _power_of_two(size) and exact <= 0.25):
+        if isqrt(size) ** 2 == size and not (square and _power_of_two(size)):
             continue
-        digits = DIGITS if square else ()
-        decimals = (np.float32(f"{exact:.{number}g}") for number in digits)
-        yield text, exact, {np.float32(exact), np.power(n, np.float32(power)), *values, *decimals}
+        yield text, exact, {np.float32(exact), np.power(n, np.float32(power)), *values}
 
 
 def _divisors(sizes: Collection[int]) -> list[int]:

@@ -21,6 +21,7 @@ from harness.core.results import CellResult, Status
 from harness.core.schema import Array, Arrays, Stage
 from harness.goldens.store import Golden
 from harness.graphs import interface
+from harness.validation import factors
 from harness.validation.job import Ready
 from reference_models import catalog
 
@@ -57,7 +58,7 @@ def wrong(model: Path, job: Ready, judged: Account) -> str:
             verify.check(judged, interface.read(str(model)), hashes)
     except CheckError as error:
         return str(error)
-    return ""
+    return factors.off(model, job.golden, judged)
 
 
 def held(result: CellResult) -> CellResult:
