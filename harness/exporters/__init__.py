@@ -22,4 +22,6 @@ OURS: dict[str, str] = {
 }
 FALLBACKS = {"torch": ("torch-dynamo", "torch-script"), "keras": ("tf2onnx",)}
 """The exporters that are tried in turn where the native one's own way ends, by the framework."""
+BRANCHED = "branch"
+"""The metadata of a native model that takes one side of a branch: what the branch is."""
 EXPORTERS: dict[str, str] = extended("harness.exporters", OURS)

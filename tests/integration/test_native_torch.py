@@ -342,6 +342,21 @@ def test_what_pytorch_cannot_tell_of_a_size_is_no_restriction(kind, axis) -> Non
         same_at_every_length(kind(), (X,), y, example, at=((1, 1), (3, 2), (2, 7), (4, 40)))
 
 
+class Causal(nn.Module):
+    """Attention that adds a mask only where there is more than one step, as packages have it."""
+
+    def forward(self, x):
+        scores = x @ x.transpose(1, 2)
+        if x.shape[1] > 1:
+            scores = scores + torch.full((x.shape[1],) * 2, -torch.inf).triu(1).to(x.dtype)
+        return {"y": torch.softmax(scores, -1) @ x}
+
+
+def test_a_branch_that_comes_to_the_same_at_one_step_is_none() -> None:
+    y = TensorSpec("y", "float32", ("batch", "sequence", F))
+    compare(Causal(), spec((X,), (y,)), lengths=(1, 2, 7))
+
+
 class Bag(nn.Module):
     """Gives an output's axis the size of the batch in other words."""
 
