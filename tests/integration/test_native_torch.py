@@ -11,8 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import ExportError
-from harness.core.schema import TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
+from harness.graphs.example import example_inputs
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
@@ -368,6 +370,33 @@ class Bag(nn.Module):
 def test_a_size_in_other_words_is_the_same_size() -> None:
     y = TensorSpec("y", "float32", ("batch", F))
     compare(Bag(), spec((X,), (y,)), lengths=(1, 2, 7))
+
+
+class Cached(nn.Module):
+    """Adds steps to two caches, each of which PyTorch gives a length of its own."""
+
+    def forward(self, x, mask, keys, values):
+        keys, values = torch.cat([keys, x], 1), torch.cat([values, x], 1)
+        return keys * mask[:, : keys.shape[1], None], values
+
+
+def test_a_size_is_a_sum_of_others_whichever_input_they_are_of() -> None:
+    cache = ("batch", "past", F)
+    inputs = (
+        TensorSpec("x", "float32", ("batch", "time", F)),
+        TensorSpec("mask", "float32", ("batch", "total")),
+        *(TensorSpec(name, "float32", cache) for name in ("keys", "values")),
+    )
+    outputs = tuple(TensorSpec(name, "float32", ("batch", "total", F)) for name in ("k", "v"))
+    rules = {"total": AxisRule(terms={"past": 1, "time": 1})}
+    cached = ModelSpec("cached", "", inputs, outputs, "cached", rules=rules)
+    session = onnxruntime.InferenceSession(
+        export(Cached(), cached, example_inputs(cached)).SerializeToString()
+    )
+    arrays = example_inputs(cached, range(20))
+    expected = Cached()(*map(torch.from_numpy, arrays.values()))
+    for got, want in zip(session.run(None, arrays), expected, strict=True):
+        np.testing.assert_array_equal(got, want.numpy())
 
 
 def test_an_export_leaves_no_copy_of_the_weights_and_the_model_its_own() -> None:
