@@ -20,4 +20,6 @@ OURS: dict[str, str] = {
     "torch-dynamo/torch": "harness.exporters.stock.torch_export:dynamo",
     "torch-script/torch": "harness.exporters.stock.torch_export:script",
 }
+BRANCHED = "branch"
+"""The metadata of a native model that takes one side of a branch: what the branch is."""
 EXPORTERS: dict[str, str] = extended("harness.exporters", OURS)

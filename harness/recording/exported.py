@@ -10,7 +10,7 @@ from typing import Any
 from harness.core.errors import ExportError, HarnessError, StageError, UsageError, one_line
 from harness.core.registry import resolve
 from harness.core.schema import Arrays, ModelSpec, Progress, Raggedness
-from harness.exporters import EXPORTERS, ways
+from harness.exporters import BRANCHED, EXPORTERS, ways
 from harness.exporters.variants import VARIANTS
 from harness.graphs import interface, walk
 from harness.graphs.attributes import integers
@@ -83,7 +83,13 @@ def _by_a_way(
     ``about`` then has the exporter and the way that were taken, why, and the ways that are left.
     """
     try:
-        return made(settings.exporter)
+        result = made(settings.exporter)
+        told = {prop.key: prop.value for prop in result[0].metadata_props}.get(BRANCHED)
+        if settings.strict or told is None:
+            return result
+        if not instead.departure(result[0], spec, results, len(results)):
+            return result
+        raise ExportError(told)
     except StageError as error:
         if settings.strict or settings.exporter != "native":
             raise

@@ -49,10 +49,12 @@ def exported(
     raise ExportError("; ".join([str(why), *map(" ".join, tried.items())])) from why
 
 
-def departure(model: Any, spec: ModelSpec, results: Sequence[Measured]) -> str:
-    """Return where ``model`` is far from the recorded outputs; empty where it is near them all."""
+def departure(
+    model: Any, spec: ModelSpec, results: Sequence[Measured], most: int = MOST_CASES
+) -> str:
+    """Return where ``model`` is far from ``most`` recorded outputs; empty where it is near them."""
     judged = [result for result in results if not result.meaningless]
-    chosen = judged[:: max(1, -(-len(judged) // MOST_CASES))]
+    chosen = judged[:: max(1, -(-len(judged) // most))]
     with temporary_folder() as folder:
         path = folder / "model.onnx"
         path.write_bytes(model.SerializeToString())

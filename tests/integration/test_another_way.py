@@ -8,7 +8,7 @@ from onnx import numpy_helper
 
 import harness
 from harness.core.errors import ExportError
-from harness.exporters import EXPORTERS, ways
+from harness.exporters import BRANCHED, EXPORTERS, ways
 from harness.exporters.stock import torch_export
 
 torch = pytest.importorskip("torch")
@@ -71,3 +71,26 @@ def test_the_stock_exporters_are_tried_where_native_nodes_are_rejected(monkeypat
     assert "recurrent_nodes" not in manifest
     kept = "torch-dynamo with native recurrent nodes: rejected: weig"
     assert manifest["instead"].startswith(f"Linear: no way of its own; {kept}")
+
+
+def one_sided(model, spec, example, opset):
+    """Half of what the model gives, by the side of a branch that is taken at longer sizes."""
+    exported = torch_export.script(model, spec, example, opset)
+    for initializer in exported.graph.initializer:
+        value = numpy_helper.to_array(initializer) / np.float32(2)
+        initializer.CopyFrom(numpy_helper.from_array(value, initializer.name))
+    exported.metadata_props.add(key=BRANCHED, value="Linear: a branch; do the same")
+    return exported
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_native_model_of_one_side_of_a_branch_makes_room_where_it_is_wrong(
+    refused, tmp_path, monkeypatch, strict
+):
+    monkeypatch.setitem(EXPORTERS, "native/torch", f"{__name__}:one_sided")
+    report = harness.export(refused, tmp_path / "bundle", strict=strict, **MODEL)
+    assert report.conforms is not strict
+    if not strict:
+        manifest = json.loads((tmp_path / "bundle/manifest.json").read_text())
+        assert manifest["exporter"] == "torch-script"
+        assert manifest["instead"].startswith("Linear: a branch; do the same; torch-dynamo: reject")

@@ -11,8 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from harness.core.axis_rules import AxisRule
 from harness.core.errors import ExportError
-from harness.core.schema import TensorSpec
+from harness.core.schema import ModelSpec, TensorSpec
+from harness.graphs.example import example_inputs
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
@@ -342,6 +344,21 @@ def test_what_pytorch_cannot_tell_of_a_size_is_no_restriction(kind, axis) -> Non
         same_at_every_length(kind(), (X,), y, example, at=((1, 1), (3, 2), (2, 7), (4, 40)))
 
 
+class Causal(nn.Module):
+    """Attention that adds a mask only where there is more than one step, as packages have it."""
+
+    def forward(self, x):
+        scores = x @ x.transpose(1, 2)
+        if x.shape[1] > 1:
+            scores = scores + torch.full((x.shape[1],) * 2, -torch.inf).triu(1).to(x.dtype)
+        return {"y": torch.softmax(scores, -1) @ x}
+
+
+def test_a_branch_that_comes_to_the_same_at_one_step_is_none() -> None:
+    y = TensorSpec("y", "float32", ("batch", "sequence", F))
+    compare(Causal(), spec((X,), (y,)), lengths=(1, 2, 7))
+
+
 class Bag(nn.Module):
     """Gives an output's axis the size of the batch in other words."""
 
@@ -353,6 +370,33 @@ class Bag(nn.Module):
 def test_a_size_in_other_words_is_the_same_size() -> None:
     y = TensorSpec("y", "float32", ("batch", F))
     compare(Bag(), spec((X,), (y,)), lengths=(1, 2, 7))
+
+
+class Cached(nn.Module):
+    """Adds steps to two caches, each of which PyTorch gives a length of its own."""
+
+    def forward(self, x, mask, keys, values):
+        keys, values = torch.cat([keys, x], 1), torch.cat([values, x], 1)
+        return keys * mask[:, : keys.shape[1], None], values
+
+
+def test_a_size_is_a_sum_of_others_whichever_input_they_are_of() -> None:
+    cache = ("batch", "past", F)
+    inputs = (
+        TensorSpec("x", "float32", ("batch", "time", F)),
+        TensorSpec("mask", "float32", ("batch", "total")),
+        *(TensorSpec(name, "float32", cache) for name in ("keys", "values")),
+    )
+    outputs = tuple(TensorSpec(name, "float32", ("batch", "total", F)) for name in ("k", "v"))
+    rules = {"total": AxisRule(terms={"past": 1, "time": 1})}
+    cached = ModelSpec("cached", "", inputs, outputs, "cached", rules=rules)
+    session = onnxruntime.InferenceSession(
+        export(Cached(), cached, example_inputs(cached)).SerializeToString()
+    )
+    arrays = example_inputs(cached, range(20))
+    expected = Cached()(*map(torch.from_numpy, arrays.values()))
+    for got, want in zip(session.run(None, arrays), expected, strict=True):
+        np.testing.assert_array_equal(got, want.numpy())
 
 
 def test_an_export_leaves_no_copy_of_the_weights_and_the_model_its_own() -> None:

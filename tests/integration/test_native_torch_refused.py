@@ -73,6 +73,15 @@ def several_steps(self, x):
     return y * 2 if x.shape[1] > 1 else y
 
 
+def linear_steps(self, x):
+    y = self.rnn(x).sum(1)
+    return y * 2 if x.shape[1] > 1 else y
+
+
+def linear_rows(self, x):
+    return self.rnn(x * 1.001 if x.shape[0] == 1 else x).sum(1)
+
+
 def another_length(self, x):
     y = last(self, x)
     return y * 2 if x.shape[1] == 9 else y
@@ -144,6 +153,8 @@ UNSUPPORTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a branch on a value": (lambda: Over(gru(), branching), "Over: "),
     "a branch on one row": (lambda: Over(gru(), single_row), "Over: a branch in forward"),
     "a branch on several steps": (lambda: Over(gru(), several_steps), "Over: a branch in forward"),
+    "one step, no recurrence": (lambda: Over(nn.Linear(F, H), linear_steps), "a branch in"),
+    "one row, no recurrence": (lambda: Over(nn.Linear(F, H), linear_rows), "a branch in"),
     "a branch on one length": (lambda: Over(gru(), another_length), "the size of axis 'sequence'"),
     "torch.cond": (lambda: Over(gru(), branching_in_graph), "control flow"),
     "a state of another depth": (lambda: Over(gru(), wrong_layers), "rnn: an initial state"),

@@ -48,6 +48,13 @@ def test_recurrences_within_recurrences_are_native(ship, name):
     assert Counter(recurrent) == nodes
 
 
+@pytest.mark.slow
+def test_fourier_transforms_are_native(ship):
+    folder, _ = ship(own_keras.transforms(), lengths=[1, 2, 5, 9], strict=True)
+    graph = onnx.load(folder / "model.onnx").graph
+    assert Counter(n.op_type for n in graph.node)["DFT"] == 8
+
+
 STOCK = {
     "sequential": (own_keras.sequential, None, {"output": ["batch", 3]}),
     "custom layer": (own_keras.custom, None, {"scaled": ["batch", "sequence", 5]}),

@@ -179,3 +179,20 @@ def documents(attends=False):
     document = keras.Input((None, None), dtype="int32", name="document")
     y = layers.TimeDistributed(sentence)(document)
     return keras.Model(document, layers.GRU(4, name="last")(y))
+
+
+class Transforms(keras.layers.Layer):
+    """Fourier transforms of each kind, along features and along time."""
+
+    def call(self, x):
+        ops = keras.ops
+        real, imaginary = ops.fft2((x, ops.tanh(x)))
+        back = ops.ifft2((real * 0.5, imaginary))
+        turned = ops.fft((back[0], x))
+        longer, shorter = ops.rfft(x, 8), ops.rfft(x, 3)
+        return ops.concatenate([*turned, *longer, *shorter, *ops.rfft(x)], -1)
+
+
+def transforms():
+    x = keras.Input((None, 5), name="x")
+    return keras.Model(x, keras.layers.Dense(3)(Transforms()(x)))

@@ -30,6 +30,7 @@ from harness.core.errors import ExportError, StageError, one_line
 from harness.core.places import at
 from harness.core.schema import BATCH, Arrays, ModelSpec, TensorSpec
 from harness.exporters.finish import finish
+from harness.exporters.keras.fourier import native_transforms
 from harness.exporters.keras.layers import States, native_layers
 from harness.exporters.keras.signature import bind_inputs, flat_outputs, tensor_specs
 from harness.exporters.keras.tf_graph import Tensor, convert
@@ -52,7 +53,8 @@ def export(
             for layer, size in zip(stateful, sizes, strict=True)
         }
         arguments, named = bind_inputs(model, inputs, tensors[: len(inputs)])
-        with native_layers(carried), _constants(layers), warnings.catch_warnings(action="ignore"):
+        quiet = warnings.catch_warnings(action="ignore")
+        with native_layers(carried), native_transforms(), _constants(layers), quiet:
             result = model(*arguments, **named, training=False)
         states = [state for layer in stateful for state in carried[id(layer)]]
         return [tf.identity(output) for output in (*flat_outputs(result, outputs), *states)]

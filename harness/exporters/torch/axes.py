@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,19 +34,39 @@ def dynamic(
     )
 
 
-def plain(size: Any, known: Iterable[Any]) -> str:
-    """Return a size of a trace as text: as a ``known`` one, where it always is that."""
-    for other in known if isinstance(size, torch.SymInt) else ():
-        if isinstance(other, torch.SymInt) and _is_always(size.node.expr, other.node.expr):
-            return str(other)
-    return str(size)
+def texts_of(
+    shape: Sequence[Any], sizes: Mapping[str, Sequence[Any]], rules: Mapping[str, AxisRule]
+) -> list[str]:
+    """Return the sizes of a shape as text: as that of an axis which they always are.
+
+    ``sizes`` has those of each axis, one for each input that has it, of which the first is told.
+    """
+    free = {a: [s for s in own if isinstance(s, torch.SymInt)] for a, own in sizes.items()}
+    first = {axis: own[0].node.expr for axis, own in free.items() if own}
+    same = {s.node.expr: first[axis] for axis, own in free.items() for s in own}
+    known = [(expression, str(expression)) for expression in first.values()]
+    for axis, rule in rules.items():
+        if rule.terms and {axis, *rule.terms} <= {*first}:
+            total = sum(n * first[term] for term, n in rule.terms.items()) + rule.plus
+            known.append((total // rule.divisor, str(first[axis])))
+    return [_text(size, same, known) for size in shape]
+
+
+def _text(size: Any, same: Mapping[Any, Any], known: Sequence[tuple[Any, str]]) -> str:
+    if not isinstance(size, torch.SymInt):
+        return str(size)
+    expression = size.node.expr.xreplace(same)
+    return next((text for other, text in known if _is_always(expression, other)), str(expression))
 
 
 def _is_always(one: Any, other: Any) -> bool:
     """Return whether two expressions have the same value at every size that is tried."""
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
     tried = ({s: n * (7 * i + 3) % 61 + 2 for i, s in enumerate(symbols)} for n in range(1, 61))
-    return one == other or all(one.subs(sizes) == other.subs(sizes) for sizes in tried)
+    try:
+        return one == other or all(one.subs(sizes) == other.subs(sizes) for sizes in tried)
+    except (AssertionError, ZeroDivisionError):  # a size would be negative, or by none
+        return False
 
 
 def _bound(

@@ -118,7 +118,7 @@ def _taken(guard: Guard, symbol: Any) -> list[int]:
 def _holds(condition: Any, symbol: Any, size: int) -> bool:
     try:
         return bool(condition.subs(symbol, size))
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ZeroDivisionError, AssertionError):
         return False
 
 

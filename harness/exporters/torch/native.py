@@ -21,10 +21,12 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
 from harness.core.errors import ExportError
+from harness.core.places import chain
 from harness.core.schema import Arrays, ModelSpec
+from harness.exporters import BRANCHED
 from harness.exporters.finish import finish
 from harness.exporters.quiet import silenced
-from harness.exporters.torch.axes import plain
+from harness.exporters.torch.axes import texts_of
 from harness.exporters.torch.blame import (
     check_written,
     conversion_error,
@@ -35,6 +37,8 @@ from harness.exporters.torch.layers import name_layers
 from harness.exporters.torch.registry import one_registry
 from harness.exporters.torch.rolled.confirmed import lengthened
 from harness.exporters.torch.rows import read_rows
+from harness.exporters.torch.single import branched
+from harness.exporters.torch.sizes import SizeOneError
 from harness.exporters.torch.tracing import looped, trace
 from harness.exporters.torch.weights import free
 
@@ -49,10 +53,17 @@ def export(model: nn.Module, spec: ModelSpec, example: Arrays, opset: int = 18) 
     with silenced():
         try:
             return _converted(trace(model, spec, example), model, spec, example, opset, False)
-        except ExportError:
-            for program, scanned in _other_ways(model, spec, example):
+        except ExportError as error:
+            if any(isinstance(cause, SizeOneError) for cause in chain(error)):
+                with suppress(Exception):
+                    program = branched(model, spec, example)
+                    made = _converted(program, model, spec, example, opset, False)
+                    made.metadata_props.add(key=BRANCHED, value=str(error))
+                    return made
+                raise
+            for program_of, scanned in _other_ways(model, spec, example):
                 with suppress(Exception):  # the first error is the one to tell
-                    return _converted(program(), model, spec, example, opset, scanned)
+                    return _converted(program_of(), model, spec, example, opset, scanned)
             if scripted := _scripted(model):
                 raise ExportError(
                     f"{scripted} is TorchScript, which cannot be traced again; give the module that"
@@ -118,14 +129,14 @@ def _check(
         _check_node(node, name, scanned)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     sizes: dict[str, str] = {}
-    taken: list[Any] = []
+    taken: dict[str, list[Any]] = {}
     for tensor, node in zip(spec.inputs, program.graph_signature.user_inputs, strict=True):
         for axis, size in zip(tensor.axes, values[node].shape, strict=True):
-            sizes[str(axis)] = str(size)
-            taken.append(size)
+            sizes.setdefault(str(axis), str(size))
+            taken.setdefault(str(axis), []).append(size)
     for tensor, node in zip(spec.outputs, program.graph_signature.user_outputs, strict=True):
         value = values[node]
-        actual = [plain(size, taken) for size in value.shape]
+        actual = texts_of(value.shape, taken, spec.rules)
         names = {size: axis for axis, size in sizes.items()}
         for axis, size, text in zip(tensor.axes, value.shape, actual, strict=False):
             if isinstance(axis, str) and not isinstance(size, int):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -25,11 +26,16 @@ _UPPER_BOUND = re.compile(r"^  (\w+) = Dim\('\w+', (?:min=\d+, )?max=(\d+)\)$", 
 _GENERATED = "<string>"  # the guards that PyTorch compiles
 
 
-@contextmanager
-def size_one_counts() -> Iterator[list[str]]:
-    """Raise ExportError where code outside PyTorch branches on a condition that size 1 changes.
+class SizeOneError(ExportError):
+    """A branch in a model goes another way where an axis has size 1."""
 
-    An axis that is described as longer never has that size.
+
+@contextmanager
+def size_one_counts(counts: bool = True) -> Iterator[list[str]]:
+    """Raise SizeOneError where code outside PyTorch branches on a condition that size 1 changes.
+
+    Where it does not count, the way of longer sizes is taken. An axis that is described as longer
+    never has that size.
     PyTorch's own branches on sizes choose between ways to the same values. Yield a list to which
     the conditions of all other branches are added.
     """
@@ -44,9 +50,8 @@ def size_one_counts() -> Iterator[list[str]]:
             for symbol in expression.free_symbols:
                 if condition.node.shape_env.var_to_range[symbol].lower > SMALLEST:
                     continue
-                single = expression.subs(symbol, 1)
-                if single.is_Boolean and not single.free_symbols and bool(single) != decided:
-                    raise ExportError(
+                if counts and _at_one(expression, symbol) not in (None, decided):
+                    raise SizeOneError(
                         "a branch in forward goes another way at batch or length 1; do the same"
                         " at every size, or describe the axis as longer, as in 'time: 2..512'"
                     )
@@ -54,6 +59,15 @@ def size_one_counts() -> Iterator[list[str]]:
 
     with patch.object(torch.SymBool, "__bool__", checked):
         yield branches
+
+
+def _at_one(condition: Any, symbol: Any) -> bool | None:
+    """Return what a condition is where a size is 1; None where that rests on others, or is none."""
+    try:
+        single = condition.subs(symbol, 1)
+    except AssertionError:  # a size would be negative
+        return None
+    return bool(single) if single.is_Boolean and not single.free_symbols else None
 
 
 def longest(error: Exception) -> dict[str, int]:

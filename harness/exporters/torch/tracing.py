@@ -27,7 +27,7 @@ from harness.exporters.torch.sizes import longest, shortest_only, size_one_count
 from harness.exporters.torch.weights import copied
 
 
-class _Interface(nn.Module):  # type: ignore[misc]
+class Interface(nn.Module):  # type: ignore[misc]
     """Calls a model with the inputs in ``example``; returns its outputs in the spec's order."""
 
     def __init__(self, model: nn.Module, spec: ModelSpec, example: Arrays) -> None:
@@ -92,18 +92,23 @@ def native_parts(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def _arguments(inputs: Sequence[TensorSpec], example: Arrays) -> tuple[Tensor, ...]:
+def arguments(inputs: Sequence[TensorSpec], example: Arrays) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.array(example[tensor.name])) for tensor in inputs)
 
 
-def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.ExportedProgram:
-    """Return a program of any batch and lengths; ExportError with its cause where there is none."""
+def trace(
+    model: nn.Module, spec: ModelSpec, example: Arrays, one_counts: bool = True
+) -> torch.export.ExportedProgram:
+    """Return a program of any batch and lengths; ExportError with its cause where there is none.
+
+    Without ``one_counts``, branches go the way of longer sizes where an axis has size 1.
+    """
     try:
-        interface = _Interface(copied(model), spec, example).eval()
+        interface = Interface(copied(model), spec, example).eval()
     except Exception as error:
         raise ExportError(f"{type(model).__name__}: cannot be copied: {one_line(error)}") from error
     inputs = [t for t in spec.inputs if t.name in example]
-    arguments = _arguments(inputs, example)
+    given = arguments(inputs, example)
     names = {id(interface): type(model).__name__, id(interface.model): type(model).__name__}
     names |= {id(m): name for name, m in interface.model.named_modules() if name}
     calls: Counter[str] = Counter()
@@ -122,13 +127,13 @@ def trace(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.Ex
         with (
             torch.no_grad(),
             native_parts(interface.model),
-            size_one_counts() as branches,
+            size_one_counts(one_counts) as branches,
             watched(guards),
         ):
             try:
                 return torch.export.export(
                     interface,
-                    arguments,
+                    given,
                     dynamic_shapes=(shapes,),
                     strict=False,
                     prefer_deferred_runtime_asserts_over_guards=unproved,
@@ -157,17 +162,17 @@ def looped(model: nn.Module, spec: ModelSpec, example: Arrays) -> torch.export.E
     inputs = [t for t in spec.inputs if t.name in example]
     shapes = dynamic(inputs, {}, {}, spec.rules)
     least = dynamic(inputs, example, {}, spec.rules)
-    interface = _Interface(copied(model), spec, example).eval()
+    interface = Interface(copied(model), spec, example).eval()
 
     def traced(module: nn.Module, sizes: Any) -> torch.export.ExportedProgram:
         return torch.export.export(
-            module, _arguments(inputs, example), dynamic_shapes=sizes, strict=False
+            module, arguments(inputs, example), dynamic_shapes=sizes, strict=False
         )
 
     def unfolded(arrays: Arrays) -> tuple[torch.export.ExportedProgram, list[Looped]]:
         with unrolled(interface) as loops:
             sizes = (dynamic(inputs, arrays, {}, spec.rules),)
-            given = _arguments(inputs, arrays)
+            given = arguments(inputs, arrays)
             program = torch.export.export(interface, given, dynamic_shapes=sizes, strict=False)
             return program, loops
 
