@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from harness.accounting import scales
 from harness.accounting.form import Account
 from harness.accounting.scales import NearRoot
-from harness.core.schema import GoldenCase
+from harness.core.schema import Case, GoldenCase
 from harness.goldens.store import Golden
 from harness.graphs import interface, walk
 from harness.graphs.attributes import tensors
@@ -28,7 +28,12 @@ from harness.oracle.widen import widen, widen_value
 NEARER = 8.0
 """How many times nearer the exact root is where the model has it."""
 ENOUGH = 3
-"""The length from which a case shows what a factor does"""
+"""The length, along every axis, from which a case is long enough to show what a weight does"""
+
+
+def telling(case: Case) -> tuple[bool, int]:
+    """Return a key by which the smallest case that shows what a weight does is the first."""
+    return min(case.lengths.values(), default=ENOUGH) < ENOUGH, case.longest * case.batch
 
 
 def off(path: Path, golden: Golden, account: Account) -> str:
@@ -42,8 +47,7 @@ def off(path: Path, golden: Golden, account: Account) -> str:
     }
     if not doubtful:
         return ""
-    smallest = min(golden.cases, key=lambda c: (c.longest < ENOUGH, c.longest * c.batch))
-    case = golden.load(smallest)
+    case = golden.load(min(golden.cases, key=telling))
     try:
         wide = widen(model)
     except Exception:  # of what the oracle does not know: the outputs alone are compared

@@ -31,9 +31,6 @@ OF_A_FILE = "onnx"
 WRONG = "wrong"
 """What is wrong with a weight, in a cell's evidence of its account."""
 
-ENOUGH = 3
-"""The length from which a case is long enough to show what a weight does."""
-
 _parameters: dict[str, Arrays] = {}
 """Those of the golden that was asked for last, by its folder and hash."""
 
@@ -96,9 +93,7 @@ class _Weights:
         """Return what runs the model's oracle with other values; None where it has none here."""
         if not catalog.has(self._golden.spec):
             return None
-        by_size = sorted(
-            self._golden.cases, key=lambda c: (c.longest < ENOUGH, c.longest * c.batch)
-        )
+        by_size = sorted(self._golden.cases, key=factors.telling)
         some = {case.raggedness: case for case in reversed(by_size)}
         inputs = [self._golden.load(case).inputs for case in some.values()]
         spec, framework, parameters = self._golden.spec, self._golden.framework, self.read()

@@ -6,6 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from harness.accounting import form
+from harness.core.schema import Case
 from harness.goldens import store
 from harness.validation import factors
 from tests.support import doubler
@@ -81,3 +82,12 @@ def test_a_graph_that_does_not_run_tells_nothing(golden, tmp_path):
     made.graph.node[0].op_type = "NoSuchOperator"
     onnx.save(made, tmp_path / "model.onnx")
     assert factors.off(tmp_path / "model.onnx", golden(ROOT), ACCOUNT) == ""
+
+
+def test_a_case_that_is_short_along_one_axis_tells_last():
+    short, small, large = (
+        Case({"text": text, "question": question}, 1)
+        for text, question in ((1, 3), (3, 3), (20, 20))
+    )
+    assert sorted([large, short, small], key=factors.telling) == [small, large, short]
+    assert factors.telling(Case({}, 2))[0] is False
