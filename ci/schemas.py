@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import defstruct
 from msgspec.json import schema_components
@@ -32,7 +32,7 @@ from harness.mutation.trial import Trial
 from harness.onnx_operators.report import OperatorsFile
 from harness.placing.answer import PlacementFile
 from harness.reports import forms
-from harness.validation.outputs.manifest import Manifest
+from harness.validation.outputs.manifest import KeptRun, Manifest
 
 FOLDER = Path(__file__).parents[1] / "docs/schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -71,7 +71,8 @@ def golden() -> Schema:
 
 
 def outputs() -> Schema:
-    return _of(defstruct("Outputs", [("sha256", Hash)], bases=(Manifest,), kw_only=True))
+    written = [("cases", list[KeptRun]), ("schema", Literal[1]), ("sha256", Hash)]
+    return _of(defstruct("Outputs", written, bases=(Manifest,), kw_only=True))
 
 
 def lint() -> Schema:
