@@ -16,7 +16,7 @@ from msgspec.json import Decoder
 from harness.core.errors import UsageError
 from harness.core.names import visible
 from harness.core.reading import parse_json
-from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report
+from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, counts
 from harness.core.schema import Case, RowLengths
 from harness.typed_json import Magnitude, Size, form, plain, typed
 
@@ -96,7 +96,8 @@ def whole() -> type:
     results = GenericAlias(
         list, form("CellResult", {"id": CellId, **_from_0(cell), "cases": cases})
     )
-    document = {"schema": Literal[SCHEMA], "summary": dict[str, Size], "results": results}
+    summary = form("Summary", dict.fromkeys(counts((), 0), Size))
+    document = {"schema": Literal[SCHEMA], "summary": summary, "results": results}
     return form("Report", {**report, **document}, partial=False)
 
 

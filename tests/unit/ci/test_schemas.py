@@ -43,6 +43,7 @@ MALFORMED = {
         *(("results.0.cases.0.outputs.0.ratio", "0.5"), ("results.0.seconds", True)),
         *(("results.0.cases.0.outputs.0.tolerance", -1e-9), ("results.0.evidence", None)),
         *(("results.0.cases.0.outputs.0.by_step", [-1]), ("results", [[]]), ("command", 1)),
+        *(("summary.pass", GONE), ("summary.good", 1), ("summary.cells", -1)),
     ),
     "comparison": (
         *(("cells.0.word", GONE), ("cells.0.reason", GONE), ("cells.0.more", 1), ("more", 1)),
