@@ -9,8 +9,6 @@ from pathlib import Path
 
 from harness.commands.run import CommandParser, command
 
-SCHEMA = 1
-
 
 def parser() -> argparse.ArgumentParser:
     from harness.commands import options
@@ -49,9 +47,13 @@ def main(argv: Sequence[str]) -> int:
     file = args.file / bundle.MODEL if args.file.is_dir() else args.file
     versions, answers = placements.of_file(file, opsets)
     if args.json:
-        placed = [answer.as_dict() for answer in answers]
-        about = {"schema": SCHEMA, "file": str(args.file), **versions.as_dict()}
-        print(json.dumps({**about, "placements": placed}, indent=1))
+        from msgspec import to_builtins
+
+        placed = [answer.entry() for answer in answers]
+        about = placements.PlacementFile(
+            placements.SCHEMA, str(args.file), versions.onnxruntime, versions.cuda, placed
+        )
+        print(json.dumps(to_builtins(about), indent=1))
     else:
         for answer in answers:
             print(line(f"{args.file} at opset {answer.opset}, {versions}"))

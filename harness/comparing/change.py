@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from harness.core.errors import CONFORMS, DOES_NOT_CONFORM, NOTHING_COMPARED
+from harness.typed_json import Magnitude, Size
 
 
 class Word(StrEnum):
@@ -38,9 +39,9 @@ class Change:
     cell: str
     word: Word
     reason: str = ""
-    before: float | None = None
-    after: float | None = None
-    compared: int = 0
+    before: Magnitude | None = None
+    after: Magnitude | None = None
+    compared: Size = 0
 
 
 @dataclass(frozen=True)

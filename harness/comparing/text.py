@@ -5,13 +5,30 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final, Literal
+
+from msgspec import Struct
 
 from harness.comparing.change import BAD, Change, Comparison, Word
 from harness.core.escaping import line, markdown
 from harness.core.summary import count
+from harness.typed_json import Size, plain
 
-SCHEMA = 1
+SCHEMA: Final = 1
 QUIET = (Word.SAME, Word.IDENTICAL)
+
+
+class ComparisonFile(Struct, forbid_unknown_fields=True):
+    """Two runs compared, cell by cell; ``summary`` has the number of cells of each word."""
+
+    schema: Literal[1]
+    what: str
+    before: str
+    after: str
+    budget: str
+    summary: dict[Word, Size]
+    cells: list[Change]
 
 
 def summary(comparison: Comparison) -> str:
@@ -45,27 +62,19 @@ def as_markdown(comparison: Comparison) -> Iterator[str]:
 
 def as_json(comparison: Comparison) -> str:
     """Return the comparison as strict JSON; an infinite figure is null."""
-    cells = [
-        {
-            "cell": change.cell,
-            "word": change.word,
-            "reason": change.reason,
-            "before": _finite(change.before),
-            "after": _finite(change.after),
-            "compared": change.compared,
-        }
-        for change in comparison.changes
-    ]
-    about = {
-        "schema": SCHEMA,
-        "what": comparison.what,
-        "before": comparison.before,
-        "after": comparison.after,
-        "budget": comparison.budget,
-        "summary": dict(comparison.counts),
-        "cells": cells,
-    }
-    return json.dumps(about, indent=1, allow_nan=False)
+    about = ComparisonFile(
+        SCHEMA,
+        comparison.what,
+        comparison.before,
+        comparison.after,
+        comparison.budget,
+        comparison.counts,
+        [
+            replace(change, before=_finite(change.before), after=_finite(change.after))
+            for change in comparison.changes
+        ],
+    )
+    return json.dumps(plain(about), indent=1, allow_nan=False)
 
 
 def _ordered(comparison: Comparison) -> list[Change]:

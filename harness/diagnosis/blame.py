@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from harness.core.schema import Arrays
+from harness.diagnosis.form import BlamedNode
 from harness.graphs.view import Net
-
-Fault = Literal["graph", "runtime", "session", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,16 @@ class Blame:
         defaults = {"tensor": tensor, "error": float("inf"), "scale": 1.0, "nodes": (number,)}
         return cls(number, net.label(number), words=words, **{**defaults, **fields})
 
-    def as_dict(self) -> dict[str, Any]:
-        finite = self.error != float("inf")
-        return {
-            "node": self.label,
-            "index": self.node,
-            "tensor": self.tensor,
-            "max_abs": self.error if finite else None,
-            "scale": self.scale,
-            "told": self.words,
-            "certain": self.certain,
-            "first_step": self.step,
-            "counterpart": self.counterpart,
-            "differences": list(self.differences),
-        }
+    def entry(self) -> BlamedNode:
+        return BlamedNode(
+            node=self.label,
+            index=self.node,
+            tensor=self.tensor,
+            max_abs=self.error if self.error != float("inf") else None,
+            scale=self.scale,
+            told=self.words,
+            certain=self.certain,
+            first_step=self.step,
+            counterpart=self.counterpart,
+            differences=self.differences,
+        )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.core import compare
 from harness.core.schema import Array, Case, GoldenCase, ModelSpec
 from harness.core.tolerance import Row
-from harness.typed_json import plain
+from harness.diagnosis.form import Departure
 
 Outputs = list[tuple[str, Array]]
 
@@ -44,17 +43,22 @@ class Along:
         """The first step that departs; None where there is no time axis."""
         return self.beyond[0] if self.beyond and self.axis is not None else None
 
-    def as_dict(self) -> dict[str, Any]:
-        entries = plain(self)
-        case = entries.pop("case")
-        del entries["axis"]
-        return {
-            **{name: case[name] for name in ("lengths", "batch", "raggedness", "rows")},
-            **entries,
-            "first_step": self.first,
-            "steps_beyond": len(self.beyond),
-            "errors": [e if np.isfinite(e) else None for e in self.errors],
-        }
+    def entry(self) -> Departure:
+        return Departure(
+            lengths=self.case.lengths,
+            batch=self.case.batch,
+            raggedness=self.case.raggedness,
+            rows=self.case.rows,
+            output=self.output,
+            tolerance=self.tolerance,
+            scale=self.scale,
+            steps=self.steps,
+            errors=[e if np.isfinite(e) else None for e in self.errors],
+            length=self.length,
+            whole=self.whole,
+            first_step=self.first,
+            steps_beyond=len(self.beyond),
+        )
 
 
 def along(spec: ModelSpec, golden: GoldenCase, actual: Outputs, row: Row) -> list[Along]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from harness.core.results import Cell, Status
 from harness.core.schema import Case, Stage
-from harness.diagnosis.blame import Blame, Fault
+from harness.diagnosis.blame import Blame
 from harness.diagnosis.departure import Along
+from harness.diagnosis.form import Fault
 from harness.diagnosis.reproduction import Example
 from harness.diagnosis.shortest import Shortest
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from msgspec import UNSET, UnsetType
 
 from harness import runtimes
 from harness.core.escaping import block, line
@@ -14,10 +16,17 @@ from harness.core.schema import Case, RowLengths, case_text
 from harness.diagnosis import plot
 from harness.diagnosis.departure import Along
 from harness.diagnosis.diagnosis import Diagnosis
+from harness.diagnosis.form import (
+    CaseEntry,
+    CellDiagnosis,
+    DiagnosisFile,
+    GuessEntry,
+    JudgedCases,
+)
 from harness.diagnosis.reproduction import SCRIPT
 from harness.typed_json import plain
 
-SCHEMA = 1
+SCHEMA: Final = 1
 FAULTS = {
     "graph": "the graph",
     "runtime": "the runtime, not the graph",
@@ -70,40 +79,36 @@ def lines(diagnosis: Diagnosis, folder: Path | None = None) -> list[str]:
     return [line(text) for text in texts]
 
 
-def as_dict(diagnosis: Diagnosis, folder: Path | None) -> dict[str, Any]:
+def entry(diagnosis: Diagnosis, folder: Path | None) -> CellDiagnosis:
     shortest = diagnosis.shortest
-    return {
-        "id": diagnosis.cell.id,
-        "status": diagnosis.status.value,
-        "stage": diagnosis.stage.value,
-        "reason": diagnosis.reason,
-        "cases": {"judged": len(diagnosis.judged), "failing": [c.id for c in diagnosis.failing]},
-        "shortest": shortest and {**_case(shortest.case), "told": shortest.how},
-        "after": diagnosis.after and _case(diagnosis.after),
-        "reference": diagnosis.reference,
-        "departure": diagnosis.at and diagnosis.at.as_dict(),
-        "along": diagnosis.along and diagnosis.along.as_dict(),
-        "fault": diagnosis.fault,
-        "why": diagnosis.why,
-        "node": diagnosis.blame and diagnosis.blame.as_dict(),
-        "guesses": plain(diagnosis.guesses),
-        "notes": list(diagnosis.notes),
-        "reproduces": diagnosis.example and diagnosis.example.what,
-        "folder": folder and str(folder),
-        "replay": diagnosis.replay,
-    }
+    return CellDiagnosis(
+        id=diagnosis.cell.id,
+        status=diagnosis.status,
+        stage=diagnosis.stage,
+        reason=diagnosis.reason,
+        cases=JudgedCases(len(diagnosis.judged), [case.id for case in diagnosis.failing]),
+        shortest=_case(shortest.case, shortest.how) if shortest else None,
+        after=_case(diagnosis.after) if diagnosis.after else None,
+        reference=diagnosis.reference,
+        departure=diagnosis.at.entry() if diagnosis.at else None,
+        along=diagnosis.along.entry() if diagnosis.along else None,
+        fault=diagnosis.fault,
+        why=diagnosis.why,
+        node=diagnosis.blame.entry() if diagnosis.blame else None,
+        guesses=[GuessEntry(**vars(guess)) for guess in diagnosis.guesses],
+        notes=diagnosis.notes,
+        reproduces=diagnosis.example.what if diagnosis.example else None,
+        folder=None if folder is None else str(folder),
+        replay=diagnosis.replay,
+    )
 
 
 def dumps(
     command: str, environment: Mapping[str, Any], diagnoses: Sequence[tuple[Diagnosis, Path | None]]
 ) -> str:
     """Return every diagnosis, with its folder, as strict JSON."""
-    document = {
-        "schema": SCHEMA,
-        "command": command,
-        "environment": dict(environment),
-        "diagnoses": [as_dict(diagnosis, folder) for diagnosis, folder in diagnoses],
-    }
+    cells = [entry(diagnosis, folder) for diagnosis, folder in diagnoses]
+    document = plain(DiagnosisFile(SCHEMA, command, environment, cells))
     return json.dumps(document, indent=1, allow_nan=False)
 
 
@@ -162,10 +167,14 @@ def _title(diagnosis: Diagnosis, what: str) -> str:
     return f"{what} fails at stage {diagnosis.stage.value}"
 
 
-def _case(case: Case) -> dict[str, Any]:
-    kind = {} if case.rows is RowLengths.FIRST else {"rows": case.rows.value}
-    ragged = case.raggedness.value
-    return {"lengths": dict(case.lengths), "batch": case.batch, "raggedness": ragged, **kind}
+def _case(case: Case, told: str | UnsetType = UNSET) -> CaseEntry:
+    return CaseEntry(
+        lengths=case.lengths,
+        batch=case.batch,
+        raggedness=case.raggedness,
+        rows=UNSET if case.rows is RowLengths.FIRST else case.rows,
+        told=told,
+    )
 
 
 def _step(along: Along) -> str:

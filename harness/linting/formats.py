@@ -6,7 +6,10 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
+from typing import Final, Literal
 from urllib.parse import quote
+
+from msgspec import Struct, to_builtins
 
 from harness import __version__
 from harness.core.escaping import line
@@ -15,12 +18,24 @@ from harness.core.summary import count
 from harness.linting import linter
 from harness.linting.finding import Finding
 
-SCHEMA = 1
+SCHEMA: Final = 1
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ByFile = Mapping[str, Sequence[Finding]]
 _COMMAND_DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _COMMAND_PROPERTY = {**_COMMAND_DATA, ord(":"): "%3A", ord(","): "%2C"}
 _WINDOWS = re.compile(r"^[A-Za-z]:[\\/]")
+
+
+class LintedFile(Struct, forbid_unknown_fields=True):
+    file: str
+    findings: Sequence[Finding]
+
+
+class LintFile(Struct, forbid_unknown_fields=True):
+    """The findings of every file."""
+
+    schema: Literal[1]
+    files: list[LintedFile]
 
 
 def as_text(by_file: ByFile) -> Iterator[str]:
@@ -36,11 +51,8 @@ def as_text(by_file: ByFile) -> Iterator[str]:
 
 def as_json(by_file: ByFile) -> Iterator[str]:
     """Yield one JSON text."""
-    files = [
-        {"file": file, "findings": [finding.as_dict() for finding in findings]}
-        for file, findings in by_file.items()
-    ]
-    yield json.dumps({"schema": SCHEMA, "files": files}, indent=1)
+    files = [LintedFile(file, findings) for file, findings in by_file.items()]
+    yield json.dumps(to_builtins(LintFile(SCHEMA, files)), indent=1)
 
 
 def as_github(by_file: ByFile) -> Iterator[str]:

@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_type_hints
 
+from msgspec import UNSET, Struct, UnsetType
 from rich.console import Console
 from rich.text import Text
 
@@ -16,12 +17,37 @@ from harness.core.files import written
 from harness.mutation import peers, summary
 from harness.mutation.defects.defect import Defect, sentence
 from harness.mutation.study import CellStudy
-from harness.mutation.trial import Verdict
-from harness.typed_json import plain
+from harness.mutation.trial import Trial, Verdict
+from harness.typed_json import Magnitude, form, plain
 from harness.validation import pipeline
 
-SCHEMA = 1
+SCHEMA: Final = 1
 NAME = "mutation.json"
+LIMIT = form("LimitOfCell", {**get_type_hints(summary.Limit, include_extras=True), "cell": str})
+
+
+class StudiedCell(Struct, forbid_unknown_fields=True):
+    """A cell's trials, and what its unchanged model comes to."""
+
+    id: str
+    honest_ratio: Magnitude
+    noise_bound: Magnitude
+    alarming_peers: Sequence[str]
+    seconds: Magnitude
+    trials: Sequence[Trial]
+
+
+class MutationFile(Struct, forbid_unknown_fields=True):
+    """A study: counts over all cells of structural and of graded defects, and every trial."""
+
+    schema: Literal[1]
+    command: str
+    environment: Mapping[str, Any]
+    kinds: list[summary.DefectCount]
+    graded: list[summary.DefectCount]
+    limits: list[LIMIT]  # type: ignore[valid-type]
+    cells: list[StudiedCell]
+    partial: bool | UnsetType = UNSET
 
 
 def cell(console: Console, study: CellStudy) -> None:
@@ -80,33 +106,40 @@ def line(studies: Sequence[CellStudy]) -> str:
 
 def write(studies: Sequence[CellStudy], command: str, folder: Path, partial: bool = False) -> Path:
     """Write ``mutation.json`` into ``folder``, whole or not at all; it states where ``partial``."""
-    entries = as_dict(studies, command, pipeline.machine())
-    entries |= {"partial": True} if partial else {}
+    entries = as_dict(studies, command, pipeline.machine(), partial)
     data = json.dumps(entries, indent=1, allow_nan=False) + "\n"
     return written(folder / NAME, data.encode())
 
 
-def as_dict(studies: Sequence[CellStudy], command: str, environment: Mapping[str, Any]) -> Any:
+def as_dict(
+    studies: Sequence[CellStudy],
+    command: str,
+    environment: Mapping[str, Any],
+    partial: bool = False,
+) -> Any:
     """Return everything as JSON: ``schema`` 1."""
-    return {
-        "schema": SCHEMA,
-        "command": command,
-        "environment": dict(environment),
-        "kinds": plain(summary.kinds(studies)),
-        "graded": plain(summary.kinds(studies, graded=True)),
-        "limits": [{**plain(x), "cell": x.cell.id} for x in summary.limits(studies)],
-        "cells": [
-            {
-                "id": study.cell.id,
-                "honest_ratio": study.honest.ratio,
-                "noise_bound": study.honest.noise_bound,
-                "alarming_peers": list(study.honest.alarming),
-                "seconds": round(study.seconds, 3),
-                "trials": plain(study.trials),
-            }
-            for study in studies
-        ],
-    }
+    cells = [
+        StudiedCell(
+            study.cell.id,
+            study.honest.ratio,
+            study.honest.noise_bound,
+            study.honest.alarming,
+            round(study.seconds, 3),
+            study.trials,
+        )
+        for study in studies
+    ]
+    file = MutationFile(
+        SCHEMA,
+        command,
+        environment,
+        summary.kinds(studies),
+        summary.kinds(studies, graded=True),
+        [LIMIT(**{**vars(limit), "cell": limit.cell.id}) for limit in summary.limits(studies)],
+        cells,
+        True if partial else UNSET,
+    )
+    return plain(file)
 
 
 def _kinds(counts: Sequence[summary.DefectCount]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from harness.core.results import Cell
 from harness.mutation.defects.defect import family, sentence
 from harness.mutation.study import CellStudy, defects
 from harness.mutation.trial import Trial, Verdict
+from harness.typed_json import Magnitude, Size
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ class DefectCount:
     defect: str
     family: str
     sentence: str
-    mutants: int
-    equivalent: int
-    caught: int
-    missed: int
-    stages: Mapping[str, int]
-    length: int | None
-    ratio: float | None
-    peers: Mapping[str, int]
+    mutants: Size
+    equivalent: Size
+    caught: Size
+    missed: Size
+    stages: Mapping[str, Size]
+    length: Size | None
+    ratio: Magnitude | None
+    peers: Mapping[str, Size]
 
     @property
     def real(self) -> int:
@@ -51,11 +52,11 @@ class Limit:
 
     cell: Cell
     defect: str
-    places: int
-    best: float | None
-    middle: float | None
-    worst: float | None
-    never: int
+    places: Size
+    best: Magnitude | None
+    middle: Magnitude | None
+    worst: Magnitude | None
+    never: Size
 
 
 def kinds(studies: Iterable[CellStudy], graded: bool = False) -> list[DefectCount]:

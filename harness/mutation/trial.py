@@ -21,6 +21,7 @@ from harness.graphs.example import sizes_of
 from harness.mutation import peers
 from harness.mutation.defects.defect import Defect, Mutant, Specimen
 from harness.mutation.referee import LENGTH, Referee, Wrap, fresh
+from harness.typed_json import Magnitude, Size
 from harness.validation import cases as judging
 from harness.validation import engine
 from harness.validation.job import Ready
@@ -47,14 +48,14 @@ class Trial:
 
     defect: str
     place: str
-    size: float | None
+    size: Magnitude | None
     verdict: Verdict
     stage: Stage | None = None
-    lengths: Mapping[str, int] = field(default_factory=dict)
-    batch: int | None = None
+    lengths: Mapping[str, Size] = field(default_factory=dict)
+    batch: Size | None = None
     reason: str = ""
-    ratio: float | None = None
-    effect: float | None = None
+    ratio: Magnitude | None = None
+    effect: Magnitude | None = None
     peers: Mapping[str, bool] = field(default_factory=dict)
 
 

@@ -6,20 +6,47 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import onnx
+from msgspec import Struct, to_builtins
 
 from harness.core.errors import UsageError
 from harness.core.reading import TEXT_BYTES, read_bytes
 from harness.onnx_operators.cases import AGREED, CRASHED, VERDICTS, WRONG, OperatorCase
 from harness.onnx_operators.survey import Survey
 from harness.runtimes import RUNTIMES
+from harness.typed_json import Size
 
-SCHEMA = 1
+SCHEMA: Final = 1
 NAME = "operators.json"
 BAD = (WRONG, CRASHED)
 """The verdicts that fail."""
+Kind = Literal[VERDICTS]  # type: ignore[valid-type]
+
+
+class CaseVerdict(Struct, forbid_unknown_fields=True):
+    verdict: Kind
+    reason: str
+
+
+class SurveyedRuntime(Struct, forbid_unknown_fields=True):
+    """How a runtime fares; ``unavailable`` says why it was not tried."""
+
+    version: str
+    unavailable: str | None
+    counts: dict[Kind, Size]
+    cases: dict[str, CaseVerdict]
+
+
+class OperatorsFile(Struct, forbid_unknown_fields=True):
+    """A survey: ``onnx`` is the version that generated the cases, ``recurrent`` some of them."""
+
+    schema: Literal[1]
+    onnx: str
+    selected: Size
+    recurrent: list[str]
+    runtimes: dict[str, SurveyedRuntime]
 
 
 def known_bad(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[tuple[str, str]]:
@@ -46,23 +73,18 @@ def known_bad(path: Path, runtimes: Sequence[str], cases: Sequence[str]) -> set[
 
 def report(surveys: Mapping[str, Survey], cases: Sequence[OperatorCase]) -> dict[str, Any]:
     runtimes = {
-        name: {
-            "version": survey.version,
-            "unavailable": survey.unavailable,
-            "counts": dict(Counter(v.kind for v in survey.verdicts.values())),
-            "cases": {
-                c: {"verdict": v.kind, "reason": v.reason} for c, v in survey.verdicts.items()
-            },
-        }
+        name: SurveyedRuntime(
+            survey.version,
+            survey.unavailable,
+            dict(Counter(v.kind for v in survey.verdicts.values())),
+            {case: CaseVerdict(v.kind, v.reason) for case, v in survey.verdicts.items()},
+        )
         for name, survey in surveys.items()
     }
-    return {
-        "schema": SCHEMA,
-        "onnx": onnx.__version__,
-        "selected": len(cases),
-        "recurrent": [case.name for case in cases if case.recurrent],
-        "runtimes": runtimes,
-    }
+    recurrent = [case.name for case in cases if case.recurrent]
+    file = OperatorsFile(SCHEMA, onnx.__version__, len(cases), recurrent, runtimes)
+    entries: dict[str, Any] = to_builtins(file)
+    return entries
 
 
 def table(surveys: Mapping[str, Survey], cases: Sequence[OperatorCase], verbose: bool) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final, Literal
 
 import onnx
+from msgspec import Struct
 
 from harness.core.errors import UsageError, one_line
 from harness.core.reading import MODEL_BYTES, check_file
@@ -17,6 +18,34 @@ from harness.graphs.interface import read_structure
 from harness.placing.partition import PlacedNodes, Versions, partition
 from harness.placing.sizes import OnSizes, on_sizes
 from harness.placing.verdict import misplaced
+from harness.typed_json import Size
+
+SCHEMA: Final = 1
+
+
+class NodePlaced(Struct, forbid_unknown_fields=True):
+    provider: str
+    op_type: str
+    node: str
+
+
+class PlacedAtOpset(Struct, forbid_unknown_fields=True):
+    """Where every node goes, and why the model would not run on CUDA; empty where it would."""
+
+    opset: Size
+    verdict: str
+    nodes_by_provider: dict[str, dict[str, Size]]
+    nodes: list[NodePlaced]
+
+
+class PlacementFile(Struct, forbid_unknown_fields=True):
+    """Where the nodes of a file go by this ONNX Runtime, which is built for this CUDA."""
+
+    schema: Literal[1]
+    file: str
+    onnxruntime: str
+    cuda: str
+    placements: list[PlacedAtOpset]
 
 
 @dataclass(frozen=True)
@@ -44,13 +73,9 @@ class Answer:
         ]
         return [*each, *counts, self.verdict or "all but shape arithmetic on CUDAExecutionProvider"]
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "opset": self.opset,
-            "verdict": self.verdict,
-            "nodes_by_provider": self.placed.summary(),
-            "nodes": [node._asdict() for node in self.placed.ordered(self.sizes)],
-        }
+    def entry(self) -> PlacedAtOpset:
+        nodes = [NodePlaced(*node) for node in self.placed.ordered(self.sizes)]
+        return PlacedAtOpset(self.opset, self.verdict, self.placed.summary(), nodes)
 
 
 def opsets(texts: Iterable[str]) -> list[int]:

@@ -16,9 +16,9 @@ from msgspec.json import Decoder
 from harness.core.errors import UsageError
 from harness.core.names import visible
 from harness.core.reading import parse_json
-from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report
+from harness.core.results import CaseResult, Cell, CellResult, OutputComparison, Report, counts
 from harness.core.schema import Case, RowLengths
-from harness.typed_json import form, plain, typed
+from harness.typed_json import Magnitude, Size, form, plain, typed
 
 SCHEMA = 1
 SELDOM: dict[str, Any] = {"by_step": ()}
@@ -78,6 +78,31 @@ class Forms:
         """Return the case in a text that was read strictly before."""
         entry = self._stored.decode(text)
         return CaseResult(Case(*self._of_case(entry)), *self._of_result(entry))
+
+
+def whole() -> type:
+    """Return the type of a whole report, its results and their cases, sizes and figures from 0 on.
+
+    What is written is of this type; a reader also holds that the parts are consistent.
+    """
+    case, result, cell, report = map(get_type_hints, (Case, CaseResult, CellResult, Report))
+    del result["case"], cell["cell"]
+    output = _from_0(get_type_hints(OutputComparison))
+    output |= {"worst_index": tuple[Size, ...], "worst_step": Size | None}
+    output["by_step"] = tuple[Magnitude | None, ...]
+    outputs = GenericAlias(list, form("OutputComparison", output, **SELDOM))
+    fields = {**_from_0({**case, **result}), "lengths": dict[str, Size], "outputs": outputs}
+    cases = GenericAlias(list, form("CaseResult", fields, draw=0, rows=RowLengths.FIRST))
+    results = GenericAlias(
+        list, form("CellResult", {"id": CellId, **_from_0(cell), "cases": cases})
+    )
+    summary = form("Summary", dict.fromkeys(counts((), 0), Size))
+    document = {"schema": Literal[SCHEMA], "summary": summary, "results": results}
+    return form("Report", {**report, **document}, partial=False)
+
+
+def _from_0(types: dict[str, Any]) -> dict[str, Any]:
+    return {name: {int: Size, float: Magnitude}.get(kind, kind) for name, kind in types.items()}
 
 
 def checked(text: bytes, kind: type, path: Path, place: str = "") -> Any:

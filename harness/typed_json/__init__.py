@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 import numpy as np
@@ -16,6 +16,8 @@ import numpy as np
 from harness.core.errors import UsageError, flattened
 
 T = TypeVar("T")
+Size = Annotated[int, msgspec.Meta(ge=0)]
+Magnitude = Annotated[float, msgspec.Meta(ge=0)]
 _WORDING = {
     "Object missing required field": "it has no",
     "Object contains unknown field": "it has no place for",

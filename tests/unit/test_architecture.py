@@ -15,7 +15,7 @@ ROOMS = {
     "goldens": "core typed_json",
     "graphs": "core",
     "accounting": "core goldens graphs typed_json",
-    "placing": "core graphs processes",
+    "placing": "core graphs processes typed_json",
     "exporters": "core graphs",
     "relations": "core goldens graphs",
     "reports": "core goldens typed_json",
@@ -25,14 +25,14 @@ ROOMS = {
     "subjects": "core goldens graphs oracle reference_models",
     "frameworks": "core subjects",
     "runtimes": "core frameworks goldens graphs oracle placing processes reference_models",
-    "onnx_operators": "core graphs processes runtimes",
+    "onnx_operators": "core graphs processes runtimes typed_json",
     "exporting": "core exporters frameworks goldens graphs processes reference_models typed_json",
     "onnx_tests": "core exporting goldens graphs oracle processes reference_models subjects",
     "recording": "accounting core exporters frameworks goldens graphs linting processes"
                   " reference_models relations runtimes subjects",
     "validation": "accounting core exporters exporting frameworks goldens graphs linting onnx_tests"
                   " oracle processes reference_models relations runtimes subjects typed_json",
-    "comparing": "core exporting reports validation",
+    "comparing": "core exporting reports typed_json validation",
     "diagnosis": "core goldens graphs oracle processes reference_models runtimes typed_json"
                  " validation",
     "mutation": "core graphs processes reference_models runtimes typed_json validation",

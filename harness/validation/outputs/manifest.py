@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from harness.core.errors import StageError, UsageError
 from harness.core.files import replacing
@@ -19,14 +21,14 @@ from harness.core.names import check_path_part
 from harness.core.reading import read_json
 from harness.core.results import Cell, Status
 from harness.core.schema import Stage
-from harness.typed_json import plain, typed
+from harness.goldens.form import Hash
+from harness.typed_json import Magnitude, plain, typed
 
-SCHEMA = 1
+SCHEMA: Final = 1
 MANIFEST, OUTPUTS = "manifest.json", "outputs.safetensors"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, forbid_unknown_fields=True, frozen=True):
     """The outcome of a cell or a run without outputs."""
 
     status: Status
@@ -40,22 +42,20 @@ class Outcome:
         return error
 
 
-@dataclass(frozen=True)
-class KeptRun:
+class KeptRun(Struct, forbid_unknown_fields=True, frozen=True):
     """One run of a case: the SHA-256 of every input, and the names and keys of its outputs, in
     order, or why there are none.
     """
 
     id: str
     repeat: bool
-    seconds: float
+    seconds: Magnitude
     inputs: dict[str, str]
     outputs: list[tuple[str, str]] | None = None
     failure: Outcome | None = None
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Struct, forbid_unknown_fields=True, frozen=True):
     """All that is kept of a cell but the outputs, whose file has the SHA-256 ``outputs``.
 
     ``golden`` and ``model`` are SHA-256, of the golden's manifest and of the model file;
@@ -64,15 +64,15 @@ class Manifest:
 
     cell: Cell
     framework: str | None
-    golden: str
-    model: str | None
+    golden: Hash
+    model: Hash | None
     version: str
     recorded: dict[str, Any]
     outcome: Outcome | None
     evidence: dict[str, Any]
-    outputs: str
-    cases: list[KeptRun] = field(default_factory=list)
-    schema: int = SCHEMA
+    outputs: Hash
+    cases: list[KeptRun] = []
+    schema: Literal[1] = SCHEMA
 
 
 def folder(root: Path, cell: Cell) -> Path:
