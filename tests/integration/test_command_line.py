@@ -51,14 +51,14 @@ def test_the_way_in_names_every_command_and_refuses_what_is_none():
     assert all(f"  {name} " in shown.stdout for name in COMMANDS)
     nothing = call("harness")
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", shown.stdout)
-    for word, near in (("validat", "did you mean validate?"), ("compare", ""), ("--vers", "")):
+    for word, near in (("validat", "did you mean validate?"), ("measure", ""), ("--vers", "")):
         result = call("harness", word, "a", "b")
         assert result.returncode == 2
         assert result.stdout == ""
         (line,) = result.stderr.splitlines()
         assert line.startswith(f"error: unknown command '{word}'")
         assert near in line
-        assert "choose from: convert, diagnose, export" in line
+        assert "choose from: compare, convert, diagnose, export" in line
 
 
 def test_a_command_ends_alike_in_whichever_way_it_is_called():
@@ -75,7 +75,7 @@ def test_no_library_is_taken_for_a_command():
     result = call("harness.api")
     assert result.returncode == 2
     assert "unknown command 'api'" in result.stderr
-    assert call("harness.compare", "a", "b").returncode == 1
+    assert call("harness.measure", "a", "b").returncode == 1
 
 
 def test_json_goes_to_standard_output_alone(onnx_file):
