@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from html import escape
 from typing import Any
 
 from harness.core.along import Along
@@ -164,6 +165,20 @@ class Report:
             for r in self.results
         ]
         return "\n".join(lines) or "no cell was judged"
+
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it: the verdict, and a row for each cell."""
+        rows = []
+        for result in self.results:
+            worst = result.tally.worst
+            ratio = result.cases[worst[0]].outputs[worst[1]].ratio if worst else None
+            figure = "" if ratio is None else f"{ratio:.3g}"
+            texts = (result.status.value, result.cell.id, figure, result.reason)
+            rows.append("".join(f"<td>{escape(line(text))}</td>" for text in texts))
+        heads = "".join(f"<th>{head}</th>" for head in ("", "cell", "error ÷ tolerance", "reason"))
+        verdict = "Conforms" if self.conforms else "Does not conform"
+        table = "".join(f"<tr>{row}</tr>" for row in (heads, *rows))
+        return f"<p><b>{verdict}</b></p><table>{table}</table>"
 
     @property
     def comparisons(self) -> int:

@@ -191,6 +191,20 @@ def test_failing_lengths_are_a_strip(verdicts, text):
     assert strip.lengths(both) == text
 
 
+@pytest.mark.parametrize("text", ["<script>x</script>", "a & b", "\x1b[31m::error::"])
+def test_a_notebook_shows_the_verdict_and_a_row_for_each_cell(text):
+    passed, failed = result(Status.PASS, [case()]), result(Status.FAIL, [case(ratio=12.3)], text)
+    shown_one, both = (report(*cells)._repr_html_() for cells in ([passed], [passed, failed]))
+    assert shown_one.startswith("<p><b>Conforms</b></p>")
+    assert both.startswith("<p><b>Does not conform</b></p>")
+    assert "<td>0.5</td>" in both
+    assert "<td>12.3</td>" in both
+    assert text not in both
+    root = ElementTree.fromstring(f"<div>{both}</div>")
+    assert len(root.findall(".//tr")) == 3
+    assert report()._repr_html_().startswith("<p><b>Does not conform</b></p>")
+
+
 def test_exporters_are_named_only_where_there_are_several():
     one, other = cell("ort-cpu", Status.PASS), cell("ort-cpu", Status.PASS, exporter="tf2onnx")
     assert list(table.of(report(one)).rows) == ["tagger/torch"]
