@@ -27,7 +27,7 @@ from tests.support import doubler
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 ROOT = Path(__file__).parents[2]
-CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich", "jinja2"}
+CORE = {"numpy", "onnx", "safetensors", "msgspec", "rich", "jinja2", "packaging"}
 RUNTIME = next(iter(installed(DISTRIBUTIONS)))
 PLUGIN = "pytest_onnx_sequence_harness.py"
 FOREIGN = ("torch", "keras", "tensorflow", "tf2onnx", "onnxscript", "openvino", "pytest", "pip")
